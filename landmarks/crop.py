@@ -1,0 +1,134 @@
+"""Face box -> square crop, the matrices between image and crop, and the one warp that serving and training share.
+
+(0, 0) is the centre of the top-left pixel, in the image and in the crop alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Matrix = NDArray[np.float64]
+"""A 2x3 affine map: out = M[:, :2] @ in + M[:, 2]."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of the image, `side` image pixels wide, shown as `size` x `size` pixels.
+
+    `roll` (radians) turns the square clockwise on screen about its centre; 0 is upright.
+    """
+
+    center_x: float
+    center_y: float
+    side: float
+    size: int
+    roll: float = 0.0
+
+    @classmethod
+    def around(cls, box: ArrayLike, scale: float, size: int, roll: float = 0.0) -> Crop:
+        """The crop around an xyxy box: the box's centre, and its longer side times `scale`.
+
+        Raises ValueError unless the box is four finite numbers with x1 < x2 and y1 < y2.
+        """
+        x1, y1, x2, y2 = np.asarray(box, np.float64)
+        if not (math.isfinite(x1 + y1 + x2 + y2) and x1 < x2 and y1 < y2):
+            raise ValueError(f"a box needs finite x1 < x2 and y1 < y2, not {[x1, y1, x2, y2]}")
+        return cls(float(x1 + x2) / 2, float(y1 + y2) / 2, scale * float(max(x2 - x1, y2 - y1)), size, roll)
+
+    @property
+    def scale(self) -> float:
+        """Crop pixels per image pixel."""
+        return self.size / self.side
+
+    def image_to_crop(self) -> Matrix:
+        """2x3 matrix from image pixels to crop pixels."""
+        c, s = self.scale * math.cos(self.roll), self.scale * math.sin(self.roll)
+        middle = (self.size - 1) / 2
+        return np.array(
+            [
+                [c, s, middle - c * self.center_x - s * self.center_y],
+                [-s, c, middle + s * self.center_x - c * self.center_y],
+            ]
+        )
+
+    def crop_to_image(self) -> Matrix:
+        """2x3 matrix from crop pixels to image pixels."""
+        return invert(self.image_to_crop())
+
+
+def invert(matrix: Matrix) -> Matrix:
+    """The 2x3 matrix of the inverse map."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([linear, -linear @ matrix[:, 2]])
+
+
+def compose(outer: Matrix, inner: Matrix) -> Matrix:
+    """The 2x3 matrix that applies `inner`, then `outer`."""
+    return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
+
+
+def mirror(size: int) -> Matrix:
+    """The 2x3 matrix that mirrors a crop of `size` pixels left to right."""
+    return np.array([[-1.0, 0.0, size - 1.0], [0.0, 1.0, 0.0]])
+
+
+def transform_points(matrix: Matrix, points: ArrayLike) -> NDArray[np.float64]:
+    """Points [..., 2] through a 2x3 matrix, in float64."""
+    result: NDArray[np.float64] = np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return result
+
+
+def transform_covariances(matrix: Matrix, covariances: ArrayLike) -> NDArray[np.float64]:
+    """Covariances [..., 2, 2] through the linear part of a 2x3 matrix, in float64."""
+    linear = matrix[:, :2]
+    result: NDArray[np.float64] = linear @ np.asarray(covariances, np.float64) @ linear.T
+    return result
+
+
+def warp(image: NDArray[np.uint8], matrix: Matrix, size: int) -> NDArray[np.uint8]:
+    """The `size` x `size` crop of `image` [H, W, C] under `matrix` (image -> crop); black beyond the image.
+
+    One bilinear warp. Where the crop shows the image smaller, the part it needs is first halved by area until less
+    than a factor of two remains: `cv2.warpAffine` alone would alias.
+    """
+    part, matrix = _needed_part(image, matrix, size)
+    # zoom = image pixels per crop pixel
+    zoom = 1.0 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    while zoom >= 2.0 and min(part.shape[:2]) > 1:
+        part = _halve(part)
+        # half pixel j covers pixels 2j and 2j + 1, so pixel = 2 * half + 0.5
+        matrix = compose(matrix, np.array([[2.0, 0.0, 0.5], [0.0, 2.0, 0.5]]))
+        zoom /= 2.0
+    crop = cv2.warpAffine(part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(crop, np.uint8)
+
+
+def _needed_part(image: NDArray[np.uint8], matrix: Matrix, size: int) -> tuple[NDArray[np.uint8], Matrix]:
+    """The rectangle of the image that the crop looks at, with a margin, and the matrix from its pixels to the crop."""
+    edge = size - 0.5
+    corners = transform_points(invert(matrix), [[-0.5, -0.5], [edge, -0.5], [-0.5, edge], [edge, edge]])
+    zoom = 1.0 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    margin = 2.0 * max(zoom, 1.0)
+    height, width = image.shape[:2]
+    low = np.floor(corners.min(axis=0) - margin)
+    high = np.ceil(corners.max(axis=0) + margin) + 1
+    left, top = (int(v) for v in np.clip(low, 0, [width - 1, height - 1]))
+    right, bottom = (int(v) for v in np.clip(high, [left + 1, top + 1], [width, height]))
+    shift = np.array([[1.0, 0.0, left], [0.0, 1.0, top]])
+    return image[top:bottom, left:right], compose(matrix, shift)
+
+
+def _halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Half the size by averaging 2x2 pixels; an odd last row or column is averaged with black, as lies beyond it."""
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        image = np.asarray(
+            cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_CONSTANT, value=(0, 0, 0)), np.uint8
+        )
+    half = (image.shape[1] // 2, image.shape[0] // 2)
+    return np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)

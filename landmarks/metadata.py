@@ -1,0 +1,69 @@
+"""What an exported model says of itself: stamped into its ONNX file and into Triton's model configurations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final
+
+from landmarks.codec import CodecError, CodecSpec
+from landmarks.layout import LAYOUT_NAME
+
+METADATA_KEY: Final = "landmarks_metadata"
+"""Key of the JSON text in the ONNX file's metadata and in the `parameters` of every `config.pbtxt`."""
+
+PROVENANCE_KEY: Final = "landmarks_provenance"
+"""Key of the model file's `sha256:<hex>` in the `parameters` of every `config.pbtxt`."""
+
+
+class MetadataError(ValueError):
+    """A model's metadata is missing, malformed, or not what its user was told; the message says which."""
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """Everything a server must know of a model to feed it and to read its answer."""
+
+    name: str
+    """Backbone, as answers report it: "compact", "hrnet_w18"."""
+    codec: CodecSpec
+    crop_scale: float
+    """Side of the crop over the longer side of the face box, as in training."""
+    run_id: str
+    """The training run that made the weights."""
+    data: tuple[str, ...]
+    """Names of the data sets trained on."""
+    normalisation: str = "inside the network: RGB bytes in"
+    layout: str = LAYOUT_NAME
+    golden_points: tuple[tuple[float, float], ...] = field(default=(), repr=False)
+    """Points of `landmarks.golden.golden_crop(codec.input_size)` in crop pixels."""
+
+    def to_json(self) -> str:
+        """One canonical line of JSON: equal metadata gives equal text."""
+        values = {**asdict(self), "codec": json.loads(self.codec.to_json())}
+        return json.dumps(values, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelMetadata:
+        """Reads `to_json`'s text. Raises MetadataError when it is anything else."""
+        try:
+            values: dict[str, Any] = json.loads(text)
+            names = {item.name for item in fields(cls)}
+            if set(values) != names:
+                raise MetadataError(f"model metadata needs exactly the keys {sorted(names)}, got {sorted(values)}")
+            if values["layout"] != LAYOUT_NAME:
+                raise MetadataError(f"the model's layout is {values['layout']!r}, this service answers {LAYOUT_NAME!r}")
+            values["codec"] = CodecSpec.from_json(json.dumps(values["codec"]))
+            values["data"] = tuple(values["data"])
+            values["golden_points"] = tuple((float(x), float(y)) for x, y in values["golden_points"])
+            return cls(**values)
+        except (CodecError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise MetadataError(f"not a model's metadata ({error}): {text[:200]}") from error
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, str]) -> ModelMetadata:
+        """Reads the entry METADATA_KEY of a model file's or configuration's string map."""
+        if METADATA_KEY not in values:
+            raise MetadataError(f"no {METADATA_KEY!r} in the model: export it with landmarks-train export")
+        return cls.from_json(values[METADATA_KEY])

@@ -1,0 +1,58 @@
+"""The Triton contract: model names, and the name, shape and dtype of every tensor, derived from a CodecSpec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from landmarks.codec import CodecSpec
+
+HEATMAP_MODEL: Final = "heatmap"
+DECODE_MODEL: Final = "decode"
+ENSEMBLE_MODEL: Final = "landmarks"
+
+TOPK_PARAMETER: Final = "topk"
+"""Request parameter that reaches the decoder through the ensemble."""
+
+DType = Literal["UINT8", "FP32"]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor of the contract; `shape` leaves out the leading batch axis."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Every tensor of the three models for one codec."""
+
+    crops: TensorSpec
+    heatmaps: TensorSpec
+    points: TensorSpec
+    scores: TensorSpec
+    covariances: TensorSpec
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, TensorSpec, TensorSpec]:
+        """What the ensemble answers with."""
+        return self.points, self.scores, self.covariances
+
+
+def contract(spec: CodecSpec) -> Contract:
+    """The tensors of the models that serve `spec`."""
+    return Contract(
+        # RGB bytes; the network normalises them itself, so that bytes cross the wire
+        crops=TensorSpec("crops", "UINT8", (spec.input_size, spec.input_size, 3)),
+        # logits
+        heatmaps=TensorSpec("heatmaps", "FP32", (spec.points, spec.cells, spec.cells)),
+        # crop pixels
+        points=TensorSpec("points", "FP32", (spec.points, 2)),
+        # in [0, 1]
+        scores=TensorSpec("scores", "FP32", (spec.points,)),
+        # crop pixels squared
+        covariances=TensorSpec("covariances", "FP32", (spec.points, 2, 2)),
+    )
