@@ -1,0 +1,99 @@
+"""The training configuration: one validated value, read from TOML. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from landmarks.codec import CodecSpec, PixelRule, Quantizer
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class ConfigError(ValueError):
+    """The configuration file or an override is not usable; the message names the key."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stage(_Strict):
+    """A stretch of epochs at one crop size. Early epochs on small crops cost a fraction of full ones."""
+
+    epochs: int = Field(ge=1)
+    input_size: int = Field(ge=32, multiple_of=32, description="side of the crop in pixels")
+
+
+class Augment(_Strict):
+    """Random changes to each training sample; the defaults are the paper's recipe (section 5.3)."""
+
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored crop")
+    rotation: float = Field(30.0, ge=0, description="largest rotation in degrees")
+    scale: float = Field(0.25, ge=0, lt=1, description="largest relative change of the crop's side")
+    shift: float = Field(16.0, ge=0, description="largest shift in pixels of a 256-pixel crop")
+    brightness: float = Field(0.4, ge=0, lt=1, description="largest relative change")
+    contrast: float = Field(0.4, ge=0, lt=1, description="largest relative change")
+    saturation: float = Field(0.4, ge=0, lt=1, description="largest relative change")
+    erasing: float = Field(0.5, ge=0, le=1, description="probability that a rectangle is erased")
+
+
+class Config(_Strict):
+    """Everything a run depends on besides the data."""
+
+    name: str = Field("compact", description="the backbone")
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    seed: int = 0
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(2e-3, gt=0, description="peak, after a linear warm-up; falls to zero by a cosine")
+    weight_decay: float = Field(0.05, ge=0)
+    warmup_epochs: float = Field(2.0, ge=0)
+    gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast")
+    crop_scale: float = Field(1.25, gt=0, description="side of the crop over the longer side of the face box")
+    quantizer: Quantizer = "random"
+    pixel_rule: PixelRule = "center"
+    stride: int = Field(4, ge=1)
+    topk: int = Field(9, ge=1)
+    augment: Augment = Augment()
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages together."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def stage_at(self, epoch: int) -> Stage:
+        """The stage of an epoch, counted from 0; the last stage beyond the end."""
+        for stage in self.stages:
+            if epoch < stage.epochs:
+                return stage
+            epoch -= stage.epochs
+        return self.stages[-1]
+
+    def codec(self, input_size: int, points: int = 98) -> CodecSpec:
+        """The codec at one crop size."""
+        return CodecSpec(
+            points=points, input_size=input_size, stride=self.stride, pixel_rule=self.pixel_rule, topk=self.topk
+        )
+
+
+def load_config(source: str, overrides: dict[str, Any] | None = None) -> Config:
+    """Reads a TOML file, or a configuration shipped with the package by its bare name ("compact").
+
+    `overrides` replace top-level keys. Raises ConfigError when the file is missing or a key is unknown or unusable.
+    """
+    shipped = Path(__file__).parent / "configs" / f"{source}.toml"
+    try:
+        text = (shipped if shipped.is_file() else Path(source)).read_text("utf-8")
+        return Config.model_validate({**tomllib.loads(text), **(overrides or {})})
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {source!r}: {error}") from error
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"configuration {source!r}: {reasons}") from error

@@ -1,0 +1,170 @@
+"""A face -> a training sample: one warp, then changes of colour, then randomized rounding.
+
+Every random draw of a sample comes from (seed, epoch, index): the sample does not depend on the worker that makes it,
+nor on where a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from landmarks.codec import CodecSpec, encode
+from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
+from landmarks.layout import FLIP
+from train.config import Augment, Config
+from train.faces import DataError, Face
+
+Image = NDArray[np.uint8]
+
+OUTSIDE = -100
+"""Target of a point that lies outside the map; cross-entropy ignores it."""
+
+
+class PhotoCache:
+    """Photographs as RGB [H, W, 3], kept decoded up to a limit in bytes."""
+
+    def __init__(self, limit: int = 6 << 30) -> None:
+        self._limit = limit
+        self._held = 0
+        self._photos: dict[Path, Image] = {}
+
+    def load(self, path: Path) -> Image:
+        """Raises DataError when the file is not a readable picture."""
+        if path in self._photos:
+            return self._photos[path]
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise DataError(f"{path}: not a readable photograph")
+        photo = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+        if self._held + photo.nbytes <= self._limit:
+            self._photos[path] = photo
+            self._held += photo.nbytes
+        return photo
+
+
+# ---------------------------------------------------------------- augmentation
+
+
+def random_crop(
+    box: NDArray[np.float64], scale: float, size: int, augment: Augment, rng: np.random.Generator
+) -> tuple[Matrix, bool]:
+    """The image -> crop matrix of a randomly turned, scaled, shifted and perhaps mirrored crop; whether mirrored."""
+    plain = Crop.around(box, scale, size)
+    reach = augment.shift / 256 * plain.side
+    dx, dy, zoom, roll = rng.uniform(-1, 1, 4)
+    crop = Crop(
+        plain.center_x + reach * dx,
+        plain.center_y + reach * dy,
+        plain.side * (1 + augment.scale * zoom),
+        size,
+        math.radians(augment.rotation * roll),
+    )
+    flipped = bool(rng.random() < augment.flip)
+    matrix = crop.image_to_crop()
+    return (compose(mirror(size), matrix) if flipped else matrix), flipped
+
+
+def jitter_colour(crop: Image, augment: Augment, rng: np.random.Generator) -> Image:
+    """Random brightness, contrast and saturation, each by a factor about 1."""
+    ranges = np.array([augment.brightness, augment.contrast, augment.saturation])
+    brightness, contrast, saturation = 1 + ranges * rng.uniform(-1, 1, 3)
+    pixels = crop.astype(np.float32)
+    grey = pixels.mean(axis=2, keepdims=True)
+    pixels = brightness * (grey + saturation * (pixels - grey))
+    middle = brightness * grey.mean()
+    return np.clip(middle + contrast * (pixels - middle), 0, 255).astype(np.uint8)
+
+
+def erase(crop: Image, probability: float, rng: np.random.Generator) -> Image:
+    """With some probability, one rectangle of 2 to 20 % of the area becomes noise; the crop is changed in place."""
+    if rng.random() < probability:
+        size = len(crop)
+        area, aspect = rng.uniform(0.02, 0.2) * size * size, math.exp(rng.uniform(-1.2, 1.2))
+        height, width = (min(size - 1, round(math.sqrt(area * f))) for f in (aspect, 1 / aspect))
+        top, left = (int(rng.integers(0, size - extent)) for extent in (height, width))
+        crop[top : top + height, left : left + width] = rng.integers(0, 256, (height, width, 3), np.uint8)
+    return crop
+
+
+# ---------------------------------------------------------------- samples
+
+
+class Batch(NamedTuple):
+    crops: Tensor
+    """uint8 [N, S, S, 3] RGB"""
+    targets: Tensor
+    """int64 [N, 98] flat cell (row * cells + column) per point, OUTSIDE where the point is not on the map"""
+    indices: Tensor
+    """int64 [N] the faces' places in the data set, to name a batch that goes wrong"""
+
+
+class SampleKey(NamedTuple):
+    """Which face, in which epoch, at which crop size: everything a sample depends on besides the seed."""
+
+    epoch: int
+    index: int
+    input_size: int
+
+
+class TrainingSamples(Dataset[tuple[Image, NDArray[np.int64], int]]):
+    """Maps a SampleKey to (crop, targets, index)."""
+
+    def __init__(self, faces: Sequence[Face], config: Config) -> None:
+        self._faces = faces
+        self._config = config
+        self._photos = PhotoCache()
+
+    def __getitem__(self, key: SampleKey) -> tuple[Image, NDArray[np.int64], int]:
+        config, face = self._config, self._faces[key.index]
+        rng = np.random.default_rng([config.seed, key.epoch, key.index])
+        matrix, flipped = random_crop(face.box, config.crop_scale, key.input_size, config.augment, rng)
+        crop = warp(self._photos.load(face.image), matrix, key.input_size)
+        crop = erase(jitter_colour(crop, config.augment, rng), config.augment.erasing, rng)
+        points = transform_points(matrix, face.points)
+        points = points[list(FLIP)] if flipped else points
+        return crop, draw_targets(points, config.codec(key.input_size), config, rng), key.index
+
+
+def draw_targets(
+    points: NDArray[np.float64], codec: CodecSpec, config: Config, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Crop pixels [98, 2] -> flat cells [98], rounded anew at every call; OUTSIDE beyond the map."""
+    cells, inside = encode(points, codec, rng, config.quantizer)
+    return np.where(inside, cells[:, 1] * codec.cells + cells[:, 0], OUTSIDE)
+
+
+def collate(samples: Sequence[tuple[Image, NDArray[np.int64], int]]) -> Batch:
+    """Stacks samples into a batch of tensors."""
+    crops, targets, indices = zip(*samples, strict=True)
+    return Batch(
+        torch.from_numpy(np.stack(crops)), torch.from_numpy(np.stack(targets)), torch.tensor(indices, dtype=torch.int64)
+    )
+
+
+class EpochBatches(Sampler[list[SampleKey]]):
+    """Batches of sample keys in an order drawn from (seed, epoch); a last batch that is not full is left out."""
+
+    def __init__(self, faces: int, config: Config) -> None:
+        self._faces = faces
+        self._config = config
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return max(1, self._faces // self._config.batch_size)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        size = self._config.stage_at(self.epoch).input_size
+        order = np.random.default_rng([self._config.seed, self.epoch]).permutation(self._faces)
+        for start in range(0, len(self) * self._config.batch_size, self._config.batch_size):
+            batch = order[start : start + self._config.batch_size]
+            yield [SampleKey(self.epoch, int(index), size) for index in batch]
