@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 PixelRule = Literal["center", "corner"]
 Quantizer = Literal["floor", "round", "ceil", "random"]
 
-Floats = NDArray[np.floating]
+Floats = NDArray[np.floating[Any]]
 
 MOMENT_WINDOW = 17
 """Side in cells of the window around a map's peak that score and covariance are taken from."""
@@ -126,7 +126,7 @@ def quantize(u: Floats, quantizer: Quantizer, rng: np.random.Generator | None = 
         if rng is None:
             raise CodecError("randomized rounding needs a random generator")
         whole = low + (rng.random(np.shape(u)) < u - low)
-    return whole.astype(np.int64)
+    return np.asarray(whole, np.int64)
 
 
 class Encoded(NamedTuple):
@@ -176,7 +176,7 @@ class Decoded(NamedTuple):
     """[..., points, 2, 2] crop pixels squared: second moments of the window about the point, calibrated."""
 
 
-def decode(heatmaps: NDArray[np.floating], spec: CodecSpec, topk: int | None = None) -> Decoded:
+def decode(heatmaps: Floats, spec: CodecSpec, topk: int | None = None) -> Decoded:
     """Logits [N, points, cells, cells] -> points, scores and covariances.
 
     Each face is decoded by itself with arrays of one fixed shape, so its numbers do not depend, to the last bit, on
@@ -257,7 +257,7 @@ def _window(maps: NDArray[np.float32], peaks: NDArray[np.int64]) -> tuple[NDArra
     width = min(MOMENT_WINDOW, rows)
     left = np.clip(peaks % columns - width // 2, 0, columns - width)
     top = np.clip(peaks // columns - width // 2, 0, rows - width)
-    windows = np.lib.stride_tricks.sliding_window_view(maps, (width, width), axis=(1, 2))
+    windows = np.lib.stride_tricks.sliding_window_view(maps, (1, width, width))[:, :, :, 0]
     return windows[np.arange(points), top, left], np.stack([left, top], axis=1)
 
 

@@ -80,7 +80,7 @@ NUM_POINTS: Final = len(POINT_NAMES)
 
 GROUPS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {
-        "jaw": tuple(range(0, 33)),
+        "jaw": tuple(range(33)),
         "right_brow": tuple(range(33, 42)),
         "left_brow": tuple(range(42, 51)),
         "nose": tuple(range(51, 60)),

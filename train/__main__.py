@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
-from train.config import ConfigError, load_config
-from train.faces import FORMATS, DataError, DataSource
+from landmarks.metadata import MetadataError
+from landmarks.repository import RepositoryError
+from train.config import load_config
+from train.errors import TrainError, TrainingError
+from train.faces import FORMATS, DataSource
 
-DATA_HELP = f"data set as FORMAT:PATH, FORMAT one of {', '.join(FORMATS)}"
+DATA_HELP = f"a data set as FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
+
+EPILOG = """examples:
+  landmarks-train fit --data faces300w:data/faces300w --out runs/compact
+  landmarks-train evaluate --run runs/compact --data faces300w:data/faces300w --topk 1 9 --boxes P2
+  landmarks-train export --run runs/compact --repository model_repo
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -17,34 +27,81 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="landmarks-train",
         description="Train, evaluate and export landmark networks by heatmap regression with randomized rounding.",
-        epilog="example: landmarks-train fit --data faces300w:../data/faces300w --out runs/compact",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", required=True)
-    fit = commands.add_parser("fit", help="train a network; stop with Ctrl-C, go on with --resume")
-    fit.add_argument("--data", required=True, type=DataSource.parse, help=DATA_HELP)
-    fit.add_argument("--config", default="compact", help="a TOML file, or a shipped configuration's name [%(default)s]")
-    fit.add_argument("--out", required=True, type=Path, help="folder of the run: checkpoint, configuration, metrics")
-    fit.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
-    fit.add_argument("--seed", type=int, help="replaces the configuration's seed")
-    fit.add_argument("--workers", type=int, default=1, help="processes that prepare samples [%(default)s]")
+
+    command = commands.add_parser("fit", help="train a network; stop with Ctrl-C, go on with --resume")
+    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
+    command.add_argument("--config", default="compact", help="a TOML file, or a shipped one's name [%(default)s]")
+    command.add_argument("--out", required=True, type=Path, help="the run's folder: checkpoint, metrics, final report")
+    command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
+    command.add_argument("--seed", type=int, help="replaces the configuration's seed")
+    command.add_argument("--workers", type=int, default=1, help="processes that prepare samples [%(default)s]")
+    command.set_defaults(act=fit)
+
+    command = commands.add_parser("evaluate", help="figures of a run or of an exported model, as JSON")
+    network = command.add_mutually_exclusive_group(required=True)
+    network.add_argument("--run", type=Path, help="folder of a run")
+    network.add_argument("--model", type=Path, help="an exported ONNX file")
+    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
+    command.add_argument("--topk", type=int, nargs="+", help="cells the decoder averages, one report each")
+    command.add_argument("--boxes", choices=["P1", "P2"], default="P2", help="tight or detector's boxes [%(default)s]")
+    command.set_defaults(act=evaluate)
+
+    command = commands.add_parser("export", help="write a finished run into a Triton model repository")
+    command.add_argument("--run", required=True, type=Path, help="folder of the run")
+    command.add_argument("--repository", type=Path, default=Path("model_repo"), help="the repository [%(default)s]")
+    command.set_defaults(act=export)
     return top
 
 
 def fit(args: argparse.Namespace) -> None:
-    from train.loop import Run, TrainingError
+    """Trains to the configured end."""
+    from train.loop import Run, TrainingData
 
     config = load_config(args.config, {} if args.seed is None else {"seed": args.seed})
-    run = Run(config, args.data.train_faces(), args.out, args.workers)
+    source = DataSource.parse(args.data)
+    run = Run(config, TrainingData((source.name,), source.train_faces()), args.out, args.workers)
     if args.resume:
         run.resume()
     elif run.checkpoint.exists():
         raise TrainingError(f"{run.checkpoint} exists: add --resume to go on from it, or choose another --out")
-    run.train(args.data.test_faces())
+    run.train(source.test_faces())
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Prints the figures as JSON."""
+    from train.evaluate import predict, summary
+    from train.trained import open_export, open_run
+
+    model = open_run(args.run) if args.run else open_export(args.model)
+    ks = args.topk or [1, model.codec.topk]
+    faces = DataSource.parse(args.data).test_faces()
+    predictions = predict(model.network, faces, model.codec, model.crop_scale, ks, args.boxes, progress=True)
+    print(json.dumps(summary(predictions, ks, ks[-1]), indent=2))
+
+
+def export(args: argparse.Namespace) -> None:
+    """Exports and says what was written."""
+    from train.export import export as export_run
+
+    metadata = export_run(args.run, args.repository)
+    print(f"exported {metadata.name} (run {metadata.run_id}) into {args.repository}")
 
 
 def main() -> int:
+    """Runs the command; a failure the user can mend ends with one line, not a traceback."""
     args = parser().parse_args()
-    {"fit": fit}[args.command](args)
+    try:
+        args.act(args)
+    except (TrainError, MetadataError, RepositoryError) as error:
+        print(f"landmarks-train: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nlandmarks-train: stopped; fit --resume goes on from the last finished epoch", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -9,15 +9,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from landmarks.codec import CodecSpec, PixelRule, Quantizer
+from train.errors import ConfigError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-
-class ConfigError(ValueError):
-    """The configuration file or an override is not usable; the message names the key."""
 
 
 class _Strict(BaseModel):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from landmarks.codec import CodecSpec, Decoded, decode
 from landmarks.crop import Crop, transform_points, warp
 from train.faces import Face
-from train.metrics import Array, Calibration, Report, calibrate, point_errors, report
+from train.metrics import Array, Calibration, Report, calibrate, mahalanobis, point_errors, report
 from train.samples import PhotoCache
 
 BoxKind = Literal["P1", "P2"]
@@ -64,6 +64,15 @@ class Predictions:
         errors = (self.decoded[k].points.astype(np.float64) - self.truth)[half].reshape(-1, 2)
         return calibrate(errors, self.decoded[k].covariances[half].astype(np.float64).reshape(-1, 2, 2))
 
+    def coverage(self, k: int, calibration: Calibration, share: float) -> float:
+        """How many of the other half's points lie in the ellipse that should hold that share of them."""
+        half = slice(1, None, 2)
+        errors = (self.decoded[k].points.astype(np.float64) - self.truth)[half].reshape(-1, 2)
+        moments = self.decoded[k].covariances[half].astype(np.float64).reshape(-1, 2, 2)
+        distance = mahalanobis(errors, calibration.apply(moments))
+        # the squared distance of a Gaussian in the plane is exponential with mean 2
+        return float((distance <= -2 * np.log(1 - share)).mean())
+
 
 def crops_of(
     faces: Sequence[Face], crop_scale: float, input_size: int, boxes: BoxKind, photos: PhotoCache, batch: int = 16
@@ -102,3 +111,14 @@ def predict(
             bar.update(len(points))
     decoded = {k: Decoded(*(np.concatenate(column) for column in zip(*parts[k], strict=True))) for k in ks}
     return Predictions(decoded, np.concatenate(truth))
+
+
+def summary(predictions: Predictions, ks: Sequence[int], served: int) -> dict[str, Any]:
+    """Figures per k, the covariance calibration of the served k, and how well it holds on the faces not fitted."""
+    calibration = predictions.calibration(served)
+    return {
+        "faces": len(predictions.truth),
+        "by_k": {str(k): asdict(predictions.report(k)) for k in ks},
+        "calibration": asdict(calibration),
+        "coverage": {f"{share:.3f}": predictions.coverage(served, calibration, share) for share in (0.5, 0.9)},
+    }

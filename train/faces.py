@@ -12,13 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.layout import NUM_POINTS
+from train.errors import DataError
 
 Split = str
 """A data set's own name of a part: "train", "val", "test" or a subset."""
-
-
-class DataError(ValueError):
-    """A data set's file is missing or malformed; the message gives the file, the line and what was expected."""
 
 
 @dataclass(frozen=True, eq=False)

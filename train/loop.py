@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-import os
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,17 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from train.config import Config
-from train.evaluate import predict, torch_network
+from train.errors import TrainingError
+from train.evaluate import predict, summary, torch_network
 from train.faces import Face
 from train.model import build
 from train.samples import OUTSIDE, Batch, EpochBatches, PhotoCache, TrainingSamples, collate
 
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what to do."""
+CHECKPOINT_FILE = "checkpoint.pt"
+DESCRIPTION_FILE = "run.json"
+"""Name of the file that says what a run was made from."""
+REPORT_FILE = "report.json"
+"""Name of the final figures within a run's folder; it is there once the run is finished."""
 
 
 def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -64,26 +68,60 @@ def train_one_epoch(
     return sum(losses) / len(losses)
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Faces to train on and where they come from."""
+
+    names: tuple[str, ...]
+    """Data sets by name, as a model's metadata reports them."""
+    faces: list[Face]
+
+    @property
+    def fingerprint(self) -> str:
+        """`sha256:<hex>` over every photograph's name, points and box, in order."""
+        digest = hashlib.sha256()
+        for face in self.faces:
+            digest.update(face.image.name.encode() + face.points.tobytes() + face.box.tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
+
+def describe(config: Config, data: TrainingData) -> dict[str, Any]:
+    """What a run was made from: identity, command, commit, data and versions. The configuration lies beside it."""
+    commit, fingerprint = git_commit(), data.fingerprint
+    identity = hashlib.sha256(f"{config.model_dump_json()} {commit} {fingerprint}".encode()).hexdigest()
+    return {
+        "run_id": f"{config.name}-{identity[:12]}",
+        "command": " ".join(sys.argv),
+        "commit": commit,
+        "seed": config.seed,
+        "data": list(data.names),
+        "faces": len(data.faces),
+        "data_fingerprint": fingerprint,
+        "torch": torch.__version__,
+    }
+
+
 class Run:
     """A training run and its folder: configuration, checkpoint and metrics."""
 
-    def __init__(self, config: Config, faces: list[Face], folder: Path, workers: int = 1) -> None:
+    def __init__(self, config: Config, data: TrainingData, folder: Path, workers: int = 1) -> None:
         self.config = config
+        self._data = data
         self.folder = folder
         self.epoch = 0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(config.seed)
-        self.model = build(config.name).to(self.device, memory_format=torch.channels_last)
+        self.model = build(config.name).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.weight_decay), lr=config.learning_rate, fused=True
         )
-        self._sampler = EpochBatches(len(faces), config)
+        self._sampler = EpochBatches(len(data.faces), config)
         total, warmup = config.epochs * len(self._sampler), config.warmup_epochs * len(self._sampler)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: warmup_then_cosine(step, warmup, total)
         )
         self._loader: DataLoader[Any] = DataLoader(
-            TrainingSamples(faces, config),
+            TrainingSamples(data.faces, config),
             batch_sampler=self._sampler,
             num_workers=workers,
             collate_fn=collate,
@@ -94,9 +132,10 @@ class Run:
     def train(self, test_faces: list[Face], evaluate_every: int = 5) -> None:
         """Trains to the configured end from wherever the run stands, saving after every epoch."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.json").write_text(self.config.model_dump_json(indent=2) + "\n")
+        self._write("config.json", self.config.model_dump(mode="json"))
         precision = choose_precision(self.config.precision, self.device)
         photos = PhotoCache()
+        self._write(DESCRIPTION_FILE, describe(self.config, self._data))
         while self.epoch < self.config.epochs:
             self._sampler.epoch = self.epoch
             loss = train_one_epoch(
@@ -120,6 +159,17 @@ class Run:
             with (self.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
             tqdm.write("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+        self._write(REPORT_FILE, self._final_report(test_faces, photos))
+
+    def _final_report(self, test_faces: list[Face], photos: PhotoCache) -> dict[str, Any]:
+        codec = self.config.codec(self.config.stages[-1].input_size)
+        ks = sorted({1, codec.topk})
+        network = torch_network(self.model)
+        predictions = predict(network, test_faces, codec, self.config.crop_scale, ks, photos=photos)
+        return summary(predictions, ks, codec.topk)
+
+    def _write(self, name: str, values: dict[str, Any]) -> None:
+        (self.folder / name).write_text(json.dumps(values, indent=2) + "\n")
 
     def _with_progress(self) -> Iterator[Batch]:
         label = f"epoch {self.epoch + 1}/{self.config.epochs}"
@@ -127,7 +177,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT_FILE
 
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all."""
@@ -137,11 +187,10 @@ class Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "commit": git_commit(),
         }
         temporary = self.checkpoint.with_suffix(".tmp")
         torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        temporary.replace(self.checkpoint)
 
     def resume(self) -> None:
         """Continues from the folder's checkpoint. Raises TrainingError when it is of another configuration."""
@@ -194,6 +243,6 @@ def git_commit() -> str:
     here = Path(__file__).parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 # fixed
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -54,27 +54,35 @@ class Calibration:
     floor: float
     """crop pixels squared"""
 
+    def apply(self, moments: Array) -> Array:
+        """Second moments [..., 2, 2] -> covariances [..., 2, 2]."""
+        covariances: Array = self.scale * moments + self.floor * np.eye(2)
+        return covariances
+
 
 def calibrate(errors: Array, moments: Array) -> Calibration:
     """The scale and floor that make the errors most likely under zero-mean Gaussians of the served covariances.
 
-    errors [n, 2] in crop pixels, moments [n, 2, 2] in crop pixels squared. A grid search, refined three times.
+    errors [n, 2] in crop pixels, moments [n, 2, 2] in crop pixels squared. A grid search over powers of two, refined
+    three times.
     """
-    best = Calibration(1.0, 1.0)
-    span = 8.0
+    best, span = Calibration(1.0, 1.0), 8.0
     for _ in range(4):
-        scales = best.scale * 2.0 ** np.linspace(-span, span, 9)
-        floors = best.floor * 2.0 ** np.linspace(-span, span, 9)
-        grid = [Calibration(float(s), float(f)) for s in scales for f in floors]
-        best = min(grid, key=lambda item: _surprise(errors, item.scale * moments + item.floor * np.eye(2)))
+        factors = 2.0 ** np.linspace(-span, span, 9)
+        grid = [Calibration(float(best.scale * s), float(best.floor * f)) for s in factors for f in factors]
+        best = min(grid, key=lambda item: surprise(errors, item.apply(moments)))
         span /= 4
     return best
 
 
-def _surprise(errors: Array, covariances: Array) -> float:
-    """Mean negative log-likelihood of the errors, up to a constant."""
+def surprise(errors: Array, covariances: Array) -> float:
+    """Mean negative log-likelihood of errors [n, 2] under covariances [n, 2, 2], up to factor and constant."""
+    return float(np.mean(np.log(np.linalg.det(covariances)) + mahalanobis(errors, covariances)))
+
+
+def mahalanobis(errors: Array, covariances: Array) -> Array:
+    """Squared Mahalanobis distance of errors [n, 2] under covariances [n, 2, 2]: [n]."""
     a, b, d = covariances[:, 0, 0], covariances[:, 0, 1], covariances[:, 1, 1]
     x, y = errors[:, 0], errors[:, 1]
-    determinant = np.maximum(a * d - b * b, 1e-12)
-    distance = (d * x * x - 2 * b * x * y + a * y * y) / determinant
-    return float(np.mean(np.log(determinant) + distance))
+    distance: Array = (d * x * x - 2 * b * x * y + a * y * y) / (a * d - b * b)
+    return distance

@@ -63,7 +63,6 @@ class Compact(nn.Module):
         self.merge = nn.ModuleList(ConvNorm(neck, neck) for _ in widths[:-1])
         self.head = nn.Conv2d(neck, points, 1)
         nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
 
     def forward(self, crops: Tensor) -> Tensor:
         x: Tensor = self.stem(normalise(crops))

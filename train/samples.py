@@ -22,7 +22,8 @@ from landmarks.codec import CodecSpec, encode
 from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
 from landmarks.layout import FLIP
 from train.config import Augment, Config
-from train.faces import DataError, Face
+from train.errors import DataError
+from train.faces import Face
 
 Image = NDArray[np.uint8]
 
@@ -82,7 +83,7 @@ def jitter_colour(crop: Image, augment: Augment, rng: np.random.Generator) -> Im
     grey = pixels.mean(axis=2, keepdims=True)
     pixels = brightness * (grey + saturation * (pixels - grey))
     middle = brightness * grey.mean()
-    return np.clip(middle + contrast * (pixels - middle), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(middle + contrast * (pixels - middle), 0, 255), np.uint8)
 
 
 def erase(crop: Image, probability: float, rng: np.random.Generator) -> Image:
@@ -112,7 +113,7 @@ class SampleKey(NamedTuple):
     """Which face, in which epoch, at which crop size: everything a sample depends on besides the seed."""
 
     epoch: int
-    index: int
+    face: int
     input_size: int
 
 
@@ -125,14 +126,14 @@ class TrainingSamples(Dataset[tuple[Image, NDArray[np.int64], int]]):
         self._photos = PhotoCache()
 
     def __getitem__(self, key: SampleKey) -> tuple[Image, NDArray[np.int64], int]:
-        config, face = self._config, self._faces[key.index]
-        rng = np.random.default_rng([config.seed, key.epoch, key.index])
+        config, face = self._config, self._faces[key.face]
+        rng = np.random.default_rng([config.seed, key.epoch, key.face])
         matrix, flipped = random_crop(face.box, config.crop_scale, key.input_size, config.augment, rng)
         crop = warp(self._photos.load(face.image), matrix, key.input_size)
         crop = erase(jitter_colour(crop, config.augment, rng), config.augment.erasing, rng)
         points = transform_points(matrix, face.points)
         points = points[list(FLIP)] if flipped else points
-        return crop, draw_targets(points, config.codec(key.input_size), config, rng), key.index
+        return crop, draw_targets(points, config.codec(key.input_size), config, rng), key.face
 
 
 def draw_targets(

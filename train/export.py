@@ -1,0 +1,91 @@
+"""Checkpoint -> ONNX file that states its own CodecSpec, checked against PyTorch before it is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from landmarks.codec import CodecSpec, decode
+from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
+from landmarks.metadata import METADATA_KEY, ModelMetadata
+from landmarks.repository import model_path, stamp
+from landmarks.tensors import contract
+from train.errors import TrainingError
+from train.evaluate import Network, torch_network
+from train.loop import DESCRIPTION_FILE, REPORT_FILE
+from train.trained import load_run, open_export
+
+
+def export(folder: Path, repository: Path) -> ModelMetadata:
+    """Writes the run's network into a Triton model repository and stamps the repository's configurations.
+
+    Raises TrainingError when the run has not finished, or when ONNX Runtime and PyTorch disagree on the golden crop.
+    """
+    config, model = load_run(folder)
+    if not (folder / REPORT_FILE).is_file():
+        raise TrainingError(f"{folder} has no {REPORT_FILE}: the run is not finished; go on with fit --resume")
+    report = json.loads((folder / REPORT_FILE).read_text())
+    origin = json.loads((folder / DESCRIPTION_FILE).read_text())
+    size = config.stages[-1].input_size
+    codec = replace(
+        config.codec(size),
+        covariance_scale=report["calibration"]["scale"],
+        covariance_floor=report["calibration"]["floor"],
+    )
+    metadata = ModelMetadata(
+        name=config.name,
+        codec=codec,
+        crop_scale=config.crop_scale,
+        run_id=origin["run_id"],
+        data=tuple(origin["data"]),
+        golden_points=golden_points(torch_network(model), codec),
+    )
+    target = model_path(repository)
+    temporary = target.with_suffix(".tmp")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_onnx(model, codec, metadata, temporary)
+    check_against_torch(temporary, metadata)
+    temporary.replace(target)
+    stamp(repository, metadata)
+    return metadata
+
+
+def golden_points(network: Network, codec: CodecSpec) -> tuple[tuple[float, float], ...]:
+    """The network's own points of the golden crop, in crop pixels to 1/1000."""
+    points = decode(network(golden_crop(codec.input_size)[None]), codec).points[0]
+    return tuple((round(float(x), 3), round(float(y), 3)) for x, y in points)
+
+
+def write_onnx(model: nn.Module, codec: CodecSpec, metadata: ModelMetadata, path: Path) -> None:
+    """The network as an ONNX file of the tensors that the contract names, with its metadata stamped in."""
+    tensors = contract(codec)
+    example = torch.zeros(1, *tensors.crops.shape, dtype=torch.uint8)
+    torch.onnx.export(
+        model,
+        (example,),
+        str(path),
+        input_names=[tensors.crops.name],
+        output_names=[tensors.heatmaps.name],
+        dynamic_axes={tensors.crops.name: {0: "batch"}, tensors.heatmaps.name: {0: "batch"}},
+        opset_version=17,
+        dynamo=False,
+    )
+    exported = onnx.load(path)
+    onnx.helper.set_model_props(exported, {METADATA_KEY: metadata.to_json()})
+    onnx.checker.check_model(exported)
+    onnx.save(exported, path)
+
+
+def check_against_torch(path: Path, metadata: ModelMetadata) -> None:
+    """Raises TrainingError unless ONNX Runtime gives the golden points that PyTorch gave."""
+    heatmaps = open_export(path).network(golden_crop(metadata.codec.input_size)[None])
+    points = decode(heatmaps, metadata.codec).points[0]
+    difference = float(np.abs(points - np.array(metadata.golden_points)).max())
+    if not difference <= GOLDEN_TOLERANCE:
+        raise TrainingError(f"the exported network puts a golden point {difference:.3f} px away from PyTorch's")

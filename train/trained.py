@@ -1,0 +1,54 @@
+"""A trained network to evaluate or export: from a run's folder, or from an exported file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from torch import nn
+
+from landmarks.codec import CodecSpec
+from landmarks.metadata import ModelMetadata
+from train.config import Config
+from train.evaluate import Network, torch_network
+from train.loop import CHECKPOINT_FILE, load_checkpoint
+from train.model import build
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network and what one must know to feed it."""
+
+    network: Network
+    codec: CodecSpec
+    crop_scale: float
+
+
+def open_run(folder: Path) -> Trained:
+    """The network of a run's last checkpoint, at the size of its last stage. Raises TrainingError without one."""
+    config, model = load_run(folder)
+    return Trained(torch_network(model), config.codec(config.stages[-1].input_size), config.crop_scale)
+
+
+def load_run(folder: Path) -> tuple[Config, nn.Module]:
+    """A run's configuration, and its network in evaluation mode. Raises TrainingError without a checkpoint."""
+    state = load_checkpoint(folder / CHECKPOINT_FILE)
+    config = Config.model_validate(state["config"])
+    model = build(config.name)
+    model.load_state_dict(state["model"])
+    return config, model.eval()
+
+
+def open_export(path: Path) -> Trained:
+    """An exported file, run by ONNX Runtime on the CPU. Raises MetadataError when it does not state its codec."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    metadata = ModelMetadata.from_mapping(session.get_modelmeta().custom_metadata_map)
+    name = session.get_inputs()[0].name
+
+    def network(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(session.run(None, {name: crops})[0], np.float32)
+
+    return Trained(network, metadata.codec, metadata.crop_scale)
