@@ -91,7 +91,7 @@ def describe(config: Config, data: TrainingData) -> dict[str, Any]:
     identity = hashlib.sha256(f"{config.model_dump_json()} {commit} {fingerprint}".encode()).hexdigest()
     return {
         "run_id": f"{config.name}-{identity[:12]}",
-        "command": " ".join(sys.argv),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": commit,
         "seed": config.seed,
         "data": list(data.names),

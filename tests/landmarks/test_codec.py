@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from landmarks.codec import (
+    CodecError,
+    CodecSpec,
+    Quantizer,
+    decode,
+    encode,
+    expected_heatmap,
+    quantize,
+    strongest_cells,
+)
+
+SPEC = CodecSpec()
+PAPER = CodecSpec(pixel_rule="corner")
+TINY = CodecSpec(points=1, input_size=16, stride=4, topk=1)  # one map of 4 x 4 cells
+
+strides = st.sampled_from([2, 4, 8])
+
+
+def logits_of(probability: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.log(probability).astype(np.float32)
+
+
+# ---------------------------------------------------------------- pixel rules
+
+
+def test_center_rule_by_hand() -> None:
+    # stride 4: cell 0 covers pixels 0..3, so its centre is pixel 1.5
+    assert SPEC.to_pixels(np.array([0.0, 1.0, 63.0])).tolist() == [1.5, 5.5, 253.5]
+    assert SPEC.to_cells(np.array([1.5, 0.0, 127.5])).tolist() == [0.0, -0.375, 31.5]
+
+
+def test_corner_rule_by_hand() -> None:
+    assert PAPER.to_pixels(np.array([0.0, 1.0, 63.0])).tolist() == [0.0, 4.0, 252.0]
+    assert PAPER.to_cells(np.array([6.0])).tolist() == [1.5]
+
+
+@given(st.floats(-1000, 1000), strides)
+def test_a_mirrored_crop_has_mirrored_cells_under_the_center_rule(x: float, stride: int) -> None:
+    spec = CodecSpec(input_size=256, stride=stride)
+    mirrored = spec.to_cells(np.array(255 - x))
+    assert mirrored == pytest.approx(spec.cells - 1 - float(spec.to_cells(np.array(x))), abs=1e-9)
+
+
+# ---------------------------------------------------------------- the paper's Table 1 and theorems
+
+
+@pytest.mark.parametrize(("quantizer", "bias"), [("floor", -0.5), ("round", 0.0), ("ceil", 0.5), ("random", 0.0)])
+@pytest.mark.parametrize("stride", [2, 4, 8])
+def test_table_1_bias_of_the_quantizers(quantizer: Quantizer, bias: float, stride: int) -> None:
+    """Mean of decoded minus true over evenly spread coordinates: -s/2, 0, +s/2, and 0."""
+    spec = CodecSpec(input_size=256, stride=stride, pixel_rule="corner")
+    x = 8 + 160 * (np.arange(200_000) + 0.5) / 200_000
+    cells = quantize(spec.to_cells(x), quantizer, np.random.default_rng(1))
+    assert (spec.to_pixels(cells.astype(np.float64)) - x).mean() == pytest.approx(bias * stride, abs=0.02 * stride)
+
+
+@given(st.tuples(st.floats(0, 252), st.floats(0, 252)), strides, st.sampled_from(["center", "corner"]))
+def test_theorem_1_round_errs_by_at_most_half_the_diagonal_of_a_cell(
+    point: tuple[float, float], stride: int, rule: str
+) -> None:
+    spec = CodecSpec(stride=stride, pixel_rule=rule)  # type: ignore[arg-type]
+    cells = quantize(spec.to_cells(np.array(point)), "round")
+    error = np.linalg.norm(spec.to_pixels(cells.astype(np.float64)) - point)
+    assert error <= math.sqrt(2) * stride / 2 + 1e-9
+
+
+@given(st.floats(0, 63))
+def test_theorem_2_randomized_rounding_is_unbiased(u: float) -> None:
+    draws = quantize(np.full(4000, u), "random", np.random.default_rng(7)).astype(np.float64)
+    assert set(draws) <= {math.floor(u), math.floor(u) + 1}
+    fraction = u - math.floor(u)
+    # five standard deviations of the mean of 4000 draws
+    assert abs(draws.mean() - u) <= 5 * math.sqrt(fraction * (1 - fraction) / 4000) + 1e-9
+
+
+@given(st.tuples(st.floats(1.5, 253.5), st.floats(1.5, 253.5)))
+def test_theorem_2_the_expected_heatmap_gives_the_coordinate_back(point: tuple[float, float]) -> None:
+    spec = CodecSpec(points=1)
+    heatmap = expected_heatmap(np.array([[point]]), spec)
+    assert heatmap.sum() == pytest.approx(1.0)
+    assert np.count_nonzero(heatmap) <= 4
+    # float32 spacing at 256 is 3e-5
+    assert_allclose(decode(logits_of(heatmap), spec, topk=4).points[0, 0], point, atol=4e-5, rtol=0)
+
+
+def test_randomized_rounding_draws_x_and_y_independently_and_anew() -> None:
+    spec = CodecSpec(points=1, pixel_rule="corner")
+    points = np.full((40_000, 2), [4 * 10.5, 4 * 20.25])
+    cells = encode(points, spec, np.random.default_rng(3)).cells
+    found = {tuple(cell): share / 40_000 for cell, share in zip(*np.unique(cells, axis=0, return_counts=True))}  # noqa: B905
+    expected = {(10, 20): 0.375, (11, 20): 0.375, (10, 21): 0.125, (11, 21): 0.125}
+    assert found == pytest.approx(expected, abs=0.01)
+
+
+def test_random_rounding_needs_a_generator() -> None:
+    with pytest.raises(CodecError, match="generator"):
+        quantize(np.array([0.5]), "random")
+
+
+# ---------------------------------------------------------------- the map's edge
+
+
+def test_points_outside_the_map_are_flagged_not_wrapped() -> None:
+    points = np.array([[1.5, 1.5], [253.5, 253.5], [1.4, 100], [100, 253.6], [-300, 100], [100, 9999]])
+    encoded = encode(points, SPEC, np.random.default_rng(0))
+    assert encoded.inside.tolist() == [True, True, False, False, False, False]
+    assert encoded.cells[:2].tolist() == [[0, 0], [63, 63]]
+
+
+@given(st.lists(st.tuples(st.floats(-600, 600), st.floats(-600, 600)), min_size=1, max_size=20))
+def test_every_cell_of_a_point_inside_lies_on_the_map(points: list[tuple[float, float]]) -> None:
+    cells, inside = encode(np.array(points), SPEC, np.random.default_rng(0))
+    assert np.all((cells[inside] >= 0) & (cells[inside] <= 63))
+
+
+def test_a_point_outside_has_no_expected_heatmap() -> None:
+    with pytest.raises(CodecError, match="outside"):
+        expected_heatmap(np.array([[0.0, 50.0]]), SPEC)
+
+
+# ---------------------------------------------------------------- decode
+
+
+def test_argmax_by_hand() -> None:
+    maps = np.zeros((1, 1, 4, 4), np.float32)
+    maps[0, 0, 2, 1] = 5.0
+    assert decode(maps, TINY).points.tolist() == [[[4 * 1 + 1.5, 4 * 2 + 1.5]]]
+
+
+def test_topk_mean_by_hand() -> None:
+    # logits ln 3 and ln 1: weights 3/4 and 1/4 over columns 1 and 2 of row 0
+    maps = np.full((1, 1, 4, 4), -20.0, np.float32)
+    maps[0, 0, 0, 1], maps[0, 0, 0, 2] = math.log(3), 0.0
+    assert_allclose(decode(maps, TINY, topk=2).points, [[[4 * 1.25 + 1.5, 1.5]]], atol=1e-5)
+
+
+def test_score_is_the_share_of_the_averaged_cells_by_hand() -> None:
+    # sixteen cells of probability 1/16 each
+    maps = np.zeros((1, 1, 4, 4), np.float32)
+    assert decode(maps, TINY, topk=4).scores.tolist() == [[0.25]]
+
+
+def test_covariance_by_hand() -> None:
+    # half the probability on column 1, half on column 3, both in row 2: x = 2, variance 1 cell, 16 pixels squared
+    maps = np.full((1, 1, 4, 4), -1000.0, np.float32)
+    maps[0, 0, 2, 1] = maps[0, 0, 2, 3] = 0.0
+    decoded = decode(maps, TINY, topk=2)
+    assert_allclose(decoded.points, [[[4 * 2 + 1.5, 4 * 2 + 1.5]]])
+    assert_allclose(decoded.covariances, [[[[16.0, 0.0], [0.0, 0.0]]]], atol=1e-6)
+
+
+def test_covariance_on_the_diagonal_by_hand() -> None:
+    # (0, 0) and (2, 2) with equal probability: every moment about (1, 1) is 1 cell squared
+    maps = np.full((1, 1, 4, 4), -1000.0, np.float32)
+    maps[0, 0, 0, 0] = maps[0, 0, 2, 2] = 0.0
+    assert_allclose(decode(maps, TINY, topk=2).covariances, [[[[16.0, 16.0], [16.0, 16.0]]]], atol=1e-6)
+
+
+def test_covariance_counts_from_the_decoded_point() -> None:
+    # argmax ignores the second mode, the covariance does not: (4 cells^2 * 0.25) * 16
+    maps = np.full((1, 1, 4, 4), -1000.0, np.float32)
+    maps[0, 0, 1, 0], maps[0, 0, 1, 2] = math.log(3), 0.0
+    assert_allclose(decode(maps, TINY, topk=1).covariances[0, 0, 0, 0], 16.0, rtol=1e-6)
+
+
+def test_calibration_scales_and_adds() -> None:
+    maps = np.full((1, 1, 4, 4), -1000.0, np.float32)
+    maps[0, 0, 2, 1] = maps[0, 0, 2, 3] = 0.0
+    spec = CodecSpec(points=1, input_size=16, stride=4, topk=2, covariance_scale=0.5, covariance_floor=3.0)
+    assert_allclose(decode(maps, spec).covariances, [[[[11.0, 0.0], [0.0, 3.0]]]], atol=1e-6)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 100))
+def test_strongest_cells_are_those_of_a_full_sort_ties_included(seed: int, k: int) -> None:
+    # few distinct values, so that ties abound
+    maps = np.random.default_rng(seed).integers(0, 6, (5, 12, 12)).astype(np.float32)
+    logits, cells = strongest_cells(maps, k)
+    flat = maps.reshape(5, -1)
+    expected = np.argsort(-flat, axis=1, kind="stable")[:, :k]
+    assert_array_equal(cells, expected)
+    assert_array_equal(logits, np.take_along_axis(flat, expected, axis=1))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_covariances_are_positive_and_scores_are_shares(seed: int) -> None:
+    maps = 4 * np.random.default_rng(seed).standard_normal((1, 98, 64, 64), np.float32)
+    decoded = decode(maps, SPEC)
+    assert np.all(np.linalg.eigvalsh(decoded.covariances.astype(np.float64)) > -1e-3)
+    assert np.all((decoded.scores >= 0) & (decoded.scores <= 1))
+
+
+def test_a_mirrored_heatmap_gives_a_mirrored_point() -> None:
+    maps = 4 * np.random.default_rng(5).standard_normal((1, 98, 64, 64)).astype(np.float32)
+    plain, mirrored = decode(maps, SPEC), decode(np.ascontiguousarray(maps[..., ::-1]), SPEC)
+    assert_allclose(mirrored.points[..., 0], 255 - plain.points[..., 0], atol=1e-4)
+    assert_allclose(mirrored.points[..., 1], plain.points[..., 1], atol=1e-4)
+    assert_allclose(mirrored.covariances[..., 0, 1], -plain.covariances[..., 0, 1], atol=1e-3)
+
+
+def test_a_face_decodes_to_the_same_bits_in_any_batch() -> None:
+    maps = 4 * np.random.default_rng(6).standard_normal((3, 98, 64, 64)).astype(np.float32)
+    together = decode(maps, SPEC)
+    for i in range(3):
+        for whole, alone in zip(together, decode(maps[i : i + 1], SPEC), strict=True):
+            assert_array_equal(whole[i], alone[0])
+
+
+def test_half_precision_maps_decode() -> None:
+    maps = np.zeros((1, 1, 4, 4), np.float16)
+    maps[0, 0, 3, 0] = 9.0
+    assert decode(maps, TINY).points.tolist() == [[[1.5, 13.5]]]
+
+
+def test_no_faces_decode_to_no_points() -> None:
+    assert decode(np.empty((0, 98, 64, 64), np.float32), SPEC).points.shape == (0, 98, 2)
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("shape", [(98, 64, 64), (1, 97, 64, 64), (1, 98, 64, 32), (1, 98, 32, 32)])
+def test_maps_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(CodecError, match=r"\[N, 98, 64, 64\]"):
+        decode(np.zeros(shape, np.float32), SPEC)
+
+
+@pytest.mark.parametrize("k", [0, -1, 4097])
+def test_k_beyond_the_map_is_refused(k: int) -> None:
+    with pytest.raises(CodecError, match="between 1 and the 4096 cells"):
+        decode(np.zeros((1, 98, 64, 64), np.float32), SPEC, topk=k)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"input_size": 255},
+        {"stride": 0},
+        {"points": 0},
+        {"pixel_rule": "middle"},
+        {"topk": 0},
+        {"covariance_scale": 0.0},
+        {"covariance_floor": -1.0},
+        {"covariance_scale": math.nan},
+    ],
+)
+def test_unusable_specs_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(CodecError):
+        CodecSpec(**values)  # type: ignore[arg-type]
+
+
+def test_json_is_stable_and_comes_back() -> None:
+    assert SPEC.to_json() == (
+        '{"covariance_floor": 0.0, "covariance_scale": 1.0, "input_size": 256, "pixel_rule": "center", '
+        '"points": 98, "stride": 4, "topk": 9}'
+    )
+    assert CodecSpec.from_json(SPEC.to_json()) == SPEC
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"points": 98}', '{"unknown": 1}', "null"])
+def test_json_of_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(CodecError):
+        CodecSpec.from_json(text)

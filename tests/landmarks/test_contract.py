@@ -1,0 +1,82 @@
+"""Metadata, tensors, golden crop, and what importing `landmarks` may load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from landmarks.codec import CodecSpec
+from landmarks.golden import golden_crop
+from landmarks.metadata import MetadataError, ModelMetadata
+from landmarks.tensors import TensorSpec, contract
+
+METADATA = ModelMetadata(
+    name="compact",
+    codec=CodecSpec(covariance_scale=0.7),
+    crop_scale=1.25,
+    run_id="compact-0123",
+    data=("faces300w",),
+    golden_points=((1.5, 2.25), (3.0, 4.0)),
+)
+
+
+def test_importing_the_shared_truth_loads_no_server_and_no_torch() -> None:
+    modules = "codec, crop, golden, layout, metadata, repository, runtime, tensors"
+    forbidden = ("torch", "fastapi", "grpc", "tritonclient", "openvino", "pydantic")
+    code = f"import sys\nfrom landmarks import {modules}\nprint([m for m in {forbidden} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_contract_of_the_default_codec() -> None:
+    tensors = contract(CodecSpec())
+    assert tensors.crops == TensorSpec("crops", "UINT8", (256, 256, 3))
+    assert tensors.heatmaps == TensorSpec("heatmaps", "FP32", (98, 64, 64))
+    assert tensors.outputs == (
+        TensorSpec("points", "FP32", (98, 2)),
+        TensorSpec("scores", "FP32", (98,)),
+        TensorSpec("covariances", "FP32", (98, 2, 2)),
+    )
+
+
+def test_the_contract_follows_the_codec() -> None:
+    tensors = contract(CodecSpec(points=68, input_size=128))
+    assert tensors.crops.shape == (128, 128, 3)
+    assert tensors.heatmaps.shape == (68, 32, 32)
+
+
+def test_metadata_comes_back_from_its_json() -> None:
+    assert ModelMetadata.from_json(METADATA.to_json()) == METADATA
+
+
+def test_different_metadata_differ_in_json() -> None:
+    assert replace(METADATA, codec=CodecSpec(topk=4)).to_json() != METADATA.to_json()
+
+
+@pytest.mark.parametrize("text", ["", "7", "{}", '{"name": "compact"}', "null"])
+def test_metadata_of_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(MetadataError):
+        ModelMetadata.from_json(text)
+
+
+def test_a_model_of_another_layout_is_refused() -> None:
+    with pytest.raises(MetadataError, match="ibug68"):
+        ModelMetadata.from_json(METADATA.to_json().replace("wflw98", "ibug68"))
+
+
+def test_a_model_without_metadata_is_refused() -> None:
+    with pytest.raises(MetadataError, match="landmarks-train export"):
+        ModelMetadata.from_mapping({"other": "text"})
+
+
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_the_golden_crop_is_the_same_picture_at_every_size(size: int) -> None:
+    crop = golden_crop(size)
+    assert crop.shape == (size, size, 3)
+    # mean colour of the picture: warm skin, so red above blue
+    assert np.abs(crop.mean(axis=(0, 1)) - golden_crop(256).mean(axis=(0, 1))).max() < 1
+    assert crop[..., 0].mean() > crop[..., 2].mean()
