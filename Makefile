@@ -1,0 +1,60 @@
+# make up      start the service          make test    run the whole suite
+# make demo    one photograph, drawn      make help    the rest
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# the first Python in the supported range; set PYTHON=... to choose another
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help up test demo bench lint types proto clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+up: $(VENV)/serve.installed ## start Triton and the gateway: REST on :8080, gRPC on :8081; Ctrl-C stops
+	@exec $(BIN)/landmarks serve
+
+test: $(VENV)/dev.installed ## run the whole suite, a real Triton included
+	$(BIN)/python -m pytest
+
+demo: $(VENV)/demo.installed ## find the points of IMAGE=photo.jpg (or of a portrait), draw them into out.png
+	@image="$(IMAGE)"; \
+	if [ -z "$$image" ]; then image=$(VENV)/astronaut.png; \
+	  $(BIN)/python -c 'import shutil, skimage, pathlib; shutil.copy(pathlib.Path(skimage.__file__).parent / "data/astronaut.png", "'$$image'")'; fi; \
+	exec $(BIN)/landmarks detect "$$image" --overlay out.png
+
+bench: $(VENV)/dev.installed ## faces per second served over faces per second in one process
+	@exec $(BIN)/python -m bench.throughput
+
+lint: $(VENV)/dev.installed ## style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/dev.installed ## types, strictly
+	$(BIN)/mypy .
+
+proto: $(VENV)/dev.installed ## generate the gRPC code from proto/
+	@PATH=$(CURDIR)/$(BIN):$$PATH bash proto/generate.sh
+
+clean: ## remove the environment and what tools left
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed; set PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no venv module: sudo apt-get install python3-venv"; exit 1; }
+
+$(VENV)/serve.installed: $(VENV)/bin/python pyproject.toml
+	@echo "installing what serving needs into $(VENV) ..."
+	@$(PIP) --editable '.[serve]' && touch $@
+
+$(VENV)/demo.installed: $(VENV)/serve.installed
+	@$(PIP) scikit-image && touch $@
+
+$(VENV)/dev.installed: $(VENV)/bin/python pyproject.toml
+	@echo "installing what serving, training and tests need into $(VENV) ..."
+	@$(PIP) --editable '.[serve,train,test,dev]' && touch $@ $(VENV)/serve.installed

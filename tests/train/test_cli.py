@@ -1,0 +1,101 @@
+"""The command line as a user types it: fit, export into a repository, evaluate what was exported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the training dependencies are not installed")
+
+from landmarks.metadata import METADATA_KEY, ModelMetadata  # noqa: E402
+from landmarks.repository import model_path  # noqa: E402
+from tests.train.miniature import write_miniature  # noqa: E402
+
+CONFIG = """
+batch_size = 4
+warmup_epochs = 0.5
+stages = [{ epochs = 2, input_size = 64 }]
+"""
+
+
+def landmarks_train(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "train", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"faces300w:{write_miniature(tmp_path_factory.mktemp('data') / 'faces')}"
+
+
+@pytest.fixture(scope="module")
+def run(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "tiny.toml").write_text(CONFIG)
+    done = landmarks_train("fit", "--data", data, "--config", folder / "tiny.toml", "--out", folder / "tiny")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1" in done.stderr  # the progress bar
+    return folder / "tiny"
+
+
+def test_export_writes_a_model_that_says_what_it_is(run: Path, repository_copy: Path) -> None:
+    done = landmarks_train("export", "--run", run, "--repository", repository_copy)
+    assert done.returncode == 0, done.stderr
+    import onnx
+
+    model = onnx.load(model_path(repository_copy))
+    (text,) = (item.value for item in model.metadata_props if item.key == METADATA_KEY)
+    metadata = ModelMetadata.from_json(text)
+    report = json.loads((run / "report.json").read_text())
+    assert metadata.codec.input_size == 64
+    assert metadata.codec.covariance_scale == report["calibration"]["scale"]
+    assert metadata.run_id == json.loads((run / "run.json").read_text())["run_id"]
+    assert metadata.data == ("faces300w",)
+    assert np.array(metadata.golden_points).shape == (98, 2)
+    for name in ("heatmap", "decode", "landmarks"):
+        assert metadata.run_id in (repository_copy / name / "config.pbtxt").read_text()
+
+
+def test_the_exported_model_has_the_runs_figures(run: Path, repository_copy: Path, data: str) -> None:
+    landmarks_train("export", "--run", run, "--repository", repository_copy)
+    from_run = landmarks_train("evaluate", "--run", run, "--data", data)
+    from_model = landmarks_train("evaluate", "--model", model_path(repository_copy), "--data", data)
+    report = json.loads((run / "report.json").read_text())
+    assert json.loads(from_run.stdout)["by_k"] == report["by_k"]
+    for k, figures in json.loads(from_model.stdout)["by_k"].items():
+        assert figures["nme"] == pytest.approx(report["by_k"][k]["nme"], abs=0.05)
+
+
+def test_a_second_fit_does_not_overwrite_the_first(run: Path, data: str) -> None:
+    done = landmarks_train("fit", "--data", data, "--config", run.parent / "tiny.toml", "--out", run)
+    assert done.returncode == 1
+    assert "--resume" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "--data", "nowhere:/x", "--out", "run"],
+        ["fit", "--data", "wflw:/nonexistent", "--out", "run"],
+        ["export", "--run", "/nonexistent"],
+        ["evaluate", "--run", "/nonexistent", "--data", "wflw:/nonexistent"],
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(arguments: list[str]) -> None:
+    done = landmarks_train(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("landmarks-train: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [[], ["fit"], ["evaluate"], ["export"]])
+def test_help_teaches(command: list[str]) -> None:
+    done = landmarks_train(*command, "--help")
+    assert done.returncode == 0
+    assert "usage: landmarks-train" in done.stdout
