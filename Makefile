@@ -38,8 +38,8 @@ lint: $(VENV)/dev.installed ## style
 types: $(VENV)/dev.installed ## types, strictly
 	$(BIN)/mypy .
 
-proto: $(VENV)/dev.installed ## generate the gRPC code from proto/
-	@PATH=$(CURDIR)/$(BIN):$$PATH bash proto/generate.sh
+proto: ## generate the gRPC code from proto/
+	@sh proto/generate.sh
 
 clean: ## remove the environment and what tools left
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -35,7 +35,7 @@ def provenance(model: bytes) -> str:
 
 def string_parameters(config: Mapping[str, Any]) -> dict[str, str]:
     """The string parameters of a model configuration, given as Triton's JSON writes it."""
-    return {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+    return {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
 
 
 def check_stamp(parameters: Mapping[str, str], metadata: ModelMetadata, model_provenance: str) -> None:
