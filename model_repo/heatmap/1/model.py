@@ -1,0 +1,28 @@
+"""Triton model `heatmap`: RGB crops -> heatmap logits, through OpenVINO on the CPU."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from landmarks.repository import MODEL_FILE, check_stamp, string_parameters
+from landmarks.runtime import Network
+from landmarks.tensors import contract
+
+
+class TritonPythonModel:
+    """Refuses to load when config.pbtxt was stamped for another model file."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        self._network = Network(Path(args["model_repository"]) / args["model_version"] / MODEL_FILE)
+        parameters = string_parameters(json.loads(args["model_config"]))
+        check_stamp(parameters, self._network.metadata, self._network.provenance)
+        self._tensors = contract(self._network.metadata.codec)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        crops = pb_utils.get_input_tensor_by_name(request, self._tensors.crops.name).as_numpy()
+        return pb_utils.InferenceResponse([pb_utils.Tensor(self._tensors.heatmaps.name, self._network(crops))])

@@ -1,0 +1,1 @@
+"""The gateway: one use case behind two thin doors, REST and gRPC."""

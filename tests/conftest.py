@@ -1,0 +1,80 @@
+"""What the tests of several packages share: the model repository, one real Triton, and the optional real data."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from landmarks.repository import model_path, stamp
+from landmarks.runtime import identify
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder that holds faces300w/: LANDMARKS_TEST_DATA, or ../shared/data beside the checkout."""
+    folder = Path(os.environ.get("LANDMARKS_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "faces300w").is_dir():
+        pytest.skip(f"no faces300w/ in {folder}: set LANDMARKS_TEST_DATA to the folder that holds it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wflw_shapes(test_data: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Real 98-point shapes [1760, 98, 2]."""
+    with np.load(test_data / "wflw98_shapes.npz") as file:
+        return np.asarray(file["points"], np.float32)
+
+
+@pytest.fixture(scope="session")
+def model_repository() -> Path:
+    """The repository as shipped."""
+    return ROOT / "model_repo"
+
+
+@pytest.fixture
+def repository_copy(model_repository: Path, tmp_path: Path) -> Path:
+    """A copy of the shipped repository that a test may spoil."""
+    return Path(shutil.copytree(model_repository, tmp_path / "model_repo"))
+
+
+@pytest.fixture
+def repository_with_wrong_weights(repository_copy: Path) -> Path:
+    """A copy whose largest weight is zero and whose stamps agree with that file: it loads, but answers wrongly."""
+    import openvino
+
+    path = model_path(repository_copy)
+    constants = [node for node in openvino.Core().read_model(path).get_ops() if node.get_type_name() == "Constant"]
+    weights = max((node.data for node in constants if node.data.dtype == np.float32), key=lambda data: data.size)
+    content = path.read_bytes()
+    assert content.count(weights.tobytes()) == 1
+    path.write_bytes(content.replace(weights.tobytes(), bytes(weights.nbytes)))
+    stamp(repository_copy, identify(path)[0])
+    return repository_copy
+
+
+@pytest.fixture(scope="session")
+def needs_triton() -> None:
+    """Skips where the wheel that holds Triton does not exist. Where it does, a missing one is a failure."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        pytest.skip("the nvidia-pytriton wheel is for Linux on x86-64")
+
+
+@pytest.fixture(scope="session")
+def triton_url(needs_triton: None, model_repository: Path) -> Iterator[str]:
+    """The gRPC address of a real Triton that serves the shipped repository for the whole session."""
+    from service.embedded import EmbeddedTriton
+
+    triton = EmbeddedTriton(model_repository)
+    yield asyncio.run(triton.start())
+    asyncio.run(triton.stop())

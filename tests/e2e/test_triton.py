@@ -1,0 +1,131 @@
+"""What the shipped repository does inside a real Triton beyond what the engine's tests show."""
+
+import asyncio
+import json
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tritonclient.grpc import InferInput
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from landmarks.golden import golden_crop
+from landmarks.repository import model_path
+from landmarks.runtime import identify
+from service.embedded import EmbeddedTriton, EmbeddedTritonError
+from service.inference import TritonEngine
+
+pytestmark = pytest.mark.usefixtures("needs_triton")
+
+
+def replace_once(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["heatmap", "decode"])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"topk": 9', '"topk": 7', "config.pbtxt was stamped for the codec"),
+        ("'sha256:", "'sha256:0", "config.pbtxt was stamped for another model.onnx"),
+    ],
+)
+def test_a_configuration_of_another_model_is_refused_at_load(
+    repository_copy: Path, name: str, old: str, new: str, message: str
+) -> None:
+    replace_once(repository_copy / name / "config.pbtxt", old, new)
+    with pytest.raises(EmbeddedTritonError) as caught:
+        asyncio.run(EmbeddedTriton(repository_copy).start())
+    assert message in str(caught.value)
+    assert "run landmarks-train export again" in str(caught.value)
+
+
+def test_wrong_weights_load_but_are_never_ready(repository_with_wrong_weights: Path) -> None:
+    async def run() -> bool:
+        triton = EmbeddedTriton(repository_with_wrong_weights)
+        engine = TritonEngine(await triton.start())
+        try:
+            await engine.start()
+            return await engine.ready()
+        finally:
+            await engine.close()
+            await triton.stop()
+
+    assert asyncio.run(run()) is False
+
+
+@pytest.mark.parametrize("topk", ["9", 9.5, True, 0, -1, 4097, 2**40])
+def test_a_bad_topk_fails_alone(triton_url: str, topk: "int | str | float | bool") -> None:
+    crops = InferInput("crops", [1, 256, 256, 3], "UINT8")
+    crops.set_data_from_numpy(golden_crop()[None])
+
+    async def run() -> list[object]:
+        client = InferenceServerClient(triton_url)
+        choices: list[dict[str, object]] = [{}, {"topk": topk}, {"topk": 9}]
+        answers = (client.infer("landmarks", [crops], parameters=choice) for choice in choices)
+        try:
+            return list(await asyncio.gather(*answers, return_exceptions=True))
+        finally:
+            await client.close()
+
+    default, refused, nine = asyncio.run(run())
+    assert isinstance(refused, InferenceServerException)
+    assert refused.status() == "StatusCode.INVALID_ARGUMENT"
+    assert "topk must" in refused.message()
+    assert np.array_equal(default.as_numpy("points"), nine.as_numpy("points"))  # type: ignore[attr-defined]
+
+
+def test_a_requests_own_timeout_ends_its_wait(triton_url: str) -> None:
+    crops = InferInput("crops", [1, 256, 256, 3], "UINT8")
+    crops.set_data_from_numpy(golden_crop()[None])
+
+    async def run() -> object:
+        client = InferenceServerClient(triton_url)
+        try:
+            return await client.infer("landmarks", [crops], timeout=1)  # a microsecond
+        finally:
+            await client.close()
+
+    with pytest.raises(InferenceServerException, match="Request timeout expired"):
+        asyncio.run(run())
+
+
+def test_triton_reports_its_own_metrics_and_listens_on_the_loopback_alone(model_repository: Path) -> None:
+    async def run() -> tuple[str, str]:
+        triton = EmbeddedTriton(model_repository)
+        try:
+            await triton.start()
+            return triton.metrics_url, await asyncio.to_thread(fetch, triton.metrics_url)
+        finally:
+            await triton.stop()
+
+    url, text = asyncio.run(run())
+    assert url.startswith("http://127.0.0.1:")
+    assert 'nv_inference_request_success{model="heatmap",version="1"}' in text
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return str(answer.read().decode())
+
+
+def test_every_model_states_what_it_was_stamped_with(triton_url: str, model_repository: Path) -> None:
+    async def run() -> list[dict[str, object]]:
+        client = InferenceServerClient(triton_url)
+        try:
+            names = ("heatmap", "decode", "landmarks")
+            return [(await client.get_model_config(name, as_json=True))["config"] for name in names]
+        finally:
+            await client.close()
+
+    metadata, provenance = identify(model_path(model_repository))
+    for config in asyncio.run(run()):
+        assert config["parameters"] == {
+            "landmarks_metadata": {"string_value": metadata.to_json()},
+            "landmarks_provenance": {"string_value": provenance},
+        }
+        assert json.loads(metadata.to_json())["layout"] == "wflw98"

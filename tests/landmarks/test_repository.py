@@ -1,0 +1,117 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landmarks.codec import CodecSpec
+from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, MetadataError, ModelMetadata
+from landmarks.repository import (
+    RepositoryError,
+    check_stamp,
+    model_path,
+    provenance,
+    replace_parameter,
+    stamp,
+    string_parameters,
+)
+
+METADATA = ModelMetadata("compact", CodecSpec(), 1.25, "run-1", ("faces",), golden_points=((1.5, 2.0),))
+EMPTY_HASH = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+CONFIG = """# a comment
+max_batch_size: 8
+parameters { key: "landmarks_metadata" value { string_value: '' } }
+parameters { key: "landmarks_provenance" value { string_value: 'old' } }
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    for name in ("heatmap", "decode", "landmarks"):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "config.pbtxt").write_text(CONFIG)
+    (tmp_path / "heatmap/1/model.onnx").write_bytes(b"")
+    return tmp_path
+
+
+def test_provenance_is_the_files_sha256() -> None:
+    assert provenance(b"") == EMPTY_HASH
+
+
+def test_the_model_lies_in_the_heatmap_folder() -> None:
+    assert model_path(Path("repo")) == Path("repo/heatmap/1/model.onnx")
+
+
+def test_stamping_changes_the_two_parameters_of_all_three_and_nothing_else(repository: Path) -> None:
+    expected = (
+        "# a comment\n"
+        "max_batch_size: 8\n"
+        f"""parameters {{ key: "landmarks_metadata" value {{ string_value: '{METADATA.to_json()}' }} }}\n"""
+        f"""parameters {{ key: "landmarks_provenance" value {{ string_value: '{EMPTY_HASH}' }} }}\n"""
+    )
+    for _ in range(2):  # stamping again changes nothing more
+        stamp(repository, METADATA)
+        for name in ("heatmap", "decode", "landmarks"):
+            assert (repository / name / "config.pbtxt").read_text() == expected
+
+
+def test_nothing_is_stamped_when_one_configuration_is_unusable(repository: Path) -> None:
+    (repository / "landmarks/config.pbtxt").write_text("max_batch_size: 8\n")
+    with pytest.raises(RepositoryError, match=r"landmarks/config\.pbtxt must hold once: .*landmarks_metadata"):
+        stamp(repository, METADATA)
+    assert (repository / "heatmap/config.pbtxt").read_text() == CONFIG
+
+
+@pytest.mark.parametrize("missing", ["heatmap/1/model.onnx", "decode/config.pbtxt"])
+def test_a_file_that_is_missing_is_named(repository: Path, missing: str) -> None:
+    (repository / missing).unlink()
+    with pytest.raises(RepositoryError, match=missing):
+        stamp(repository, METADATA)
+
+
+def test_a_parameter_given_twice_is_refused() -> None:
+    with pytest.raises(RepositoryError, match="found 2"):
+        replace_parameter(CONFIG + CONFIG, METADATA_KEY, "x", Path("config.pbtxt"))
+
+
+def test_quotes_and_backslashes_are_escaped() -> None:
+    text = replace_parameter(CONFIG, PROVENANCE_KEY, r"it's a \ ", Path("config.pbtxt"))
+    assert r"""string_value: 'it\'s a \\ ' }""" in text
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126)), st.text("'\\\"{}ab 1"))
+def test_any_value_can_be_replaced_by_any_other(first: str, second: str) -> None:
+    path = Path("config.pbtxt")
+    through = replace_parameter(replace_parameter(CONFIG, METADATA_KEY, first, path), METADATA_KEY, second, path)
+    assert through == replace_parameter(CONFIG, METADATA_KEY, second, path)
+
+
+def test_string_parameters_of_tritons_json() -> None:
+    assert string_parameters({"parameters": {"a": {"string_value": "b"}}}) == {"a": "b"}
+    assert string_parameters({"parameters": {"unset": {}}}) == {"unset": ""}  # an empty text is left out
+    assert string_parameters({}) == {}
+
+
+def parameters(metadata: ModelMetadata = METADATA, model_provenance: str = EMPTY_HASH) -> dict[str, str]:
+    return {METADATA_KEY: metadata.to_json(), PROVENANCE_KEY: model_provenance}
+
+
+def test_a_stamp_that_fits() -> None:
+    check_stamp(parameters(), METADATA, EMPTY_HASH)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (parameters(replace(METADATA, codec=CodecSpec(pixel_rule="corner"))), "stamped for the codec"),
+        (parameters(replace(METADATA, run_id="run-2")), r"stamped for another model\.onnx .*run-2"),
+        (parameters(model_provenance="sha256:00"), r"stamped for another model\.onnx"),
+        ({METADATA_KEY: METADATA.to_json()}, r"stamped for another model\.onnx"),
+        ({PROVENANCE_KEY: EMPTY_HASH}, "no 'landmarks_metadata'"),
+        ({METADATA_KEY: ""}, "not a model's metadata"),
+    ],
+)
+def test_a_stamp_that_does_not_fit(told: dict[str, str], message: str) -> None:
+    with pytest.raises(MetadataError, match=message):
+        check_stamp(told, METADATA, EMPTY_HASH)
