@@ -46,7 +46,8 @@ clean: ## remove the environment and what tools left
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed; set PYTHON=/path/to/python3"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no venv module: sudo apt-get install python3-venv"; exit 1; }
+	@sh deploy/prerequisites.sh $(PYTHON)
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/serve.installed: $(VENV)/bin/python pyproject.toml
 	@echo "installing what serving needs into $(VENV) ..."

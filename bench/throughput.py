@@ -1,0 +1,178 @@
+"""Faces per second of the served path over faces per second of the same functions called in one process.
+
+Every round measures each of them for a few seconds, one after the other, so that a ratio compares neighbours in time;
+the median over the rounds is printed. "bare" decodes the image, crops, runs the network and decodes the heatmaps in one
+thread of this process (the network itself uses every core). Both get the face's box, so that no detector is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import cv2
+import grpc
+import numpy as np
+from tqdm import tqdm
+
+from landmarks.codec import decode
+from landmarks.crop import Crop, transform_points, warp
+from landmarks.repository import model_path
+from landmarks.runtime import Network
+from service.images import ImageLimits, decode_image
+from service.rpc.pb import landmarks_pb2, landmarks_pb2_grpc
+
+ROOT = Path(__file__).parents[1]
+
+Request = Callable[[], None]
+"""One request, answered and checked."""
+
+PORTRAIT_BOX = (178.0, 63.0, 268.0, 176.0)
+"""Where the face is in scikit-image's astronaut."""
+
+
+def portrait(size: int) -> tuple[bytes, tuple[float, ...]]:
+    """The public-domain portrait as a JPEG of `size` pixels, and the box of its face."""
+    import skimage.data
+
+    image = cv2.resize(skimage.data.astronaut(), (size, size), interpolation=cv2.INTER_AREA)
+    jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+    return jpeg, tuple(v * size / 512 for v in PORTRAIT_BOX)
+
+
+def bare_request(jpeg: bytes, box: tuple[float, ...]) -> Request:
+    """The pure functions, without a server."""
+    network = Network(model_path(ROOT / "model_repo"))
+    codec, scale = network.metadata.codec, network.metadata.crop_scale
+    limits = ImageLimits(1 << 30, 1 << 30)
+
+    def request() -> None:
+        image = decode_image(jpeg, limits)
+        crop = Crop.around(box, scale, codec.input_size)
+        pixels = warp(image, crop.image_to_crop(), crop.size)
+        decoded = decode(network(pixels[None]), codec)
+        assert transform_points(crop.crop_to_image(), decoded.points[0]).shape == (98, 2)
+
+    return request
+
+
+def rest_request(port: int, jpeg: bytes, box: tuple[float, ...]) -> Request:
+    """A request over a connection of its own that stays open."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    path = "/v1/landmarks?box=" + ",".join(f"{v:g}" for v in box)
+
+    def request() -> None:
+        connection.request("POST", path, jpeg, {"Content-Type": "image/jpeg"})
+        answer = json.loads(connection.getresponse().read())
+        assert len(answer["faces"][0]["points"]) == 98, answer
+
+    return request
+
+
+def grpc_request(port: int, jpeg: bytes, box: tuple[float, ...]) -> Request:
+    """A request over a channel of its own."""
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)])
+    stub = landmarks_pb2_grpc.LandmarksStub(channel)  # type: ignore[no-untyped-call]
+    x1, y1, x2, y2 = box
+    message = landmarks_pb2.DetectRequest(image=jpeg, boxes=[landmarks_pb2.Box(x1=x1, y1=y1, x2=x2, y2=y2)])
+
+    def request() -> None:
+        assert len(stub.Detect(message).faces[0].points) == 196
+
+    return request
+
+
+def connect_all(
+    door: Callable[[int, bytes, tuple[float, ...]], Request], count: int, port: int, jpeg: bytes, box: tuple[float, ...]
+) -> list[Request]:
+    """As many clients of one door, each with a connection of its own."""
+    return [door(port, jpeg, box) for _ in range(count)]
+
+
+def rate(clients: list[Request], seconds: float) -> float:
+    """Requests per second of all clients together, each calling as fast as it is answered."""
+    start = time.perf_counter()
+
+    def work(request: Request) -> int:
+        count = 0
+        while time.perf_counter() - start < seconds:
+            request()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(len(clients)) as threads:
+        return sum(threads.map(work, clients)) / (time.perf_counter() - start)
+
+
+@contextmanager
+def served() -> Iterator[tuple[int, int]]:
+    """`landmarks serve` on free ports: (REST, gRPC)."""
+    environment = {**os.environ, "LANDMARKS_PORT": "0", "LANDMARKS_GRPC_PORT": "0", "LANDMARKS_LOG_LEVEL": "warning"}
+    command = [sys.executable, "-m", "service", "serve"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        try:
+            text = ""
+            while "curl" not in text:
+                line = process.stdout.readline()
+                if not line:
+                    raise SystemExit("the service did not start; its messages are above")
+                text += line
+            rest, rpc = re.findall(r"(?:REST  http://|gRPC  )127\.0\.0\.1:(\d+)", text)
+            yield int(rest), int(rpc)
+        finally:
+            process.terminate()
+
+
+def main() -> int:
+    """Measures and prints the ratios as a table of Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds [%(default)s]")
+    parser.add_argument("--seconds", type=float, default=3.0, help="per measurement [%(default)s]")
+    parser.add_argument("--size", type=int, default=512, help="side of the JPEG in pixels [%(default)s]")
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16], help="[1 4 16]")
+    args = parser.parse_args()
+
+    jpeg, box = portrait(args.size)
+    with served() as (rest_port, rpc_port):
+        bare = bare_request(jpeg, box)
+        contenders: dict[str, Callable[[], list[Request]]] = {"bare": lambda: [bare]}
+        for count in args.concurrency:
+            contenders |= {
+                f"REST, concurrency {count}": partial(connect_all, rest_request, count, rest_port, jpeg, box),
+                f"gRPC, concurrency {count}": partial(connect_all, grpc_request, count, rpc_port, jpeg, box),
+            }
+        rates: dict[str, list[float]] = {name: [] for name in contenders}
+        with tqdm(total=(args.rounds + 1) * len(contenders), unit="measurement", leave=False) as bar:
+            for round_number in range(args.rounds + 1):
+                for name, connect in contenders.items():
+                    found = rate(connect(), args.seconds if round_number else 1.0)
+                    if round_number:  # the first round warms up
+                        rates[name].append(found)
+                    bar.update()
+    print_table(rates, len(jpeg))
+    return 0
+
+
+def print_table(rates: dict[str, list[float]], jpeg_bytes: int) -> None:
+    bare = np.array(rates["bare"])
+    print(f"one face in a JPEG of {jpeg_bytes:,} bytes; median of {len(bare)} rounds\n")
+    print("| path | faces/s | over bare |\n| --- | ---: | ---: |")
+    for name, values in rates.items():
+        print(f"| {name} | {statistics.median(values):.1f} | {statistics.median(np.array(values) / bare):.2f} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
