@@ -1,0 +1,74 @@
+"""The error of the whole path, detector included, on annotated photographs: what a caller who sends no boxes gets.
+
+Every photograph of the test split goes through the pipeline (the in-process engine, which answers like Triton to the
+last bit). A face counts as found when a detected face covers the middle of its points; the error is over found faces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from landmarks.repository import model_path
+from service.detector import Detector, HaarDetector, YuNetDetector
+from service.images import ImageLimits
+from service.inference import LocalEngine
+from service.pipeline import Answer, Limits, Options, Pipeline
+from train.faces import DataSource, Face
+from train.metrics import point_errors, report
+
+ROOT = Path(__file__).parents[1]
+
+
+def found_points(answer: Answer, face: Face) -> np.ndarray | None:
+    """The detected face whose box covers the middle of the true points, if there is one: [98, 2]."""
+    x, y = face.points.mean(axis=0)
+    for found in answer.faces:
+        x1, y1, x2, y2 = found.region.box
+        if x1 < x < x2 and y1 < y < y2:
+            return found.points.astype(np.float64)
+    return None
+
+
+async def measure(faces: list[Face], detector: Detector) -> None:
+    """Runs the pipeline over the photographs and prints the figures."""
+    by_photo: dict[Path, list[Face]] = defaultdict(list)
+    for face in faces:
+        by_photo[face.image].append(face)
+    engine = LocalEngine(model_path(ROOT / "model_repo"))
+    await engine.start()
+    predicted, truth = [], []
+    with ThreadPoolExecutor(1) as executor:
+        pipeline = Pipeline(engine, detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64))
+        for photo, on_photo in tqdm(by_photo.items(), unit="photo", leave=False):
+            answer = await pipeline.detect(photo.read_bytes(), Options(), timeout=60)
+            for face in on_photo:
+                points = found_points(answer, face)
+                if points is not None:
+                    predicted.append(points)
+                    truth.append(face.points)
+    await engine.close()
+    figures = report(point_errors(np.array(predicted), np.array(truth)))
+    print(f"{type(detector).__name__}: {figures.faces} of {len(faces)} faces found, {figures}")
+
+
+def main() -> int:
+    """Reads the command line and measures."""
+    parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
+    parser.add_argument("--data", required=True, metavar="FORMAT:PATH", help="an annotated data set")
+    parser.add_argument("--yunet", type=Path, help="ONNX file of the YuNet detector; without it the bundled cascade")
+    args = parser.parse_args()
+    detector = YuNetDetector(args.yunet) if args.yunet else HaarDetector()
+    asyncio.run(measure(DataSource.parse(args.data).test_faces(), detector))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""What both doors stand on: the pipeline, admission, readiness and the counting of requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Literal
+
+from service.errors import ErrorKind, ServiceError, translate
+from service.inference import Engine
+from service.metrics import Metrics
+from service.pipeline import Answer, Options, Pipeline
+
+logger = logging.getLogger(__name__)
+
+Door = Literal["rest", "grpc"]
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+class Gateway:
+    """One for the process. Both doors call it from the same event loop."""
+
+    def __init__(
+        self, pipeline: Pipeline, readiness: Readiness, *, max_bytes: int, max_in_flight: int, request_timeout: float
+    ) -> None:
+        self.pipeline = pipeline
+        self.readiness = readiness
+        self.metrics = Metrics()
+        self.max_bytes = max_bytes
+        self._max_in_flight = max_in_flight
+        self._request_timeout = request_timeout
+        self._in_flight = 0
+
+    @contextmanager
+    def admitted(self, door: Door, request_id: str) -> Iterator[None]:
+        """A place for one request, from before its body is read until it is answered.
+
+        Raises ServiceError at once when no place is free, and for whatever goes wrong inside.
+        """
+        code = "cancelled"
+        try:
+            with self._place():
+                yield
+            code = "ok"
+        except Exception as error:
+            failure = translate(error)
+            code = failure.kind.value
+            if failure.kind is ErrorKind.INTERNAL:
+                logger.error("request %s failed", request_id, exc_info=error)
+            raise failure from error
+        finally:
+            self.metrics.requests.labels(door, code).inc()
+
+    async def detect(self, data: bytes, options: Options, deadline: float) -> Answer:
+        """The faces of one encoded image, by `deadline` (of `time.monotonic`)."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise asyncio.TimeoutError
+        answer = await self.pipeline.detect(data, options, left)
+        self.metrics.observe(answer)
+        return answer
+
+    def deadline(self, asked: float | None) -> float:
+        """When a request that may take `asked` seconds must be done, on the clock of `time.monotonic`."""
+        allowed = self._request_timeout if asked is None else min(asked, self._request_timeout)
+        return time.monotonic() + allowed
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._in_flight >= self._max_in_flight:
+            raise ServiceError(
+                ErrorKind.OVERLOADED, f"{self._in_flight} requests are in flight already; try again after a moment"
+            )
+        self._in_flight += 1
+        self.metrics.in_flight.set(self._in_flight)
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            self.metrics.in_flight.set(self._in_flight)
+
+
+class Readiness:
+    """Whether the engine answers, asked at most once in `max_age` seconds however many probes come."""
+
+    def __init__(self, engine: Engine, max_age: float = 1.0) -> None:
+        self._engine = engine
+        self._max_age = max_age
+        self._asked = -math.inf
+        self._ready = False
+        self._stopping = False
+        self._lock = asyncio.Lock()
+
+    async def check(self) -> bool:
+        async with self._lock:
+            if time.monotonic() - self._asked >= self._max_age:
+                self._ready = await self._engine.ready()
+                self._asked = time.monotonic()
+        return self._ready and not self._stopping
+
+    def stop(self) -> None:
+        """Not ready from now on: the service is shutting down."""
+        self._stopping = True
+
+
+def request_id(given: str | None) -> str:
+    """The client's own id where it is at most 128 plain characters, else a new one."""
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def parse_timeout(text: str) -> float:
+    """Seconds, positive. Raises ServiceError of kind INVALID_REQUEST."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ServiceError(ErrorKind.INVALID_REQUEST, "the timeout must be a positive number of seconds")
+    return seconds

@@ -1,0 +1,166 @@
+"""What the REST door alone does."""
+
+import asyncio
+import base64
+import json
+
+import pytest
+
+from landmarks import layout
+from service.rest.schema import LayoutModel
+from tests.contract.doors import open_doors, reply
+from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+
+IMAGE = encoded(picture())
+BOX = [20.5, 30.5, 200.5, 210.5]
+
+
+def send(*requests, engine=None, **limits):
+    """The responses to requests, each a dict of httpx arguments."""
+
+    async def run():
+        gateway = make_gateway(engine or FakeEngine(), FakeDetector(), **limits)
+        async with open_doors(gateway) as doors:
+            return [
+                await doors["rest"].client.request(**({"method": "POST", "url": "/v1/landmarks"} | request))
+                for request in requests
+            ]
+
+    return asyncio.run(run())
+
+
+def raw(query="", kind="image/png", content=IMAGE, **headers):
+    return {"url": f"/v1/landmarks{query}", "content": content, "headers": {"Content-Type": kind, **headers}}
+
+
+def as_json(**values):
+    return {"json": {"image": base64.b64encode(IMAGE).decode(), **values}}
+
+
+def form(options=None, name="image", filename="a.png"):
+    files = [(name, (filename, IMAGE, "image/png"))]
+    return {"files": files, "data": {} if options is None else {"options": options}}
+
+
+def test_the_three_forms_mean_the_same():
+    responses = send(
+        raw("?box=20.5,30.5,200.5,210.5&topk=4"),
+        raw("?box=20.5,30.5,200.5,210.5&topk=4", "application/octet-stream"),
+        as_json(boxes=[BOX], topk=4),
+        form(json.dumps({"boxes": [BOX], "topk": 4})),
+        {"files": [("image", ("a.png", IMAGE)), ("options", ("blob", json.dumps({"boxes": [BOX], "topk": 4})))]},
+    )
+    bodies = [response.json() for response in responses]
+    for body in bodies:
+        assert body["faces"] == bodies[0]["faces"]
+        assert len(body["faces"]) == 1
+        assert body["faces"][0]["box"] == BOX
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "says"),
+    [
+        (raw(kind="text/html"), "unsupported_media_type", "Content-Type: image/jpeg"),
+        (raw(kind="application/x-www-form-urlencoded"), "unsupported_media_type", "image/jpeg"),
+        (raw("?box=1,2,3"), "invalid_box", "box 0 is not four numbers"),
+        (raw("?box=1,2,3,x"), "invalid_box", "box 0 is not four numbers"),
+        (raw("?box=0,0,9,9&box="), "invalid_box", "box 1 is not four numbers"),
+        (raw("?topk=four"), "invalid_request", "topk must be a whole number"),
+        (raw("?topk=4&topk=5"), "invalid_request", "once"),
+        (raw("?boxes=1,2,3,4"), "invalid_request", "?box=x1,y1,x2,y2"),
+        (raw("?topk=" + "9" * 5000), "invalid_request", "topk"),
+        (raw(**{"X-Request-Timeout": "soon"}), "invalid_request", "timeout"),
+        (raw(**{"X-Request-Timeout": "-1"}), "invalid_request", "timeout"),
+        (raw(**{"X-Request-Timeout": "nan"}), "invalid_request", "timeout"),
+        (as_json(boxes=[[1, 2, 3]]), "invalid_box", "box 0"),
+        (as_json(boxes=[[1, 2, 3, "4"]]), "invalid_box", "box 0"),
+        (as_json(boxes=[[1, 2, 3, True]]), "invalid_box", "box 0"),
+        (as_json(boxes={}), "invalid_request", "boxes must be a list"),
+        (as_json(topk=True), "invalid_request", "topk"),
+        (as_json(topk=2.5), "invalid_request", "topk"),
+        (as_json(box=BOX), "invalid_request", "unknown option 'box'"),
+        ({"json": {}}, "invalid_request", "'image'"),
+        ({"json": {"image": "%%%"}}, "invalid_request", "base64"),
+        ({"json": {"image": "\u00e9"}}, "invalid_request", "base64"),
+        ({"json": [1]}, "invalid_request", "JSON object"),
+        (raw(kind="application/json", content=b"{nope"), "invalid_request", "not JSON"),
+        (raw(kind="application/json", content=b'{"image": "", "boxes": [[NaN,1,2,3]]}'), "invalid_request", "NaN"),
+        (raw(kind="application/json", content=b"[" * 50_000), "invalid_request", "not JSON"),
+        (raw("?topk=4", kind="application/json"), "invalid_request", "into the body"),
+        (raw(kind="multipart/form-data"), "invalid_request", "form"),
+        (raw(kind="multipart/form-data; boundary=x", content=b"garbage"), "invalid_request", "form"),
+        (form("nope"), "invalid_request", "not JSON"),
+        (form(name="picture"), "invalid_request", "other parts"),
+        ({"files": [("image", ("a", IMAGE))] * 2}, "invalid_request", "other parts"),
+        ({"files": [("image", ("a", IMAGE))] * 9}, "invalid_request", "form"),
+        ({"files": [("image", (None, "text"))]}, "invalid_request", "file name"),
+        ({"url": "/v2/landmarks"}, "not_found", "/docs"),
+        ({"method": "GET"}, "method_not_allowed", "/docs"),
+    ],
+)
+def test_what_cannot_be_read_is_told_and_the_service_goes_on(request_, code, says):
+    bad, good = send(request_, raw())
+    assert reply(bad).code == code
+    assert says in reply(bad).message
+    assert reply(good).code == "ok"
+
+
+def test_a_body_of_unknown_length_is_cut_off():
+    async def run():
+        async with open_doors(make_gateway(FakeEngine(), FakeDetector())) as doors:
+            client = doors["rest"].client
+            response = await client.post("/v1/landmarks", content=finite(25), headers={"Content-Type": "image/png"})
+            again = await client.post("/v1/landmarks", content=IMAGE, headers={"Content-Type": "image/png"})
+            return reply(response), reply(again)
+
+    async def finite(chunks):
+        for _ in range(chunks):
+            yield bytes(10_000)
+
+    cut, again = asyncio.run(run())
+    assert (cut.code, cut.status) == ("too_many_bytes", 413)
+    assert again.code == "ok"
+
+
+def test_too_many_bytes_in_every_form():
+    big = IMAGE + bytes(100_000)
+    responses = send(
+        raw(content=big),
+        {"json": {"image": base64.b64encode(big).decode()}},
+        {"files": [("image", ("a", big))]},
+        {"files": [("image", ("a", bytes(3_000_000)))]},
+    )
+    assert [reply(response).code for response in responses] == ["too_many_bytes"] * 4
+
+
+def test_the_layout_is_described():
+    (response,) = send({"method": "GET", "url": "/v1/layout"})
+    described = LayoutModel.model_validate_json(response.content, strict=True)
+    assert described.points == list(layout.POINT_NAMES)
+    assert described.flip == list(layout.FLIP)
+    assert described.inter_ocular == [60, 72]
+    assert described.groups["pupils"] == [96, 97]
+
+
+def test_health_and_readiness():
+    engine = FakeEngine()
+    alive, ready = send({"method": "GET", "url": "/healthz"}, {"method": "GET", "url": "/readyz"}, engine=engine)
+    assert (alive.status_code, ready.status_code) == (200, 200)
+    engine.is_ready = False
+    alive, ready = send({"method": "GET", "url": "/healthz"}, {"method": "GET", "url": "/readyz"}, engine=engine)
+    assert (alive.status_code, reply(ready).code, ready.status_code) == (200, "unavailable", 503)
+
+
+def test_openapi_describes_request_answer_and_every_error():
+    docs, response = send({"method": "GET", "url": "/docs"}, {"method": "GET", "url": "/openapi.json"})
+    assert docs.status_code == 200
+    operation = response.json()["paths"]["/v1/landmarks"]["post"]
+    assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(operation["requestBody"]["content"])
+    assert {p["name"] for p in operation["parameters"]} == {
+        "box", "topk", "max_faces", "X-Request-ID", "X-Request-Timeout",
+    }  # fmt: skip
+    assert set(operation["responses"]) == {"200", "400", "413", "415", "422", "429", "500", "503", "504"}
+    answer = response.json()["components"]["schemas"]["AnswerModel"]["properties"]
+    assert set(answer) == {"request_id", "model", "image", "faces", "timings_ms"}
+    overloaded = operation["responses"]["429"]["content"]["application/json"]["examples"]["overloaded"]["value"]
+    assert overloaded["error"]["code"] == "overloaded"

@@ -1,0 +1,100 @@
+"""Hand-written stand-ins for the service's ports."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import cv2
+import numpy as np
+
+from landmarks.codec import CodecSpec, Decoded
+from landmarks.metadata import ModelMetadata
+from service.detector import Detections
+from service.gateway import Gateway, Readiness
+from service.images import ImageLimits
+from service.inference import ServedModel
+from service.pipeline import Limits, Pipeline
+
+MODEL = ServedModel(
+    "fake", "7", "sha256:00", ModelMetadata("fake", CodecSpec(), crop_scale=1.25, run_id="none", data=("none",))
+)
+
+
+class FakeEngine:
+    """Answers every crop with the same points, point i at crop pixel (i, 2 i); fails, or waits, when told to."""
+
+    def __init__(self) -> None:
+        self.model = MODEL
+        self.error: Exception | None = None
+        self.is_ready = True
+        self.gate: asyncio.Event | None = None
+        self.arrived = asyncio.Event()
+        self.calls: list[tuple[tuple[int, ...], int | None, float | None]] = []
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def ready(self) -> bool:
+        return self.is_ready
+
+    async def infer(self, crops: np.ndarray, *, topk: int | None = None, timeout: float | None = None) -> Decoded:
+        self.calls.append((crops.shape, topk, timeout))
+        self.arrived.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        index = np.arange(98, dtype=np.float32)
+        points = np.stack([index, 2 * index], axis=1)
+        scores = (index + 0.5) / 98
+        covariances = np.broadcast_to(np.array([[4.0, 1.0], [1.0, 2.0]], np.float32), (98, 2, 2))
+        n = len(crops)
+        return Decoded(*(np.stack([a] * n).astype(np.float32) for a in (points, scores, covariances)))
+
+
+class FakeDetector:
+    """Finds what it is told to."""
+
+    def __init__(self, *found: tuple[tuple[float, float, float, float], float]) -> None:
+        self.found = found
+
+    def detect(self, image: np.ndarray) -> Detections:
+        boxes = np.array([box for box, _ in self.found], np.float64).reshape(-1, 4)
+        return Detections(boxes, np.array([score for _, score in self.found], np.float64))
+
+
+def make_gateway(engine: Any, detector: Any, **changes: Any) -> Gateway:
+    """A gateway over fakes with small limits."""
+    values: dict[str, Any] = {
+        "max_bytes": 100_000,
+        "max_pixels": 250_000,
+        "max_faces": 4,
+        "max_in_flight": 2,
+        "request_timeout": 30.0,
+        **changes,
+    }
+    limits = Limits(ImageLimits(values["max_bytes"], values["max_pixels"]), values["max_faces"])
+    return Gateway(
+        Pipeline(engine, detector, ThreadPoolExecutor(2), limits),
+        Readiness(engine, max_age=0),
+        max_bytes=values["max_bytes"],
+        max_in_flight=values["max_in_flight"],
+        request_timeout=values["request_timeout"],
+    )
+
+
+def picture(width: int = 320, height: int = 240) -> np.ndarray:
+    """RGB: every corner has its own colour, so that any turn shows."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 // width, y * 255 // height, np.full_like(x, 40)], axis=2).astype(np.uint8)
+
+
+def encoded(image: np.ndarray, extension: str = ".png") -> bytes:
+    """An image file of an RGB or grey image."""
+    stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    ok, data = cv2.imencode(extension, stored)
+    assert ok
+    return bytes(data.tobytes())

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from landmarks.layout import GROUPS
+from service.drawing import COLOURS, draw
+
+
+def face(scale=7.0):
+    index = np.arange(98)
+    return np.stack([40 + scale * (index % 10) * 10, 40 + scale * (index // 10) * 10], axis=1)
+
+
+def test_the_picture_is_copied_and_points_are_marked():
+    image = np.zeros((800, 800, 3), np.uint8)
+    drawn = draw(image, [face()])
+    assert image.max() == 0
+    assert drawn.shape == image.shape
+    for x, y in face().astype(int):
+        assert drawn[y, x].max() > 120
+
+
+def test_a_small_face_is_enlarged_and_stays_on_its_pixels():
+    image = np.zeros((140, 140, 3), np.uint8)
+    drawn = draw(image, [face(1.0)])
+    assert drawn.shape == (420, 420, 3)
+    # the centre of pixel (40, 40) is at 3 * 40 + 1 in a picture three times the size
+    assert drawn[121, 121].max() > 120
+
+
+def test_without_faces_the_picture_stays_as_it_is():
+    image = np.full((20, 30, 3), 9, np.uint8)
+    np.testing.assert_array_equal(draw(image, []), image)
+
+
+def test_points_far_outside_do_not_crash():
+    draw(np.zeros((50, 50, 3), np.uint8), [face() * 1e9])
+
+
+def test_every_group_has_a_colour():
+    assert set(COLOURS) == set(GROUPS)
+
+
+def test_a_face_needs_98_points():
+    with pytest.raises(ValueError, match="98"):
+        draw(np.zeros((50, 50, 3), np.uint8), [np.zeros((68, 2))])

@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+from google.protobuf import descriptor_pb2
+
+from service.rpc.pb import landmarks_pb2
+from tests.conftest import ROOT
+
+
+def test_the_generated_code_is_of_this_schema(tmp_path: Path) -> None:
+    """With any compiler: what is compared is the schema that the generated code carries, not its text."""
+    protoc = pytest.importorskip("grpc_tools.protoc", reason="grpcio-tools is not installed")
+    out = tmp_path / "schema"
+    command = [
+        "protoc",
+        f"--proto_path={ROOT / 'proto'}",
+        f"--descriptor_set_out={out}",
+        "landmarks/v1/landmarks.proto",
+    ]
+    assert protoc.main(command) == 0
+    (schema,) = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file
+    for message in schema.message_type:
+        for field in message.field:
+            field.ClearField("json_name")
+    carried = descriptor_pb2.FileDescriptorProto()
+    landmarks_pb2.DESCRIPTOR.CopyToProto(carried)
+    assert carried == schema, "run proto/generate.sh"
+
+
+def test_the_generated_code_runs_with_every_protobuf_that_is_allowed() -> None:
+    """Later compilers write a check that ties the code to one major version of the runtime."""
+    assert "ValidateProtobufRuntimeVersion" not in Path(landmarks_pb2.__file__).read_text()

@@ -1,0 +1,43 @@
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.bootstrap import StartError, model_file, model_repository
+from service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("LANDMARKS_")]:
+        monkeypatch.delenv(name)
+
+
+def test_defaults_and_environment(monkeypatch):
+    assert (Settings().host, Settings().port, Settings().grpc_port) == ("127.0.0.1", 8080, 8081)
+    monkeypatch.setenv("LANDMARKS_PORT", "9000")
+    monkeypatch.setenv("LANDMARKS_TRITON_URL", "")
+    assert Settings().port == 9000
+    assert Settings().triton_url is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "70000"), ("ENGINE", "none"), ("MAX_BYTES", "0"), ("GRACE", "-1")]
+)
+def test_nonsense_is_refused(monkeypatch, name, value):
+    monkeypatch.setenv(f"LANDMARKS_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_every_setting_is_described():
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_repository_is_found_or_asked_for(tmp_path: Path):
+    assert model_repository(Settings()).name == "model_repo"
+    with pytest.raises(StartError, match="LANDMARKS_MODEL_REPOSITORY"):
+        model_repository(Settings(model_repository=tmp_path))
+    with pytest.raises(StartError, match="landmarks-train export"):
+        model_file(tmp_path)
