@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 64
 """Requests that may wait for the in-process engine; as many as Triton's queue takes."""
+
+LAST_CALLS_SECONDS: Final = 5.0
+"""How long closing waits for calls to Triton that nobody listens to any more."""
 
 T = TypeVar("T")
 
@@ -104,6 +107,7 @@ class TritonEngine:
         self._client: Any = None
         self._model: ServedModel | None = None
         self._max_batch = 1
+        self._calls: set[asyncio.Task[Any]] = set()
         self._proven: ServedModel | None = None
 
     @property
@@ -140,6 +144,8 @@ class TritonEngine:
         return self._proven is not None
 
     async def close(self) -> None:
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=LAST_CALLS_SECONDS)
         client, self._client = self._client, None
         if client is not None:
             await client.close()
@@ -170,16 +176,35 @@ class TritonEngine:
         values = InferInput(tensors.crops.name, list(crops.shape), tensors.crops.dtype)
         values.set_data_from_numpy(np.ascontiguousarray(crops))
         left = _seconds_left(deadline)
-        answer = await self._call(
+        call = self._call(
             "infer",
             ENSEMBLE_MODEL,
             [values],
             parameters=None if topk is None else {TOPK_PARAMETER: topk},
-            # Triton's queue drops what waited too long, in microseconds; gRPC gives up in seconds
+            # microseconds; Triton's queue drops what waited longer
             timeout=None if left is None else max(1, int(left * 1e6)),
-            client_timeout=left,
         )
+        answer = await self._uncancelled(call, left)
         return _checked(Decoded(*(answer.as_numpy(spec.name) for spec in tensors.outputs)), tensors, len(crops))
+
+    async def _uncancelled(self, call: Coroutine[Any, Any, T], seconds: float | None) -> T:
+        """Waits so long for a call, and no longer when the caller is cancelled; the call itself goes on unheard.
+
+        Triton up to 24.11 can crash when a gRPC client cancels a request or lets its deadline pass (its issues 7368
+        and 8034). Its own queue timeout, which the request carries, ends the call soon enough.
+        """
+        task = asyncio.ensure_future(call)
+        self._calls.add(task)
+        task.add_done_callback(self._forget)
+        try:
+            return await asyncio.wait_for(asyncio.shield(task), seconds)
+        except asyncio.TimeoutError as error:
+            raise EngineTimeout(f"Triton at {self._url} did not answer in time") from error
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled():
+            task.exception()  # heard by the caller, or by nobody any more
 
     async def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         if self._client is None:

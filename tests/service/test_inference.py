@@ -175,21 +175,59 @@ def test_a_deadline_that_has_passed(engine: Engine) -> None:
     assert asyncio.run(run()).points.shape == (1, 98, 2)
 
 
-def test_overload_is_refused_and_deadlines_end_the_rest(engine: Engine) -> None:
+def test_overload_is_refused_at_once_and_the_rest_is_answered(engine: Engine) -> None:
+    crop = golden_crop()[None]
+
+    async def run() -> tuple[list[Decoded | BaseException], Decoded]:
+        async with started(engine):
+            flood = (engine.infer(crop) for _ in range(300))
+            outcomes = await asyncio.gather(*flood, return_exceptions=True)
+            return outcomes, await engine.infer(crop)
+
+    outcomes, after = asyncio.run(run())
+    assert {type(outcome) for outcome in outcomes} == {Decoded, EngineOverloaded}
+    for outcome in outcomes:
+        if isinstance(outcome, Decoded):
+            assert_same_bits(outcome, after)
+
+
+def test_a_deadline_ends_the_wait(engine: Engine) -> None:
     crops = np.repeat(golden_crop()[None], 8, axis=0)
 
     async def run() -> tuple[list[Decoded | BaseException], Decoded]:
         async with started(engine):
-            flood = (engine.infer(crops, timeout=3.0) for _ in range(200))
+            flood = (engine.infer(crops, timeout=0.001) for _ in range(20))
             outcomes = await asyncio.gather(*flood, return_exceptions=True)
             return outcomes, await engine.infer(crops[:1])
 
     outcomes, after = asyncio.run(run())
-    assert {type(outcome) for outcome in outcomes} <= {Decoded, EngineOverloaded, EngineTimeout}
-    assert EngineOverloaded in {type(outcome) for outcome in outcomes}
-    for outcome in outcomes:
-        if isinstance(outcome, Decoded):
-            assert_same_bits(Decoded(*(values[:1] for values in outcome)), after)
+    assert {type(outcome) for outcome in outcomes} == {EngineTimeout}
+    assert after.points.shape == (1, 98, 2)
+
+
+def test_a_call_to_triton_is_never_cancelled() -> None:
+    """Neither by its caller's end nor by a deadline: releases of Triton crash on it."""
+    engine = TritonEngine("127.0.0.1:1")
+
+    async def run() -> list[str]:
+        answered, ended = asyncio.Event(), []
+
+        async def call() -> None:
+            await answered.wait()
+            ended.append("answered")
+
+        waiting = asyncio.create_task(engine._uncancelled(call(), 30.0))
+        await asyncio.sleep(0)  # lets it begin
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(EngineTimeout):
+            await engine._uncancelled(call(), 0.01)
+        answered.set()
+        await engine.close()
+        return ended
+
+    assert asyncio.run(run()) == ["answered", "answered"]
 
 
 def test_no_triton_there() -> None:
