@@ -13,11 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from landmarks.repository import model_path, stamp
 from landmarks.runtime import identify
 
 ROOT = Path(__file__).parents[1]
+
+# a busy machine must not fail a test of properties
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from landmarks.metadata import MetadataError
 from landmarks.repository import RepositoryError
+from train.checkpoints import add_commands as add_checkpoint_commands
+from train.checkpoints import load_weights
 from train.config import load_config
+from train.datasets import FORMATS, DataSource
 from train.errors import TrainError, TrainingError
-from train.faces import FORMATS, DataSource
+from train.lift import add_commands as add_lift_commands
 
 DATA_HELP = f"a data set as FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
 
@@ -34,9 +37,11 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("fit", help="train a network; stop with Ctrl-C, go on with --resume")
     command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
+    command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
     command.add_argument("--config", default="compact", help="a TOML file, or a shipped one's name [%(default)s]")
     command.add_argument("--out", required=True, type=Path, help="the run's folder: checkpoint, metrics, final report")
     command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
+    command.add_argument("--weights", type=Path, help="start from published weights (.pth) or another run's checkpoint")
     command.add_argument("--seed", type=int, help="replaces the configuration's seed")
     command.add_argument("--workers", type=int, default=1, help="processes that prepare samples [%(default)s]")
     command.set_defaults(act=fit)
@@ -46,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     network.add_argument("--run", type=Path, help="folder of a run")
     network.add_argument("--model", type=Path, help="an exported ONNX file")
     command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
+    command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
+    command.add_argument("--split", help="a split by the set's own name, instead of the one for testing")
     command.add_argument("--topk", type=int, nargs="+", help="cells the decoder averages, one report each")
     command.add_argument("--boxes", choices=["P1", "P2"], default="P2", help="tight or detector's boxes [%(default)s]")
     command.set_defaults(act=evaluate)
@@ -54,6 +61,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--run", required=True, type=Path, help="folder of the run")
     command.add_argument("--repository", type=Path, default=Path("model_repo"), help="the repository [%(default)s]")
     command.set_defaults(act=export)
+
+    add_lift_commands(commands)
+    add_checkpoint_commands(commands)
     return top
 
 
@@ -62,25 +72,36 @@ def fit(args: argparse.Namespace) -> None:
     from train.loop import Run, TrainingData
 
     config = load_config(args.config, {} if args.seed is None else {"seed": args.seed})
-    source = DataSource.parse(args.data)
-    run = Run(config, TrainingData((source.name,), source.train_faces()), args.out, args.workers)
+    source = DataSource.parse(args.data, args.lift)
+    data = TrainingData((source.name,), source.train_faces(), source.layout)
+    run = Run(config, data, args.out, args.workers)
     if args.resume:
         run.resume()
     elif run.checkpoint.exists():
         raise TrainingError(f"{run.checkpoint} exists: add --resume to go on from it, or choose another --out")
+    elif args.weights:
+        load_weights(run.model, args.weights)
     run.train(source.test_faces())
 
 
 def evaluate(args: argparse.Namespace) -> None:
     """Prints the figures as JSON."""
-    from train.evaluate import predict, summary
+    from train.coco_ap import coco_ap
+    from train.evaluate import check_points, predict, summary
     from train.trained import open_export, open_run
 
     model = open_run(args.run) if args.run else open_export(args.model)
     ks = args.topk or [1, model.codec.topk]
-    faces = DataSource.parse(args.data).test_faces()
-    predictions = predict(model.network, faces, model.codec, model.crop_scale, ks, args.boxes, progress=True)
-    print(json.dumps(summary(predictions, ks, ks[-1]), indent=2))
+    source = DataSource.parse(args.data, args.lift)
+    check_points(model.codec, source.layout)
+    faces = source.faces(args.split) if args.split else source.test_faces()
+    predictions = predict(
+        model.network, faces, model.codec, model.crop_scale, ks, args.boxes, progress=True, layout=source.layout
+    )
+    figures = summary(predictions, ks, ks[-1])
+    if source.name == "coco":
+        figures |= coco_ap(predictions, source.root, args.split, ks[-1])
+    print(json.dumps(figures, indent=2))
 
 
 def export(args: argparse.Namespace) -> None:

@@ -14,31 +14,24 @@ from typing import Any
 
 import cv2
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from train.backbones import build
+from train.codecs import heatmap_loss
 from train.config import Config
+from train.datasets.face import Face
 from train.errors import TrainingError
-from train.evaluate import predict, summary, torch_network
-from train.faces import Face
-from train.model import build
-from train.samples import OUTSIDE, Batch, EpochBatches, PhotoCache, TrainingSamples, collate
+from train.evaluate import Predictions, predict, summary, torch_network
+from train.layouts import WFLW98, PointLayout
+from train.samples import Batch, EpochBatches, PhotoCache, TrainingSamples, collate
 
 CHECKPOINT_FILE = "checkpoint.pt"
 DESCRIPTION_FILE = "run.json"
 """Name of the file that says what a run was made from."""
 REPORT_FILE = "report.json"
 """Name of the final figures within a run's folder; it is there once the run is finished."""
-
-
-def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy over the cells of every map, averaged over the points that lie on their map.
-
-    logits float [N, points, cells, cells], targets int64 [N, points] flat cells or OUTSIDE. The paper's eq. (16).
-    """
-    return F.cross_entropy(logits.float().flatten(2).flatten(0, 1), targets.flatten(), ignore_index=OUTSIDE)
 
 
 def train_one_epoch(
@@ -75,6 +68,8 @@ class TrainingData:
     names: tuple[str, ...]
     """Data sets by name, as a model's metadata reports them."""
     faces: list[Face]
+    layout: PointLayout = WFLW98
+    """The layout of the faces' points."""
 
     @property
     def fingerprint(self) -> str:
@@ -96,6 +91,7 @@ def describe(config: Config, data: TrainingData) -> dict[str, Any]:
         "seed": config.seed,
         "data": list(data.names),
         "faces": len(data.faces),
+        "layout": data.layout.name,
         "data_fingerprint": fingerprint,
         "torch": torch.__version__,
     }
@@ -111,7 +107,8 @@ class Run:
         self.epoch = 0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(config.seed)
-        self.model = build(config.name).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = build(config.name, data.layout.points).to(self.device)
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.weight_decay), lr=config.learning_rate, fused=True
         )
@@ -121,7 +118,7 @@ class Run:
             self.optimizer, lambda step: warmup_then_cosine(step, warmup, total)
         )
         self._loader: DataLoader[Any] = DataLoader(
-            TrainingSamples(data.faces, config),
+            TrainingSamples(data.faces, config, data.layout),
             batch_sampler=self._sampler,
             num_workers=workers,
             collate_fn=collate,
@@ -151,10 +148,8 @@ class Run:
             row: dict[str, Any] = {"epoch": self.epoch, "input_size": size, "loss": loss}
             self.epoch += 1
             if self.epoch % evaluate_every == 0 or self.epoch == self.config.epochs:
-                codec = self.config.codec(size)
-                network = torch_network(self.model)
-                predictions = predict(network, test_faces, codec, self.config.crop_scale, [codec.topk], photos=photos)
-                row |= asdict(predictions.report(codec.topk))
+                topk = self.config.topk
+                row |= asdict(self._predict(test_faces, size, [topk], photos).report(topk))
             self.save()
             with (self.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
@@ -162,11 +157,14 @@ class Run:
         self._write(REPORT_FILE, self._final_report(test_faces, photos))
 
     def _final_report(self, test_faces: list[Face], photos: PhotoCache) -> dict[str, Any]:
-        codec = self.config.codec(self.config.stages[-1].input_size)
-        ks = sorted({1, codec.topk})
-        network = torch_network(self.model)
-        predictions = predict(network, test_faces, codec, self.config.crop_scale, ks, photos=photos)
-        return summary(predictions, ks, codec.topk)
+        topk = self.config.topk
+        ks = sorted({1, topk})
+        return summary(self._predict(test_faces, self.config.stages[-1].input_size, ks, photos), ks, topk)
+
+    def _predict(self, faces: list[Face], size: int, ks: list[int], photos: PhotoCache) -> Predictions:
+        layout = self._data.layout
+        codec, network = self.config.codec(size, layout.points), torch_network(self.model)
+        return predict(network, faces, codec, self.config.crop_scale, ks, photos=photos, layout=layout)
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
         (self.folder / name).write_text(json.dumps(values, indent=2) + "\n")

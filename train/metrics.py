@@ -1,27 +1,58 @@
-"""How wrong the points are: errors normalised by the inter-ocular distance, in the field's standard terms."""
+"""How wrong the points are, in the field's standard terms. Points that nobody annotated are NaN and do not count."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.layout import OUTER_EYE_CORNERS
+from train.layouts import PointLayout
 
 Array = NDArray[np.float64]
 
+LIMIT: Final = 0.10
+"""The error up to which FR and AUC look: 10 % of the normalising length."""
 
-def inter_ocular(points: Array) -> Array:
-    """Distance of the outer eye corners (points 60 and 72) of [..., 98, 2]: [...]."""
-    right, left = OUTER_EYE_CORNERS
+
+# ---------------------------------------------------------------- what errors are divided by
+
+
+def inter_ocular(points: Array, layout: PointLayout) -> Array:
+    """Distance of the outer eye corners of [..., P, 2]: [...]. Raises ValueError where the layout has none."""
+    if layout.eye_corners is None:
+        raise ValueError(f"{layout.name} has no inter-ocular distance")
+    right, left = layout.eye_corners
     distance: Array = np.linalg.norm(points[..., right, :] - points[..., left, :], axis=-1)
     return distance
 
 
-def point_errors(predicted: Array, truth: Array) -> Array:
-    """Distance of every point over its face's inter-ocular distance: [faces, 98] from two [faces, 98, 2]."""
-    errors: Array = np.linalg.norm(predicted - truth, axis=-1) / inter_ocular(truth)[:, None]
+def inter_pupil(points: Array, layout: PointLayout) -> Array:
+    """Distance of the pupils, or of the means of the eyes' points, of [..., P, 2]: [...].
+
+    Raises ValueError where the layout has none.
+    """
+    if layout.pupils is None:
+        raise ValueError(f"{layout.name} has no inter-pupil distance")
+    right, left = (points[..., list(eye), :].mean(axis=-2) for eye in layout.pupils)
+    distance: Array = np.linalg.norm(right - left, axis=-1)
+    return distance
+
+
+def box_size(boxes: Array) -> Array:
+    """Root of width times height of xyxy boxes [..., 4]: [...]."""
+    size: Array = np.sqrt((boxes[..., 2:] - boxes[..., :2]).prod(axis=-1))
+    return size
+
+
+# ---------------------------------------------------------------- figures of a set of faces
+
+
+def point_errors(predicted: Array, truth: Array, lengths: Array) -> Array:
+    """Distance of every point over its face's length: [faces, P] from two [faces, P, 2] and [faces]."""
+    errors: Array = np.linalg.norm(predicted - truth, axis=-1) / lengths[:, None]
     return errors
 
 
@@ -30,7 +61,7 @@ class Report:
     """Figures over a set of faces; NME, FR and AUC as in the WFLW benchmark."""
 
     nme: float
-    """Normalised mean error in percent: the mean of `point_errors`."""
+    """Normalised mean error in percent: the mean over the faces of a face's mean `point_errors`."""
     fr10: float
     """Failure rate in percent: faces whose own NME exceeds 10 %."""
     auc10: float
@@ -39,11 +70,49 @@ class Report:
 
 
 def report(errors: Array) -> Report:
-    """Summarises `point_errors` [faces, 98]."""
-    per_face = errors.mean(axis=1)
+    """Summarises `point_errors` [faces, P]."""
+    per_face = np.nanmean(errors, axis=1)
     # the area under the empirical distribution up to t is the mean of max(0, t - error)
-    auc = float(np.maximum(0.0, 0.10 - per_face).mean() / 0.10)
-    return Report(100 * float(errors.mean()), 100 * float((per_face > 0.10).mean()), auc, len(errors))
+    auc = float(np.maximum(0.0, LIMIT - per_face).mean() / LIMIT)
+    return Report(100 * float(per_face.mean()), 100 * float((per_face > LIMIT).mean()), auc, len(errors))
+
+
+def group_nme(errors: Array, group: Sequence[int]) -> float | None:
+    """Mean of `point_errors` [faces, P] over the points of a group, in percent; None when none is annotated."""
+    chosen = errors[:, list(group)]
+    chosen = chosen[~np.isnan(chosen)]
+    return 100 * float(chosen.mean()) if chosen.size else None
+
+
+# ---------------------------------------------------------------- bodies
+
+MPII_JUDGED: Final = tuple(i for i in range(16) if i not in (6, 7))
+"""The joints that MPII's PCKh counts: all but pelvis and thorax."""
+
+COCO_SIGMAS: Final = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89], np.float64) / 1000
+"""[17] How far annotators of COCO stray at each point, over the root of the person's area."""
+
+
+def pckh(errors: Array, threshold: float, joints: Sequence[int] = MPII_JUDGED) -> float:
+    """Percentage of annotated joints within `threshold` head sizes.
+
+    errors [people, 16] are `point_errors` over the head's size.
+    """
+    chosen = errors[:, list(joints)]
+    chosen = chosen[~np.isnan(chosen)]
+    return 100 * float((chosen <= threshold).mean())
+
+
+def oks(errors: Array, sigmas: Array = COCO_SIGMAS) -> Array:
+    """Object keypoint similarity [people], from 0 to 1: the mean over the annotated points of exp(-e^2 / (8 sigma^2)).
+
+    errors [people, 17] are `point_errors` over the root of the person's area.
+    """
+    similarity: Array = np.nanmean(np.exp(-((errors / sigmas) ** 2) / 8), axis=1)
+    return similarity
+
+
+# ---------------------------------------------------------------- calibration of the covariance
 
 
 @dataclass(frozen=True)

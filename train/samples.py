@@ -8,27 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from landmarks.codec import CodecSpec, encode
 from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
-from landmarks.layout import FLIP
+from train.codecs import flat_cells
 from train.config import Augment, Config
-from train.errors import DataError
-from train.faces import Face
-
-Image = NDArray[np.uint8]
-
-OUTSIDE = -100
-"""Target of a point that lies outside the map; cross-entropy ignores it."""
+from train.datasets.face import Face, Image, Photo, read_photo
+from train.layouts import WFLW98, PointLayout
 
 
 class PhotoCache:
@@ -37,20 +29,17 @@ class PhotoCache:
     def __init__(self, limit: int = 6 << 30) -> None:
         self._limit = limit
         self._held = 0
-        self._photos: dict[Path, Image] = {}
+        self._photos: dict[Photo, Image] = {}
 
-    def load(self, path: Path) -> Image:
-        """Raises DataError when the file is not a readable picture."""
-        if path in self._photos:
-            return self._photos[path]
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise DataError(f"{path}: not a readable photograph")
-        photo = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-        if self._held + photo.nbytes <= self._limit:
-            self._photos[path] = photo
-            self._held += photo.nbytes
-        return photo
+    def load(self, photo: Photo) -> Image:
+        """Raises DataError when there is no readable picture."""
+        if photo in self._photos:
+            return self._photos[photo]
+        pixels = read_photo(photo)
+        if self._held + pixels.nbytes <= self._limit:
+            self._photos[photo] = pixels
+            self._held += pixels.nbytes
+        return pixels
 
 
 # ---------------------------------------------------------------- augmentation
@@ -104,7 +93,7 @@ class Batch(NamedTuple):
     crops: Tensor
     """uint8 [N, S, S, 3] RGB"""
     targets: Tensor
-    """int64 [N, 98] flat cell (row * cells + column) per point, OUTSIDE where the point is not on the map"""
+    """int64 [N, points] flat cell (row * cells + column) per point, OUTSIDE where a point is not on the map"""
     indices: Tensor
     """int64 [N] the faces' places in the data set, to name a batch that goes wrong"""
 
@@ -120,9 +109,10 @@ class SampleKey(NamedTuple):
 class TrainingSamples(Dataset[tuple[Image, NDArray[np.int64], int]]):
     """Maps a SampleKey to (crop, targets, index)."""
 
-    def __init__(self, faces: Sequence[Face], config: Config) -> None:
+    def __init__(self, faces: Sequence[Face], config: Config, layout: PointLayout = WFLW98) -> None:
         self._faces = faces
         self._config = config
+        self._flip = list(layout.flip)
         self._photos = PhotoCache()
 
     def __getitem__(self, key: SampleKey) -> tuple[Image, NDArray[np.int64], int]:
@@ -132,16 +122,9 @@ class TrainingSamples(Dataset[tuple[Image, NDArray[np.int64], int]]):
         crop = warp(self._photos.load(face.image), matrix, key.input_size)
         crop = erase(jitter_colour(crop, config.augment, rng), config.augment.erasing, rng)
         points = transform_points(matrix, face.points)
-        points = points[list(FLIP)] if flipped else points
-        return crop, draw_targets(points, config.codec(key.input_size), config, rng), key.face
-
-
-def draw_targets(
-    points: NDArray[np.float64], codec: CodecSpec, config: Config, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Crop pixels [98, 2] -> flat cells [98], rounded anew at every call; OUTSIDE beyond the map."""
-    cells, inside = encode(points, codec, rng, config.quantizer)
-    return np.where(inside, cells[:, 1] * codec.cells + cells[:, 0], OUTSIDE)
+        points = points[self._flip] if flipped else points
+        targets = flat_cells(points, config.codec(key.input_size), rng, config.quantizer)
+        return crop, targets, key.face
 
 
 def collate(samples: Sequence[tuple[Image, NDArray[np.int64], int]]) -> Batch:

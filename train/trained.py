@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from torch import nn
 
 from landmarks.codec import CodecSpec
 from landmarks.metadata import ModelMetadata
+from train.backbones import build
 from train.config import Config
 from train.evaluate import Network, torch_network
-from train.loop import CHECKPOINT_FILE, load_checkpoint
-from train.model import build
+from train.layouts import LAYOUTS, WFLW98, PointLayout
+from train.loop import CHECKPOINT_FILE, DESCRIPTION_FILE, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,24 @@ class Trained:
 def open_run(folder: Path) -> Trained:
     """The network of a run's last checkpoint, at the size of its last stage. Raises TrainingError without one."""
     config, model = load_run(folder)
-    return Trained(torch_network(model), config.codec(config.stages[-1].input_size), config.crop_scale)
+    codec = config.codec(config.stages[-1].input_size, layout_of(folder).points)
+    return Trained(torch_network(model), codec, config.crop_scale)
 
 
 def load_run(folder: Path) -> tuple[Config, nn.Module]:
     """A run's configuration, and its network in evaluation mode. Raises TrainingError without a checkpoint."""
     state = load_checkpoint(folder / CHECKPOINT_FILE)
     config = Config.model_validate(state["config"])
-    model = build(config.name)
+    model = build(config.name, layout_of(folder).points)
     model.load_state_dict(state["model"])
     return config, model.eval()
+
+
+def layout_of(folder: Path) -> PointLayout:
+    """The layout of the points that a run was trained on; runs that do not state theirs have 98."""
+    description = folder / DESCRIPTION_FILE
+    stated = json.loads(description.read_text()) if description.is_file() else {}
+    return LAYOUTS[stated.get("layout", WFLW98.name)]
 
 
 def open_export(path: Path) -> Trained:

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from landmarks.layout import OUTLINES
 
+Points = NDArray[np.float64]
 
-def ellipse(center: tuple[float, float], radii: tuple[float, float], count: int, start: float = np.pi) -> np.ndarray:
+
+def ellipse(center: tuple[float, float], radii: tuple[float, float], count: int, start: float = np.pi) -> Points:
     angle = start + 2 * np.pi * np.arange(count) / count
     return np.stack([center[0] + radii[0] * np.cos(angle), center[1] + radii[1] * np.sin(angle)], axis=1)
 
 
-def drawn_shape() -> np.ndarray:
+def drawn_shape() -> Points:
     """98 points of a plain face about the origin, the eyes one unit apart at their outer corners."""
     jaw_angle = np.pi - np.pi * np.arange(33) / 32
     jaw = np.stack([0.8 * np.cos(jaw_angle), 1.0 * np.sin(jaw_angle)], axis=1)

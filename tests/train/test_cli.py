@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
-from landmarks.metadata import METADATA_KEY, ModelMetadata  # noqa: E402
-from landmarks.repository import model_path  # noqa: E402
-from tests.train.miniature import write_miniature  # noqa: E402
+from landmarks.metadata import METADATA_KEY, ModelMetadata
+from landmarks.repository import model_path
+from tests.train.miniature import write_miniature
 
 CONFIG = """
 batch_size = 4

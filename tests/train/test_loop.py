@@ -11,12 +11,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
 
 from tests.train.miniature import write_miniature  # noqa: E402
+from train.backbones.compact import Compact  # noqa: E402
+from train.codecs import OUTSIDE, heatmap_loss  # noqa: E402
 from train.config import Config, load_config  # noqa: E402
+from train.datasets import DataSource  # noqa: E402
 from train.errors import ConfigError, TrainingError  # noqa: E402
-from train.faces import DataSource  # noqa: E402
-from train.loop import Run, TrainingData, heatmap_loss, train_one_epoch, warmup_then_cosine  # noqa: E402
-from train.model import Compact  # noqa: E402
-from train.samples import OUTSIDE, Batch  # noqa: E402
+from train.loop import Run, TrainingData, train_one_epoch, warmup_then_cosine  # noqa: E402
+from train.samples import Batch  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,11 +10,12 @@ import pytest
 from landmarks.codec import decode
 from landmarks.crop import transform_points
 from landmarks.layout import FLIP
+from train.codecs import OUTSIDE
 from train.config import Augment, Config, load_config
+from train.datasets import Face, MatPhoto
 from train.errors import DataError
-from train.faces import Face
+from train.layouts import AFLW19
 from train.samples import (
-    OUTSIDE,
     EpochBatches,
     PhotoCache,
     SampleKey,
@@ -98,6 +100,36 @@ def test_points_beyond_the_crop_are_left_out(tmp_path: Path) -> None:
     _, targets, _ = TrainingSamples([face], config())[SampleKey(0, 0, 128)]
     assert targets[16] == OUTSIDE
     assert (targets >= 0).sum() == 97
+
+
+def test_points_nobody_annotated_are_left_out(tmp_path: Path) -> None:
+    face = dotted_face(tmp_path)
+    face.points[16] = np.nan
+    _, targets, _ = TrainingSamples([face], config())[SampleKey(0, 0, 128)]
+    assert targets[16] == OUTSIDE
+    assert (targets >= 0).sum() == 97
+
+
+def test_another_layout_swaps_its_own_pairs(tmp_path: Path) -> None:
+    face = replace(dotted_face(tmp_path), points=np.array([[40.0 + i, 60.0 + 2 * i] for i in range(19)]))
+    always = STILL.model_copy(update={"flip": 1.0})
+    plain, mirrored = (
+        TrainingSamples([face], config(augment, quantizer="round"), AFLW19)[SampleKey(0, 0, 128)][1]
+        for augment in (STILL, always)
+    )
+    column, row = cell_of(int(plain[0]))
+    assert cell_of(int(mirrored[5])) == (31 - column, row)
+
+
+def test_a_photograph_within_a_file_is_read_once(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "many.mat", "w") as file:
+        cells = file.create_dataset("Is", (1, 1), dtype=h5py.ref_dtype)
+        cells[0, 0] = file.create_dataset("a", data=np.full((3, 5, 4), 9, np.uint8)).ref
+    photo, photos = MatPhoto(tmp_path / "many.mat", "Is", 0), PhotoCache()
+    assert photos.load(photo).shape == (4, 5, 3)
+    (tmp_path / "many.mat").unlink()
+    assert photos.load(photo).shape == (4, 5, 3)
 
 
 def test_random_crops_keep_within_the_recipe() -> None:
