@@ -21,13 +21,15 @@ from service.detector import Detector, HaarDetector, YuNetDetector
 from service.images import ImageLimits
 from service.inference import LocalEngine
 from service.pipeline import Answer, Limits, Options, Pipeline
-from train.faces import DataSource, Face
-from train.metrics import point_errors, report
+from train.datasets import DataSource
+from train.datasets.face import Face
+from train.layouts import WFLW98
+from train.metrics import Array, inter_ocular, point_errors, report
 
 ROOT = Path(__file__).parents[1]
 
 
-def found_points(answer: Answer, face: Face) -> np.ndarray | None:
+def found_points(answer: Answer, face: Face) -> Array | None:
     """The detected face whose box covers the middle of the true points, if there is one: [98, 2]."""
     x, y = face.points.mean(axis=0)
     for found in answer.faces:
@@ -41,7 +43,8 @@ async def measure(faces: list[Face], detector: Detector) -> None:
     """Runs the pipeline over the photographs and prints the figures."""
     by_photo: dict[Path, list[Face]] = defaultdict(list)
     for face in faces:
-        by_photo[face.image].append(face)
+        if isinstance(face.image, Path):  # the pipeline takes files
+            by_photo[face.image].append(face)
     engine = LocalEngine(model_path(ROOT / "model_repo"))
     await engine.start()
     predicted, truth = [], []
@@ -55,7 +58,8 @@ async def measure(faces: list[Face], detector: Detector) -> None:
                     predicted.append(points)
                     truth.append(face.points)
     await engine.close()
-    figures = report(point_errors(np.array(predicted), np.array(truth)))
+    points = np.array(truth)
+    figures = report(point_errors(np.array(predicted), points, inter_ocular(points, WFLW98)))
     print(f"{type(detector).__name__}: {figures.faces} of {len(faces)} faces found, {figures}")
 
 

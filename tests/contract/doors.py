@@ -41,7 +41,7 @@ class Rest:
         self.client = httpx.AsyncClient(base_url=url, timeout=30)
 
     async def ask(self, image: bytes, request_id: str | None = None, timeout: float | None = None, **options) -> Reply:
-        query = [("box", ",".join(map(repr, map(float, box)))) for box in options.pop("boxes", ())]
+        query: Any = [("box", ",".join(map(repr, map(float, box)))) for box in options.pop("boxes", ())]
         query += [(key, str(value)) for key, value in options.items()]
         headers = {"Content-Type": "application/octet-stream"}
         headers |= {"X-Request-ID": request_id} if request_id else {}
@@ -101,7 +101,7 @@ class Rpc:
 
 
 @asynccontextmanager
-async def open_doors(gateway: Gateway) -> AsyncIterator[dict[str, Rest | Rpc]]:
+async def open_doors(gateway: Gateway) -> AsyncIterator[dict[str, Any]]:
     """Both doors of the gateway on free ports of 127.0.0.1."""
     rpc, port = build_server(gateway, "127.0.0.1:0")
     await rpc.start()
@@ -109,7 +109,10 @@ async def open_doors(gateway: Gateway) -> AsyncIterator[dict[str, Rest | Rpc]]:
         server = RestServer(gateway, grace=5)
         running = asyncio.ensure_future(server.serve(sockets=[listener]))
         await server.listening.wait()
-        doors = {"rest": Rest(f"http://127.0.0.1:{listener.getsockname()[1]}"), "grpc": Rpc(f"127.0.0.1:{port}")}
+        doors: dict[str, Any] = {
+            "rest": Rest(f"http://127.0.0.1:{listener.getsockname()[1]}"),
+            "grpc": Rpc(f"127.0.0.1:{port}"),
+        }
         try:
             yield doors
         finally:

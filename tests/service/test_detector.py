@@ -110,7 +110,7 @@ def test_the_cascades_boxes_look_like_the_boxes_of_training(test_data):
     detector, best = HaarDetector(), []
     for row in rows:
         image = cv2.imread(str(test_data / "faces300w/images" / row["image"]))
-        for box in detector.detect(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).boxes:
+        for box in detector.detect(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)).boxes:
             best.append(max(iou(box, np.array(known["xyxy"])) for known in row["boxes"]))
     assert np.median([overlap for overlap in best if overlap > 0.2]) >= 0.8
 

@@ -61,6 +61,7 @@ def test_options_reach_the_engine_with_the_rest_of_the_deadline():
     ((shape, topk, timeout),) = engine.calls
     assert shape == (2, 256, 256, 3)
     assert topk == 4
+    assert timeout is not None
     assert 0 < timeout < 9.0
 
 

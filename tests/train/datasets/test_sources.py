@@ -1,0 +1,48 @@
+"""Data sets by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.train.datasets.test_ibug300w import write_face
+from train.datasets import FORMATS, DataSource
+from train.errors import DataError
+from train.layouts import IBUG68, WFLW98
+from train.lift import fit
+
+
+def test_data_source_splits_at_the_first_colon() -> None:
+    assert DataSource.parse("wflw:/data/a:b") == DataSource("wflw", Path("/data/a:b"))
+
+
+@pytest.mark.parametrize("text", ["", "wflw", "/data/wflw", "imagenet:/data"])
+def test_data_source_of_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="FORMAT:PATH"):
+        DataSource.parse(text)
+
+
+@pytest.mark.parametrize("name", ["faces300w", "wflw", "300w", "cofw", "aflw", "coco", "mpii"])
+def test_every_set_says_what_is_missing(name: str, tmp_path: Path) -> None:
+    for split in (FORMATS[name].train, FORMATS[name].test):
+        with pytest.raises(DataError, match=str(tmp_path)):
+            DataSource(name, tmp_path).faces(split)
+
+
+def test_a_lift_makes_98_points_of_68(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    fit(rng.normal(size=(200, 98, 2))).save(tmp_path / "lift.npz")
+    write_face(tmp_path / "ibug", "a")
+    plain, lifted = DataSource("300w", tmp_path), DataSource.parse(f"300w:{tmp_path}", tmp_path / "lift.npz")
+    assert (plain.layout, lifted.layout) == (IBUG68, WFLW98)
+    (few,), (many,) = plain.faces("challenge"), lifted.faces("challenge")
+    assert many.points.shape == (98, 2)
+    assert many.points[[0, 2, 16, 72, 95]].tolist() == few.points[[0, 1, 8, 45, 67]].tolist()
+    assert many.box.tolist() == few.box.tolist()
+
+
+def test_a_lift_is_refused_where_there_are_no_68_points() -> None:
+    with pytest.raises(DataError, match="wflw has 98"):
+        DataSource.parse("wflw:/data", Path("lift.npz"))

@@ -1,0 +1,98 @@
+"""The parameters of the published HRNet files by name and shape, written down from the files' layout, not the code."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def norm(name: str, channels: int) -> Shapes:
+    entries: Shapes = {f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
+    return entries | {f"{name}.num_batches_tracked": ()}
+
+
+def unit(name: str, inputs: int, outputs: int, kernel: int) -> Shapes:
+    """A convolution `.0` and its batch normalisation `.1`."""
+    return {f"{name}.0.weight": (outputs, inputs, kernel, kernel)} | norm(f"{name}.1", outputs)
+
+
+def bottleneck(name: str, inputs: int) -> Shapes:
+    entries: Shapes = {
+        f"{name}.conv1.weight": (64, inputs, 1, 1),
+        f"{name}.conv2.weight": (64, 64, 3, 3),
+        f"{name}.conv3.weight": (256, 64, 1, 1),
+    }
+    return entries | norm(f"{name}.bn1", 64) | norm(f"{name}.bn2", 64) | norm(f"{name}.bn3", 256)
+
+
+def basic(name: str, channels: int) -> Shapes:
+    entries: Shapes = {f"{name}.conv{i}.weight": (channels, channels, 3, 3) for i in (1, 2)}
+    return entries | norm(f"{name}.bn1", channels) | norm(f"{name}.bn2", channels)
+
+
+def module(name: str, widths: list[int]) -> Shapes:
+    entries: Shapes = {}
+    for branch, width in enumerate(widths):
+        for block in range(4):
+            entries |= basic(f"{name}.branches.{branch}.{block}", width)
+    for to, wide in enumerate(widths):
+        for source, width in enumerate(widths):
+            path = f"{name}.fuse_layers.{to}.{source}"
+            if source > to:
+                entries |= unit(path, width, wide, 1)
+            for step in range(to - source):
+                last = step == to - source - 1
+                entries |= unit(f"{path}.{step}", width, wide if last else width, 3)
+    return entries
+
+
+def backbone(width: int) -> Shapes:
+    a, b, c, d = width, 2 * width, 4 * width, 8 * width
+    entries: Shapes = {"conv1.weight": (64, 3, 3, 3), "conv2.weight": (64, 64, 3, 3)}
+    entries |= norm("bn1", 64) | norm("bn2", 64)
+    entries |= bottleneck("layer1.0", 64) | unit("layer1.0.downsample", 64, 256, 1)
+    for block in (1, 2, 3):
+        entries |= bottleneck(f"layer1.{block}", 256)
+    entries |= unit("transition1.0", 256, a, 3) | unit("transition1.1.0", 256, b, 3)
+    entries |= module("stage2.0", [a, b])
+    entries |= unit("transition2.2.0", b, c, 3)
+    for i in range(4):
+        entries |= module(f"stage3.{i}", [a, b, c])
+    entries |= unit("transition3.3.0", c, d, 3)
+    for i in range(3):
+        entries |= module(f"stage4.{i}", [a, b, c, d])
+    return entries
+
+
+def head(name: str, width: int, points: int) -> Shapes:
+    """15 * width channels projected, then a background and a foreground map per point; no biases."""
+    total = 15 * width
+    return unit(name, total, total, 1) | {f"{name}.3.weight": (2 * points, total, 1, 1)}
+
+
+def classifier() -> Shapes:
+    """Some of what an ImageNet file holds besides the backbone."""
+    entries: Shapes = {"incre_modules.0.0.conv1.weight": (32, 18, 1, 1), "downsamp_modules.0.0.bias": (256,)}
+    return entries | {"final_layer.0.weight": (2048, 1024, 1, 1), "classifier.weight": (1000, 2048)}
+
+
+def landmark_model(width: int = 18, points: int = 98) -> Shapes:
+    """A released landmark model."""
+    entries = {f"backbone.{name}": shape for name, shape in backbone(width).items()}
+    return entries | head("heatmap_head.head.layers", width, points)
+
+
+def filled(shapes: Shapes, seed: int = 0) -> dict[str, Tensor]:
+    """Random values of those shapes, tame enough for activations to stay finite."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def value(name: str, shape: tuple[int, ...]) -> Tensor:
+        if name.endswith("num_batches_tracked"):
+            return torch.tensor(7)
+        if name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
+            return torch.rand(shape, generator=generator) + 0.5
+        return torch.randn(shape, generator=generator) * 0.05
+
+    return {name: value(name, shape) for name, shape in shapes.items()}

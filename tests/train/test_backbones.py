@@ -1,0 +1,149 @@
+"""The backbones: what goes in and out, what they cost, and that published and running weights fit by name."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
+
+from torch import Tensor, nn  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from tests.train import published  # noqa: E402
+from train.backbones import BACKBONES, build  # noqa: E402
+from train.backbones.hrnet import HRNet  # noqa: E402
+from train.codecs import BinaryObjective, foreground_odds, heatmap_loss  # noqa: E402
+from train.errors import ConfigError  # noqa: E402
+
+
+def crops(count: int, size: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    batch: Tensor = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=generator)
+    return batch
+
+
+@pytest.fixture(scope="module")
+def w18() -> HRNet:
+    torch.manual_seed(0)
+    model = build("hrnet_w18").eval()
+    assert isinstance(model, HRNet)
+    return model
+
+
+COMPACT_SOME: dict[str, tuple[int, ...]] = {
+    "stem.0.0.weight": (16, 3, 3, 3),
+    "stem.1.1.running_var": (32,),
+    "stages.0.0.body.0.0.weight": (16, 32, 3, 3),
+    "stages.3.0.0.weight": (128, 80, 3, 3),
+    "stages.3.2.body.1.1.bias": (128,),
+    "lateral.3.0.weight": (48, 128, 1, 1),
+    "merge.2.0.weight": (48, 48, 3, 3),
+    "head.weight": (98, 48, 1, 1),
+    "head.bias": (98,),
+}
+
+
+@pytest.mark.parametrize("name", ["compact", "hrnet_w18"])
+@pytest.mark.parametrize(("points", "size", "cells"), [(98, 64, 16), (5, 96, 24)])
+def test_bytes_go_in_and_maps_at_stride_four_come_out(name: str, points: int, size: int, cells: int) -> None:
+    model = build(name, points).eval()
+    with torch.inference_mode():
+        logits = model(crops(2, size))
+    assert logits.shape == (2, points, cells, cells)
+    assert logits.dtype == torch.float32
+    assert torch.isfinite(logits).all()
+
+
+def test_an_unknown_name_is_refused_with_those_known() -> None:
+    with pytest.raises(ConfigError, match="'resnet'; known: compact, hrnet_w18, hrnet_w32, hrnet_w48"):
+        build("resnet")
+    assert set(BACKBONES) == {"compact", "hrnet_w18", "hrnet_w32", "hrnet_w48"}
+
+
+def test_a_checkpoint_of_the_compact_backbone_keeps_its_names_and_shapes() -> None:
+    shapes = {name: tuple(value.shape) for name, value in build("compact").state_dict().items()}
+    assert len(shapes) == 170
+    assert sum(p.numel() for p in build("compact").parameters()) == 747_970
+    assert {name: shapes[name] for name in COMPACT_SOME} == COMPACT_SOME
+
+
+# ---------------------------------------------------------------- HRNet
+
+
+@pytest.mark.parametrize("width", [18, 32, 48])
+def test_hrnet_has_the_published_names_and_shapes(width: int) -> None:
+    with torch.device("meta"):
+        model = build(f"hrnet_w{width}")
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    wanted = published.backbone(width) | published.head("head", width, 98)
+    assert len(wanted) == 1830 + 7
+    assert shapes == wanted
+
+
+def test_hrnet_w18_has_the_published_size_and_cost(w18: HRNet) -> None:
+    """9.69 M parameters; 4.84 G operations at 256 pixels, where a batch normalisation counts two per output."""
+    assert sum(p.numel() for p in w18.parameters()) == 9_688_620
+    normalised: list[int] = []
+    handles = [
+        layer.register_forward_hook(lambda _layer, _inputs, output: normalised.append(output.numel()))
+        for layer in w18.modules()
+        if isinstance(layer, nn.BatchNorm2d)
+    ]
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        w18.both(torch.zeros(1, 256, 256, 3, dtype=torch.uint8))
+    for handle in handles:
+        handle.remove()
+    convolutions = counter.get_total_flops() / 2
+    assert convolutions == 4_802_030_592
+    assert round((convolutions + 2 * sum(normalised)) / 1e9, 2) == 4.84
+
+
+def test_hrnet_normalises_rgb_as_its_published_weights_expect(w18: HRNet) -> None:
+    seen: list[Tensor] = []
+    handle = w18.conv1.register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0]))
+    crop = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
+    crop[..., 0], crop[..., 1], crop[..., 2] = 255, 0, 51
+    with torch.inference_mode():
+        w18(crop)
+    handle.remove()
+    assert seen[0].shape == (1, 3, 32, 32)
+    assert seen[0][0, :, 7, 9].tolist() == pytest.approx([2.2489, -2.0357, -0.9156], abs=1e-4)
+
+
+def test_hrnet_serves_the_second_half_of_its_channels(w18: HRNet) -> None:
+    batch = crops(2, 64)
+    with torch.inference_mode():
+        foreground, both = w18(batch), w18.both(batch)
+        channels = w18.head(w18.features(batch))
+    assert both.shape == (2, 2, 98, 16, 16)
+    assert torch.allclose(foreground, channels[:, 98:], atol=1e-5)
+    assert torch.allclose(both.flatten(1, 2), channels, atol=1e-5)
+
+
+def scores_gradient(model: HRNet, loss: Tensor) -> Tensor:
+    """[2 * points, channels, 1, 1] of the head's last layer."""
+    (gradient,) = torch.autograd.grad(loss, [model.head[3].weight])
+    assert isinstance(gradient, Tensor)
+    return gradient
+
+
+def test_each_loss_reaches_the_half_it_is_for() -> None:
+    torch.manual_seed(0)
+    model = HRNet(points=3, width=18)
+    targets = torch.tensor([[5, 6, 7], [1, 2, 3]])
+
+    gradient = scores_gradient(model, heatmap_loss(model(crops(2, 32)), targets))
+    assert (gradient[:3] == 0).all()
+    assert (gradient[3:].abs().sum(dim=(1, 2, 3)) > 0).all()
+
+    odds = foreground_odds(model.both(crops(2, 32)))
+    gradient = scores_gradient(model, BinaryObjective().loss(odds, targets))
+    assert torch.allclose(gradient[:3], -gradient[3:])
+    assert (gradient.abs().sum(dim=(1, 2, 3)) > 0).all()
+
+
+def test_fresh_hrnet_gives_nearly_even_maps(w18: HRNet) -> None:
+    targets = torch.zeros(2, 98, dtype=torch.int64)
+    with torch.inference_mode():
+        loss = heatmap_loss(HRNet(points=98).train()(crops(2, 64)), targets).item()
+    assert loss == pytest.approx(5.545, abs=0.3)  # ln(16 * 16)

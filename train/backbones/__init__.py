@@ -1,0 +1,28 @@
+"""The networks by name: RGB crops uint8 [N, S, S, 3] in, logits float [N, points, S/4, S/4] out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from torch import nn
+
+from landmarks.layout import NUM_POINTS
+from train.backbones.compact import Compact
+from train.backbones.hrnet import HRNet
+from train.errors import ConfigError
+
+BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {
+    "compact": Compact,
+    "hrnet_w18": partial(HRNet, width=18),
+    "hrnet_w32": partial(HRNet, width=32),
+    "hrnet_w48": partial(HRNet, width=48),
+}
+
+
+def build(name: str, points: int = NUM_POINTS) -> nn.Module:
+    """The backbone of that name with fresh weights. Raises ConfigError for an unknown name."""
+    if name not in BACKBONES:
+        raise ConfigError(f"name: unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
+    return BACKBONES[name](points)

@@ -1,0 +1,71 @@
+"""The compact backbone: a small residual feature pyramid with a heatmap head at stride 4.
+
+Crop bytes go in and logits come out; normalisation is part of the network, so a served model takes bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train.backbones.layers import ConvNorm
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a narrower middle, added to their input."""
+
+    def __init__(self, channels: int, middle: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(ConvNorm(channels, middle), ConvNorm(middle, channels, act=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))
+
+
+class Compact(nn.Module):
+    """RGB crops uint8 [N, S, S, 3] -> logits float [N, points, S/4, S/4], for any S divisible by 32.
+
+    Four stages at strides 4, 8, 16 and 32, then top-down sums back to stride 4. Dense 3x3 convolutions on few
+    channels: on a CPU they run closer to the arithmetic limit than depthwise ones of the same cost.
+    """
+
+    def __init__(
+        self,
+        points: int = 98,
+        widths: Sequence[int] = (32, 48, 80, 128),
+        blocks: Sequence[int] = (1, 2, 3, 2),
+        neck: int = 48,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(ConvNorm(3, 16, stride=2), ConvNorm(16, widths[0], stride=2))
+        self.stages = nn.ModuleList()
+        previous = widths[0]
+        for i, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
+            down = [ConvNorm(previous, width, stride=2)] if i else []
+            self.stages.append(nn.Sequential(*down, *(Residual(width, width // 2) for _ in range(depth))))
+            previous = width
+        self.lateral = nn.ModuleList(ConvNorm(width, neck, kernel=1, act=False) for width in widths)
+        self.merge = nn.ModuleList(ConvNorm(neck, neck) for _ in widths[:-1])
+        self.head = nn.Conv2d(neck, points, 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        x: Tensor = self.stem(normalise(crops))
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        x = self.lateral[-1](features[-1])
+        for i in reversed(range(len(features) - 1)):
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = self.merge[i](F.relu(x + self.lateral[i](features[i])))
+        logits: Tensor = self.head(x)
+        return logits
+
+
+def normalise(crops: Tensor) -> Tensor:
+    """RGB bytes [N, S, S, 3] -> float [N, 3, S, S] about [-2, 2], channels last in memory."""
+    return (crops.permute(0, 3, 1, 2).to(torch.float32) - 127.5) / 64.0

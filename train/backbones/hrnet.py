@@ -1,0 +1,185 @@
+"""HRNet-V2: branches at strides 4, 8, 16 and 32 that run side by side and exchange what they see.
+
+Attributes are named so that every parameter bears the name and shape of the published weights.
+
+Source: Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019; Wang et al.,
+"Deep High-Resolution Representation Learning for Visual Recognition", TPAMI 2020. The head of two channels per point
+is that of the models released with Yu and Tao, "Heatmap Regression via Randomized Rounding".
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train.backbones.layers import ConvNorm
+
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+"""Statistics of ImageNet's RGB in [0, 1]: the published weights were trained on pixels normalised by them."""
+
+BLOCKS = 4
+"""Residual blocks in a row, in every branch and in layer1."""
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """A convolution without bias that keeps the size but for its stride."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, added to their input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv(channels, channels), nn.BatchNorm2d(channels)
+        self.conv2, self.bn2 = conv(channels, channels), nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(x + self.bn2(self.conv2(y)))
+
+
+class Bottleneck(nn.Module):
+    """1x1 down to 64 channels, 3x3, 1x1 up to 256, added to the input (projected where its width differs)."""
+
+    MIDDLE, OUTPUTS = 64, 256
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        middle, outputs = self.MIDDLE, self.OUTPUTS
+        self.conv1, self.bn1 = conv(inputs, middle, 1), nn.BatchNorm2d(middle)
+        self.conv2, self.bn2 = conv(middle, middle), nn.BatchNorm2d(middle)
+        self.conv3, self.bn3 = conv(middle, outputs, 1), nn.BatchNorm2d(outputs)
+        self.downsample = nn.Identity() if inputs == outputs else ConvNorm(inputs, outputs, 1, act=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        return F.relu(self.downsample(x) + self.bn3(self.conv3(y)))
+
+
+class Exchange(nn.Module):
+    """One module of a stage: four blocks on every branch, then every branch becomes a sum over all branches."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(width) for _ in range(BLOCKS))) for width in widths)
+        self.fuse_layers = nn.ModuleList(
+            nn.ModuleList(_path(widths, source, target) for source in range(len(widths)))
+            for target in range(len(widths))
+        )
+
+    def forward(self, xs: list[Tensor]) -> list[Tensor]:
+        xs = [branch(x) for branch, x in zip(self.branches, xs, strict=True)]
+        return [F.relu(_total(paths, xs)) for paths in self.fuse_layers]
+
+
+def _total(paths: nn.Module, xs: list[Tensor]) -> Tensor:
+    assert isinstance(paths, nn.ModuleList)
+    parts: list[Tensor] = [path(x) for path, x in zip(paths, xs, strict=True)]
+    return reduce(torch.Tensor.add, parts)
+
+
+def _path(widths: list[int], source: int, target: int) -> nn.Module:
+    """From one branch to another: up by 1x1 and nearest neighbours, down by a 3x3 of stride 2 per halving."""
+    inputs, outputs = widths[source], widths[target]
+    if source == target:
+        return nn.Identity()
+    if source > target:
+        scale = float(2 ** (source - target))
+        return nn.Sequential(*ConvNorm(inputs, outputs, 1, act=False), nn.Upsample(scale_factor=scale, mode="nearest"))
+    halvings = [ConvNorm(inputs, inputs, stride=2) for _ in range(target - source - 1)]
+    return nn.Sequential(*halvings, ConvNorm(inputs, outputs, stride=2, act=False))
+
+
+def _transition(before: list[int], after: list[int]) -> nn.ModuleList:
+    """What each branch of the next stage starts from: its own branch, or the lowest one halved."""
+    layers: list[nn.Module] = [
+        nn.Identity() if old == new else ConvNorm(old, new) for old, new in zip(before, after, strict=False)
+    ]
+    layers += [nn.Sequential(ConvNorm(before[-1], new, stride=2)) for new in after[len(before) :]]
+    return nn.ModuleList(layers)
+
+
+def _enter(transition: nn.ModuleList, xs: list[Tensor]) -> list[Tensor]:
+    """Through a transition; a branch beyond those there are starts from the lowest."""
+    return [layer(xs[min(i, len(xs) - 1)]) for i, layer in enumerate(transition)]
+
+
+class HRNet(nn.Module):
+    """RGB crops uint8 [N, S, S, 3] -> logits float [N, points, S/4, S/4], for any S divisible by 32.
+
+    The head has two channels per point: `points` background maps, then `points` foreground maps. What is decoded,
+    served and trained by cross-entropy over the cells is the foreground; the background exists for the two-class
+    loss (`train.codecs.foreground_odds`).
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, points: int = 98, width: int = 18) -> None:
+        super().__init__()
+        self.points = points
+        self.register_buffer("mean", 255 * torch.tensor(MEAN), persistent=False)
+        self.register_buffer("deviation", 255 * torch.tensor(DEVIATION), persistent=False)
+        widths = [width << i for i in range(4)]
+        self.conv1, self.bn1 = conv(3, 64, stride=2), nn.BatchNorm2d(64)
+        self.conv2, self.bn2 = conv(64, 64, stride=2), nn.BatchNorm2d(64)
+        wide = Bottleneck.OUTPUTS
+        self.layer1 = nn.Sequential(Bottleneck(64), *(Bottleneck(wide) for _ in range(BLOCKS - 1)))
+        self.transition1 = _transition([wide], widths[:2])
+        self.stage2 = nn.Sequential(Exchange(widths[:2]))
+        self.transition2 = _transition(widths[:2], widths[:3])
+        self.stage3 = nn.Sequential(*(Exchange(widths[:3]) for _ in range(4)))
+        self.transition3 = _transition(widths[:3], widths)
+        self.stage4 = nn.Sequential(*(Exchange(widths) for _ in range(3)))
+        total = sum(widths)
+        self.head = nn.Sequential(*ConvNorm(total, total, 1), conv(total, 2 * points, 1))
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        # nearly even maps to begin with
+        nn.init.normal_(self._scores.weight, std=0.01)
+
+    @property
+    def _scores(self) -> nn.Conv2d:
+        """The head's last layer."""
+        last = self.head[-1]
+        assert isinstance(last, nn.Conv2d)
+        return last
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """The foreground logits [N, points, S/4, S/4]."""
+        return F.conv2d(self._projected(crops), self._scores.weight[self.points :])
+
+    def both(self, crops: Tensor) -> Tensor:
+        """Background and foreground logits [N, 2, points, S/4, S/4]."""
+        maps: Tensor = self._scores(self._projected(crops))
+        return maps.reshape(len(maps), 2, self.points, *maps.shape[2:])
+
+    def _projected(self, crops: Tensor) -> Tensor:
+        """The head before its last layer."""
+        x: Tensor = self.head[:-1](self.features(crops))
+        return x
+
+    def features(self, crops: Tensor) -> Tensor:
+        """All branches at stride 4: float [N, 15 * width, S/4, S/4]."""
+        x = (crops.to(torch.float32) - self.mean) / self.deviation
+        x = x.permute(0, 3, 1, 2)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        xs = self.stage2(_enter(self.transition1, [self.layer1(x)]))
+        xs = self.stage3(_enter(self.transition2, xs))
+        xs = self.stage4(_enter(self.transition3, xs))
+        scaled = (
+            F.interpolate(x, scale_factor=float(2**i), mode="bilinear", align_corners=False)
+            for i, x in enumerate(xs[1:], start=1)
+        )
+        return torch.cat([xs[0], *scaled], dim=1)

@@ -1,0 +1,19 @@
+"""What the backbones share."""
+
+from __future__ import annotations
+
+from torch import nn
+
+STRIDE = 4
+"""Crop pixels per heatmap cell of every backbone's head."""
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution, batch normalisation and (unless `act` is off) ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, act: bool = True) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs),
+        ]
+        super().__init__(*layers, *([nn.ReLU(inplace=True)] if act else []))

@@ -1,0 +1,281 @@
+"""The ways to write a point as a heatmap and to read it back that the paper compares.
+
+Written (`Objective`): one cell by cross-entropy over the map's cells; a binary map by cross-entropy in every cell; a
+Gaussian by squared error. Each rounds as a `Quantizer` says, or, for the Gaussian, not at all.
+
+Read (`DECODERS`): maps of log-activations -> cell coordinates u. `landmarks.codec` remains the one implementation of
+averaging the k strongest cells; the other decoders stand beside it to be compared with it and are never served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from landmarks.codec import CodecError, CodecSpec, Quantizer, encode, strongest_cells, topk_mean
+from landmarks.layout import FLIP
+
+Points = NDArray[np.float64]
+Maps = NDArray[np.float32]
+
+OUTSIDE: Final = -100
+"""Target of a point that lies outside the map, or that nobody annotated: it takes no part in the loss."""
+
+
+# ---------------------------------------------------------------- what a network is trained towards
+
+
+class Objective(Protocol):
+    """How points become targets, what the loss of logits against targets is, and what the logits then mean."""
+
+    @property
+    def quantizer(self) -> Quantizer | None:
+        """How points are rounded to cells; None: not at all."""
+        ...
+
+    def targets(self, points: Points, spec: CodecSpec, rng: np.random.Generator) -> NDArray[Any]:
+        """Crop pixels [points, 2] -> one target per point, drawn anew at every call."""
+        ...
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Scalar loss of maps [N, points, cells, cells] against N samples' stacked targets."""
+        ...
+
+    def log_activation(self, maps: Maps) -> Maps:
+        """The network's maps, of any shape, as logarithms of the activations that a decoder weighs cells by."""
+        ...
+
+
+class CellObjective:
+    """One cell of the map: softmax and cross-entropy over all cells (the paper's eq. 16). The network that is served.
+
+    Targets int64 [points]: the flat cell, row * cells + column, or OUTSIDE.
+    """
+
+    def __init__(self, quantizer: Quantizer = "random") -> None:
+        self.quantizer: Quantizer = quantizer
+
+    def targets(self, points: Points, spec: CodecSpec, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Flat cells; see the class."""
+        return flat_cells(points, spec, rng, self.quantizer)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean over the points that lie on their map."""
+        return heatmap_loss(logits, targets)
+
+    def log_activation(self, maps: Maps) -> Maps:
+        """Logits are log-probabilities up to a constant per map."""
+        return maps
+
+
+class BinaryObjective(CellObjective):
+    """A map that is 1 in one cell and 0 elsewhere, each cell a yes or no of its own. Targets as in CellObjective."""
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy summed over the cells, so that the one active cell counts, then averaged over the points."""
+        inside = targets != OUTSIDE
+        maps = logits.float().flatten(2)[inside]
+        wanted = F.one_hot(targets[inside], maps.shape[-1]).to(maps.dtype)
+        return F.binary_cross_entropy_with_logits(maps, wanted, reduction="sum") / max(1, len(maps))
+
+    def log_activation(self, maps: Maps) -> Maps:
+        """The logarithm of the sigmoid."""
+        return np.asarray(-np.logaddexp(0.0, -maps), np.float32)
+
+
+class GaussianObjective:
+    """A Gaussian of height 1 about the rounded point or, without a quantizer, about the point itself.
+
+    Targets float32 [points, 2]: its centre in cells, NaN for a point outside the map.
+    """
+
+    def __init__(self, sigma: float, quantizer: Quantizer | None = "random") -> None:
+        if not sigma > 0:
+            raise CodecError(f"sigma must be positive, in cells, not {sigma}")
+        self.sigma = sigma
+        self.quantizer: Quantizer | None = quantizer
+
+    def targets(self, points: Points, spec: CodecSpec, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Centres; see the class."""
+        cells, inside = encode(points, spec, rng, self.quantizer or "floor")
+        centres = spec.to_cells(np.asarray(points, np.float64)) if self.quantizer is None else cells
+        return np.where(inside[..., None], centres, np.nan).astype(np.float32)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared error over the cells of the points that lie on their map."""
+        inside = ~torch.isnan(targets).any(dim=-1)
+        maps = logits.float().flatten(2)[inside]
+        wanted = gaussian_maps(targets[inside], self.sigma, logits.shape[-1]).flatten(1)
+        return F.mse_loss(maps, wanted, reduction="sum") / max(1, maps.numel())
+
+    def log_activation(self, maps: Maps) -> Maps:
+        """The logarithm of what is above zero; the rest counts as a millionth."""
+        return np.asarray(np.log(np.maximum(maps, 1e-6)), np.float32)
+
+
+ObjectiveName = Literal["cells", "binary", "gaussian"]
+
+
+def objective(name: ObjectiveName, quantizer: Quantizer | None = "random", sigma: float = 1.0) -> Objective:
+    """By name; `sigma`, in cells, is the Gaussian's. Raises CodecError where a quantizer is needed and missing."""
+    if name == "gaussian":
+        return GaussianObjective(sigma, quantizer)
+    if quantizer is None:
+        raise CodecError(f"the objective {name!r} marks one cell: it needs a quantizer")
+    return BinaryObjective(quantizer) if name == "binary" else CellObjective(quantizer)
+
+
+def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy over the cells of every map, averaged over the points that lie on their map.
+
+    logits float [N, points, cells, cells], targets int64 [N, points] flat cells or OUTSIDE. The paper's eq. (16).
+    """
+    return F.cross_entropy(logits.float().flatten(2).flatten(0, 1), targets.flatten(), ignore_index=OUTSIDE)
+
+
+def foreground_odds(both: Tensor) -> Tensor:
+    """Background and foreground maps [N, 2, points, h, w] -> logits of the foreground [N, points, h, w].
+
+    The two-class cross-entropy of a head with two channels per point is the binary one of their difference, so
+    BinaryObjective trains such a head through this. The released models of that kind are decoded, all the same, from
+    the foreground alone.
+    """
+    return both[:, 1] - both[:, 0]
+
+
+def flat_cells(
+    points: Points, spec: CodecSpec, rng: np.random.Generator | None = None, quantizer: Quantizer = "random"
+) -> NDArray[np.int64]:
+    """Crop pixels [..., 2] -> row * cells + column [...], rounded anew at every call; OUTSIDE beyond it and for NaN."""
+    cells, inside = encode(points, spec, rng, quantizer)
+    return np.where(inside, cells[..., 1] * spec.cells + cells[..., 0], OUTSIDE)
+
+
+def gaussian_maps(centres: Tensor, sigma: float, cells: int) -> Tensor:
+    """Centres float [..., 2] (column, row), in cells -> maps [..., cells, cells] of height 1."""
+    squares = (torch.arange(cells, device=centres.device) - centres[..., None]) ** 2
+    x, y = torch.exp(-squares / (2 * sigma**2)).unbind(-2)
+    return y[..., :, None] * x[..., None, :]
+
+
+# ---------------------------------------------------------------- reading maps
+
+Decoder = Callable[[Maps], Points]
+"""Log-activations [points, cells, cells] of one face -> cell coordinates u [points, 2]."""
+
+
+def argmax(maps: Maps) -> Points:
+    """The strongest cell, the first in row-major order among equals."""
+    flat = maps.reshape(len(maps), -1).argmax(axis=1)
+    return np.asarray(np.stack([flat % maps.shape[2], flat // maps.shape[2]], axis=1), np.float64)
+
+
+def quarter_shift(maps: Maps) -> Points:
+    """The strongest cell, moved by 1/4 towards the stronger of its two neighbours, on each axis by itself.
+
+    Not moved along an axis where the neighbours are equal, or where the map ends and one is missing.
+    """
+    peak = argmax(maps)
+    columns, rows = peak.astype(np.int64).T
+    slopes = np.stack([_slope(maps, rows, columns), _slope(maps.swapaxes(1, 2), columns, rows)], axis=1)
+    return np.asarray(peak + 0.25 * slopes)
+
+
+def topk(maps: Maps, k: int) -> Points:
+    """The softmax-weighted mean of the k strongest cells, as it is served (eq. 18 to 20)."""
+    return topk_mean(*strongest_cells(maps, k), maps.shape[2])[1]
+
+
+def neighbourhood(maps: Maps) -> Points:
+    """The softmax-weighted mean of the strongest cell and the eight about it that lie on the map (eq. 19)."""
+    peak = argmax(maps)[:, None, None, :]
+    grid = np.stack(np.meshgrid(np.arange(maps.shape[2]), np.arange(maps.shape[1])), axis=-1)
+    near = np.abs(grid - peak).max(axis=-1) <= 1
+    return expectation(np.where(near, maps, -np.inf))
+
+
+def expectation(maps: Maps) -> Points:
+    """The softmax-weighted mean of all cells."""
+    logits = maps.astype(np.float64)
+    weights = np.exp(logits - logits.max(axis=(1, 2), keepdims=True))
+    weights /= weights.sum(axis=(1, 2), keepdims=True)
+    columns, rows = weights.sum(axis=1), weights.sum(axis=2)
+    return np.stack([columns @ np.arange(maps.shape[2]), rows @ np.arange(maps.shape[1])], axis=1)
+
+
+def decoder(name: str) -> Decoder:
+    """By name: "argmax", "quarter", "3x3", "all", or "topK" for any K ("top9"). Raises CodecError for any other."""
+    if name in DECODERS:
+        return DECODERS[name]
+    if name.startswith("top") and name[3:].isdecimal() and int(name[3:]) > 0:
+        return lambda maps: topk(maps, int(name[3:]))
+    raise CodecError(f"unknown decoder {name!r}; known: {', '.join(DECODERS)}, and topK with a number for K")
+
+
+DECODERS: Final[dict[str, Decoder]] = {
+    "argmax": argmax,
+    "quarter": quarter_shift,
+    "3x3": neighbourhood,
+    "all": expectation,
+}
+
+
+def _slope(maps: Maps, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+    """-1, 0 or 1 [points]: which column beside each peak is the stronger; 0 where the map ends."""
+    point, last = np.arange(len(maps)), maps.shape[2] - 1
+    left, right = maps[point, rows, np.maximum(columns - 1, 0)], maps[point, rows, np.minimum(columns + 1, last)]
+    return np.where((columns > 0) & (columns < last), np.sign(right.astype(np.float64) - left), 0.0)
+
+
+THRESHOLDS: Final[dict[Quantizer, float]] = {"floor": 1.0, "round": 0.5, "ceil": 0.0}
+"""The fraction t from which a quantizer rounds up."""
+
+
+def correction(quantizer: Quantizer | None) -> float:
+    """What a decoder adds to u: t - 0.5 cells, so that a quantizer of threshold t errs as much to either side.
+
+    floor +0.5, round 0, ceil -0.5. Randomized rounding, and none at all, are unbiased as they are: 0.
+    """
+    return THRESHOLDS[quantizer] - 0.5 if quantizer in THRESHOLDS else 0.0
+
+
+def decode_points(maps: Maps, spec: CodecSpec, read: Decoder, trained: Objective) -> Points:
+    """Maps [N, points, cells, cells] of a network trained so -> crop pixels [N, points, 2].
+
+    Corrected for the objective's quantizer.
+    """
+    cells = np.stack([read(face) for face in trained.log_activation(maps)])
+    return np.asarray(spec.to_pixels(cells + correction(trained.quantizer)), np.float64)
+
+
+# ---------------------------------------------------------------- flip-averaged testing
+
+
+def flip_averaged(
+    network: Callable[[NDArray[np.uint8]], Maps], spec: CodecSpec, pairs: Sequence[int] = FLIP
+) -> Callable[[NDArray[np.uint8]], Maps]:
+    """A network that averages its maps with those of the mirrored crop, mirrored back. It costs twice as much.
+
+    Only under pixel rule "center" do mirrored crops have mirrored maps; CodecError otherwise (`flip_averaged_points`
+    serves both rules).
+    """
+    if spec.pixel_rule != "center":
+        raise CodecError('averaging the maps of a mirrored crop needs pixel_rule "center": average the points instead')
+
+    def averaged(crops: NDArray[np.uint8]) -> Maps:
+        mirrored = network(np.ascontiguousarray(crops[:, :, ::-1]))
+        return (network(crops) + mirrored[:, list(pairs), :, ::-1]) / np.float32(2)
+
+    return averaged
+
+
+def flip_averaged_points(points: Points, mirrored: Points, spec: CodecSpec, pairs: Sequence[int] = FLIP) -> Points:
+    """Points of crops and of the same crops mirrored, both [N, points, 2] in crop pixels -> their mean."""
+    back = np.array([spec.input_size - 1, 0]) + np.array([-1, 1]) * mirrored[:, list(pairs)]
+    return np.asarray((points + back) / 2)

@@ -1,0 +1,49 @@
+"""300-W photographs in the 98-point layout, listed in one file of JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.layout import NUM_POINTS
+from train.datasets.face import Face, Split, lines
+from train.errors import DataError
+
+
+def load(root: Path, split: Split) -> list[Face]:
+    """`annotations.jsonl` beside `images/`; splits "train" and "val". A face nobody's detector found is left out."""
+    path = root / "annotations.jsonl"
+    faces = [face for number, line in lines(path) for face in _line(root, path, number, line, split)]
+    if not faces:
+        raise DataError(f"{path}: no faces of split {split!r}; the splits are 'train' and 'val'")
+    return faces
+
+
+def _line(root: Path, path: Path, number: int, line: str, split: Split) -> Iterator[Face]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        if row["split"] != split:
+            return
+        boxes = np.array([box["xyxy"] for box in row["boxes"]], np.float64).reshape(-1, 4)
+        for item in row["faces"]:
+            points = np.array(item["points98"], np.float64).reshape(NUM_POINTS, 2)
+            box = best_match(points, boxes)
+            if box is not None:
+                yield Face(root / "images" / row["image"], points, box)
+    except (ValueError, KeyError, TypeError) as error:
+        wanted = "an object with image, split, faces[].points98 (98 x, y pairs) and boxes[].xyxy"
+        raise DataError(f"{path}, line {number}: expected {wanted}; {error!r}") from error
+
+
+def best_match(points: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The box with the largest overlap (IoU, at least 0.3) with the points' tight box."""
+    tight = np.concatenate([points.min(axis=0), points.max(axis=0)])
+    overlap = (np.minimum(boxes[:, 2:], tight[2:]) - np.maximum(boxes[:, :2], tight[:2])).clip(0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    iou = overlap / (areas + (tight[2:] - tight[:2]).prod() - overlap)
+    return boxes[iou.argmax()] if len(boxes) and iou.max() >= 0.3 else None
