@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, MetadataError, ModelMetadata
-from landmarks.tensors import DECODE_MODEL, ENSEMBLE_MODEL, HEATMAP_MODEL
+from landmarks.tensors import DECODE_MODEL, ENSEMBLE_MODEL, HEATMAP_MODEL, Contract, TensorSpec, contract
 
 MODEL_FILE: Final = "model.onnx"
 """Name of the network's file within a version folder of the heatmap model."""
@@ -55,25 +55,33 @@ def check_stamp(parameters: Mapping[str, str], metadata: ModelMetadata, model_pr
 
 
 def stamp(repository: Path, metadata: ModelMetadata) -> None:
-    """Writes the metadata and the model file's hash into the three `config.pbtxt` of a repository.
+    """Writes the metadata, the model file's hash and the tensors' shapes into a repository's three `config.pbtxt`.
 
     Raises RepositoryError, having changed nothing, when the model file or one of the parameters is not there.
     """
     try:
         values = {METADATA_KEY: metadata.to_json(), PROVENANCE_KEY: provenance(model_path(repository).read_bytes())}
         paths = [repository / name / "config.pbtxt" for name in (HEATMAP_MODEL, DECODE_MODEL, ENSEMBLE_MODEL)]
-        texts = {path: _stamped(path, values) for path in paths}
+        texts = {path: _stamped(path, values, contract(metadata.codec)) for path in paths}
     except OSError as error:
         raise RepositoryError(f"{error.filename} cannot be read: is {repository} a model repository?") from error
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
 
 
-def _stamped(path: Path, values: Mapping[str, str]) -> str:
+def _stamped(path: Path, values: Mapping[str, str], tensors: Contract) -> str:
     text = path.read_text(encoding="utf-8")
     for key, value in values.items():
         text = replace_parameter(text, key, value, path)
+    for tensor in (tensors.crops, tensors.heatmaps, *tensors.outputs):
+        text = replace_dims(text, tensor)
     return text
+
+
+def replace_dims(text: str, tensor: TensorSpec) -> str:
+    """The text of a `config.pbtxt` with the shape of one tensor wherever it names it, on one line, with `dims`."""
+    dims = ", ".join(map(str, tensor.shape))
+    return re.sub(rf"""((?:name|key): "{tensor.name}" [^\n]*dims: )\[[^\]]*\]""", rf"\1[ {dims} ]", text)
 
 
 def replace_parameter(text: str, key: str, value: str, path: Path) -> str:

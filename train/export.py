@@ -18,20 +18,26 @@ from landmarks.repository import model_path, stamp
 from landmarks.tensors import contract
 from train.errors import TrainingError
 from train.evaluate import Network, torch_network
+from train.layouts import WFLW98
 from train.loop import DESCRIPTION_FILE, REPORT_FILE
-from train.trained import load_run, open_export
+from train.trained import layout_of, load_run, open_export
 
 
 def export(folder: Path, repository: Path) -> ModelMetadata:
     """Writes the run's network into a Triton model repository and stamps the repository's configurations.
 
-    Raises TrainingError when the run has not finished, or when ONNX Runtime and PyTorch disagree on the golden crop.
+    Raises TrainingError when the run has not finished, when it is of another layout, or when ONNX Runtime and PyTorch
+    disagree on the golden crop.
     """
     config, model = load_run(folder)
     if not (folder / REPORT_FILE).is_file():
         raise TrainingError(f"{folder} has no {REPORT_FILE}: the run is not finished; go on with fit --resume")
     report = json.loads((folder / REPORT_FILE).read_text())
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())
+    if layout_of(folder) != WFLW98:
+        raise TrainingError(
+            f"{folder} was trained on {layout_of(folder).name}: the service answers {WFLW98.name} alone"
+        )
     size = config.stages[-1].input_size
     codec = replace(
         config.codec(size),

@@ -56,6 +56,27 @@ def test_stamping_changes_the_two_parameters_of_all_three_and_nothing_else(repos
             assert (repository / name / "config.pbtxt").read_text() == expected
 
 
+def test_stamping_sets_the_shapes_of_the_tensors_for_the_models_crop_size(repository: Path) -> None:
+    text = """input { name: "crops" data_type: TYPE_UINT8 dims: [ 256, 256, 3 ] }
+output { name: "heatmaps" data_type: TYPE_FP32 dims: [ 98, 64, 64 ] }
+inputs { key: "crops" value { data_type: TYPE_UINT8 dims: [ 256, 256, 3 ] zero_data: true } }
+input_map { key: "crops" value: "crops" }
+"""
+    (repository / "heatmap/config.pbtxt").write_text(text + CONFIG)
+    stamp(repository, replace(METADATA, codec=CodecSpec(input_size=128)))
+    assert (
+        (repository / "heatmap/config.pbtxt")
+        .read_text()
+        .startswith(
+            """input { name: "crops" data_type: TYPE_UINT8 dims: [ 128, 128, 3 ] }
+output { name: "heatmaps" data_type: TYPE_FP32 dims: [ 98, 32, 32 ] }
+inputs { key: "crops" value { data_type: TYPE_UINT8 dims: [ 128, 128, 3 ] zero_data: true } }
+input_map { key: "crops" value: "crops" }
+"""
+        )
+    )
+
+
 def test_nothing_is_stamped_when_one_configuration_is_unusable(repository: Path) -> None:
     (repository / "landmarks/config.pbtxt").write_text("max_batch_size: 8\n")
     with pytest.raises(RepositoryError, match=r"landmarks/config\.pbtxt must hold once: .*landmarks_metadata"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -69,6 +70,27 @@ def test_the_exported_model_has_the_runs_figures(run: Path, repository_copy: Pat
     assert json.loads(from_run.stdout)["by_k"] == report["by_k"]
     for k, figures in json.loads(from_model.stdout)["by_k"].items():
         assert figures["nme"] == pytest.approx(report["by_k"][k]["nme"], abs=0.05)
+
+
+def test_triton_serves_what_was_exported(run: Path, repository_copy: Path, needs_triton: None) -> None:
+    """Another crop size than the shipped model's, and the golden crop comes back as exported."""
+    pytest.importorskip("tritonclient.grpc", reason="the serving dependencies are not installed")
+    from service.embedded import EmbeddedTriton
+    from service.inference import TritonEngine
+
+    assert landmarks_train("export", "--run", run, "--repository", repository_copy).returncode == 0
+
+    async def serve() -> tuple[int, bool]:
+        triton = EmbeddedTriton(repository_copy)
+        engine = TritonEngine(await triton.start())
+        try:
+            await engine.start()
+            return engine.model.metadata.codec.input_size, await engine.ready()
+        finally:
+            await engine.close()
+            await triton.stop()
+
+    assert asyncio.run(serve()) == (64, True)
 
 
 def test_a_second_fit_does_not_overwrite_the_first(run: Path, data: str) -> None:
