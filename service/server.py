@@ -78,6 +78,8 @@ class RestServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # pooled clients keep connections for a minute; one closed under their hands is an error to them
+                timeout_keep_alive=75,
                 timeout_graceful_shutdown=max(1, round(grace)),
             )
         )

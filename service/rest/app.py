@@ -7,6 +7,7 @@ import time
 from typing import Final
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -29,7 +30,8 @@ _FRAMEWORK: Final = {
 
 def build_app(gateway: Gateway) -> FastAPI:
     """The ASGI application that serves `gateway`."""
-    app = FastAPI(title="Face landmarks", description=_DESCRIPTION, version="1", redoc_url=None)
+    # its description page needs nothing from the network
+    app: FastAPI = FastAPIOffline(title="Face landmarks", description=_DESCRIPTION, version="1", redoc_url=None)
 
     @app.exception_handler(ServiceError)
     async def failed(request: Request, error: ServiceError) -> Response:

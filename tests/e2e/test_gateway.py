@@ -104,6 +104,18 @@ def service(triton_url: str) -> Iterator[Served]:
         yield running
 
 
+def test_a_browser_without_a_network_shows_the_description(service: Served, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+    offline = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={tmp_path}"]
+    command = [browser, *quiet, *offline, "--virtual-time-budget=10000", "--dump-dom", f"{service.url}/docs"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert "/v1/landmarks" in shown
+    assert "The 98 points of every face in one image" in shown
+
+
 def test_curl_and_a_grpc_client_get_the_same_points_to_the_last_bit(service: Served) -> None:
     response = httpx.post(f"{service.url}/v1/landmarks", content=IMAGE, params={"box": ",".join(map(str, BOX))})
     (face,) = response.json()["faces"]
