@@ -9,7 +9,7 @@ Pixel convention (pixel rule "center", the project's own), for stride s = 4::
 Cell i is centred on crop pixel s*i + (s-1)/2, so a mirrored crop gives exactly mirrored heatmaps. The paper and its
 released checkpoints use pixel rule "corner", u = x / s.
 
-Source: Yu and Tao, "Heatmap Regression via Randomized Rounding", TPAMI 2021 (arXiv:2009.00225), section 4.
+Source: Yu and Tao, "Heatmap Regression via Randomized Rounding", TPAMI 2021 (arXiv:2009.00225).
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class CodecSpec:
 def quantize(u: Floats, quantizer: Quantizer, rng: np.random.Generator | None = None) -> NDArray[np.int64]:
     """Cell coordinates (any shape, float) -> whole cells of the same shape.
 
-    "random" is the paper's randomized rounding (eq. 12): floor(u) + 1 with probability frac(u), else floor(u),
+    "random" is the paper's randomized rounding: floor(u) + 1 with probability frac(u), else floor(u),
     independently for every number; it needs `rng`. "round" rounds halves up.
     """
     low = np.floor(u)
@@ -229,7 +229,7 @@ def topk_mean(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Softmax over the k logits [points, k], then the mean of their cells: returns weights [points, k], u [points, 2].
 
-    The paper's eq. (18)-(20) with the weights normalised over the k cells.
+    The paper's top-k decoding: the weights are normalised over the k cells alone.
     """
     weights = np.exp((logits - logits[:, :1]).astype(np.float64))
     weights /= weights.sum(axis=1, keepdims=True)

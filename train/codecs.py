@@ -53,7 +53,7 @@ class Objective(Protocol):
 
 
 class CellObjective:
-    """One cell of the map: softmax and cross-entropy over all cells (the paper's eq. 16). The network that is served.
+    """One cell of the map: softmax and cross-entropy over all cells. The network that is served.
 
     Targets int64 [points]: the flat cell, row * cells + column, or OUTSIDE.
     """
@@ -134,7 +134,7 @@ def objective(name: ObjectiveName, quantizer: Quantizer | None = "random", sigma
 def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy over the cells of every map, averaged over the points that lie on their map.
 
-    logits float [N, points, cells, cells], targets int64 [N, points] flat cells or OUTSIDE. The paper's eq. (16).
+    logits float [N, points, cells, cells], targets int64 [N, points] flat cells or OUTSIDE.
     """
     return F.cross_entropy(logits.float().flatten(2).flatten(0, 1), targets.flatten(), ignore_index=OUTSIDE)
 
@@ -188,7 +188,7 @@ def quarter_shift(maps: Maps) -> Points:
 
 
 def topk(maps: Maps, k: int) -> Points:
-    """The softmax-weighted mean of the k strongest cells, as it is served (eq. 18 to 20)."""
+    """The softmax-weighted mean of the k strongest cells, as it is served."""
     return topk_mean(*strongest_cells(maps, k), maps.shape[2])[1]
 
 
