@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from landmarks.codec import CodecError, CodecSpec, Quantizer, encode, strongest_cells, topk_mean
 from landmarks.layout import FLIP
+from train.config import Config
 
 Points = NDArray[np.float64]
 Maps = NDArray[np.float32]
@@ -129,6 +130,12 @@ def objective(name: ObjectiveName, quantizer: Quantizer | None = "random", sigma
     if quantizer is None:
         raise CodecError(f"the objective {name!r} marks one cell: it needs a quantizer")
     return BinaryObjective(quantizer) if name == "binary" else CellObjective(quantizer)
+
+
+def objective_of(config: Config) -> Objective:
+    """The objective that a configuration names. Raises CodecError as `objective` does."""
+    quantizer = None if config.quantizer == "none" else config.quantizer
+    return objective(config.objective, quantizer, config.sigma)
 
 
 def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from landmarks.codec import CodecSpec, PixelRule, Quantizer
 from train.errors import ConfigError
@@ -54,11 +54,21 @@ class Config(_Strict):
     gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast")
     crop_scale: float = Field(1.25, gt=0, description="side of the crop over the longer side of the face box")
-    quantizer: Quantizer = "random"
+    objective: Literal["cells", "binary", "gaussian"] = Field(
+        "cells", description="cells: cross-entropy over the map's cells (the only one that is served); see train.codecs"
+    )
+    quantizer: Quantizer | Literal["none"] = Field("random", description="none: for the gaussian objective alone")
+    sigma: float = Field(1.0, gt=0, description="of the gaussian objective, in cells")
     pixel_rule: PixelRule = "center"
     stride: int = Field(4, ge=1)
     topk: int = Field(9, ge=1)
     augment: Augment = Augment()
+
+    @model_validator(mode="after")
+    def _one_cell_needs_rounding(self) -> Config:
+        if self.quantizer == "none" and self.objective != "gaussian":
+            raise ValueError(f"the objective {self.objective!r} marks one cell: it needs a quantizer")
+        return self
 
     @property
     def epochs(self) -> int:
@@ -92,5 +102,5 @@ def load_config(source: str, overrides: dict[str, Any] | None = None) -> Config:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {source!r}: {error}") from error
     except ValidationError as error:
-        reasons = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        reasons = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'config'}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"configuration {source!r}: {reasons}") from error

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from landmarks.codec import CodecSpec, Decoded, decode
 from landmarks.crop import Crop, Matrix, invert, transform_points, warp
+from train.codecs import Objective
 from train.datasets.face import Face
 from train.errors import TrainingError
 from train.layouts import COCO17, MPII16, WFLW98, Norm, PointLayout
@@ -41,15 +42,15 @@ Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Crops uint8 [N, S, S, 3] -> logits [N, P, cells, cells]."""
 
 
-def torch_network(model: nn.Module) -> Network:
-    """A torch model as a Network, in evaluation mode and float32."""
+def torch_network(model: nn.Module, objective: Objective) -> Network:
+    """A torch model as a Network, in evaluation mode and float32; its maps as logarithms of activations."""
     device = next(model.parameters()).device
     model.eval()
 
     @torch.inference_mode()
     def run(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         logits: Tensor = model(torch.from_numpy(crops).to(device))
-        return logits.float().cpu().numpy()
+        return objective.log_activation(logits.float().cpu().numpy())
 
     return run
 

@@ -16,6 +16,7 @@ from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
 from landmarks.metadata import METADATA_KEY, ModelMetadata
 from landmarks.repository import model_path, stamp
 from landmarks.tensors import contract
+from train.codecs import objective_of
 from train.errors import TrainingError
 from train.evaluate import Network, torch_network
 from train.layouts import WFLW98
@@ -38,6 +39,8 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
         raise TrainingError(
             f"{folder} was trained on {layout_of(folder).name}: the service answers {WFLW98.name} alone"
         )
+    if config.objective != "cells":
+        raise TrainingError(f"{folder} was trained with the objective {config.objective!r}: only 'cells' can be served")
     size = config.stages[-1].input_size
     codec = replace(
         config.codec(size),
@@ -50,7 +53,7 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
         crop_scale=config.crop_scale,
         run_id=origin["run_id"],
         data=tuple(origin["data"]),
-        golden_points=golden_points(torch_network(model), codec),
+        golden_points=golden_points(torch_network(model, objective_of(config)), codec),
     )
     target = model_path(repository)
     temporary = target.with_suffix(".tmp")

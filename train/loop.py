@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from train.backbones import build
-from train.codecs import heatmap_loss
+from train.codecs import Objective, objective_of
 from train.config import Config
 from train.datasets.face import Face
 from train.errors import TrainingError
@@ -36,6 +36,7 @@ REPORT_FILE = "report.json"
 
 def train_one_epoch(
     model: nn.Module,
+    objective: Objective,
     batches: Iterable[Batch],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
@@ -49,7 +50,7 @@ def train_one_epoch(
     for crops, targets, indices in batches:
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             logits = model(crops.to(device))
-        loss = heatmap_loss(logits, targets.to(device))
+        loss = objective.loss(logits, targets.to(device))
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss is {loss.item()} in the batch of faces {indices.tolist()}: lower the rate?")
         optimizer.zero_grad(set_to_none=True)
@@ -109,6 +110,7 @@ class Run:
         torch.manual_seed(config.seed)
         model = build(config.name, data.layout.points).to(self.device)
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective = objective_of(config)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.weight_decay), lr=config.learning_rate, fused=True
         )
@@ -137,6 +139,7 @@ class Run:
             self._sampler.epoch = self.epoch
             loss = train_one_epoch(
                 self.model,
+                self.objective,
                 self._with_progress(),
                 self.optimizer,
                 self.schedule,
@@ -163,7 +166,7 @@ class Run:
 
     def _predict(self, faces: list[Face], size: int, ks: list[int], photos: PhotoCache) -> Predictions:
         layout = self._data.layout
-        codec, network = self.config.codec(size, layout.points), torch_network(self.model)
+        codec, network = self.config.codec(size, layout.points), torch_network(self.model, self.objective)
         return predict(network, faces, codec, self.config.crop_scale, ks, photos=photos, layout=layout)
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
@@ -193,7 +196,7 @@ class Run:
     def resume(self) -> None:
         """Continues from the folder's checkpoint. Raises TrainingError when it is of another configuration."""
         state = load_checkpoint(self.checkpoint)
-        if state["config"] != self.config.model_dump(mode="json"):
+        if Config.model_validate(state["config"]) != self.config:
             raise TrainingError(f"{self.checkpoint} was written under another configuration: choose another --out")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
-from train.codecs import flat_cells
+from train.codecs import objective_of
 from train.config import Augment, Config
 from train.datasets.face import Face, Image, Photo, read_photo
 from train.layouts import WFLW98, PointLayout
@@ -89,11 +89,15 @@ def erase(crop: Image, probability: float, rng: np.random.Generator) -> Image:
 # ---------------------------------------------------------------- samples
 
 
+Sample = tuple[Image, NDArray[Any], int]
+"""Crop, targets of the objective, the face's place in the data set."""
+
+
 class Batch(NamedTuple):
     crops: Tensor
     """uint8 [N, S, S, 3] RGB"""
     targets: Tensor
-    """int64 [N, points] flat cell (row * cells + column) per point, OUTSIDE where a point is not on the map"""
+    """[N, points, ...] as the objective makes them: for cells int64 row * cells + column, OUTSIDE beyond the map"""
     indices: Tensor
     """int64 [N] the faces' places in the data set, to name a batch that goes wrong"""
 
@@ -106,16 +110,17 @@ class SampleKey(NamedTuple):
     input_size: int
 
 
-class TrainingSamples(Dataset[tuple[Image, NDArray[np.int64], int]]):
+class TrainingSamples(Dataset[Sample]):
     """Maps a SampleKey to (crop, targets, index)."""
 
     def __init__(self, faces: Sequence[Face], config: Config, layout: PointLayout = WFLW98) -> None:
         self._faces = faces
         self._config = config
+        self._objective = objective_of(config)
         self._flip = list(layout.flip)
         self._photos = PhotoCache()
 
-    def __getitem__(self, key: SampleKey) -> tuple[Image, NDArray[np.int64], int]:
+    def __getitem__(self, key: SampleKey) -> Sample:
         config, face = self._config, self._faces[key.face]
         rng = np.random.default_rng([config.seed, key.epoch, key.face])
         matrix, flipped = random_crop(face.box, config.crop_scale, key.input_size, config.augment, rng)
@@ -123,11 +128,10 @@ class TrainingSamples(Dataset[tuple[Image, NDArray[np.int64], int]]):
         crop = erase(jitter_colour(crop, config.augment, rng), config.augment.erasing, rng)
         points = transform_points(matrix, face.points)
         points = points[self._flip] if flipped else points
-        targets = flat_cells(points, config.codec(key.input_size), rng, config.quantizer)
-        return crop, targets, key.face
+        return crop, self._objective.targets(points, config.codec(key.input_size), rng), key.face
 
 
-def collate(samples: Sequence[tuple[Image, NDArray[np.int64], int]]) -> Batch:
+def collate(samples: Sequence[Sample]) -> Batch:
     """Stacks samples into a batch of tensors."""
     crops, targets, indices = zip(*samples, strict=True)
     return Batch(

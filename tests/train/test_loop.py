@@ -12,7 +12,11 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.backbones.compact import Compact  # noqa: E402
-from train.codecs import OUTSIDE, heatmap_loss  # noqa: E402
+from train.codecs import (  # noqa: E402
+    OUTSIDE,
+    CellObjective,
+    heatmap_loss,
+)
 from train.config import Config, load_config  # noqa: E402
 from train.datasets import DataSource  # noqa: E402
 from train.errors import ConfigError, TrainingError  # noqa: E402
@@ -84,7 +88,7 @@ def test_a_loss_that_is_not_finite_names_its_faces() -> None:
     crops = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
     batch = Batch(crops, torch.zeros(2, 1, dtype=torch.int64), torch.tensor([17, 4]))
     with pytest.raises(TrainingError, match=r"nan in the batch of faces \[17, 4\]"):
-        train_one_epoch(model, [batch], optimizer, schedule, 1.0, torch.device("cpu"), torch.float32)
+        train_one_epoch(model, CellObjective(), [batch], optimizer, schedule, 1.0, torch.device("cpu"), torch.float32)
 
 
 # ---------------------------------------------------------------- loop
@@ -102,6 +106,34 @@ def test_training_learns_and_reports(source: DataSource, tmp_path: Path) -> None
     assert origin["run_id"].startswith("compact-")
     assert origin["faces"] == 8
     assert json.loads((tmp_path / "config.json").read_text())["stages"][1] == {"epochs": 1, "input_size": 64}
+
+
+@pytest.mark.parametrize(
+    ("objective", "quantizer"), [("binary", "random"), ("gaussian", "none"), ("gaussian", "random"), ("cells", "floor")]
+)
+def test_every_objective_lowers_its_loss(source: DataSource, tmp_path: Path, objective: str, quantizer: str) -> None:
+    changed = Config.model_validate(
+        {
+            **config(2).model_dump(),
+            "stages": [{"epochs": 6, "input_size": 32}],
+            "objective": objective,
+            "quantizer": quantizer,
+        }
+    )
+    run = Run(changed, TrainingData(("miniature",), source.train_faces()), tmp_path, workers=0)
+    run.train(source.test_faces(), evaluate_every=100)
+    course = losses(tmp_path)
+    assert course[-1] < course[0]
+    assert np.isfinite(json.loads((tmp_path / "report.json").read_text())["by_k"]["9"]["nme"])
+
+
+def test_a_checkpoint_from_before_a_key_existed_resumes(source: DataSource, tmp_path: Path) -> None:
+    run = start(source, tmp_path, epochs=2)
+    run.save()
+    state = torch.load(run.checkpoint, weights_only=True)
+    del state["config"]["objective"]
+    torch.save(state, run.checkpoint)
+    start(source, tmp_path, epochs=2).resume()
 
 
 def test_a_resumed_run_has_the_losses_of_an_unbroken_one(source: DataSource, tmp_path: Path) -> None:
@@ -158,6 +190,7 @@ def test_stages_follow_one_another() -> None:
         ("learning_rate = -1\n[[stages]]\nepochs = 1\ninput_size = 64", "learning_rate"),
         ("[[stages]]\nepochs = 1\ninput_size = 50", "stages.0.input_size"),
         ("stages = []", "stages"),
+        ('quantizer = "none"\n[[stages]]\nepochs = 1\ninput_size = 64', "needs a quantizer"),
         ("not toml", "cannot read"),
     ],
 )
