@@ -15,6 +15,7 @@ from train.config import load_config
 from train.datasets import FORMATS, DataSource
 from train.errors import TrainError, TrainingError
 from train.lift import add_commands as add_lift_commands
+from train.tables import add_commands as add_table_commands
 
 DATA_HELP = f"a data set as FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
 
@@ -64,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
     add_lift_commands(commands)
     add_checkpoint_commands(commands)
+    add_table_commands(commands)
     return top
 
 
