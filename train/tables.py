@@ -109,8 +109,8 @@ def table_8(shop: Workshop) -> None:
         "table-8",
         "Table 8: the error over k",
         f"NME in percent of the inter-ocular distance on {shop.source.name}, P2 boxes, the compact backbone; by the\n"
-        "number k of cells averaged and the side of the crop. On its own data and network the paper cuts 6.45 to 4.62 at\n"
-        "64 pixels, by 28 %.",
+        "number k of cells averaged and the side of the crop. On its own data and network the paper cuts 6.45 to 4.62\n"
+        "at 64 pixels, by 28 %.",
         ("k", *(f"{size} px" for size in SIZES)),
         (*rows, ("cut by the best k", *gains)),
     ).write(shop.out)
