@@ -57,8 +57,12 @@ async def _detect_one(photo: Path, ask: Ask, overlay: Path | None, settings: Set
         image = decode_image(data, ImageLimits(settings.max_bytes, settings.max_pixels))
         faces = [np.array(face["points"]) for face in orjson.loads(answer)["faces"]]
         picture = cv2.cvtColor(draw(image, faces), cv2.COLOR_RGB2BGR)
-        if not cv2.imwrite(str(overlay), picture):
-            raise DetectError(f"cannot write {overlay}")
+        try:
+            written = cv2.imwrite(str(overlay), picture)
+        except cv2.error:  # a name that ends like no picture it knows
+            written = False
+        if not written:
+            raise DetectError(f"cannot write {overlay}: is there such a folder, and is it named .png or .jpg?")
 
 
 def _overlay_path(arguments: argparse.Namespace, photo: Path) -> Path | None:

@@ -42,6 +42,15 @@ def test_detect_prints_json_and_draws(triton_url: str, photo: Path, tmp_path: Pa
     assert cv2.imread(str(out)).shape[0] >= 256
 
 
+@pytest.mark.parametrize("name", ["out.unknown", "no/such/folder/out.png"])
+def test_an_overlay_that_cannot_be_written_is_one_line(triton_url: str, photo: Path, tmp_path: Path, name: str) -> None:
+    ended = landmarks("detect", photo, "--overlay", tmp_path / name, "--box", "60,22,199,211", triton_url=triton_url)
+    assert ended.returncode == 1
+    assert len(json.loads(ended.stdout)["faces"]) == 1
+    assert "cannot write" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_several_photos_give_a_line_each_and_a_bad_one_does_not_stop_the_rest(
     triton_url: str, photo: Path, tmp_path: Path
 ) -> None:
