@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 
 from landmarks.metadata import METADATA_KEY, ModelMetadata
 from landmarks.repository import model_path
+from tests.train.command import landmarks_train
 from tests.train.miniature import write_miniature
 
 CONFIG = """
@@ -22,11 +21,6 @@ batch_size = 4
 warmup_epochs = 0.5
 stages = [{ epochs = 2, input_size = 64 }]
 """
-
-
-def landmarks_train(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "train", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 pytest.importorskip("h5py", reason="the training dependencies are not installed")
 
+from tests.train.command import landmarks_train
 from tests.train.datasets.test_cofw import phi, write
 from tests.train.datasets.test_ibug300w import write_face
 from tests.train.miniature import drawn_shape
@@ -22,11 +21,6 @@ batch_size = 2
 warmup_epochs = 0.5
 stages = [{ epochs = 1, input_size = 64 }]
 """
-
-
-def landmarks_train(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "train", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +7,7 @@ import pytest
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
 from landmarks.codec import CodecSpec
+from tests.train.command import landmarks_train
 from tests.train.miniature import write_miniature
 from train.backbones import build
 from train.codecs import CellObjective
@@ -36,7 +35,6 @@ def test_one_search_gives_the_errors_that_evaluation_gives_for_each_k(tmp_path: 
 
 def test_a_table_without_its_runs_names_the_first_that_is_missing(tmp_path: Path) -> None:
     data = f"faces300w:{write_miniature(tmp_path / 'faces')}"
-    command = [sys.executable, "-m", "train", "table", "8", "--data", data, "--runs", str(tmp_path), "--reuse-only"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = landmarks_train("table", 8, "--data", data, "--runs", tmp_path, "--reuse-only")
     assert done.returncode == 1
     assert "compact64 holds no finished run" in done.stderr
