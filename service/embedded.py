@@ -68,7 +68,7 @@ class EmbeddedTriton:
         self._log = threading.Thread(target=self._forward_log, args=(self._process,), daemon=True)
         self._log.start()
         try:
-            await asyncio.wait_for(self._accepts(port), self._start_timeout)
+            await asyncio.wait_for(self._accepts(port, metrics_port), self._start_timeout)
         except BaseException as error:
             await self.stop()
             if isinstance(error, asyncio.TimeoutError):
@@ -119,18 +119,24 @@ class EmbeddedTriton:
             start_new_session=True,  # the terminal's Ctrl-C is for the gateway alone
         )
 
-    async def _accepts(self, port: int) -> None:
-        """Returns once the port accepts connections: Triton opens it after every model is loaded and warm."""
+    async def _accepts(self, *ports: int) -> None:
+        """Returns once every port accepts connections.
+
+        Triton opens them one after the other, the metrics' last, when every model is loaded and warm.
+        """
         assert self._process is not None
-        while self._process.poll() is None:
+        waiting = list(ports)
+        while waiting:
             try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                _, writer = await asyncio.open_connection("127.0.0.1", waiting[0])
             except OSError:
+                if self._process.poll() is not None:
+                    message = f"Triton ended with status {self._process.returncode} instead of starting"
+                    raise self._failure(message) from None
                 await asyncio.sleep(0.05)
             else:
                 writer.close()
-                return
-        raise self._failure(f"Triton ended with status {self._process.returncode} instead of starting")
+                waiting.pop(0)
 
     def _failure(self, summary: str) -> EmbeddedTritonError:
         if self._log is not None:
