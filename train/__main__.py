@@ -10,7 +10,6 @@ from pathlib import Path
 from landmarks.metadata import MetadataError
 from landmarks.repository import RepositoryError
 from train.checkpoints import add_commands as add_checkpoint_commands
-from train.checkpoints import load_weights
 from train.config import load_config
 from train.datasets import FORMATS, DataSource
 from train.errors import TrainError, TrainingError
@@ -82,7 +81,7 @@ def fit(args: argparse.Namespace) -> None:
     elif run.checkpoint.exists():
         raise TrainingError(f"{run.checkpoint} exists: add --resume to go on from it, or choose another --out")
     elif args.weights:
-        load_weights(run.model, args.weights)
+        run.start_from(args.weights)
     run.train(source.test_faces())
 
 

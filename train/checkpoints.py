@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from train.datasets import DataSource
-    from train.evaluate import BoxKind
+    from train.datasets.face import BoxKind
 
 Weights = dict[str, "Tensor"]
 

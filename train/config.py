@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from landmarks.codec import CodecSpec, PixelRule, Quantizer
+from train.datasets.face import BoxKind
 from train.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -54,6 +55,7 @@ class Config(_Strict):
     gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast")
     crop_scale: float = Field(1.25, gt=0, description="side of the crop over the longer side of the face box")
+    boxes: BoxKind = Field("P2", description="P1: crops about the tight box of the points; P2: about a detector's box")
     objective: Literal["cells", "binary", "gaussian"] = Field(
         "cells", description="cells: cross-entropy over the map's cells (the only one that is served); see train.codecs"
     )

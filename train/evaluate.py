@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from landmarks.codec import CodecSpec, Decoded, decode
 from landmarks.crop import Crop, Matrix, invert, transform_points, warp
 from train.codecs import Objective
-from train.datasets.face import Face
+from train.datasets.face import BoxKind, Face
 from train.errors import TrainingError
 from train.layouts import COCO17, MPII16, WFLW98, Norm, PointLayout
 from train.metrics import (
@@ -34,9 +34,6 @@ from train.metrics import (
     report,
 )
 from train.samples import PhotoCache
-
-BoxKind = Literal["P1", "P2"]
-"""P1: the tight box of the true points. P2: a detector's box."""
 
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Crops uint8 [N, S, S, 3] -> logits [N, P, cells, cells]."""
@@ -138,8 +135,7 @@ def crops_of(
     for start in range(0, len(faces), batch):
         crops, matrices = [], []
         for face in faces[start : start + batch]:
-            box = face.tight_box if boxes == "P1" else face.box
-            matrix = Crop.around(box, crop_scale, input_size).image_to_crop()
+            matrix = Crop.around(face.box_of(boxes), crop_scale, input_size).image_to_crop()
             crops.append(warp(photos.load(face.image), matrix, input_size))
             matrices.append(matrix)
         yield np.stack(crops), matrices

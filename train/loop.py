@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from train.backbones import build
+from train.checkpoints import load_weights
 from train.codecs import Objective, objective_of
 from train.config import Config
 from train.datasets.face import Face
@@ -81,7 +82,7 @@ class TrainingData:
         return f"sha256:{digest.hexdigest()}"
 
 
-def describe(config: Config, data: TrainingData) -> dict[str, Any]:
+def describe(config: Config, data: TrainingData, started_from: str | None = None) -> dict[str, Any]:
     """What a run was made from: identity, command, commit, data and versions. The configuration lies beside it."""
     commit, fingerprint = git_commit(), data.fingerprint
     identity = hashlib.sha256(f"{config.model_dump_json()} {commit} {fingerprint}".encode()).hexdigest()
@@ -90,6 +91,7 @@ def describe(config: Config, data: TrainingData) -> dict[str, Any]:
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": commit,
         "seed": config.seed,
+        "started_from": started_from,
         "data": list(data.names),
         "faces": len(data.faces),
         "layout": data.layout.name,
@@ -106,6 +108,7 @@ class Run:
         self._data = data
         self.folder = folder
         self.epoch = 0
+        self._started_from: str | None = None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(config.seed)
         model = build(config.name, data.layout.points).to(self.device)
@@ -128,13 +131,21 @@ class Run:
             worker_init_fn=_single_threaded,
         )
 
+    def start_from(self, weights: Path) -> None:
+        """Starts from published weights or another run's checkpoint, which run.json then states by its hash.
+
+        Raises TrainingError when they are not of this network.
+        """
+        load_weights(self.model, weights)
+        self._started_from = f"{weights.name} sha256:{hashlib.sha256(weights.read_bytes()).hexdigest()}"
+
     def train(self, test_faces: list[Face], evaluate_every: int = 5) -> None:
         """Trains to the configured end from wherever the run stands, saving after every epoch."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write("config.json", self.config.model_dump(mode="json"))
         precision = choose_precision(self.config.precision, self.device)
         photos = PhotoCache()
-        self._write(DESCRIPTION_FILE, describe(self.config, self._data))
+        self._write(DESCRIPTION_FILE, describe(self.config, self._data, self._started_from))
         while self.epoch < self.config.epochs:
             self._sampler.epoch = self.epoch
             loss = train_one_epoch(
@@ -185,6 +196,7 @@ class Run:
         state = {
             "config": self.config.model_dump(mode="json"),
             "epoch": self.epoch,
+            "started_from": self._started_from,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -202,6 +214,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.epoch = state["epoch"]
+        self._started_from = state.get("started_from")
 
 
 def _single_threaded(_worker: int) -> None:

@@ -123,7 +123,7 @@ class TrainingSamples(Dataset[Sample]):
     def __getitem__(self, key: SampleKey) -> Sample:
         config, face = self._config, self._faces[key.face]
         rng = np.random.default_rng([config.seed, key.epoch, key.face])
-        matrix, flipped = random_crop(face.box, config.crop_scale, key.input_size, config.augment, rng)
+        matrix, flipped = random_crop(face.box_of(config.boxes), config.crop_scale, key.input_size, config.augment, rng)
         crop = warp(self._photos.load(face.image), matrix, key.input_size)
         crop = erase(jitter_colour(crop, config.augment, rng), config.augment.erasing, rng)
         points = transform_points(matrix, face.points)

@@ -14,7 +14,7 @@ from torch import nn
 from landmarks.codec import CodecSpec
 from landmarks.metadata import ModelMetadata
 from train.backbones import build
-from train.codecs import objective_of
+from train.codecs import correction, objective_of
 from train.config import Config
 from train.evaluate import Network, torch_network
 from train.layouts import LAYOUTS, WFLW98, PointLayout
@@ -28,13 +28,16 @@ class Trained:
     network: Network
     codec: CodecSpec
     crop_scale: float
+    correction: float = 0.0
+    """Cells that the quantizer it was trained with asks a decoder to add: see `train.codecs.correction`."""
 
 
 def open_run(folder: Path) -> Trained:
     """The network of a run's last checkpoint, at the size of its last stage. Raises TrainingError without one."""
     config, model = load_run(folder)
     codec = config.codec(config.stages[-1].input_size, layout_of(folder).points)
-    return Trained(torch_network(model, objective_of(config)), codec, config.crop_scale)
+    objective = objective_of(config)
+    return Trained(torch_network(model, objective), codec, config.crop_scale, correction(objective.quantizer))
 
 
 def load_run(folder: Path) -> tuple[Config, nn.Module]:

@@ -13,7 +13,8 @@ from train.backbones import build
 from train.codecs import CellObjective
 from train.datasets import DataSource
 from train.evaluate import predict, torch_network
-from train.tables import Table, errors_by_k
+from train.tables.topk import errors_by_k
+from train.tables.workshop import Table
 from train.trained import Trained
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -17,6 +18,9 @@ Split = str
 
 Image = NDArray[np.uint8]
 """RGB [H, W, 3]"""
+
+BoxKind = Literal["P1", "P2"]
+"""P1: the tight box of the true points. P2: a detector's box."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,10 @@ class Face:
     def tight_box(self) -> NDArray[np.float64]:
         """[4] xyxy, the tight box of the points (P1)."""
         return np.concatenate([np.nanmin(self.points, axis=0), np.nanmax(self.points, axis=0)])
+
+    def box_of(self, kind: BoxKind) -> NDArray[np.float64]:
+        """[4] xyxy, the box that crops of this kind are made from."""
+        return self.tight_box if kind == "P1" else self.box
 
 
 def checked(face: Face, where: str) -> Face:
