@@ -20,7 +20,8 @@ from landmarks.repository import model_path
 from service.detector import Detector, HaarDetector, YuNetDetector
 from service.images import ImageLimits
 from service.inference import LocalEngine
-from service.pipeline import Answer, Limits, Options, Pipeline
+from service.options import Options
+from service.pipeline import Answer, Limits, Pipeline
 from train.datasets import DataSource
 from train.datasets.face import Face
 from train.layouts import WFLW98

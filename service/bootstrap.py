@@ -40,11 +40,13 @@ async def running_gateway(
     executor = ThreadPoolExecutor(settings.threads or min(os.cpu_count() or 1, 8), "landmarks-images")
     try:
         async with _running_engine(settings, engine_ended) as engine:
-            limits = Limits(ImageLimits(settings.max_bytes, settings.max_pixels), settings.max_faces)
+            limits = Limits(ImageLimits(settings.max_bytes, settings.max_pixels, settings.max_side), settings.max_faces)
             yield Gateway(
                 Pipeline(engine, detector, executor, limits),
                 Readiness(engine),
                 max_bytes=settings.max_bytes,
+                max_images=settings.max_images,
+                max_batch_bytes=settings.max_batch_bytes,
                 max_in_flight=settings.max_in_flight,
                 request_timeout=settings.request_timeout,
             )

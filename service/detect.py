@@ -21,7 +21,7 @@ from service.drawing import draw
 from service.errors import ServiceError, translate
 from service.gateway import request_id
 from service.images import ImageLimits, decode_image
-from service.pipeline import Options
+from service.options import Options
 from service.rest.convert import answer_json
 from service.settings import Settings
 
@@ -117,7 +117,7 @@ def _post(target: str, data: bytes) -> bytes:
 
 def _reason(body: bytes, status: int) -> str:
     try:
-        failure = orjson.loads(body)["error"]
-        return f"{failure['message']} ({failure['code']})"
+        problem = orjson.loads(body)
+        return f"{problem['detail']} ({problem['code']})"
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return f"the gateway answered with HTTP status {status}"

@@ -18,35 +18,49 @@ from typing import Final
 
 from service.inference import EngineError, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 
-RETRY_AFTER_SECONDS: Final = 1
-"""What an overloaded service asks a client to wait."""
-
 
 class ErrorKind(Enum):
-    """The value is the stable code that clients see."""
+    """The value is the stable code that clients see; `title` names the kind, `action` says what a client can do."""
 
-    INVALID_REQUEST = "invalid_request"
-    """The request cannot be read, or names an option that does not exist or a value that is not allowed."""
-    INVALID_BOX = "invalid_box"
-    """A box is not four finite numbers, is inverted or empty, or lies outside the image."""
-    TOO_MANY_BOXES = "too_many_boxes"
-    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
-    """The request says that its body is something other than an image, a form or JSON."""
-    NOT_AN_IMAGE = "not_an_image"
-    """The bytes are not of a format that is read here."""
-    DAMAGED_IMAGE = "damaged_image"
-    """The bytes start like an image and are truncated or corrupt."""
-    TOO_MANY_BYTES = "too_many_bytes"
-    TOO_MANY_PIXELS = "too_many_pixels"
-    NOT_FOUND = "not_found"
-    METHOD_NOT_ALLOWED = "method_not_allowed"
-    OVERLOADED = "overloaded"
-    """Too many requests in flight; the answer says when to try again."""
-    DEADLINE_EXCEEDED = "deadline_exceeded"
-    UNAVAILABLE = "unavailable"
-    """The network cannot be reached, or does not answer correctly yet."""
-    INTERNAL = "internal"
-    """A fault of the service; the log has it under the request's id."""
+    _value_: str
+    title: str
+    action: str
+
+    def __new__(cls, code: str, title: str, action: str) -> ErrorKind:
+        kind = object.__new__(cls)
+        kind._value_, kind.title, kind.action = code, title, action
+        return kind
+
+    # what was asked
+    INVALID_REQUEST = "invalid_request", "The request cannot be read", "Correct what the detail names."
+    INVALID_BOX = "invalid_box", "A box is not usable", "Give four finite numbers x1 < x2, y1 < y2 in the image."
+    TOO_MANY_BOXES = "too_many_boxes", "More boxes than are answered at once", "Send the boxes in several requests."
+    TOO_MANY_IMAGES = "too_many_images", "More images than are answered in one call", "Send them in several calls."
+    UNKNOWN_MODEL = "unknown_model", "No such model is served", "Take a name from GET /v1/models or ListModels."
+    # the image
+    UNSUPPORTED_MEDIA_TYPE = (
+        "unsupported_media_type",
+        "The body is declared as something else than an image, a form or JSON",
+        "Declare what the body is in Content-Type.",
+    )
+    NOT_AN_IMAGE = "not_an_image", "The bytes are no image of a known format", "Send JPEG, PNG, WebP, BMP or TIFF."
+    DAMAGED_IMAGE = "damaged_image", "The image is truncated or corrupt", "Check that it opens, and send all of it."
+    UNSUPPORTED_IMAGE = "unsupported_image", "The image has pixels of a kind that is not read", "Save it as 8-bit RGB."
+    TOO_MANY_BYTES = "too_many_bytes", "The file has too many bytes", "Compress or shrink the image."
+    TOO_MANY_PIXELS = "too_many_pixels", "The image has too many pixels", "Shrink the image."
+    SIDE_TOO_LONG = "side_too_long", "The image is too long or too wide", "Shrink or cut the image."
+    # where it was asked
+    NOT_FOUND = "not_found", "There is nothing at this address", "See /docs for the addresses."
+    METHOD_NOT_ALLOWED = "method_not_allowed", "This address answers other methods", "See /docs for the methods."
+    # the service
+    OVERLOADED = "overloaded", "Too many requests are in flight", "Try again after the time given."
+    DEADLINE_EXCEEDED = "deadline_exceeded", "The deadline passed first", "Allow more time, or send a smaller image."
+    UNAVAILABLE = "unavailable", "The network does not answer correctly now", "Try again after the time given."
+    INTERNAL = "internal", "A fault of the service", "Report the request id: the log has the cause under it."
+
+
+RETRY_AFTER_SECONDS: Final[Mapping[ErrorKind, int]] = {ErrorKind.OVERLOADED: 1, ErrorKind.UNAVAILABLE: 1}
+"""Kinds that trying again may cure, and how long a client is asked to wait."""
 
 
 class ServiceError(Exception):

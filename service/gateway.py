@@ -8,14 +8,15 @@ import math
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal
 
 from service.errors import ErrorKind, ServiceError, translate
-from service.inference import Engine
+from service.inference import Engine, ServedModel
 from service.metrics import Metrics
-from service.pipeline import Answer, Options, Pipeline
+from service.options import ImageRequest, Options
+from service.pipeline import Answer, Pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -24,19 +25,38 @@ Door = Literal["rest", "grpc"]
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
+IMAGES_AT_ONCE: Final = 4
+"""Images of one batch that are worked on side by side: it takes one place among the requests in flight."""
+
+
 class Gateway:
     """One for the process. Both doors call it from the same event loop."""
 
     def __init__(
-        self, pipeline: Pipeline, readiness: Readiness, *, max_bytes: int, max_in_flight: int, request_timeout: float
+        self,
+        pipeline: Pipeline,
+        readiness: Readiness,
+        *,
+        max_bytes: int,
+        max_images: int,
+        max_batch_bytes: int,
+        max_in_flight: int,
+        request_timeout: float,
     ) -> None:
         self.pipeline = pipeline
         self.readiness = readiness
         self.metrics = Metrics()
         self.max_bytes = max_bytes
+        self.max_batch_bytes = max_batch_bytes
+        self._max_images = max_images
         self._max_in_flight = max_in_flight
         self._request_timeout = request_timeout
         self._in_flight = 0
+
+    @property
+    def models(self) -> tuple[ServedModel, ...]:
+        """The models that a request may ask for."""
+        return (self.pipeline.model,)
 
     @contextmanager
     def admitted(self, door: Door, request_id: str) -> Iterator[None]:
@@ -50,10 +70,8 @@ class Gateway:
                 yield
             code = "ok"
         except Exception as error:
-            failure = translate(error)
+            failure = _told(error, request_id)
             code = failure.kind.value
-            if failure.kind is ErrorKind.INTERNAL:
-                logger.error("request %s failed", request_id, exc_info=error)
             raise failure from error
         finally:
             self.metrics.requests.labels(door, code).inc()
@@ -66,6 +84,38 @@ class Gateway:
         answer = await self.pipeline.detect(data, options, left)
         self.metrics.observe(answer)
         return answer
+
+    async def detect_each(
+        self, requests: Sequence[ImageRequest | ServiceError], request_id: str, deadline: float
+    ) -> list[Answer | ServiceError]:
+        """Each image's own answer or failure. Raises ServiceError for a batch of no images, or of too many."""
+        if not requests:
+            raise ServiceError(ErrorKind.INVALID_REQUEST, "the batch has no image: send at least one")
+        if len(requests) > self._max_images:
+            raise ServiceError(
+                ErrorKind.TOO_MANY_IMAGES,
+                f"the batch has {len(requests)} images, at most {self._max_images} are answered: send them in parts",
+            )
+        turns = asyncio.Semaphore(IMAGES_AT_ONCE)
+
+        async def answered(request: ImageRequest | ServiceError, identity: str) -> Answer | ServiceError:
+            async with turns:
+                outcome = await self._outcome(request, identity, deadline)
+            self.metrics.images.labels(outcome.kind.value if isinstance(outcome, ServiceError) else "ok").inc()
+            return outcome
+
+        identities = part_ids(request_id, len(requests))
+        return await asyncio.gather(*map(answered, requests, identities))
+
+    async def _outcome(
+        self, request: ImageRequest | ServiceError, request_id: str, deadline: float
+    ) -> Answer | ServiceError:
+        if isinstance(request, ServiceError):
+            return request
+        try:
+            return await self.detect(*request, deadline)
+        except Exception as error:
+            return _told(error, request_id)
 
     def deadline(self, asked: float | None) -> float:
         """When a request that may take `asked` seconds must be done, on the clock of `time.monotonic`."""
@@ -108,6 +158,19 @@ class Readiness:
     def stop(self) -> None:
         """Not ready from now on: the service is shutting down."""
         self._stopping = True
+
+
+def _told(error: Exception, request_id: str) -> ServiceError:
+    """What a client is told of an error; of a fault of the service's own the log is told more."""
+    failure = translate(error)
+    if failure.kind is ErrorKind.INTERNAL:
+        logger.error("request %s failed", request_id, exc_info=error)
+    return failure
+
+
+def part_ids(request_id: str, count: int) -> list[str]:
+    """The ids of a batch's images."""
+    return [f"{request_id}/{number}" for number in range(count)]
 
 
 def request_id(given: str | None) -> str:

@@ -15,6 +15,7 @@ class Metrics:
         self.requests = Counter(
             "landmarks_requests", "Requests answered, by door and code", ["door", "code"], registry=self.registry
         )
+        self.images = Counter("landmarks_batch_images", "Images of batches, by code", ["code"], registry=self.registry)
         self.in_flight = Gauge("landmarks_in_flight", "Requests being worked on", registry=self.registry)
         self._stages = Histogram(
             "landmarks_stage_seconds", "Time in each stage of a request", ["stage"], registry=self.registry,

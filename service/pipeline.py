@@ -2,7 +2,7 @@
 
 ::
 
-    decode_image -> find (given boxes, or the detector) -> crop -> Engine.infer -> place (crop pixels -> image pixels)
+    check -> read_picture -> find (given boxes, or the detector) -> crop -> infer -> place (crop pixels -> image pixels)
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.codec import CodecError
+from landmarks.codec import Decoded
 from landmarks.crop import Crop, transform_covariances, transform_points, warp
 from landmarks.layout import OUTER_EYE_CORNERS
-from service.detector import Detector, overlaps
-from service.errors import ErrorKind, ServiceError
-from service.images import Image, ImageLimits, decode_image
+from service.detector import Detector
+from service.flip import average, with_mirrored
+from service.images import Image, ImageLimits, ImageWarning, Picture, read_picture
 from service.inference import Engine, ServedModel
+from service.options import Options, check_options, checked_box
 
 Floats = NDArray[np.float32]
 T = TypeVar("T")
@@ -33,18 +34,6 @@ T = TypeVar("T")
 class Limits:
     image: ImageLimits
     max_faces: int
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a caller may choose, by the same names through every door."""
-
-    boxes: tuple[tuple[float, ...], ...] = ()
-    """xyxy in image pixels, rounded to float32 as the wire has them. None given: the detector looks for faces."""
-    topk: int | None = None
-    """Heatmap cells averaged for a point; None: as the model was validated."""
-    max_faces: int | None = None
-    """Of the faces detected, the largest so many; None: as many as the service answers at most."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +72,9 @@ class Answer:
     faces: tuple[Face, ...]
     timings_ms: dict[str, float]
     """Milliseconds in each stage of STAGES."""
+    warnings: tuple[ImageWarning, ...] = ()
+    omit: frozenset[str] = frozenset()
+    """Fields of `service.options.OMITTABLE` that the caller does without."""
 
 
 STAGES = ("decode", "detect", "crop", "infer", "total")
@@ -98,95 +90,70 @@ class Pipeline:
         self._executor = executor
         self._limits = limits
 
+    @property
+    def model(self) -> ServedModel:
+        """The model that answers."""
+        return self._engine.model
+
     async def detect(self, data: bytes, options: Options, timeout: float) -> Answer:
         """The faces of one image file, within `timeout` seconds. Raises ServiceError, EngineError or TimeoutError."""
         return await asyncio.wait_for(self._detect(data, options, time.monotonic() + timeout), timeout)
 
     async def _detect(self, data: bytes, options: Options, deadline: float) -> Answer:
         watch = Stopwatch()
-        self.check(options)
-        image = await self._in_thread(lambda: watch.time("decode", lambda: decode_image(data, self._limits.image)))
-        faces = await self.faces(image, options, deadline, watch)
-        return Answer(self._engine.model, image.shape[1], image.shape[0], faces, watch.finish())
+        check_options(options, self.model, self._limits.max_faces)
+        picture = await self._in_thread(lambda: watch.time("decode", lambda: read_picture(data, self._limits.image)))
+        faces = await self.faces(picture, options, deadline, watch)
+        height, width = picture.pixels.shape[:2]
+        return Answer(self.model, width, height, faces, watch.finish(), picture.warnings, options.omit)
 
-    async def faces(self, image: Image, options: Options, deadline: float, watch: Stopwatch) -> tuple[Face, ...]:
-        """The faces of one RGB image, by `deadline` (of `time.monotonic`)."""
-        regions, crops, pixels = await self._in_thread(lambda: self._prepare(image, options, watch))
+    async def faces(self, picture: Picture, options: Options, deadline: float, watch: Stopwatch) -> tuple[Face, ...]:
+        """The faces of one picture, by `deadline` (of `time.monotonic`)."""
+        regions, crops, pixels = await self._in_thread(lambda: self._prepare(picture, options, watch))
         if not regions:
             return ()
         start = time.perf_counter()
-        decoded = await self._engine.infer(pixels, topk=options.topk, timeout=deadline - time.monotonic())
+        decoded = await self._infer(pixels, options, deadline)
         watch.add("infer", start)
         return tuple(place(*each) for each in zip(regions, crops, *decoded, strict=True))
 
-    def check(self, options: Options) -> None:
-        """Raises ServiceError for options that no image could satisfy."""
-        if len(options.boxes) > self._limits.max_faces:
-            raise ServiceError(
-                ErrorKind.TOO_MANY_BOXES,
-                f"{len(options.boxes)} boxes given, at most {self._limits.max_faces} are answered: send them in parts",
-            )
-        if options.max_faces is not None and options.max_faces < 1:
-            raise ServiceError(ErrorKind.INVALID_REQUEST, "max_faces must be at least 1")
-        try:
-            codec = self._engine.model.metadata.codec
-            codec.check_topk(codec.topk if options.topk is None else options.topk)
-        except CodecError as error:
-            raise ServiceError(ErrorKind.INVALID_REQUEST, str(error)) from error
+    async def _infer(self, crops: NDArray[np.uint8], options: Options, deadline: float) -> Decoded:
+        asked = with_mirrored(crops) if options.flip else crops
+        decoded = await self._engine.infer(asked, topk=options.cells, timeout=deadline - time.monotonic())
+        return average(decoded, crops.shape[1]) if options.flip else decoded
 
     def _prepare(
-        self, image: Image, options: Options, watch: Stopwatch
+        self, picture: Picture, options: Options, watch: Stopwatch
     ) -> tuple[list[Region], list[Crop], NDArray[np.uint8]]:
         metadata = self._engine.model.metadata
         size = metadata.codec.input_size
-        regions = watch.time("detect", lambda: self._find(image, options))
+        regions = watch.time("detect", lambda: self._find(picture.pixels, options))
         crops = [Crop.around(region.box, metadata.crop_scale, size) for region in regions]
         pixels = np.empty((len(crops), size, size, 3), np.uint8)
-        watch.time("crop", lambda: cut(image, crops, pixels))
+        watch.time("crop", lambda: cut(picture, crops, pixels))
         return regions, crops, pixels
 
     def _find(self, image: Image, options: Options) -> list[Region]:
+        height, width = image.shape[:2]
         if options.boxes:
-            return [Region(checked_box(i, box, image), "given", None) for i, box in enumerate(options.boxes)]
+            return [Region(checked_box(i, box, width, height), "given", None) for i, box in enumerate(options.boxes)]
         most = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
-        boxes, scores = self._detector.detect(image)
-        return [
+        least = np.float32(options.detector_threshold or 0)
+        found = [
             Region(box.astype(np.float32), "detected", np.float32(score))
-            for box, score in zip(boxes[:most], scores[:most], strict=True)
+            for box, score in zip(*self._detector.detect(image), strict=True)
+            if np.float32(score) >= least
         ]
+        return found[:most]
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
-def checked_box(number: int, box: tuple[float, ...], image: Image) -> Floats:
-    """The box as float32 [4]. Raises ServiceError of kind INVALID_BOX, naming it, when no crop can be made of it."""
-    height, width = image.shape[:2]
-    values = np.array(box, np.float64)
-    if values.shape != (4,) or not np.isfinite(values).all():
-        problem = "is not four finite numbers x1, y1, x2, y2"
-    elif not (values[0] < values[2] and values[1] < values[3]):
-        problem = "is inverted or empty: x1 < x2 and y1 < y2 are needed"
-    elif not overlaps(values, width, height):
-        problem = f"lies outside the image of {width} x {height} pixels"
-    elif max(values[2] - values[0], values[3] - values[1]) > MAX_BOX_TO_IMAGE * max(width, height):
-        problem = f"is more than {MAX_BOX_TO_IMAGE} times as long as the image of {width} x {height} pixels"
-    elif max(values[2] - values[0], values[3] - values[1]) < MIN_BOX:
-        problem = f"is less than {MIN_BOX} pixel long"
-    else:
-        return values.astype(np.float32)
-    raise ServiceError(ErrorKind.INVALID_BOX, f"box {number} ({', '.join(f'{v:g}' for v in box)}) {problem}")
-
-
-MAX_BOX_TO_IMAGE = 100
-MIN_BOX = 1.0
-"""Beyond these no face can be seen, and the arithmetic of the crop would lose its precision."""
-
-
-def cut(image: Image, crops: list[Crop], out: NDArray[np.uint8]) -> None:
-    """Fills `out` [N, S, S, 3] with the crops' pixels."""
+def cut(picture: Picture, crops: list[Crop], out: NDArray[np.uint8]) -> None:
+    """Fills `out` [N, S, S, 3] with the crops' pixels in sRGB."""
     for pixels, crop in zip(out, crops, strict=True):
-        pixels[:] = warp(image, crop.image_to_crop(), crop.size)
+        pixels[:] = picture.to_srgb(warp(picture.pixels, crop.image_to_crop(), crop.size))
 
 
 def place(region: Region, crop: Crop, points: Floats, scores: Floats, covariances: Floats) -> Face:

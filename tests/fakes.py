@@ -71,16 +71,21 @@ def make_gateway(engine: Any, detector: Any, **changes: Any) -> Gateway:
     values: dict[str, Any] = {
         "max_bytes": 100_000,
         "max_pixels": 250_000,
+        "max_side": 8_000,
         "max_faces": 4,
+        "max_images": 3,
+        "max_batch_bytes": 200_000,
         "max_in_flight": 2,
         "request_timeout": 30.0,
         **changes,
     }
-    limits = Limits(ImageLimits(values["max_bytes"], values["max_pixels"]), values["max_faces"])
+    limits = Limits(ImageLimits(values["max_bytes"], values["max_pixels"], values["max_side"]), values["max_faces"])
     return Gateway(
         Pipeline(engine, detector, ThreadPoolExecutor(2), limits),
         Readiness(engine, max_age=0),
         max_bytes=values["max_bytes"],
+        max_images=values["max_images"],
+        max_batch_bytes=values["max_batch_bytes"],
         max_in_flight=values["max_in_flight"],
         request_timeout=values["request_timeout"],
     )

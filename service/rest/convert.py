@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
 from landmarks import layout
+from service.errors import ServiceError
+from service.gateway import part_ids
+from service.inference import ServedModel
+from service.options import DECODERS
 from service.pipeline import Answer, Face
+from service.rest.accept import to_json
+from service.rest.errors import problem
 
 
 def answer_json(answer: Answer, request_id: str) -> bytes:
-    """float32 numbers are written with the fewest digits that read back as the same float32."""
+    return to_json(answer_body(answer, request_id))
+
+
+def answer_body(answer: Answer, request_id: str) -> dict[str, Any]:
+    """As the wire has it, for a writer of `service.rest.accept`."""
     body = {
         "request_id": request_id,
         "model": {
@@ -20,14 +29,26 @@ def answer_json(answer: Answer, request_id: str) -> bytes:
             "provenance": answer.model.provenance,
         },
         "image": {"width": answer.width, "height": answer.height},
-        "faces": [_face(face) for face in answer.faces],
+        "faces": [_face(face, answer.omit) for face in answer.faces],
         "timings_ms": answer.timings_ms,
+        "warnings": [{"code": warning.code, "message": warning.message} for warning in answer.warnings],
     }
-    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    return _without(body, answer.omit)
 
 
-def _face(face: Face) -> dict[str, Any]:
-    return {
+def batch_body(outcomes: Sequence[Answer | ServiceError], request_id: str) -> dict[str, Any]:
+    parts = zip(outcomes, part_ids(request_id, len(outcomes)), strict=True)
+    return {"request_id": request_id, "results": [_result(outcome, identity) for outcome, identity in parts]}
+
+
+def _result(outcome: Answer | ServiceError, request_id: str) -> dict[str, Any]:
+    if isinstance(outcome, ServiceError):
+        return {"problem": problem(outcome.kind, outcome.message, request_id)}
+    return {"answer": answer_body(outcome, request_id)}
+
+
+def _face(face: Face, omit: frozenset[str]) -> dict[str, Any]:
+    body = {
         "box": face.region.box,
         "box_source": face.region.source,
         "box_score": face.region.score,
@@ -36,6 +57,31 @@ def _face(face: Face) -> dict[str, Any]:
         "points": face.points,
         "scores": face.scores,
         "covariances": face.covariances,
+    }
+    return _without(body, omit)
+
+
+def _without(body: dict[str, Any], omit: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in omit} if omit else body
+
+
+def models_body(models: Sequence[ServedModel]) -> dict[str, Any]:
+    return {"models": [_model(model) for model in models]}
+
+
+def _model(model: ServedModel) -> dict[str, Any]:
+    metadata = model.metadata
+    return {
+        "name": model.name,
+        "version": model.version,
+        "provenance": model.provenance,
+        "layout": metadata.layout,
+        "input_size": metadata.codec.input_size,
+        "crop_scale": metadata.crop_scale,
+        "topk": metadata.codec.topk,
+        "decoders": DECODERS,
+        "run_id": metadata.run_id,
+        "data": metadata.data,
     }
 
 
@@ -49,4 +95,4 @@ def layout_json() -> bytes:
         "flip": layout.FLIP,
         "inter_ocular": layout.OUTER_EYE_CORNERS,
     }
-    return orjson.dumps(body)
+    return to_json(body)

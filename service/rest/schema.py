@@ -4,17 +4,26 @@ that real answers satisfy them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.errors import ErrorKind
-from service.rest.errors import STATUS
+from service.errors import RETRY_AFTER_SECONDS, ErrorKind
+from service.rest.accept import MSGPACK
+from service.rest.errors import PROBLEM_JSON, STATUS, problem
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 BoxXyxy = Annotated[list[float], Field(min_length=4, max_length=4, examples=[[270.5, 166.0, 506.5, 531.5]])]
+
+_98: Final = {"min_length": 98, "max_length": 98}
+
+EXAMPLE_BOX: Final = [2.0, 2.0, 13.0, 13.0]
+EXAMPLE_IMAGE: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAEUlEQVR42mNsYEAFTAwjWgAAmZAAoFDIQrAAAAAASUVORK5CYII="
+)
+"""A grey PNG of 16 x 16 pixels, so that the examples of the description can be sent as they are."""
 
 
 class _Documented(BaseModel):
@@ -22,13 +31,30 @@ class _Documented(BaseModel):
 
 
 class OptionsModel(_Documented):
-    boxes: list[BoxXyxy] = Field([], description="Where the faces are, x1 y1 x2 y2 in pixels. None: they are detected.")
-    topk: int | None = Field(None, ge=1, description="Heatmap cells averaged for a point; unset: as validated.")
-    max_faces: int | None = Field(None, ge=1, description="Of the faces detected, the largest so many.")
+    boxes: list[BoxXyxy] = Field(
+        [], description="Where the faces are, x1 y1 x2 y2 in pixels. None: they are detected.", examples=[[EXAMPLE_BOX]]
+    )
+    topk: int | None = Field(
+        None, ge=1, description="Heatmap cells averaged for a point; unset: as validated.", examples=[4]
+    )
+    max_faces: int | None = Field(None, ge=1, description="Of the faces detected, the largest so many.", examples=[1])
+    detector_threshold: float | None = Field(
+        None, ge=0, le=1, description="Least score of a detected face; can only raise the detector's.", examples=[0.9]
+    )
+    model: str | None = Field(None, description="Name of the model that must answer, one of GET /v1/models.")
+    decoder: Literal["topk", "argmax"] | None = Field(
+        None, description="The mean of the strongest cells, or the strongest alone; unset: topk.", examples=["topk"]
+    )
+    flip: bool | None = Field(None, description="Average with the mirrored crop, at twice the cost.", examples=[True])
+    omit: list[Literal["points", "scores", "covariances", "timings_ms"]] = Field(
+        [], description="Fields that the answer does without.", examples=[["covariances", "timings_ms"]]
+    )
 
 
 class JsonRequest(OptionsModel):
-    image: str = Field(description="The image file in base64.", json_schema_extra={"format": "byte"})
+    image: str = Field(
+        description="The image file in base64.", json_schema_extra={"format": "byte"}, examples=[EXAMPLE_IMAGE]
+    )
 
 
 class FormRequest(_Documented):
@@ -47,17 +73,20 @@ class ImageInfo(_Documented):
     height: int
 
 
+def _omittable(description: str, **limits: Any) -> Any:
+    """A field that is not there at all where the request omits it."""
+    return Field(default_factory=lambda: None, description=description, **limits)
+
+
 class FaceModel(_Documented):
     box: BoxXyxy
     box_source: Literal["given", "detected"]
     box_score: float | None = Field(description="The detector's confidence in [0, 1]; null for a given box.")
     score: float = Field(description="Mean of the points' scores.")
     inter_ocular: float = Field(description="Distance between the outer corners of the eyes, pixels.")
-    points: list[Pair] = Field(
-        min_length=98, max_length=98, description="[x, y] in pixels; (0, 0) is the centre of the top-left pixel."
-    )
-    scores: list[float] = Field(min_length=98, max_length=98, description="Confidence of each point in [0, 1].")
-    covariances: list[Triple] = Field(min_length=98, max_length=98, description="[xx, xy, yy] in pixels squared.")
+    points: list[Pair] = _omittable("[x, y] in pixels; (0, 0) is the centre of the top-left pixel.", **_98)
+    scores: list[float] = _omittable("Confidence of each point in [0, 1].", **_98)
+    covariances: list[Triple] = _omittable("[xx, xy, yy] in pixels squared.", **_98)
 
 
 class Timings(_Documented):
@@ -68,6 +97,11 @@ class Timings(_Documented):
     total: float
 
 
+class WarningModel(_Documented):
+    code: str = Field(description="Stable.", examples=["first_frame_only"])
+    message: str
+
+
 class AnswerModel(_Documented):
     """Numbers of a face are 32-bit floats, equal to the last bit through REST and gRPC."""
 
@@ -75,17 +109,62 @@ class AnswerModel(_Documented):
     model: ModelInfo
     image: ImageInfo
     faces: list[FaceModel] = Field(description="The largest first, or in the order of the given boxes; may be empty.")
-    timings_ms: Timings
+    timings_ms: Timings = _omittable("Milliseconds in each stage.")
+    warnings: list[WarningModel] = Field(
+        description="What the caller should know of how the image was read. Empty as a rule."
+    )
 
 
-class ErrorInfo(_Documented):
+class ProblemModel(_Documented):
+    """A problem document of RFC 9457."""
+
+    type: str = Field(description="A URI for the kind of problem.", examples=["urn:problem-type:landmarks:invalid_box"])
+    title: str = Field(description="The kind of problem in words, always the same for a code.")
+    status: int = Field(description="The HTTP status again.")
+    detail: str = Field(description="What is wrong with this very request.")
     code: str = Field(description="Stable.", json_schema_extra={"enum": [kind.value for kind in ErrorKind]})
-    message: str = Field(description="What is wrong and what to do.")
-
-
-class ErrorModel(_Documented):
-    error: ErrorInfo
+    action: str = Field(description="What to do, always the same for a code.")
     request_id: str
+
+
+class ResultModel(_Documented):
+    """Either of the two, and never both."""
+
+    answer: AnswerModel | None = None
+    problem: ProblemModel | None = None
+
+
+class BatchModel(_Documented):
+    request_id: str
+    results: list[ResultModel] = Field(description="One for each image, in their order.")
+
+
+class BatchRequest(_Documented):
+    image: list[Annotated[str, Field(json_schema_extra={"format": "binary"})]] = Field(
+        min_length=1, description="The image files, each as a part of its own of this name."
+    )
+    options: OptionsModel | list[OptionsModel] | None = Field(
+        None, description="Options for all images, or a list with those of each."
+    )
+
+
+class ModelDescription(_Documented):
+    """What a served model is, and what it was trained for."""
+
+    name: str = Field(description="What the option `model` takes.", examples=["compact"])
+    version: str
+    provenance: str = Field(description="sha256 of the model file.")
+    layout: str = Field(description="Names and order of the points.", examples=["wflw98"])
+    input_size: int = Field(description="Side of the square crop that the network sees, pixels.")
+    crop_scale: float = Field(description="Side of the crop over the longer side of the face's box.")
+    topk: int = Field(description="Heatmap cells averaged for a point unless a request says otherwise.")
+    decoders: list[str] = Field(description="What the option `decoder` takes.")
+    run_id: str = Field(description="The training run that made the weights.")
+    data: list[str] = Field(description="Names of the data sets trained on.")
+
+
+class ModelsModel(_Documented):
+    models: list[ModelDescription]
 
 
 class LayoutModel(_Documented):
@@ -103,20 +182,16 @@ def error_responses(*kinds: ErrorKind) -> dict[int | str, dict[str, Any]]:
     for kind in kinds:
         entry = responses.setdefault(
             STATUS[kind],
-            {"model": ErrorModel, "description": "", "content": {"application/json": {"examples": {}}}},
+            {"description": "", "content": {PROBLEM_JSON: {"schema": _inline(ProblemModel), "examples": {}}}},
         )
         entry["description"] = ", ".join(filter(None, [entry["description"], kind.value]))
-        example = {"error": {"code": kind.value, "message": "What is wrong and what to do."}, "request_id": "4f1c"}
-        entry["content"]["application/json"]["examples"][kind.value] = {"value": example}
+        if kind in RETRY_AFTER_SECONDS:
+            entry["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+        example = problem(kind, "What is wrong with this very request.", "4f1c")
+        entry["content"][PROBLEM_JSON]["examples"][kind.value] = {"value": example}
     return responses
 
 
-_QUERY: Final = [
-    ("box", {"type": "array", "items": {"type": "string"}, "example": ["270.5,166,506.5,531.5"]},
-     "x1,y1,x2,y2 of a face in pixels; once for each face. Without it the faces are detected."),
-    ("topk", {"type": "integer", "minimum": 1}, "Heatmap cells averaged for a point; unset: as validated."),
-    ("max_faces", {"type": "integer", "minimum": 1}, "Of the faces detected, the largest so many."),
-]  # fmt: skip
 _HEADERS: Final = [
     ("X-Request-ID", {"type": "string"}, "Your id of this request; the answer repeats it."),
     ("X-Request-Timeout", {"type": "number"}, "Seconds after which you no longer want the answer."),
@@ -127,11 +202,10 @@ def landmarks_operation() -> Mapping[str, Any]:
     """OpenAPI's description of the request of POST /v1/landmarks: its three forms of body, and its parameters."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     media = ["image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "application/octet-stream"]
-    parameters = [("query", *each) for each in _QUERY] + [("header", *each) for each in _HEADERS]
     return {
         "parameters": [
-            {"in": place, "name": name, "required": False, "schema": schema, "description": text}
-            for place, name, schema, text in parameters
+            *(_parameter("query", *each) | {"explode": each[0] == "box"} for each in _query()),
+            *(_parameter("header", *each) for each in _HEADERS),
         ],
         "requestBody": {
             "required": True,
@@ -143,6 +217,35 @@ def landmarks_operation() -> Mapping[str, Any]:
             },
         },
     }
+
+
+def batch_operation() -> Mapping[str, Any]:
+    """OpenAPI's description of the request of POST /v1/landmarks/batch."""
+    return {
+        "parameters": [_parameter("header", *each) for each in _HEADERS],
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _inline(BatchRequest)}}},
+    }
+
+
+def _parameter(place: str, name: str, schema: Mapping[str, Any], text: str) -> dict[str, Any]:
+    return {"in": place, "name": name, "required": False, "schema": schema, "description": text}
+
+
+def answer_response(model: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI's response for an answer that is written as JSON or, where Accept prefers it, as msgpack."""
+    return {"model": model, "content": {name: {} for name in MSGPACK[:1]}}
+
+
+def _query() -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Every option as a query parameter: name, schema, description."""
+    for name, schema in _inline(OptionsModel)["properties"].items():
+        text = schema.pop("description")
+        if name == "boxes":
+            example = ",".join(f"{v:g}" for v in EXAMPLE_BOX)
+            schema = {"type": "array", "items": {"type": "string"}, "examples": [[example]]}
+            yield "box", schema, "x1,y1,x2,y2 of a face in pixels; once for each face. Without it they are detected."
+        else:
+            yield name, schema, text
 
 
 def _inline(model: type[BaseModel]) -> dict[str, Any]:

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from service.errors import ErrorKind, ServiceError
-from service.pipeline import Answer, Face, Options
+from service.gateway import part_ids
+from service.inference import ServedModel
+from service.options import DECODERS, ImageRequest, Options
+from service.pipeline import Answer, Face
+from service.rest.errors import problem
 from service.rpc.pb import landmarks_pb2 as pb
+
+_SCALARS = ("topk", "max_faces", "detector_threshold", "model", "decoder", "flip")
 
 
 def read_options(request: pb.DetectRequest) -> Options:
     """Raises ServiceError of kind INVALID_REQUEST for a field that this server does not know."""
-    if any(len(UnknownFieldSet(message)) for message in (request, *request.boxes)):
+    _refuse_unknown(request, *request.boxes)
+    given = {name: getattr(request, name) for name in _SCALARS if request.HasField(name)}
+    boxes = tuple((box.x1, box.y1, box.x2, box.y2) for box in request.boxes)
+    return Options(boxes=boxes, omit=frozenset(request.omit), **given)
+
+
+def read_batch(request: pb.DetectBatchRequest) -> list[ImageRequest | ServiceError]:
+    """Each image with its options, or what is wrong with them. Raises as `read_options` does."""
+    _refuse_unknown(request)
+    return [_asked(each) for each in request.requests]
+
+
+def _asked(request: pb.DetectRequest) -> ImageRequest | ServiceError:
+    try:
+        return ImageRequest(request.image, read_options(request))
+    except ServiceError as error:
+        return error
+
+
+def _refuse_unknown(*messages: Message) -> None:
+    if any(len(UnknownFieldSet(message)) for message in messages):
         raise ServiceError(
             ErrorKind.INVALID_REQUEST, "unknown option: the request has a field that is not in this server's schema"
         )
-    for name in ("topk", "max_faces"):
-        if request.HasField(name) and getattr(request, name) < 1:
-            raise ServiceError(ErrorKind.INVALID_REQUEST, f"{name} must be a whole number of at least 1")
-    return Options(
-        tuple((box.x1, box.y1, box.x2, box.y2) for box in request.boxes),
-        request.topk if request.HasField("topk") else None,
-        request.max_faces if request.HasField("max_faces") else None,
-    )
 
 
 def answer_message(answer: Answer, request_id: str) -> pb.DetectResponse:
@@ -32,12 +53,24 @@ def answer_message(answer: Answer, request_id: str) -> pb.DetectResponse:
             name=answer.model.name, version=answer.model.version, provenance=answer.model.provenance
         ),
         image=pb.Image(width=answer.width, height=answer.height),
-        faces=[_face(face) for face in answer.faces],
-        timings_ms=pb.Timings(**answer.timings_ms),
+        faces=[_face(face, answer.omit) for face in answer.faces],
+        timings_ms=None if "timings_ms" in answer.omit else pb.Timings(**answer.timings_ms),
+        warnings=[pb.Warning(code=warning.code, message=warning.message) for warning in answer.warnings],
     )  # fmt: skip
 
 
-def _face(face: Face) -> pb.Face:
+def batch_message(outcomes: Sequence[Answer | ServiceError], request_id: str) -> pb.DetectBatchResponse:
+    parts = zip(outcomes, part_ids(request_id, len(outcomes)), strict=True)
+    return pb.DetectBatchResponse(request_id=request_id, results=[_result(*part) for part in parts])
+
+
+def _result(outcome: Answer | ServiceError, request_id: str) -> pb.DetectResult:
+    if isinstance(outcome, ServiceError):
+        return pb.DetectResult(problem=pb.Problem(**problem(outcome.kind, outcome.message, request_id)))
+    return pb.DetectResult(answer=answer_message(outcome, request_id))
+
+
+def _face(face: Face, omit: frozenset[str]) -> pb.Face:
     return pb.Face(
         box=face.region.box.tolist(),
         box_source=face.region.source,
@@ -45,7 +78,27 @@ def _face(face: Face) -> pb.Face:
         score=float(face.score),
         inter_ocular=float(face.inter_ocular),
         # tolist is several times faster than iterating over the array
-        points=face.points.ravel().tolist(),
-        scores=face.scores.tolist(),
-        covariances=face.covariances.ravel().tolist(),
+        points=() if "points" in omit else face.points.ravel().tolist(),
+        scores=() if "scores" in omit else face.scores.tolist(),
+        covariances=() if "covariances" in omit else face.covariances.ravel().tolist(),
+    )
+
+
+def models_message(models: Sequence[ServedModel]) -> pb.ListModelsResponse:
+    return pb.ListModelsResponse(models=[_model(model) for model in models])
+
+
+def _model(model: ServedModel) -> pb.ModelDescription:
+    metadata = model.metadata
+    return pb.ModelDescription(
+        name=model.name,
+        version=model.version,
+        provenance=model.provenance,
+        layout=metadata.layout,
+        input_size=metadata.codec.input_size,
+        crop_scale=metadata.crop_scale,
+        topk=metadata.codec.topk,
+        decoders=DECODERS,
+        run_id=metadata.run_id,
+        data=metadata.data,
     )

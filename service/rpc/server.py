@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
@@ -12,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from service.errors import ServiceError
 from service.gateway import Gateway, Readiness, request_id
-from service.rpc.convert import answer_message, read_options
+from service.rpc.convert import answer_message, batch_message, models_message, read_batch, read_options
 from service.rpc.errors import REQUEST_ID_KEY, STATUS, trailing_metadata
 from service.rpc.pb import landmarks_pb2 as pb
 from service.rpc.pb import landmarks_pb2_grpc
@@ -30,15 +31,27 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
         self._gateway = gateway
 
     async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:  # noqa: N802
+        async with self._admitted(context) as (identity, deadline):
+            answer = await self._gateway.detect(request.image, read_options(request), deadline)
+            return answer_message(answer, identity)
+
+    async def DetectBatch(self, request: pb.DetectBatchRequest, context: Context) -> pb.DetectBatchResponse:  # noqa: N802
+        async with self._admitted(context) as (identity, deadline):
+            outcomes = await self._gateway.detect_each(read_batch(request), identity, deadline)
+            return batch_message(outcomes, identity)
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: ARG002, N802
+        return models_message(self._gateway.models)
+
+    @asynccontextmanager
+    async def _admitted(self, context: Context) -> AsyncIterator[tuple[str, float]]:
+        """The request's id and deadline, having admitted it; what goes wrong inside ends the call as the table says."""
         identity = request_id(_metadata(context, REQUEST_ID_KEY))
         try:
             with self._gateway.admitted("grpc", identity):
-                deadline = self._gateway.deadline(context.time_remaining())
-                answer = await self._gateway.detect(request.image, read_options(request), deadline)
-                return answer_message(answer, identity)
+                yield identity, self._gateway.deadline(context.time_remaining())
         except ServiceError as error:
             await context.abort(STATUS[error.kind], error.message, trailing_metadata(error, identity))
-            raise  # abort has raised already
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
@@ -72,7 +85,7 @@ def build_server(gateway: Gateway, address: str) -> tuple[grpc.aio.Server, int]:
     """The server, bound to `address` (host:port) and not started yet, and its port. Raises OSError when it is taken."""
     server = grpc.aio.server(
         options=[
-            ("grpc.max_receive_message_length", gateway.max_bytes + MESSAGE_OVERHEAD),
+            ("grpc.max_receive_message_length", max(gateway.max_bytes, gateway.max_batch_bytes) + MESSAGE_OVERHEAD),
             ("grpc.max_send_message_length", -1),
             # a second server on the same port is an error, not a partner
             ("grpc.so_reuseport", 0),

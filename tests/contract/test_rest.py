@@ -4,10 +4,13 @@ import asyncio
 import base64
 import json
 
+import numpy as np
+import orjson
+import ormsgpack
 import pytest
 
 from landmarks import layout
-from service.rest.schema import LayoutModel
+from service.rest.schema import AnswerModel, BatchModel, LayoutModel, ProblemModel
 from tests.contract.doors import open_doors, reply
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 
@@ -78,6 +81,13 @@ def test_the_three_forms_mean_the_same():
         (as_json(boxes={}), "invalid_request", "boxes must be a list"),
         (as_json(topk=True), "invalid_request", "topk"),
         (as_json(topk=2.5), "invalid_request", "topk"),
+        (raw("?flip=yes"), "invalid_request", "flip must be true or false"),
+        (raw("?detector_threshold=high"), "invalid_request", "detector_threshold must be a number"),
+        (raw("?decoder="), "invalid_request", "decoder must be one of topk, argmax"),
+        (raw("?omit="), "invalid_request", "omit takes points"),
+        (as_json(flip="true"), "invalid_request", "flip must be true or false"),
+        (as_json(model=7), "invalid_request", "model must be a name"),
+        (as_json(omit="points"), "invalid_request", "omit must be a list"),
         (as_json(box=BOX), "invalid_request", "unknown option 'box'"),
         ({"json": {}}, "invalid_request", "'image'"),
         ({"json": {"image": "%%%"}}, "invalid_request", "base64"),
@@ -157,10 +167,117 @@ def test_openapi_describes_request_answer_and_every_error():
     operation = response.json()["paths"]["/v1/landmarks"]["post"]
     assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(operation["requestBody"]["content"])
     assert {p["name"] for p in operation["parameters"]} == {
-        "box", "topk", "max_faces", "X-Request-ID", "X-Request-Timeout",
+        "box", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit",
+        "X-Request-ID", "X-Request-Timeout",
     }  # fmt: skip
-    assert set(operation["responses"]) == {"200", "400", "413", "415", "422", "429", "500", "503", "504"}
+    assert set(operation["responses"]) == {"200", "400", "404", "413", "415", "422", "429", "500", "503", "504"}
     answer = response.json()["components"]["schemas"]["AnswerModel"]["properties"]
-    assert set(answer) == {"request_id", "model", "image", "faces", "timings_ms"}
-    overloaded = operation["responses"]["429"]["content"]["application/json"]["examples"]["overloaded"]["value"]
-    assert overloaded["error"]["code"] == "overloaded"
+    assert set(answer) == {"request_id", "model", "image", "faces", "timings_ms", "warnings"}
+    overloaded = operation["responses"]["429"]["content"]["application/problem+json"]["examples"]["overloaded"]["value"]
+    assert ProblemModel.model_validate(overloaded).code == "overloaded"
+
+
+def test_the_examples_of_the_description_run():
+    (description,) = send({"method": "GET", "url": "/openapi.json"})
+    operation = description.json()["paths"]["/v1/landmarks"]["post"]
+    body = example(operation["requestBody"]["content"]["application/json"]["schema"])
+    picture = base64.b64decode(body["image"])
+    options = {name: value for name, value in body.items() if name != "image"}
+    query = {
+        parameter["name"]: ",".join(sample) if parameter["name"] == "omit" else sample
+        for parameter in operation["parameters"]
+        if parameter["in"] == "query"
+        for sample in parameter["schema"].get("examples", [])
+    }
+    query = {name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()}
+    responses = send(
+        {"json": body},
+        {"files": [("image", ("a.png", picture))], "data": {"options": json.dumps(options)}},
+        {"content": picture, "params": query},
+        *({"content": picture, "params": {name: value}} for name, value in query.items()),
+    )
+    assert set(options) == {"boxes", "topk", "max_faces", "detector_threshold", "decoder", "flip", "omit"}
+    assert set(query) == set(options) - {"boxes"} | {"box"}
+    assert [response.status_code for response in responses] == [200] * (3 + 7)
+    assert responses[0].json()["faces"] == responses[1].json()["faces"] == responses[2].json()["faces"] != []
+
+
+def example(schema):
+    """A JSON object of the first example of every property that has one."""
+    return {name: each["examples"][0] for name, each in schema["properties"].items() if "examples" in each}
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, "application/json"),
+        ("*/*", "application/json"),
+        ("text/html", "application/json"),
+        ("application/msgpack", "application/msgpack"),
+        ("application/vnd.msgpack", "application/vnd.msgpack"),
+        ("application/x-msgpack;q=0.5, text/plain", "application/x-msgpack"),
+        ("application/json, application/msgpack", "application/json"),
+        ("application/json;q=0.5, Application/Msgpack;q=0.9", "application/msgpack"),
+        ("application/msgpack;q=0", "application/json"),
+        ("application/msgpack;q=much", "application/json"),
+        ("application/msgpack;q=0.1, */*", "application/json"),
+    ],
+)
+def test_accept_chooses_json_or_msgpack(accept, kind):
+    query = "?box=20.5,30.5,200.5,210.5&omit=timings_ms"
+    mine = {"X-Request-ID": "me"}
+    plain, chosen = send(raw(query, **mine), raw(query, **mine, **({"Accept": accept} if accept else {})))
+    assert chosen.headers["content-type"] == kind
+    read = ormsgpack.unpackb if "msgpack" in kind else orjson.loads
+    body = read(chosen.content)
+    # JSON has a float32 in few digits, msgpack in four bytes
+    assert np.float32(body["faces"][0]["points"]).tolist() == np.float32(plain.json()["faces"][0]["points"]).tolist()
+    assert body["model"] == plain.json()["model"]
+    assert AnswerModel.model_validate(body, strict=True)
+
+
+def test_errors_are_problem_documents_whatever_is_accepted():
+    (response,) = send(raw(kind="text/html", Accept="application/msgpack"))
+    assert reply(response).code == "unsupported_media_type"
+
+
+def batch(*images, options=None):
+    files = [("image", ("a.png", image)) for image in images]
+    data = {} if options is None else {"options": json.dumps(options)}
+    return {"url": "/v1/landmarks/batch", "files": files, "data": data}
+
+
+def test_options_of_a_batch_are_for_all_images_or_for_each():
+    none, shared, each = send(
+        batch(IMAGE, IMAGE),
+        batch(IMAGE, IMAGE, options={"boxes": [BOX]}),
+        batch(IMAGE, IMAGE, options=[{}, {"boxes": [BOX, BOX]}]),
+    )
+    counts = [[len(result["answer"]["faces"]) for result in r.json()["results"]] for r in (none, shared, each)]
+    assert counts == [[0, 0], [1, 1], [0, 2]]
+    assert BatchModel.model_validate(each.json(), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "says"),
+    [
+        (batch(IMAGE, IMAGE, options=[{}]), "invalid_request", "a list of 1 for 2 images"),
+        (batch(IMAGE) | {"url": "/v1/landmarks/batch?topk=4"}, "invalid_request", "into the body"),
+        (raw() | {"url": "/v1/landmarks/batch"}, "unsupported_media_type", "multipart/form-data"),
+        ({"url": "/v1/landmarks/batch", "files": [("picture", ("a", IMAGE))]}, "invalid_request", "other parts"),
+        ({"url": "/v1/landmarks/batch", "files": [("image", (None, "text"))]}, "invalid_request", "file name"),
+        (batch(bytes(3_000_000)), "too_many_bytes", "the body has more than"),
+        (batch(*[b"x"] * 1001), "invalid_request", "form"),
+        ({"url": "/v1/landmarks/batch", "method": "GET"}, "method_not_allowed", "/docs"),
+    ],
+)
+def test_a_batch_that_cannot_be_read(request_, code, says):
+    (response,) = send(request_, max_batch_bytes=1_000_000)
+    assert reply(response).code == code
+    assert says in reply(response).message
+
+
+def test_a_batch_with_an_image_over_the_limit_of_one():
+    (response,) = send(batch(IMAGE, IMAGE + bytes(100_000)))
+    assert ["problem" in result for result in response.json()["results"]] == [False, True]
+    assert response.json()["results"][1]["problem"]["code"] == "too_many_bytes"

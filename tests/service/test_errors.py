@@ -1,6 +1,8 @@
 import asyncio
+import json
 
 import pytest
+from google.rpc.status_pb2 import Status
 
 from service import inference
 from service.errors import FOREIGN, ErrorKind, ServiceError, translate
@@ -8,6 +10,7 @@ from service.rest.errors import STATUS as HTTP
 from service.rest.errors import error_response
 from service.rpc.errors import STATUS as GRPC
 from service.rpc.errors import trailing_metadata
+from tests.conftest import ROOT
 
 
 def descendants(cls):
@@ -52,23 +55,63 @@ def test_the_codes_are_stable():
         "not_an_image",
         "not_found",
         "overloaded",
+        "side_too_long",
         "too_many_boxes",
         "too_many_bytes",
+        "too_many_images",
         "too_many_pixels",
         "unavailable",
+        "unknown_model",
+        "unsupported_image",
         "unsupported_media_type",
     ]
 
 
-def test_how_the_doors_say_it():
-    error = ServiceError(ErrorKind.OVERLOADED, "come back")
-    response = error_response(error, "me")
+def test_every_kind_says_what_it_is_and_what_to_do():
+    for kind in ErrorKind:
+        assert kind.title, kind
+        assert kind.action.endswith("."), kind
+    assert len({kind.title for kind in ErrorKind}) == len(ErrorKind)
+
+
+def test_how_the_rest_door_says_it():
+    response = error_response(ServiceError(ErrorKind.OVERLOADED, "come back"), "me")
     assert response.status_code == 429
     assert response.headers["retry-after"] == "1"
-    assert response.body == b'{"error":{"code":"overloaded","message":"come back"},"request_id":"me"}'
-    assert dict(trailing_metadata(error, "me")) == {
+    assert response.headers["content-type"] == "application/problem+json"
+    assert json.loads(bytes(response.body)) == {
+        "type": "urn:problem-type:landmarks:overloaded",
+        "title": "Too many requests are in flight",
+        "status": 429,
+        "detail": "come back",
+        "code": "overloaded",
+        "action": "Try again after the time given.",
+        "request_id": "me",
+    }
+    assert "retry-after" not in error_response(ServiceError(ErrorKind.INVALID_BOX, ""), "me").headers
+
+
+def test_how_the_grpc_door_says_it():
+    metadata = dict(trailing_metadata(ServiceError(ErrorKind.OVERLOADED, "come back"), "me"))
+    details = Status.FromString(metadata.pop("grpc-status-details-bin"))
+    assert metadata == {
         "landmarks-error-code": "overloaded",
         "x-request-id": "me",
         "grpc-retry-pushback-ms": "1000",
     }
-    assert dict(trailing_metadata(ServiceError(ErrorKind.INVALID_BOX, ""), "me"))["grpc-retry-pushback-ms"] == "-1"
+    assert (details.code, details.message) == (8, "come back")  # RESOURCE_EXHAUSTED
+    assert [detail.TypeName() for detail in details.details] == [
+        "google.rpc.ErrorInfo",
+        "google.rpc.RequestInfo",
+        "google.rpc.RetryInfo",
+    ]
+    final = dict(trailing_metadata(ServiceError(ErrorKind.INVALID_BOX, ""), "me"))
+    assert final["grpc-retry-pushback-ms"] == "-1"
+    assert len(Status.FromString(final["grpc-status-details-bin"]).details) == 2
+
+
+def test_the_reference_has_every_error_as_it_is_answered():
+    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for kind in ErrorKind:
+        row = f"| `{kind.value}` | {HTTP[kind]} | {GRPC[kind].name} | {kind.title} | {kind.action} |"
+        assert row in reference, "docs/api.md lacks or misstates this row"

@@ -1,15 +1,21 @@
 from contextlib import suppress
 from io import BytesIO
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
+from landmarks.crop import Crop, warp
+from service.colour import unchanged
 from service.errors import ErrorKind, ServiceError
-from service.images import ImageLimits, decode_image, jpeg_is_complete, upright
+from service.images import ImageLimits, decode_image, jpeg_is_complete, read_picture, upright
 from tests.fakes import encoded, picture
+from tests.service.profiles import SRGB, linear_grey, red_and_blue_swapped, red_cyan
 
 LIMITS = ImageLimits(max_bytes=10**6, max_pixels=10**6)
 
@@ -32,14 +38,123 @@ def test_lossy_formats_give_nearly_the_pixels(extension):
     assert np.abs(image.astype(int) - picture()).mean() < 3
 
 
-def test_grey_alpha_and_sixteen_bits_become_rgb_bytes():
-    grey = picture()[..., 0]
-    np.testing.assert_array_equal(decode_image(encoded(grey), LIMITS), np.stack([grey] * 3, axis=2))
+def saved(image: PillowImage.Image, form: str, **options: object) -> bytes:
     buffer = BytesIO()
-    PillowImage.fromarray(np.dstack([picture(), grey])).save(buffer, "PNG")
-    np.testing.assert_array_equal(decode_image(buffer.getvalue(), LIMITS), picture())
-    sixteen = picture().astype(np.uint16) * 256 + 7
-    np.testing.assert_array_equal(decode_image(encoded(sixteen), LIMITS), picture())
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+RGB = PillowImage.fromarray(picture(64, 48))
+GREY = RGB.convert("L")
+RGBA = RGB.copy()
+RGBA.putalpha(GREY)
+PALETTE = RGB.quantize(64)
+RED = PillowImage.new("RGB", (64, 48), (255, 0, 0))
+KINDS = {
+    "grey PNG": (saved(GREY, "PNG"), GREY),
+    "grey TIFF": (saved(GREY, "TIFF"), GREY),
+    "grey BMP": (saved(GREY, "BMP"), GREY),
+    "grey and alpha PNG": (saved(RGB.convert("LA"), "PNG"), GREY),
+    "grey PNG of 16 bits": (encoded(np.array(GREY).astype(np.uint16) * 257), GREY),
+    "grey TIFF of 16 bits": (encoded(np.array(GREY).astype(np.uint16) * 257, ".tiff"), GREY),
+    "PNG of 16 bits": (encoded(picture(64, 48).astype(np.uint16) * 257), RGB),
+    "TIFF of 16 bits": (encoded(picture(64, 48).astype(np.uint16) * 257, ".tiff"), RGB),
+    "RGBA PNG": (saved(RGBA, "PNG"), RGB),
+    "RGBA TIFF": (saved(RGBA, "TIFF"), RGB),
+    "RGBA BMP": (saved(RGBA, "BMP"), RGB),
+    "RGBA WebP": (saved(RGBA, "WEBP", lossless=True, exact=True), RGB),
+    "palette PNG": (saved(PALETTE, "PNG"), PALETTE),
+    "palette PNG with a clear colour": (saved(PALETTE, "PNG", transparency=3), PALETTE),
+    "palette TIFF": (saved(PALETTE, "TIFF"), PALETTE),
+    "palette BMP": (saved(PALETTE, "BMP"), PALETTE),
+    "PNG of one bit": (saved(RGB.convert("1"), "PNG"), RGB.convert("1")),
+    "TIFF of one bit": (saved(RGB.convert("1"), "TIFF"), RGB.convert("1")),
+    "CMYK TIFF": (saved(RGB.convert("CMYK"), "TIFF"), RGB),
+    "LZW TIFF": (saved(RGB, "TIFF", compression="tiff_lzw"), RGB),
+    "big TIFF": (saved(RGB, "TIFF", big_tiff=True), RGB),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_pixels_becomes_rgb_bytes(kind):
+    data, expected = KINDS[kind]
+    np.testing.assert_array_equal(decode_image(data, LIMITS), np.array(expected.convert("RGB")))
+
+
+def test_a_cmyk_jpeg_is_read_as_its_inks_say():
+    flat = PillowImage.new("CMYK", (64, 48), (0, 255, 255, 0))  # magenta and yellow make red
+    assert np.abs(decode_image(saved(flat, "JPEG", quality=98), LIMITS).astype(int) - (255, 0, 0)).max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["F", "I", "LAB"])
+def test_pixels_of_a_rare_kind_are_refused_by_name(mode):
+    assert failure(saved(PillowImage.new(mode, (8, 8)), "TIFF")) is ErrorKind.UNSUPPORTED_IMAGE
+
+
+def test_a_tiff_of_floats_in_three_channels_is_refused_by_name():
+    floats = cv2.imencode(".tiff", np.zeros((8, 8, 3), np.float32))[1].tobytes()
+    assert failure(floats) is ErrorKind.UNSUPPORTED_IMAGE
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [("TIFF", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("MPO", {"quality": 98})],
+)
+def test_of_several_pictures_the_first_is_read_and_the_caller_told(form, options):
+    with NamedTemporaryFile(suffix=".image") as file:
+        RED.save(file.name, form, save_all=True, append_images=[GREY.convert("RGB")], **options)
+        several = read_picture(Path(file.name).read_bytes(), LIMITS)
+    assert [warning.code for warning in several.warnings] == ["first_frame_only"]
+    assert np.abs(several.pixels.astype(int) - (255, 0, 0)).max() <= 3
+    one = saved(RED, "JPEG" if form == "MPO" else form, **options)
+    assert read_picture(one, LIMITS).warnings == ()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_an_embedded_profile_is_heeded_in_every_format(form):
+    data = saved(RED, form, icc_profile=red_and_blue_swapped())
+    assert np.abs(decode_image(data, LIMITS).astype(int) - (0, 0, 255)).max() <= 3
+
+
+def test_srgb_costs_nothing():
+    picture_ = read_picture(saved(RGB, "PNG", icc_profile=SRGB), LIMITS)
+    assert picture_.to_srgb is unchanged
+    np.testing.assert_array_equal(picture_.pixels, np.array(RGB))
+
+
+def test_a_grey_profile_is_heeded_and_an_rgb_one_in_a_grey_file_too():
+    flat = PillowImage.new("L", (64, 48), 55)
+    assert np.abs(decode_image(saved(flat, "PNG", icc_profile=linear_grey()), LIMITS).astype(int) - 128).max() <= 1
+    assert (decode_image(saved(flat, "PNG", icc_profile=SRGB), LIMITS) == 55).all()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+def test_a_cmyk_profile_says_what_the_inks_are(form):
+    flat = PillowImage.new("CMYK", (64, 48), (255, 0, 0, 0))
+    data = saved(flat, form, icc_profile=red_cyan(), **({"quality": 98} if form == "JPEG" else {}))
+    assert np.abs(decode_image(data, LIMITS).astype(int) - (255, 0, 0)).max() <= 8
+    assert np.abs(decode_image(saved(flat, form), LIMITS).astype(int) - (0, 255, 255)).max() <= 3  # without it
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_picture_is_turned_whoever_reads_it(orientation):
+    left = PillowImage.new("CMYK", (64, 32), (255, 0, 0, 0))
+    left.paste((0, 0, 0, 0), (32, 0, 64, 32))  # the right half is paper
+    exif = PillowImage.Exif()
+    exif[0x0112] = orientation
+    shown = decode_image(saved(left, "JPEG", exif=exif, icc_profile=red_cyan(), quality=98), LIMITS)
+    assert shown.shape == ((32, 64, 3) if orientation == 1 else (64, 32, 3))
+    np.testing.assert_allclose(shown[4, 4], (255, 0, 0), atol=8)
+    np.testing.assert_allclose(shown[-4, -4], (255, 255, 255), atol=8)
+
+
+@pytest.mark.parametrize("profile", [b"nonsense", bytes(200), red_cyan(), linear_grey(), SRGB[:300]])
+def test_a_profile_that_cannot_be_used_is_ignored_and_the_caller_told(profile):
+    ignored = read_picture(saved(RGB, "PNG", icc_profile=profile), LIMITS)
+    assert [warning.code for warning in ignored.warnings] == ["profile_ignored"]
+    np.testing.assert_array_equal(ignored.to_srgb(ignored.pixels), np.array(RGB))
+    inks = read_picture(saved(RGB.convert("CMYK"), "TIFF", icc_profile=SRGB), LIMITS)
+    assert [warning.code for warning in inks.warnings] == ["profile_ignored"]
 
 
 # where the pixel that is stored top left, and the one beside it to the right, are shown: row, column
@@ -111,6 +226,16 @@ def test_limits_are_inclusive():
     assert decode_image(data, ImageLimits(len(data), 1200)).shape == (30, 40, 3)
     assert failure(data, ImageLimits(len(data) - 1, 1200)) is ErrorKind.TOO_MANY_BYTES
     assert failure(data, ImageLimits(len(data), 1199)) is ErrorKind.TOO_MANY_PIXELS
+    assert decode_image(data, ImageLimits(len(data), 1200, 40)).shape == (30, 40, 3)
+    assert failure(data, ImageLimits(len(data), 1200, 39)) is ErrorKind.SIDE_TOO_LONG
+
+
+def test_the_longest_image_that_is_read_can_be_cropped():
+    strip = np.zeros((2, 32_766, 3), np.uint8)
+    strip[:, -4:] = 255
+    image = decode_image(encoded(strip), ImageLimits(10**6, 10**6, 32_766))
+    crop = warp(image, Crop.around((32_760.0, -2.0, 32_765.0, 3.0), 1.0, 16).image_to_crop(), 16)
+    assert crop.max() == 255
 
 
 def test_pixels_are_counted_from_the_header_alone():

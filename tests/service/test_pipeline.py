@@ -1,14 +1,18 @@
 import asyncio
 import math
 import time
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from service.errors import ErrorKind, ServiceError
 from service.inference import EngineOverloaded
-from service.pipeline import STAGES, Options
+from service.options import Options
+from service.pipeline import STAGES
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.service.profiles import red_and_blue_swapped
 
 
 def detect(options=None, detector=None, engine=None, data=None, timeout=10.0):
@@ -93,6 +97,11 @@ def test_a_bad_box_is_named(box, says):
         (Options(topk=4097), ErrorKind.INVALID_REQUEST),
         (Options(topk=0), ErrorKind.INVALID_REQUEST),
         (Options(max_faces=0), ErrorKind.INVALID_REQUEST),
+        (Options(detector_threshold=1.01), ErrorKind.INVALID_REQUEST),
+        (Options(model="other"), ErrorKind.UNKNOWN_MODEL),
+        (Options(decoder="mean"), ErrorKind.INVALID_REQUEST),
+        (Options(decoder="argmax", topk=2), ErrorKind.INVALID_REQUEST),
+        (Options(omit=frozenset({"box"})), ErrorKind.INVALID_REQUEST),
     ],
 )
 def test_options_are_refused_before_the_image_is_looked_at(options, kind):
@@ -127,3 +136,21 @@ def test_a_deadline_that_has_passed_is_refused_unworked():
     gateway = make_gateway(FakeEngine(), FakeDetector())
     with pytest.raises(asyncio.TimeoutError):
         asyncio.run(gateway.detect(encoded(picture()), Options(), time.monotonic() - 1))
+
+
+def test_the_network_sees_srgb_and_the_caller_is_told_of_other_frames():
+    class Seeing(FakeEngine):
+        seen: np.ndarray
+
+        async def infer(self, crops, *, topk=None, timeout=None):
+            self.seen = crops
+            return await super().infer(crops, topk=topk, timeout=timeout)
+
+    red = Pillow.new("RGB", (64, 64), (255, 0, 0))
+    buffer, engine = BytesIO(), Seeing()
+    red.save(
+        buffer, "PNG", save_all=True, append_images=[Pillow.new("RGB", (64, 64))], icc_profile=red_and_blue_swapped()
+    )
+    answer = detect(Options(((0, 0, 63, 63),)), engine=engine, data=buffer.getvalue())
+    np.testing.assert_allclose(engine.seen[0, 128, 128], (0, 0, 255), atol=2)
+    assert [warning.code for warning in answer.warnings] == ["first_frame_only"]

@@ -1,3 +1,5 @@
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,3 +32,14 @@ def test_the_generated_code_is_of_this_schema(tmp_path: Path) -> None:
 def test_the_generated_code_runs_with_every_protobuf_that_is_allowed() -> None:
     """Later compilers write a check that ties the code to one major version of the runtime."""
     assert "ValidateProtobufRuntimeVersion" not in Path(landmarks_pb2.__file__).read_text()
+
+
+def test_buf_finds_nothing_in_the_schema_to_complain_of() -> None:
+    npx = shutil.which("npx")
+    if npx is None:
+        pytest.skip("npm is not installed, which carries buf")
+    command = [npx, "--yes", "@bufbuild/buf@1.75.0", "lint", str(ROOT / "proto")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    if "npm error" in ended.stderr:
+        pytest.skip(f"npm could not fetch buf: {ended.stderr.strip()[:200]}")
+    assert (ended.returncode, ended.stdout) == (0, "")

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clandmarks/v1/landmarks.proto\x12\x0clandmarks.v1\"\x82\x01\n\rDetectRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12 \n\x05\x62oxes\x18\x02 \x03(\x0b\x32\x11.landmarks.v1.Box\x12\x11\n\x04topk\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x16\n\tmax_faces\x18\x04 \x01(\rH\x01\x88\x01\x01\x42\x07\n\x05_topkB\x0c\n\n_max_faces\"5\n\x03\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x02\x12\n\n\x02y1\x18\x02 \x01(\x02\x12\n\n\x02x2\x18\x03 \x01(\x02\x12\n\n\x02y2\x18\x04 \x01(\x02\"\xba\x01\n\x0e\x44\x65tectResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.landmarks.v1.Model\x12\"\n\x05image\x18\x03 \x01(\x0b\x32\x13.landmarks.v1.Image\x12!\n\x05\x66\x61\x63\x65s\x18\x04 \x03(\x0b\x32\x12.landmarks.v1.Face\x12)\n\ntimings_ms\x18\x05 \x01(\x0b\x32\x15.landmarks.v1.Timings\":\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nprovenance\x18\x03 \x01(\t\"&\n\x05Image\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\"\xa7\x01\n\x04\x46\x61\x63\x65\x12\x0b\n\x03\x62ox\x18\x01 \x03(\x02\x12\x12\n\nbox_source\x18\x02 \x01(\t\x12\x16\n\tbox_score\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x14\n\x0cinter_ocular\x18\x05 \x01(\x02\x12\x0e\n\x06points\x18\x06 \x03(\x02\x12\x0e\n\x06scores\x18\x07 \x03(\x02\x12\x13\n\x0b\x63ovariances\x18\x08 \x03(\x02\x42\x0c\n\n_box_score\"U\n\x07Timings\x12\x0e\n\x06\x64\x65\x63ode\x18\x01 \x01(\x01\x12\x0e\n\x06\x64\x65tect\x18\x02 \x01(\x01\x12\x0c\n\x04\x63rop\x18\x03 \x01(\x01\x12\r\n\x05infer\x18\x04 \x01(\x01\x12\r\n\x05total\x18\x05 \x01(\x01\x32P\n\tLandmarks\x12\x43\n\x06\x44\x65tect\x12\x1b.landmarks.v1.DetectRequest\x1a\x1c.landmarks.v1.DetectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clandmarks/v1/landmarks.proto\x12\x0clandmarks.v1\"\xa4\x02\n\rDetectRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12 \n\x05\x62oxes\x18\x02 \x03(\x0b\x32\x11.landmarks.v1.Box\x12\x11\n\x04topk\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x16\n\tmax_faces\x18\x04 \x01(\rH\x01\x88\x01\x01\x12\x1f\n\x12\x64\x65tector_threshold\x18\x05 \x01(\x02H\x02\x88\x01\x01\x12\x12\n\x05model\x18\x06 \x01(\tH\x03\x88\x01\x01\x12\x14\n\x07\x64\x65\x63oder\x18\x07 \x01(\tH\x04\x88\x01\x01\x12\x11\n\x04\x66lip\x18\x08 \x01(\x08H\x05\x88\x01\x01\x12\x0c\n\x04omit\x18\t \x03(\tB\x07\n\x05_topkB\x0c\n\n_max_facesB\x15\n\x13_detector_thresholdB\x08\n\x06_modelB\n\n\x08_decoderB\x07\n\x05_flip\"5\n\x03\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x02\x12\n\n\x02y1\x18\x02 \x01(\x02\x12\n\n\x02x2\x18\x03 \x01(\x02\x12\n\n\x02y2\x18\x04 \x01(\x02\"\xe3\x01\n\x0e\x44\x65tectResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.landmarks.v1.Model\x12\"\n\x05image\x18\x03 \x01(\x0b\x32\x13.landmarks.v1.Image\x12!\n\x05\x66\x61\x63\x65s\x18\x04 \x03(\x0b\x32\x12.landmarks.v1.Face\x12)\n\ntimings_ms\x18\x05 \x01(\x0b\x32\x15.landmarks.v1.Timings\x12\'\n\x08warnings\x18\x06 \x03(\x0b\x32\x15.landmarks.v1.Warning\"(\n\x07Warning\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"C\n\x12\x44\x65tectBatchRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.landmarks.v1.DetectRequest\"V\n\x13\x44\x65tectBatchResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x07results\x18\x02 \x03(\x0b\x32\x1a.landmarks.v1.DetectResult\"s\n\x0c\x44\x65tectResult\x12.\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1c.landmarks.v1.DetectResponseH\x00\x12(\n\x07problem\x18\x02 \x01(\x0b\x32\x15.landmarks.v1.ProblemH\x00\x42\t\n\x07outcome\"x\n\x07Problem\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"\x13\n\x11ListModelsRequest\"D\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.landmarks.v1.ModelDescription\"\xbb\x01\n\x10ModelDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nprovenance\x18\x03 \x01(\t\x12\x0e\n\x06layout\x18\x04 \x01(\t\x12\x12\n\ninput_size\x18\x05 \x01(\r\x12\x12\n\ncrop_scale\x18\x06 \x01(\x01\x12\x0c\n\x04topk\x18\x07 \x01(\r\x12\x10\n\x08\x64\x65\x63oders\x18\x08 \x03(\t\x12\x0e\n\x06run_id\x18\t \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\n \x03(\t\":\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nprovenance\x18\x03 \x01(\t\"&\n\x05Image\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\"\xa7\x01\n\x04\x46\x61\x63\x65\x12\x0b\n\x03\x62ox\x18\x01 \x03(\x02\x12\x12\n\nbox_source\x18\x02 \x01(\t\x12\x16\n\tbox_score\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x14\n\x0cinter_ocular\x18\x05 \x01(\x02\x12\x0e\n\x06points\x18\x06 \x03(\x02\x12\x0e\n\x06scores\x18\x07 \x03(\x02\x12\x13\n\x0b\x63ovariances\x18\x08 \x03(\x02\x42\x0c\n\n_box_score\"U\n\x07Timings\x12\x0e\n\x06\x64\x65\x63ode\x18\x01 \x01(\x01\x12\x0e\n\x06\x64\x65tect\x18\x02 \x01(\x01\x12\x0c\n\x04\x63rop\x18\x03 \x01(\x01\x12\r\n\x05infer\x18\x04 \x01(\x01\x12\r\n\x05total\x18\x05 \x01(\x01\x32\xf5\x01\n\tLandmarks\x12\x43\n\x06\x44\x65tect\x12\x1b.landmarks.v1.DetectRequest\x1a\x1c.landmarks.v1.DetectResponse\x12R\n\x0b\x44\x65tectBatch\x12 .landmarks.v1.DetectBatchRequest\x1a!.landmarks.v1.DetectBatchResponse\x12O\n\nListModels\x12\x1f.landmarks.v1.ListModelsRequest\x1a .landmarks.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -22,19 +22,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'landmarks.v1.landmarks_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DETECTREQUEST']._serialized_start=47
-  _globals['_DETECTREQUEST']._serialized_end=177
-  _globals['_BOX']._serialized_start=179
-  _globals['_BOX']._serialized_end=232
-  _globals['_DETECTRESPONSE']._serialized_start=235
-  _globals['_DETECTRESPONSE']._serialized_end=421
-  _globals['_MODEL']._serialized_start=423
-  _globals['_MODEL']._serialized_end=481
-  _globals['_IMAGE']._serialized_start=483
-  _globals['_IMAGE']._serialized_end=521
-  _globals['_FACE']._serialized_start=524
-  _globals['_FACE']._serialized_end=691
-  _globals['_TIMINGS']._serialized_start=693
-  _globals['_TIMINGS']._serialized_end=778
-  _globals['_LANDMARKS']._serialized_start=780
-  _globals['_LANDMARKS']._serialized_end=860
+  _globals['_DETECTREQUEST']._serialized_end=339
+  _globals['_BOX']._serialized_start=341
+  _globals['_BOX']._serialized_end=394
+  _globals['_DETECTRESPONSE']._serialized_start=397
+  _globals['_DETECTRESPONSE']._serialized_end=624
+  _globals['_WARNING']._serialized_start=626
+  _globals['_WARNING']._serialized_end=666
+  _globals['_DETECTBATCHREQUEST']._serialized_start=668
+  _globals['_DETECTBATCHREQUEST']._serialized_end=735
+  _globals['_DETECTBATCHRESPONSE']._serialized_start=737
+  _globals['_DETECTBATCHRESPONSE']._serialized_end=823
+  _globals['_DETECTRESULT']._serialized_start=825
+  _globals['_DETECTRESULT']._serialized_end=940
+  _globals['_PROBLEM']._serialized_start=942
+  _globals['_PROBLEM']._serialized_end=1062
+  _globals['_LISTMODELSREQUEST']._serialized_start=1064
+  _globals['_LISTMODELSREQUEST']._serialized_end=1083
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1085
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1153
+  _globals['_MODELDESCRIPTION']._serialized_start=1156
+  _globals['_MODELDESCRIPTION']._serialized_end=1343
+  _globals['_MODEL']._serialized_start=1345
+  _globals['_MODEL']._serialized_end=1403
+  _globals['_IMAGE']._serialized_start=1405
+  _globals['_IMAGE']._serialized_end=1443
+  _globals['_FACE']._serialized_start=1446
+  _globals['_FACE']._serialized_end=1613
+  _globals['_TIMINGS']._serialized_start=1615
+  _globals['_TIMINGS']._serialized_end=1700
+  _globals['_LANDMARKS']._serialized_start=1703
+  _globals['_LANDMARKS']._serialized_end=1948
 # @@protoc_insertion_point(module_scope)

@@ -31,7 +31,11 @@ if _version_not_supported:
 
 
 class LandmarksStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """A failure has a gRPC status, a message that says what is wrong, and google.rpc details: ErrorInfo, whose reason is the
+    stable code of the error (the code of the REST door), RequestInfo, and RetryInfo where trying again helps. The trailing
+    metadata repeats them for programs that read no details: "landmarks-error-code", "x-request-id" and
+    "grpc-retry-pushback-ms". A client's own "x-request-id" metadata is kept.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -44,17 +48,41 @@ class LandmarksStub(object):
                 request_serializer=landmarks_dot_v1_dot_landmarks__pb2.DetectRequest.SerializeToString,
                 response_deserializer=landmarks_dot_v1_dot_landmarks__pb2.DetectResponse.FromString,
                 _registered_method=True)
+        self.DetectBatch = channel.unary_unary(
+                '/landmarks.v1.Landmarks/DetectBatch',
+                request_serializer=landmarks_dot_v1_dot_landmarks__pb2.DetectBatchRequest.SerializeToString,
+                response_deserializer=landmarks_dot_v1_dot_landmarks__pb2.DetectBatchResponse.FromString,
+                _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/landmarks.v1.Landmarks/ListModels',
+                request_serializer=landmarks_dot_v1_dot_landmarks__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=landmarks_dot_v1_dot_landmarks__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
 
 
 class LandmarksServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """A failure has a gRPC status, a message that says what is wrong, and google.rpc details: ErrorInfo, whose reason is the
+    stable code of the error (the code of the REST door), RequestInfo, and RetryInfo where trying again helps. The trailing
+    metadata repeats them for programs that read no details: "landmarks-error-code", "x-request-id" and
+    "grpc-retry-pushback-ms". A client's own "x-request-id" metadata is kept.
+    """
 
     def Detect(self, request, context):
         """The 98 points of every face in one image.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
-        A failure has a gRPC status, a message that says what to do, and in the trailing metadata the stable code of the
-        error ("landmarks-error-code") and the id of the request ("x-request-id"). An overloaded server answers
-        RESOURCE_EXHAUSTED with "grpc-retry-pushback-ms". A client's own "x-request-id" metadata is kept.
+    def DetectBatch(self, request, context):
+        """Several images in one call, each with its own answer or problem: one bad image spoils none of the others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModels(self, request, context):
+        """The models that can be asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -68,6 +96,16 @@ def add_LandmarksServicer_to_server(servicer, server):
                     request_deserializer=landmarks_dot_v1_dot_landmarks__pb2.DetectRequest.FromString,
                     response_serializer=landmarks_dot_v1_dot_landmarks__pb2.DetectResponse.SerializeToString,
             ),
+            'DetectBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetectBatch,
+                    request_deserializer=landmarks_dot_v1_dot_landmarks__pb2.DetectBatchRequest.FromString,
+                    response_serializer=landmarks_dot_v1_dot_landmarks__pb2.DetectBatchResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=landmarks_dot_v1_dot_landmarks__pb2.ListModelsRequest.FromString,
+                    response_serializer=landmarks_dot_v1_dot_landmarks__pb2.ListModelsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'landmarks.v1.Landmarks', rpc_method_handlers)
@@ -77,7 +115,11 @@ def add_LandmarksServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Landmarks(object):
-    """Missing associated documentation comment in .proto file."""
+    """A failure has a gRPC status, a message that says what is wrong, and google.rpc details: ErrorInfo, whose reason is the
+    stable code of the error (the code of the REST door), RequestInfo, and RetryInfo where trying again helps. The trailing
+    metadata repeats them for programs that read no details: "landmarks-error-code", "x-request-id" and
+    "grpc-retry-pushback-ms". A client's own "x-request-id" metadata is kept.
+    """
 
     @staticmethod
     def Detect(request,
@@ -96,6 +138,60 @@ class Landmarks(object):
             '/landmarks.v1.Landmarks/Detect',
             landmarks_dot_v1_dot_landmarks__pb2.DetectRequest.SerializeToString,
             landmarks_dot_v1_dot_landmarks__pb2.DetectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetectBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/landmarks.v1.Landmarks/DetectBatch',
+            landmarks_dot_v1_dot_landmarks__pb2.DetectBatchRequest.SerializeToString,
+            landmarks_dot_v1_dot_landmarks__pb2.DetectBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/landmarks.v1.Landmarks/ListModels',
+            landmarks_dot_v1_dot_landmarks__pb2.ListModelsRequest.SerializeToString,
+            landmarks_dot_v1_dot_landmarks__pb2.ListModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

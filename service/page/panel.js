@@ -1,0 +1,206 @@
+/** What stands beside the picture: faces, groups, the table of points, and the facts of an answer. */
+
+import { sigmas } from "./uncertainty.js";
+
+export const byId = (id) => document.getElementById(id);
+
+/** An element with attributes, or properties where the value is no text, and children. */
+export function make(name, attributes = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (typeof value === "string") node.setAttribute(key, value);
+    else node[key] = value;
+  }
+  node.append(...children);
+  return node;
+}
+
+export const pixels = (value) => value.toFixed(2);
+export const swatch = () => make("span", { class: "swatch" });
+export const readable = (name) => name.replaceAll("_", " ");
+
+/** Everything about one point in words. */
+export function described(layout, face, index) {
+  const { major, minor } = sigmas(face.covariances[index]);
+  const [x, y] = face.points[index].map(pixels);
+  return {
+    name: readable(layout.points[index]),
+    where: `x ${x}  y ${y}`,
+    certainty: `score ${face.scores[index].toFixed(2)}  σ ${pixels(major)} × ${pixels(minor)} px`,
+  };
+}
+
+// ---------------------------------------------------------------- faces
+
+/** The list of faces; without `remove` none can be left out. */
+export function showFaces(list, faces, chosen, { choose, zoom, remove }) {
+  list.replaceChildren(
+    ...faces.map((face, index) => {
+      const name = `Face ${index + 1}`;
+      const title = make("strong", {}, name);
+      const pressed = { type: "button", class: "face", "aria-pressed": String(index === chosen) };
+      const button = make("button", { ...pressed, onclick: () => choose(index) }, title, facesFacts(face));
+      const buttons = [button, iconButton("#target", `Zoom to ${name}`, () => zoom(index))];
+      if (remove) buttons.push(iconButton("#cross", `Leave ${name} out`, () => remove(index)));
+      return make("li", {}, ...buttons);
+    }),
+  );
+}
+
+function facesFacts({ score, inter_ocular: size, box_source: source, box_score: boxScore }) {
+  const box = source === "given" ? "box given" : `box ${boxScore.toFixed(2)}`;
+  return make("span", { class: "figure quiet" }, `score ${score.toFixed(2)} · eyes ${size.toFixed(1)} px · ${box}`);
+}
+
+/** A button with one of the page's drawn signs. */
+function iconButton(sign, label, onclick) {
+  const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  drawing.setAttribute("aria-hidden", "true");
+  drawing.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "use")).setAttribute("href", sign);
+  return make("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick }, drawing);
+}
+
+export function showGroups(node, layout, shown, toggle) {
+  node.replaceChildren(
+    ...Object.entries(layout.groups).map(([group, members]) =>
+      make(
+        "label",
+        { "data-group": group },
+        checkbox(shown.has(group), (isOn) => toggle(group, isOn)),
+        swatch(),
+        `${readable(group)} `,
+        make("span", { class: "figure quiet" }, String(members.length)),
+      ),
+    ),
+  );
+}
+
+function checkbox(checked, change) {
+  return make("input", { type: "checkbox", checked, onchange: ({ target }) => change(target.checked) });
+}
+
+// ---------------------------------------------------------------- points
+
+/** The grid of points. One row is in the tab order; arrows move from row to row. */
+export class PointTable {
+  constructor(table, layout, { pick, enter }) {
+    this.body = table.tBodies[0];
+    this.headers = [...table.tHead.rows[0].cells];
+    this.groupOf = Object.fromEntries(Object.entries(layout.groups).flatMap(([g, all]) => all.map((i) => [i, g])));
+    this.rows = layout.points.map((name, index) => pointRow(name, index, this.groupOf[index]));
+    this.order = { by: "index", down: false };
+    this.body.replaceChildren(...this.rows);
+    this.body.addEventListener("focusin", (event) => pick(indexOf(event.target)));
+    this.body.addEventListener("click", (event) => event.target.closest("tr").focus());
+    this.body.addEventListener("dblclick", (event) => enter(indexOf(event.target)));
+    this.body.addEventListener("keydown", (event) => this.#key(event, enter));
+    table.tHead.addEventListener("click", (event) => this.#sortBy(event.target.closest("button")?.dataset.sort));
+    this.rows[0].tabIndex = 0;
+  }
+
+  show(face, groups) {
+    this.rows.forEach((row, index) => {
+      const values = face ? measured(face, index) : ["", "", "", ""];
+      values.forEach((value, column) => (row.cells[column + 2].textContent = value));
+      row.hidden = !groups.has(row.dataset.group);
+    });
+    this.face = face;
+    this.#arrange();
+  }
+
+  /** Marks a row and scrolls it into its frame, or marks none. */
+  mark(index) {
+    for (const row of this.rows) row.setAttribute("aria-selected", String(Number(row.dataset.index) === index));
+    if (index === null) return;
+    for (const row of this.rows) row.tabIndex = Number(row.dataset.index) === index ? 0 : -1;
+    scrollInside(this.body.closest("#table-frame"), this.rows[index]);
+  }
+
+  #key(event, enter) {
+    if (event.key === "Enter") enter(indexOf(event.target));
+    const shown = [...this.body.rows].filter((row) => !row.hidden);
+    const here = shown.indexOf(event.target.closest("tr"));
+    const there = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: shown.length - 1 }[event.key];
+    if (there === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    shown[Math.min(Math.max(there, 0), shown.length - 1)].focus();
+  }
+
+  #sortBy(by) {
+    if (!by) return;
+    // the least certain first: the lowest score, the largest sigma
+    this.order = by === this.order.by ? { by, down: !this.order.down } : { by, down: by === "sigma" };
+    for (const header of this.headers) {
+      const isThis = header.querySelector("button")?.dataset.sort === by;
+      if (isThis) header.setAttribute("aria-sort", this.order.down ? "descending" : "ascending");
+      else header.removeAttribute("aria-sort");
+    }
+    this.#arrange();
+  }
+
+  #arrange() {
+    const { face } = this;
+    const { by, down } = this.order;
+    const keys = {
+      index: (i) => i,
+      score: (i) => face?.scores[i] ?? i,
+      sigma: (i) => (face ? sigmas(face.covariances[i]).major : i),
+    };
+    const key = (row) => keys[by](Number(row.dataset.index)) * (down ? -1 : 1);
+    const sorted = this.rows.toSorted((a, b) => key(a) - key(b));
+    if (sorted.every((row, place) => this.body.rows[place] === row)) return;
+    const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
+    this.body.replaceChildren(...sorted);
+    focused?.focus({ preventScroll: true });
+  }
+}
+
+const indexOf = (node) => Number(node.closest("tr").dataset.index);
+
+function pointRow(name, index, group) {
+  const row = make("tr", { tabindex: "-1", "data-index": String(index), "data-group": group });
+  row.append(make("td", { class: "figure" }, String(index)));
+  row.append(make("th", { scope: "row" }, swatch(), readable(name)));
+  for (let column = 0; column < 4; column++) row.append(make("td", { class: "figure" }));
+  return row;
+}
+
+function measured(face, index) {
+  const [x, y] = face.points[index];
+  return [pixels(x), pixels(y), face.scores[index].toFixed(2), pixels(sigmas(face.covariances[index]).major)];
+}
+
+/** Scrolls the frame alone: the browser's own way would move the whole page on a phone. */
+function scrollInside(frame, row) {
+  const head = frame.querySelector("thead").offsetHeight;
+  const [top, bottom] = [row.offsetTop - head, row.offsetTop + row.offsetHeight];
+  if (top < frame.scrollTop) frame.scrollTop = top;
+  else if (bottom > frame.scrollTop + frame.clientHeight) frame.scrollTop = bottom - frame.clientHeight;
+}
+
+// ---------------------------------------------------------------- answer
+
+export function showTimings(node, timings, roundTrip) {
+  const stages = Object.entries(timings).filter(([stage]) => stage !== "total");
+  const longest = Math.max(...stages.map(([, spent]) => spent), 0.001);
+  const rows = stages.map(([stage, spent]) => {
+    const bar = make("span", { class: "bar" });
+    bar.style.width = `${(spent / longest) * 100}%`;
+    const time = make("span", { class: "figure" }, `${spent.toFixed(1)} ms`);
+    return [make("span", {}, stage), make("span", { class: "track" }, bar), time];
+  });
+  const total = `${timings.total.toFixed(1)} ms in the service, ${roundTrip.toFixed(0)} ms as this page saw it`;
+  node.replaceChildren(...rows.flat(), make("p", { class: "quiet" }, total));
+}
+
+export function showFacts(node, { model, image, request_id }) {
+  const facts = {
+    Picture: `${image.width} × ${image.height} px`,
+    Model: `${model.name}, version ${model.version}`,
+    Provenance: model.provenance,
+    Request: request_id,
+  };
+  const rows = Object.entries(facts).map(([name, text]) => [make("dt", {}, name), make("dd", { title: text }, text)]);
+  node.replaceChildren(...rows.flat());
+}

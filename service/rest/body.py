@@ -1,0 +1,55 @@
+"""The bytes of an HTTP body, of which nothing beyond a limit is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import ErrorKind, ServiceError
+from service.rest.options import invalid
+
+_DRAIN_SECONDS: Final = 2.0
+
+
+async def whole_body(request: Request, limit: int) -> bytes:
+    """Raises as `bounded_body` does."""
+    return b"".join([chunk async for chunk in bounded_body(request, limit)])
+
+
+async def bounded_body(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+    """The body's chunks. Raises ServiceError of kind TOO_MANY_BYTES once more than `limit` are announced or seen."""
+    stream = request.stream()
+    announced = request.headers.get("content-length", "")
+    size = int(announced) if announced.isdecimal() and len(announced) < 19 else 0
+    try:
+        if size <= limit:
+            size = 0
+            async for chunk in stream:
+                size += len(chunk)
+                if size > limit:
+                    break
+                yield chunk
+        if size > limit:
+            await _drain(stream, limit)
+            raise ServiceError(ErrorKind.TOO_MANY_BYTES, f"the body has more than {limit} bytes; compress or shrink")
+    except ClientDisconnect as error:
+        raise invalid("the connection ended before the whole body had arrived") from error
+
+
+async def _drain(stream: AsyncIterator[bytes], limit: int) -> None:
+    """Discards what a client goes on sending, within bounds: most read their answer only when they have sent all."""
+
+    async def discard() -> None:
+        left = limit
+        async for chunk in stream:
+            left -= len(chunk)
+            if left < 0:
+                return
+
+    try:
+        await asyncio.wait_for(discard(), _DRAIN_SECONDS)
+    except asyncio.TimeoutError:
+        return

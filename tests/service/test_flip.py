@@ -1,0 +1,56 @@
+import numpy as np
+
+from landmarks.codec import Decoded
+from landmarks.layout import FLIP
+from service.flip import average, mirror, with_mirrored
+
+
+def decoded(seed: int, count: int) -> Decoded:
+    rng = np.random.default_rng(seed)
+    points, scores = rng.uniform(0, 255, (count, 98, 2)), rng.uniform(0, 1, (count, 98))
+    half = rng.normal(size=(count, 98, 2, 2))
+    covariances = half @ half.swapaxes(-1, -2)
+    return Decoded(*(values.astype(np.float32) for values in (points, scores, covariances)))
+
+
+def joined(a: Decoded, b: Decoded) -> Decoded:
+    return Decoded(*(np.concatenate(pair) for pair in zip(a, b, strict=True)))
+
+
+def test_the_crops_come_first_and_their_mirror_images_after() -> None:
+    crops = np.arange(2 * 3 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3, 3)
+    both = with_mirrored(crops)
+    assert both.shape == (4, 3, 3, 3)
+    assert (both[:2] == crops).all()
+    assert both[2, 0].tolist() == [[6, 7, 8], [3, 4, 5], [0, 1, 2]]
+
+
+def test_a_point_by_hand() -> None:
+    # the layout's points 0 and 32, the two ends of the jaw, change places in a mirror
+    assert FLIP[0] == 32
+    seen, mirrored = decoded(1, 1), decoded(2, 1)
+    seen.points[0, 0], mirrored.points[0, 32] = (10.0, 50.0), (241.0, 54.0)  # 241 is 255 - 14
+    seen.scores[0, 0], mirrored.scores[0, 32] = 0.5, 0.75
+    seen.covariances[0, 0] = [[4.0, 1.0], [1.0, 2.0]]
+    mirrored.covariances[0, 32] = [[2.0, -1.0], [-1.0, 2.0]]
+    answer = average(joined(seen, mirrored), 256)
+    assert answer.points[0, 0].tolist() == [12.0, 52.0]
+    assert answer.scores[0, 0] == 0.625
+    # means 3, 1 and 2, and the points lie (2, 2) from their mean
+    assert answer.covariances[0, 0].tolist() == [[7.0, 5.0], [5.0, 6.0]]
+    assert {values.dtype for values in answer} == {np.dtype(np.float32)}
+
+
+def test_a_network_that_treats_mirror_images_alike_gains_nothing_and_loses_nothing() -> None:
+    seen = decoded(3, 5)
+    answer = average(joined(seen, mirror(seen, 256)), 256)
+    for ours, theirs in zip(answer, seen, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_which_of_the_two_was_mirrored_makes_no_difference() -> None:
+    seen, mirrored = decoded(4, 2), decoded(5, 2)
+    there = mirror(average(joined(seen, mirrored), 256), 256)
+    back = average(joined(mirrored, seen), 256)
+    for ours, theirs in zip(there, back, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
