@@ -11,16 +11,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help up test demo bench lint types proto clean
+.PHONY: help up test test-containers demo bench bench-detector lint types proto lock clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 up: $(VENV)/serve.installed ## start Triton and the gateway: REST on :8080, gRPC on :8081; Ctrl-C stops
 	@exec $(BIN)/landmarks serve
 
 test: $(VENV)/dev.installed ## run the whole suite, a real Triton included
 	$(BIN)/python -m pytest
+
+test-containers: $(VENV)/dev.installed ## build the images and try them on a Docker engine, under load and with restarts
+	$(BIN)/python -m pytest tests/containers/suite.py
 
 demo: $(VENV)/demo.installed ## find the points of IMAGE=photo.jpg (or of a portrait), draw them into out.png
 	@image="$(IMAGE)"; \
@@ -30,6 +33,9 @@ demo: $(VENV)/demo.installed ## find the points of IMAGE=photo.jpg (or of a port
 
 bench: $(VENV)/dev.installed ## faces per second served over faces per second in one process
 	@exec $(BIN)/python -m bench.throughput
+
+bench-detector: $(VENV)/dev.installed ## face detectors compared: MODEL=detector.onnx DATA=faces300w:/data [YUNET=yunet.onnx]
+	@exec $(BIN)/python -m bench.detector --model "$(MODEL)" --data "$(DATA)" $(if $(YUNET),--yunet "$(YUNET)")
 
 lint: $(VENV)/dev.installed ## style
 	$(BIN)/ruff format --check .
@@ -42,6 +48,9 @@ types: $(VENV)/dev.installed ## types, strictly
 
 proto: ## generate the gRPC code from proto/
 	@sh proto/generate.sh
+
+lock: $(VENV)/bin/python ## pin what the images install, with hashes, in deploy/locks/
+	@$(PIP) 'uv>=0.9' && sh deploy/locks/lock.sh $(BIN)/uv
 
 clean: ## remove the environment and what tools left
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

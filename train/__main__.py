@@ -6,20 +6,30 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from landmarks.codec import CodecError
 from landmarks.metadata import MetadataError
 from landmarks.repository import RepositoryError
 from train.checkpoints import add_commands as add_checkpoint_commands
 from train.config import load_config
 from train.datasets import FORMATS, DataSource
+from train.detection.commands import add_commands as add_detection_commands
 from train.errors import TrainError, TrainingError
 from train.lift import add_commands as add_lift_commands
 from train.tables import add_commands as add_table_commands
+from train.turn.command import add_commands as add_turn_commands
+
+if TYPE_CHECKING:
+    from train.datasets.face import BoxKind, Face
+    from train.evaluate import Predictions
+    from train.trained import Trained
 
 DATA_HELP = f"a data set as FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
 
 EPILOG = """examples:
-  landmarks-train fit --data faces300w:data/faces300w --out runs/compact
+  landmarks-train fit --data faces300w:data/faces300w --config compact --out runs/compact
+  torchrun --nproc-per-node 4 -m train fit --data wflw:data/wflw --weights hrnet_w18.pth --out runs/hrnet_w18
   landmarks-train evaluate --run runs/compact --data faces300w:data/faces300w --topk 1 9 --boxes P2
   landmarks-train export --run runs/compact --repository model_repo
 """
@@ -35,10 +45,11 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("fit", help="train a network; stop with Ctrl-C, go on with --resume")
+    command = commands.add_parser("fit", help="train a network; Ctrl-C stops it, --resume goes on; see torchrun below")
     command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
     command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
-    command.add_argument("--config", default="compact", help="a TOML file, or a shipped one's name [%(default)s]")
+    command.add_argument("--config", default="h3r", help="a TOML file, or a shipped one's name [%(default)s]")
+    command.add_argument("--backbone", help="replaces the configuration's backbone")
     command.add_argument("--out", required=True, type=Path, help="the run's folder: checkpoint, metrics, final report")
     command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
     command.add_argument("--weights", type=Path, help="start from published weights (.pth) or another run's checkpoint")
@@ -53,8 +64,19 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
     command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
     command.add_argument("--split", help="a split by the set's own name, instead of the one for testing")
-    command.add_argument("--topk", type=int, nargs="+", help="cells the decoder averages, one report each")
-    command.add_argument("--boxes", choices=["P1", "P2"], default="P2", help="tight or detector's boxes [%(default)s]")
+    command.add_argument("--topk", type=int, nargs="+", help="cells the served decoder averages, one report each")
+    command.add_argument(
+        "--decoder",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="others: argmax, quarter, 3x3, all, topK; a report each",
+    )
+    command.add_argument("--flip", action="store_true", help="average with the mirrored crop, at twice the cost")
+    command.add_argument(
+        "--boxes", choices=["P1", "P2"], nargs="+", default=["P2"], help="tight or detector's boxes, or both [P2]"
+    )
+    command.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw the error curve, best and worst faces")
     command.set_defaults(act=evaluate)
 
     command = commands.add_parser("export", help="write a finished run into a Triton model repository")
@@ -65,44 +87,88 @@ def parser() -> argparse.ArgumentParser:
     add_lift_commands(commands)
     add_checkpoint_commands(commands)
     add_table_commands(commands)
+    add_detection_commands(commands)
+    add_turn_commands(commands)
     return top
 
 
 def fit(args: argparse.Namespace) -> None:
-    """Trains to the configured end."""
+    """Trains to the configured end, as one of several processes where torchrun starts them."""
+    from train.distributed import joined
     from train.loop import Run, TrainingData
+    from train.pictures import draw_curves, draw_evaluation
+    from train.record import METRICS_FILE
 
-    config = load_config(args.config, {} if args.seed is None else {"seed": args.seed})
+    replaced = {"seed": args.seed, "name": args.backbone}
+    config = load_config(args.config, {key: value for key, value in replaced.items() if value is not None})
     source = DataSource.parse(args.data, args.lift)
     data = TrainingData((source.name,), source.train_faces(), source.layout)
-    run = Run(config, data, args.out, args.workers)
-    if args.resume:
-        run.resume()
-    elif run.checkpoint.exists():
-        raise TrainingError(f"{run.checkpoint} exists: add --resume to go on from it, or choose another --out")
-    elif args.weights:
-        run.start_from(args.weights)
-    run.train(source.test_faces())
+    with joined():
+        run = Run(config, data, args.out, args.workers)
+        if args.resume:
+            run.resume()
+        elif run.checkpoint.exists():
+            raise TrainingError(f"{run.checkpoint} exists: add --resume to go on from it, or choose another --out")
+        elif args.weights:
+            run.start_from(args.weights)
+        predictions = run.train(source.test_faces())
+        if predictions:  # the first of several processes
+            draw_curves(args.out / METRICS_FILE, args.out / "curves.png")
+            draw_evaluation(predictions, config.topk, args.out)
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Prints the figures as JSON."""
-    from train.coco_ap import coco_ap
-    from train.evaluate import check_points, predict, summary
+    """Prints the figures as JSON: those of the boxes asked for or, where there are both kinds, of each."""
+    from train.evaluate import check_points
     from train.trained import open_export, open_run
 
     model = open_run(args.run) if args.run else open_export(args.model)
-    ks = args.topk or [1, model.codec.topk]
     source = DataSource.parse(args.data, args.lift)
     check_points(model.codec, source.layout)
     faces = source.faces(args.split) if args.split else source.test_faces()
+    figures = {boxes: evaluate_on(boxes, model, source, faces, args) for boxes in args.boxes}
+    print(json.dumps(figures if len(figures) > 1 else figures[args.boxes[0]], indent=2))
+
+
+def evaluate_on(
+    boxes: BoxKind, model: Trained, source: DataSource, faces: list[Face], args: argparse.Namespace
+) -> dict[str, Any]:
+    """The figures with crops about one kind of boxes; pictures where they are asked for."""
+    from train.evaluate import predict, summary
+
+    ks = args.topk or [1, model.codec.topk]
+    served = ks[-1]
     predictions = predict(
-        model.network, faces, model.codec, model.crop_scale, ks, args.boxes, progress=True, layout=source.layout
+        model.network,
+        faces,
+        model.codec,
+        model.crop_scale,
+        [*ks, *args.decoder],
+        boxes,
+        progress=True,
+        layout=source.layout,
+        correction=model.correction,
+        flip=args.flip,
     )
-    figures = summary(predictions, ks, ks[-1])
+    figures = summary(predictions, [*ks, *args.decoder], served)
     if source.name == "coco":
-        figures |= coco_ap(predictions, source.root, args.split, ks[-1])
-    print(json.dumps(figures, indent=2))
+        add_precision(figures, predictions, source, args.split, served)
+    if args.pictures:
+        from train.pictures import draw_evaluation
+
+        draw_evaluation(predictions, served, args.pictures / boxes if len(args.boxes) > 1 else args.pictures)
+    return figures
+
+
+def add_precision(
+    figures: dict[str, Any], predictions: Predictions, source: DataSource, split: str | None, served: int
+) -> None:
+    """COCO's own figures, of the served k and of each decoder by name."""
+    from train.coco_ap import coco_ap
+
+    figures |= coco_ap(predictions, source.root, split, served)
+    for name, values in figures["by_decoder"].items():
+        values |= coco_ap(predictions, source.root, split, name)
 
 
 def export(args: argparse.Namespace) -> None:
@@ -118,7 +184,7 @@ def main() -> int:
     args = parser().parse_args()
     try:
         args.act(args)
-    except (TrainError, MetadataError, RepositoryError) as error:
+    except (TrainError, CodecError, MetadataError, RepositoryError) as error:
         print(f"landmarks-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -6,7 +6,8 @@ Two layouts are known, both with the published HRNet's parameter names:
   `heatmap_head.head.layers.<n>`, which is `head.<n>` here;
 - HRNet classifiers trained on ImageNet: `<name>`, and a classification head that is left behind.
 
-A `module.` prefix, as several GPUs leave it, is dropped. A run's own `checkpoint.pt` is read as well.
+A `module.` prefix, as several GPUs leave it, is dropped. A run's own `checkpoint.pt` is read as well:
+its averaged weights, where it has them.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def read_weights(path: Path) -> Weights:
         raise TrainingError(
             f"{path}: not a PyTorch file of weights (is it whole, and not a Git LFS pointer?)"
         ) from error
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "averaged", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not content or not all(map(torch.is_tensor, content.values())):
@@ -195,7 +196,15 @@ def calibrate_run(folder: Path, source: DataSource, boxes: BoxKind) -> None:
     ks = [1, model.codec.topk]
     faces = source.test_faces()
     predictions = predict(
-        model.network, faces, model.codec, model.crop_scale, ks, boxes, progress=True, layout=source.layout
+        model.network,
+        faces,
+        model.codec,
+        model.crop_scale,
+        ks,
+        boxes,
+        progress=True,
+        layout=source.layout,
+        correction=model.correction,
     )
     write_json(folder / REPORT_FILE, summary(predictions, ks, model.codec.topk))
 

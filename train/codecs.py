@@ -9,7 +9,7 @@ averaging the k strongest cells; the other decoders stand beside it to be compar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from landmarks.codec import CodecError, CodecSpec, Quantizer, encode, strongest_cells, topk_mean
-from landmarks.layout import FLIP
 from train.config import Config
 
 Points = NDArray[np.float64]
@@ -44,6 +43,10 @@ class Objective(Protocol):
         """Crop pixels [points, 2] -> one target per point, drawn anew at every call."""
         ...
 
+    def inside(self, targets: Tensor) -> Tensor:
+        """Which points of N samples' stacked targets take part in the loss: bool [N, points]."""
+        ...
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Scalar loss of maps [N, points, cells, cells] against N samples' stacked targets."""
         ...
@@ -66,6 +69,10 @@ class CellObjective:
         """Flat cells; see the class."""
         return flat_cells(points, spec, rng, self.quantizer)
 
+    def inside(self, targets: Tensor) -> Tensor:
+        """Those that lie on their map."""
+        return targets != OUTSIDE
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean over the points that lie on their map."""
         return heatmap_loss(logits, targets)
@@ -80,7 +87,7 @@ class BinaryObjective(CellObjective):
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy summed over the cells, so that the one active cell counts, then averaged over the points."""
-        inside = targets != OUTSIDE
+        inside = self.inside(targets)
         maps = logits.float().flatten(2)[inside]
         wanted = F.one_hot(targets[inside], maps.shape[-1]).to(maps.dtype)
         return F.binary_cross_entropy_with_logits(maps, wanted, reduction="sum") / max(1, len(maps))
@@ -108,9 +115,13 @@ class GaussianObjective:
         centres = spec.to_cells(np.asarray(points, np.float64)) if self.quantizer is None else cells
         return np.where(inside[..., None], centres, np.nan).astype(np.float32)
 
+    def inside(self, targets: Tensor) -> Tensor:
+        """Those that lie on their map."""
+        return ~torch.isnan(targets).any(dim=-1)
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean squared error over the cells of the points that lie on their map."""
-        inside = ~torch.isnan(targets).any(dim=-1)
+        inside = self.inside(targets)
         maps = logits.float().flatten(2)[inside]
         wanted = gaussian_maps(targets[inside], self.sigma, logits.shape[-1]).flatten(1)
         return F.mse_loss(maps, wanted, reduction="sum") / max(1, maps.numel())
@@ -143,7 +154,10 @@ def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
     logits float [N, points, cells, cells], targets int64 [N, points] flat cells or OUTSIDE.
     """
-    return F.cross_entropy(logits.float().flatten(2).flatten(0, 1), targets.flatten(), ignore_index=OUTSIDE)
+    maps, cells = logits.float().flatten(2).flatten(0, 1), targets.flatten()
+    # not reduction="mean": without any point on its map that is not a number, and would stop the training
+    total = F.cross_entropy(maps, cells, ignore_index=OUTSIDE, reduction="sum")
+    return total / (cells != OUTSIDE).sum().clamp(min=1)
 
 
 def foreground_odds(both: Tensor) -> Tensor:
@@ -252,37 +266,7 @@ def correction(quantizer: Quantizer | None) -> float:
     return THRESHOLDS[quantizer] - 0.5 if quantizer in THRESHOLDS else 0.0
 
 
-def decode_points(maps: Maps, spec: CodecSpec, read: Decoder, trained: Objective) -> Points:
-    """Maps [N, points, cells, cells] of a network trained so -> crop pixels [N, points, 2].
-
-    Corrected for the objective's quantizer.
-    """
-    cells = np.stack([read(face) for face in trained.log_activation(maps)])
-    return np.asarray(spec.to_pixels(cells + correction(trained.quantizer)), np.float64)
-
-
-# ---------------------------------------------------------------- flip-averaged testing
-
-
-def flip_averaged(
-    network: Callable[[NDArray[np.uint8]], Maps], spec: CodecSpec, pairs: Sequence[int] = FLIP
-) -> Callable[[NDArray[np.uint8]], Maps]:
-    """A network that averages its maps with those of the mirrored crop, mirrored back. It costs twice as much.
-
-    Only under pixel rule "center" do mirrored crops have mirrored maps; CodecError otherwise (`flip_averaged_points`
-    serves both rules).
-    """
-    if spec.pixel_rule != "center":
-        raise CodecError('averaging the maps of a mirrored crop needs pixel_rule "center": average the points instead')
-
-    def averaged(crops: NDArray[np.uint8]) -> Maps:
-        mirrored = network(np.ascontiguousarray(crops[:, :, ::-1]))
-        return (network(crops) + mirrored[:, list(pairs), :, ::-1]) / np.float32(2)
-
-    return averaged
-
-
-def flip_averaged_points(points: Points, mirrored: Points, spec: CodecSpec, pairs: Sequence[int] = FLIP) -> Points:
-    """Points of crops and of the same crops mirrored, both [N, points, 2] in crop pixels -> their mean."""
-    back = np.array([spec.input_size - 1, 0]) + np.array([-1, 1]) * mirrored[:, list(pairs)]
-    return np.asarray((points + back) / 2)
+def decode_points(maps: Maps, spec: CodecSpec, read: Decoder, correction: float = 0.0) -> Points:
+    """Log-activations [N, points, cells, cells] -> crop pixels [N, points, 2], moved by `correction` cells."""
+    cells = np.stack([read(face) for face in maps])
+    return np.asarray(spec.to_pixels(cells + correction), np.float64)

@@ -48,11 +48,17 @@ class Config(_Strict):
     name: str = Field("compact", description="the backbone")
     stages: tuple[Stage, ...] = Field(min_length=1)
     seed: int = 0
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(2e-3, gt=0, description="peak, after a linear warm-up; falls to zero by a cosine")
+    batch_size: int = Field(32, ge=1, description="faces per step, of all processes together")
+    learning_rate: float = Field(2e-3, gt=0, description="peak, after a linear warm-up")
     weight_decay: float = Field(0.05, ge=0)
     warmup_epochs: float = Field(2.0, ge=0)
+    milestones: tuple[int, ...] = Field(
+        (), description="epochs after each of which the rate falls to a tenth; none: it falls to zero by a cosine"
+    )
     gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of the averaged weights, which then are the run's result; 0: no averaging"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast")
     crop_scale: float = Field(1.25, gt=0, description="side of the crop over the longer side of the face box")
     boxes: BoxKind = Field("P2", description="P1: crops about the tight box of the points; P2: about a detector's box")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from landmarks.codec import CodecSpec, Decoded, decode
+from landmarks.codec import CodecSpec, Decoded
 from landmarks.crop import Crop, Matrix, invert, transform_points, warp
 from train.codecs import Objective
 from train.datasets.face import BoxKind, Face
@@ -33,10 +33,10 @@ from train.metrics import (
     point_errors,
     report,
 )
+from train.reading import Network, Reading, flip_averaging_reader, reader
 from train.samples import PhotoCache
 
-Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Crops uint8 [N, S, S, 3] -> logits [N, P, cells, cells]."""
+__all__ = ["Network", "Predictions", "Reading", "check_points", "predict", "summary", "torch_network"]
 
 
 def torch_network(model: nn.Module, objective: Objective) -> Network:
@@ -56,14 +56,19 @@ def torch_network(model: nn.Module, objective: Objective) -> Network:
 class Predictions:
     """What a network makes of a set of faces, in crop pixels, beside the truth."""
 
-    decoded: Mapping[int, Decoded]
-    """By k: points [faces, P, 2], scores [faces, P], uncalibrated covariances [faces, P, 2, 2]."""
+    decoded: Mapping[Reading, Decoded]
+    """By k, or by a decoder's name: points [faces, P, 2], scores [faces, P], covariances [faces, P, 2, 2], calibrated
+    as the codec says."""
     truth: Array
     """[faces, P, 2], NaN where a point is not annotated"""
     matrices: Array
     """[faces, 2, 3] from the pixels of the photographs to those of the crops"""
     faces: Sequence[Face]
     layout: PointLayout = WFLW98
+    boxes: BoxKind = "P2"
+    """The boxes that the crops were made from."""
+    flip: bool = False
+    """Whether every crop was read together with its mirror image."""
 
     def lengths(self, norm: Norm) -> Array:
         """What errors are divided by, in crop pixels: [faces]. Raises ValueError where the layout has no such length.
@@ -81,46 +86,51 @@ class Predictions:
         scales: Array = np.sqrt(np.abs(np.linalg.det(self.matrices[:, :, :2])))
         return lengths * scales
 
-    def errors(self, k: int, norm: Norm | None = None) -> Array:
+    def errors(self, k: Reading, norm: Norm | None = None) -> Array:
         """Normalised point errors [faces, P]; a crop is a similarity, so they are those of the image."""
         lengths = self.lengths(norm or self.layout.norm)
         return point_errors(self.decoded[k].points.astype(np.float64), self.truth, lengths)
 
-    def report(self, k: int, norm: Norm | None = None) -> Report:
-        """The figures with the decoder averaging k cells, normalised as the layout's published figures are."""
+    def report(self, k: Reading, norm: Norm | None = None) -> Report:
+        """The figures of one reading, normalised as the layout's published figures are."""
         return report(self.errors(k, norm))
 
-    def by_subset(self, k: int) -> dict[str, Report]:
+    def by_subset(self, k: Reading) -> dict[str, Report]:
         """The figures of each subset that the faces belong to, by its name."""
         errors = self.errors(k)
         names = sorted(set().union(*(face.subsets for face in self.faces)))
         return {name: report(errors[[name in face.subsets for face in self.faces]]) for name in names}
 
-    def by_group(self, k: int) -> dict[str, float | None]:
+    def by_group(self, k: Reading) -> dict[str, float | None]:
         """NME in percent of each group of the layout; None where nobody annotated it."""
         errors = self.errors(k)
         return {name: group_nme(errors, group) for name, group in self.layout.groups.items()}
 
-    def image_points(self, k: int) -> Array:
+    def image_points(self, k: Reading) -> Array:
         """Points [faces, P, 2] in the pixels of the photographs."""
         pairs = zip(self.matrices, self.decoded[k].points, strict=True)
         return np.stack([transform_points(invert(matrix), points) for matrix, points in pairs])
 
-    def calibration(self, k: int) -> Calibration:
+    def calibration(self, k: Reading) -> Calibration:
         """The covariance calibration for k, over every second face.
 
         The other half is left for judging it.
         """
         return calibrate(*self._annotated(k, slice(0, None, 2)))
 
-    def coverage(self, k: int, calibration: Calibration, share: float) -> float:
-        """How many of the other half's points lie in the ellipse that should hold that share of them."""
+    def coverage(self, k: Reading, calibration: Calibration, share: float) -> float | None:
+        """How many of the other half's points lie in the ellipse that should hold that share of them.
+
+        None where a lone face leaves no other half.
+        """
         errors, moments = self._annotated(k, slice(1, None, 2))
+        if not len(errors):
+            return None
         distance = mahalanobis(errors, calibration.apply(moments))
         # the squared distance of a Gaussian in the plane is exponential with mean 2
         return float((distance <= -2 * np.log(1 - share)).mean())
 
-    def _annotated(self, k: int, half: slice) -> tuple[Array, Array]:
+    def _annotated(self, k: Reading, half: slice) -> tuple[Array, Array]:
         """Errors [n, 2] and second moments [n, 2, 2] of the annotated points of some faces, in crop pixels."""
         errors = (self.decoded[k].points.astype(np.float64) - self.truth)[half].reshape(-1, 2)
         moments = self.decoded[k].covariances[half].astype(np.float64).reshape(-1, 2, 2)
@@ -146,26 +156,39 @@ def predict(
     faces: Sequence[Face],
     codec: CodecSpec,
     crop_scale: float,
-    ks: Sequence[int],
+    readings: Sequence[Reading],
     boxes: BoxKind = "P2",
     photos: PhotoCache | None = None,
     progress: bool = False,
     layout: PointLayout = WFLW98,
+    correction: float = 0.0,
+    flip: bool = False,
 ) -> Predictions:
-    """Runs the network over the faces once and decodes every heatmap with each k."""
-    parts: dict[int, list[Decoded]] = {k: [] for k in ks}
+    """Runs the network over the faces once, or twice to average with their mirror images, and reads every map each way.
+
+    `correction`, in cells, is that of the quantizer the network was trained with: see `train.codecs.correction`.
+    Raises TrainingError when there are no faces, CodecError for an unknown reading.
+    """
+    if not faces:
+        raise TrainingError("there are no faces to evaluate in this split")
+    if flip:
+        read = flip_averaging_reader(network, codec, readings, layout.flip, correction)
+    else:
+        read = reader(network, codec, readings, correction)
+    parts: dict[Reading, list[Decoded]] = {reading: [] for reading in readings}
     matrices: list[Matrix] = []
     batches = crops_of(faces, crop_scale, codec.input_size, boxes, photos or PhotoCache(limit=0))
     with tqdm(total=len(faces), desc=f"evaluate {boxes}", unit="face", disable=not progress, leave=False) as bar:
         for crops, batch in batches:
-            heatmaps = network(crops)
-            for k in ks:
-                parts[k].append(decode(heatmaps, codec, k))
+            for reading, decoded in read(crops).items():
+                parts[reading].append(decoded)
             matrices += batch
             bar.update(len(batch))
-    decoded = {k: Decoded(*(np.concatenate(column) for column in zip(*parts[k], strict=True))) for k in ks}
+    joined = {
+        key: Decoded(*(np.concatenate(column) for column in zip(*rows, strict=True))) for key, rows in parts.items()
+    }
     truth = [transform_points(matrix, face.points) for matrix, face in zip(matrices, faces, strict=True)]
-    return Predictions(decoded, np.stack(truth), np.stack(matrices), faces, layout)
+    return Predictions(joined, np.stack(truth), np.stack(matrices), faces, layout, boxes, flip)
 
 
 def check_points(codec: CodecSpec, layout: PointLayout) -> None:
@@ -174,22 +197,33 @@ def check_points(codec: CodecSpec, layout: PointLayout) -> None:
         raise TrainingError(f"the network finds {codec.points} points, but {layout.name} has {layout.points}")
 
 
-def summary(predictions: Predictions, ks: Sequence[int], served: int) -> dict[str, Any]:
-    """Figures per k; for the served k also by normalisation, subset and group of points.
+def summary(predictions: Predictions, readings: Sequence[Reading], served: int) -> dict[str, Any]:
+    """Figures per reading; for the served k, and for decoders by name, also by normalisation, subset and group.
 
     Then the covariance calibration of the served k, and how well it holds on the faces not fitted.
     """
     calibration = predictions.calibration(served)
+    named = [name for name in readings if isinstance(name, str)]
     return {
         "faces": len(predictions.truth),
+        "boxes": predictions.boxes,
+        "flip_averaged": predictions.flip,
         "normalised_by": predictions.layout.norm,
-        "by_k": {str(k): asdict(predictions.report(k)) for k in ks},
-        "by_norm": {norm: asdict(predictions.report(served, norm)) for norm in norms(predictions.layout)},
-        "by_subset": {name: asdict(figures) for name, figures in predictions.by_subset(served).items()},
-        "by_group": predictions.by_group(served),
-        **body_figures(predictions, served),
+        "by_k": {str(k): asdict(predictions.report(k)) for k in readings if isinstance(k, int)},
+        **details(predictions, served),
+        "by_decoder": {name: asdict(predictions.report(name)) | details(predictions, name) for name in named},
         "calibration": asdict(calibration),
         "coverage": {f"{share:.3f}": predictions.coverage(served, calibration, share) for share in (0.5, 0.9)},
+    }
+
+
+def details(predictions: Predictions, k: Reading) -> dict[str, Any]:
+    """One reading's figures by normalisation, subset and group, and those that only bodies have."""
+    return {
+        "by_norm": {norm: asdict(predictions.report(k, norm)) for norm in norms(predictions.layout)},
+        "by_subset": {name: asdict(figures) for name, figures in predictions.by_subset(k).items()},
+        "by_group": predictions.by_group(k),
+        **body_figures(predictions, k),
     }
 
 
@@ -201,7 +235,7 @@ def norms(layout: PointLayout) -> list[Norm]:
     return [layout.norm, *(norm for norm in others if norm != layout.norm)]
 
 
-def body_figures(predictions: Predictions, k: int) -> dict[str, Any]:
+def body_figures(predictions: Predictions, k: Reading) -> dict[str, Any]:
     """PCKh for the joints of MPII, the mean similarity for those of COCO; nothing for faces."""
     if predictions.layout == MPII16:
         return {"pckh": {str(share): pckh(predictions.errors(k), share) for share in (0.5, 0.1)}}

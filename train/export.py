@@ -16,7 +16,7 @@ from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
 from landmarks.metadata import METADATA_KEY, ModelMetadata
 from landmarks.repository import model_path, stamp
 from landmarks.tensors import contract
-from train.codecs import objective_of
+from train.codecs import correction, objective_of
 from train.errors import TrainingError
 from train.evaluate import Network, torch_network
 from train.layouts import WFLW98
@@ -41,6 +41,11 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
         )
     if config.objective != "cells":
         raise TrainingError(f"{folder} was trained with the objective {config.objective!r}: only 'cells' can be served")
+    if correction(objective_of(config).quantizer):
+        raise TrainingError(
+            f"{folder} was trained with the quantizer {config.quantizer!r}, whose decoding needs a correction: "
+            "only unbiased ones can be served"
+        )
     size = config.stages[-1].input_size
     codec = replace(
         config.codec(size),

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from train import distributed
 from train.backbones import build
-from train.checkpoints import load_weights
-from train.codecs import Objective, objective_of
+from train.checkpoints import load_weights, write_json
+from train.codecs import Objective, correction, objective_of
 from train.config import Config
 from train.datasets.face import Face
-from train.errors import TrainingError
+from train.errors import DataError, TrainingError
 from train.evaluate import Predictions, predict, summary, torch_network
-from train.layouts import WFLW98, PointLayout
+from train.optimisation import averaged, choose_precision, parameter_groups, rate_factor
+from train.record import Journal, TrainingData, describe
 from train.samples import Batch, EpochBatches, PhotoCache, TrainingSamples, collate
+
+__all__ = ["CHECKPOINT_FILE", "DESCRIPTION_FILE", "REPORT_FILE", "Run", "TrainingData", "load_checkpoint"]
 
 CHECKPOINT_FILE = "checkpoint.pt"
 DESCRIPTION_FILE = "run.json"
@@ -41,6 +43,7 @@ def train_one_epoch(
     batches: Iterable[Batch],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
+    average: AveragedModel | None,
     gradient_clip: float,
     device: torch.device,
     precision: torch.dtype,
@@ -49,79 +52,49 @@ def train_one_epoch(
     model.train()
     losses = []
     for crops, targets, indices in batches:
+        targets = targets.to(device)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             logits = model(crops.to(device))
-        loss = objective.loss(logits, targets.to(device))
+        loss = distributed.weighted_mean(objective.loss(logits, targets), objective.inside(targets).sum())
         if not torch.isfinite(loss):
-            raise TrainingError(f"the loss is {loss.item()} in the batch of faces {indices.tolist()}: lower the rate?")
+            faces = distributed.whole(indices)
+            raise TrainingError(f"the loss is {loss.item()} in the batch of faces {faces}: lower the rate?")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
         optimizer.step()
         schedule.step()
+        if average:
+            average.update_parameters(model)
         losses.append(loss.item())
     return sum(losses) / len(losses)
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """Faces to train on and where they come from."""
-
-    names: tuple[str, ...]
-    """Data sets by name, as a model's metadata reports them."""
-    faces: list[Face]
-    layout: PointLayout = WFLW98
-    """The layout of the faces' points."""
-
-    @property
-    def fingerprint(self) -> str:
-        """`sha256:<hex>` over every photograph's name, points and box, in order."""
-        digest = hashlib.sha256()
-        for face in self.faces:
-            digest.update(face.image.name.encode() + face.points.tobytes() + face.box.tobytes())
-        return f"sha256:{digest.hexdigest()}"
-
-
-def describe(config: Config, data: TrainingData, started_from: str | None = None) -> dict[str, Any]:
-    """What a run was made from: identity, command, commit, data and versions. The configuration lies beside it."""
-    commit, fingerprint = git_commit(), data.fingerprint
-    identity = hashlib.sha256(f"{config.model_dump_json()} {commit} {fingerprint}".encode()).hexdigest()
-    return {
-        "run_id": f"{config.name}-{identity[:12]}",
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": commit,
-        "seed": config.seed,
-        "started_from": started_from,
-        "data": list(data.names),
-        "faces": len(data.faces),
-        "layout": data.layout.name,
-        "data_fingerprint": fingerprint,
-        "torch": torch.__version__,
-    }
-
-
 class Run:
-    """A training run and its folder: configuration, checkpoint and metrics."""
+    """A training run and its folder: configuration, checkpoint and metrics.
+
+    Of several processes all train, and the first alone evaluates and writes.
+    """
 
     def __init__(self, config: Config, data: TrainingData, folder: Path, workers: int = 1) -> None:
+        """Raises ConfigError when the batches cannot be shared among the processes."""
         self.config = config
         self._data = data
         self.folder = folder
         self.epoch = 0
         self._started_from: str | None = None
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._sampler = EpochBatches(len(data.faces), config, distributed.rank(), distributed.processes())
+        self.device = distributed.device()
         torch.manual_seed(config.seed)
-        model = build(config.name, data.layout.points).to(self.device)
+        model = distributed.synchronised(build(config.name, data.layout.points), self.device).to(self.device)
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = averaged(self.model, config.ema) if config.ema else None
         self.objective = objective_of(config)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.weight_decay), lr=config.learning_rate, fused=True
         )
-        self._sampler = EpochBatches(len(data.faces), config)
-        total, warmup = config.epochs * len(self._sampler), config.warmup_epochs * len(self._sampler)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: warmup_then_cosine(step, warmup, total)
-        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate_factor(config, len(self._sampler)))
+        self._photos = PhotoCache()
         self._loader: DataLoader[Any] = DataLoader(
             TrainingSamples(data.faces, config, data.layout),
             batch_sampler=self._sampler,
@@ -139,53 +112,80 @@ class Run:
         load_weights(self.model, weights)
         self._started_from = f"{weights.name} sha256:{hashlib.sha256(weights.read_bytes()).hexdigest()}"
 
-    def train(self, test_faces: list[Face], evaluate_every: int = 5) -> None:
-        """Trains to the configured end from wherever the run stands, saving after every epoch."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write("config.json", self.config.model_dump(mode="json"))
-        precision = choose_precision(self.config.precision, self.device)
-        photos = PhotoCache()
-        self._write(DESCRIPTION_FILE, describe(self.config, self._data, self._started_from))
-        while self.epoch < self.config.epochs:
-            self._sampler.epoch = self.epoch
-            loss = train_one_epoch(
-                self.model,
-                self.objective,
-                self._with_progress(),
-                self.optimizer,
-                self.schedule,
-                self.config.gradient_clip,
-                self.device,
-                precision,
-            )
-            size = self.config.stage_at(self.epoch).input_size
-            row: dict[str, Any] = {"epoch": self.epoch, "input_size": size, "loss": loss}
-            self.epoch += 1
-            if self.epoch % evaluate_every == 0 or self.epoch == self.config.epochs:
-                topk = self.config.topk
-                row |= asdict(self._predict(test_faces, size, [topk], photos).report(topk))
-            self.save()
-            with (self.folder / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            tqdm.write("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
-        self._write(REPORT_FILE, self._final_report(test_faces, photos))
+    def train(self, test_faces: list[Face], evaluate_every: int = 5) -> Predictions | None:
+        """Trains to the configured end from wherever the run stands, saving after every epoch.
 
-    def _final_report(self, test_faces: list[Face], photos: PhotoCache) -> dict[str, Any]:
+        Returns what the finished network finds in the test faces; None in all processes but the first.
+        """
+        model = distributed.parallel(self.model)
+        with self._open() if distributed.rank() == 0 else nullcontext() as journal:
+            while self.epoch < self.config.epochs:
+                row = self._train_epoch(model)
+                self.epoch += 1
+                if journal:
+                    if self.epoch % evaluate_every == 0 or self.epoch == self.config.epochs:
+                        row |= self._evaluate(test_faces, row["input_size"])
+                    journal.add(row)
+                    self.save()
+                    tqdm.write("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+        return self._finish(test_faces) if journal else None
+
+    def _open(self) -> Journal:
+        """The run's folder with what is known before the first epoch, and its journal."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "config.json", self.config.model_dump(mode="json"))
+        write_json(self.folder / DESCRIPTION_FILE, describe(self.config, self._data, self._started_from))
+        return Journal(self.folder, self.epoch)
+
+    def _train_epoch(self, model: nn.Module) -> dict[str, Any]:
+        """One epoch's row of metrics, without an evaluation."""
+        self._sampler.epoch = self.epoch
+        rate = self.schedule.get_last_lr()[0]
+        loss = train_one_epoch(
+            model,
+            self.objective,
+            self._with_progress(),
+            self.optimizer,
+            self.schedule,
+            self.average,
+            self.config.gradient_clip,
+            self.device,
+            choose_precision(self.config.precision, self.device),
+        )
+        size = self.config.stage_at(self.epoch).input_size
+        return {"epoch": self.epoch, "input_size": size, "learning_rate": rate, "loss": loss}
+
+    def _evaluate(self, test_faces: list[Face], size: int) -> dict[str, Any]:
+        topk = self.config.topk
+        return asdict(self._predict(test_faces, size, [topk]).report(topk))
+
+    def _finish(self, test_faces: list[Face]) -> Predictions:
+        """Writes the final figures."""
         topk = self.config.topk
         ks = sorted({1, topk})
-        return summary(self._predict(test_faces, self.config.stages[-1].input_size, ks, photos), ks, topk)
+        predictions = self._predict(test_faces, self.config.stages[-1].input_size, ks)
+        write_json(self.folder / REPORT_FILE, summary(predictions, ks, topk))
+        return predictions
 
-    def _predict(self, faces: list[Face], size: int, ks: list[int], photos: PhotoCache) -> Predictions:
+    @property
+    def result(self) -> nn.Module:
+        """The network that the run is about: of averaged weights, where they are averaged."""
+        module: nn.Module = self.average.module if self.average else self.model
+        return module
+
+    def _predict(self, faces: list[Face], size: int, ks: list[int]) -> Predictions:
         layout = self._data.layout
-        codec, network = self.config.codec(size, layout.points), torch_network(self.model, self.objective)
-        return predict(network, faces, codec, self.config.crop_scale, ks, photos=photos, layout=layout)
-
-    def _write(self, name: str, values: dict[str, Any]) -> None:
-        (self.folder / name).write_text(json.dumps(values, indent=2) + "\n")
+        codec, network = self.config.codec(size, layout.points), torch_network(self.result, self.objective)
+        scale, shift = self.config.crop_scale, correction(self.objective.quantizer)
+        return predict(network, faces, codec, scale, ks, photos=self._photos, layout=layout, correction=shift)
 
     def _with_progress(self) -> Iterator[Batch]:
         label = f"epoch {self.epoch + 1}/{self.config.epochs}"
-        yield from tqdm(self._loader, desc=label, unit="batch", leave=False)
+        try:
+            yield from tqdm(self._loader, desc=label, unit="batch", leave=False, disable=distributed.rank() != 0)
+        except DataError as error:
+            # a worker process passes an error on with its own traceback before the message
+            raise DataError(str(error).strip().rpartition("DataError: ")[2]) from None
 
     @property
     def checkpoint(self) -> Path:
@@ -201,18 +201,23 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
+        if self.average:
+            state["averaged"] = self.average.module.state_dict()
         temporary = self.checkpoint.with_suffix(".tmp")
         torch.save(state, temporary)
         temporary.replace(self.checkpoint)
 
     def resume(self) -> None:
         """Continues from the folder's checkpoint. Raises TrainingError when it is of another configuration."""
-        state = load_checkpoint(self.checkpoint)
+        state = distributed.from_first(lambda: load_checkpoint(self.checkpoint))
         if Config.model_validate(state["config"]) != self.config:
             raise TrainingError(f"{self.checkpoint} was written under another configuration: choose another --out")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        if self.average:
+            self.average.module.load_state_dict(state["averaged"])
+            self.average.n_averaged.fill_(self.schedule.last_epoch)  # one update per step
         self.epoch = state["epoch"]
         self._started_from = state.get("started_from")
 
@@ -228,35 +233,3 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path}: no checkpoint there; landmarks-train fit makes one")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for the matrices and kernels alone; biases and normalisation go free."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    free = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-
-
-def warmup_then_cosine(step: int, warmup: float, total: int) -> float:
-    """Factor on the learning rate: up linearly over `warmup` steps, then down to zero at `total` by a cosine."""
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup))))
-
-
-def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """bfloat16 where it is asked for or, on "auto", where the device computes it at full speed."""
-    if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-        precision = "bfloat16" if fast else "float32"
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
-
-
-def git_commit() -> str:
-    """The checkout's commit, with "-dirty" where tracked files differ; "unknown" outside a checkout."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 # fixed
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

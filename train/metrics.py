@@ -93,14 +93,14 @@ COCO_SIGMAS: Final = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 
 """[17] How far annotators of COCO stray at each point, over the root of the person's area."""
 
 
-def pckh(errors: Array, threshold: float, joints: Sequence[int] = MPII_JUDGED) -> float:
-    """Percentage of annotated joints within `threshold` head sizes.
+def pckh(errors: Array, threshold: float, joints: Sequence[int] = MPII_JUDGED) -> float | None:
+    """Percentage of annotated joints within `threshold` head sizes; None when none is annotated.
 
     errors [people, 16] are `point_errors` over the head's size.
     """
     chosen = errors[:, list(joints)]
     chosen = chosen[~np.isnan(chosen)]
-    return 100 * float((chosen <= threshold).mean())
+    return 100 * float((chosen <= threshold).mean()) if chosen.size else None
 
 
 def oks(errors: Array, sigmas: Array = COCO_SIGMAS) -> Array:

@@ -20,6 +20,7 @@ from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
 from train.codecs import objective_of
 from train.config import Augment, Config
 from train.datasets.face import Face, Image, Photo, read_photo
+from train.errors import ConfigError
 from train.layouts import WFLW98, PointLayout
 
 
@@ -140,11 +141,20 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 class EpochBatches(Sampler[list[SampleKey]]):
-    """Batches of sample keys in an order drawn from (seed, epoch); a last batch that is not full is left out."""
+    """Batches of sample keys in an order drawn from (seed, epoch); a last batch that is not full is left out.
 
-    def __init__(self, faces: int, config: Config) -> None:
+    Of several processes, each takes its own slice of every batch. Raises ConfigError unless the slices are equal.
+    """
+
+    def __init__(self, faces: int, config: Config, rank: int = 0, processes: int = 1) -> None:
+        size = config.batch_size
+        if size % processes:
+            raise ConfigError(f"batch_size: {size} faces cannot be split evenly among {processes} processes")
+        if processes > 1 and faces < size:
+            raise ConfigError(f"batch_size: several processes need a full batch of {size}, but there are {faces} faces")
         self._faces = faces
         self._config = config
+        self._slice = slice(rank * size // processes, (rank + 1) * size // processes)
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -155,4 +165,4 @@ class EpochBatches(Sampler[list[SampleKey]]):
         order = np.random.default_rng([self._config.seed, self.epoch]).permutation(self._faces)
         for start in range(0, len(self) * self._config.batch_size, self._config.batch_size):
             batch = order[start : start + self._config.batch_size]
-            yield [SampleKey(self.epoch, int(index), size) for index in batch]
+            yield [SampleKey(self.epoch, int(index), size) for index in batch[self._slice]]

@@ -41,11 +41,14 @@ def open_run(folder: Path) -> Trained:
 
 
 def load_run(folder: Path) -> tuple[Config, nn.Module]:
-    """A run's configuration, and its network in evaluation mode. Raises TrainingError without a checkpoint."""
+    """A run's configuration, and its network in evaluation mode: of averaged weights, where the run has them.
+
+    Raises TrainingError without a checkpoint.
+    """
     state = load_checkpoint(folder / CHECKPOINT_FILE)
     config = Config.model_validate(state["config"])
     model = build(config.name, layout_of(folder).points)
-    model.load_state_dict(state["model"])
+    model.load_state_dict(state.get("averaged", state["model"]))
     return config, model.eval()
 
 

@@ -15,6 +15,7 @@ from landmarks.metadata import METADATA_KEY, ModelMetadata
 from landmarks.repository import model_path
 from tests.train.command import landmarks_train
 from tests.train.miniature import write_miniature
+from train.__main__ import main
 
 CONFIG = """
 batch_size = 4
@@ -66,6 +67,20 @@ def test_the_exported_model_has_the_runs_figures(run: Path, repository_copy: Pat
         assert figures["nme"] == pytest.approx(report["by_k"][k]["nme"], abs=0.05)
 
 
+def test_evaluate_by_decoder_boxes_and_with_pictures(run: Path, data: str, tmp_path: Path) -> None:
+    options = ["--decoder", "argmax", "top9", "--boxes", "P1", "P2", "--flip", "--pictures", tmp_path]
+    done = landmarks_train("evaluate", "--run", run, "--data", data, *options)
+    assert done.returncode == 0, done.stderr
+    both = json.loads(done.stdout)
+    assert list(both) == ["P1", "P2"]
+    for boxes, figures in both.items():
+        assert (figures["boxes"], figures["flip_averaged"], figures["faces"]) == (boxes, True, 4)
+        assert figures["by_decoder"]["argmax"]["nme"] == pytest.approx(figures["by_k"]["1"]["nme"], abs=1e-3)
+        assert figures["by_decoder"]["top9"]["nme"] == pytest.approx(figures["by_k"]["9"]["nme"], abs=1e-3)
+        assert {path.name for path in (tmp_path / boxes).iterdir()} == {"ced.png", "best.png", "worst.png"}
+    assert both["P1"]["by_k"] != both["P2"]["by_k"]
+
+
 def test_triton_serves_what_was_exported(run: Path, repository_copy: Path, needs_triton: None) -> None:
     """Another crop size than the shipped model's, and the golden crop comes back as exported."""
     pytest.importorskip("tritonclient.grpc", reason="the serving dependencies are not installed")
@@ -108,6 +123,26 @@ def test_what_the_user_can_mend_is_one_line(arguments: list[str]) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("landmarks-train: ")
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--decoder", "argmax", "best"], "unknown decoder 'best'; known: argmax, quarter, 3x3, all"),
+        (["--topk", "0"], "topk must lie between 1 and the 256 cells"),
+    ],
+)
+def test_a_reading_that_cannot_be_is_one_line(
+    run: Path,
+    data: str,
+    options: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["landmarks-train", "evaluate", "--run", str(run), "--data", data, *options])
+    assert main() == 1
+    assert capsys.readouterr().err.startswith(f"landmarks-train: {message}")
 
 
 @pytest.mark.parametrize("command", [[], ["fit"], ["evaluate"], ["export"]])

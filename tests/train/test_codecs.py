@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
 
 from landmarks.codec import CodecError, CodecSpec, decode  # noqa: E402
-from landmarks.layout import FLIP  # noqa: E402
 from train.codecs import (  # noqa: E402
     OUTSIDE,
     BinaryObjective,
@@ -24,8 +23,6 @@ from train.codecs import (  # noqa: E402
     decode_points,
     decoder,
     expectation,
-    flip_averaged,
-    flip_averaged_points,
     foreground_odds,
     gaussian_maps,
     neighbourhood,
@@ -244,7 +241,7 @@ def test_topk_of_one_is_argmax_and_of_all_is_the_expectation(maps: NDArray[np.fl
 @given(maps=some_maps(), k=st.integers(1, 20))
 def test_the_compared_topk_is_the_served_one(maps: NDArray[np.float32], k: int) -> None:
     spec = CodecSpec(points=3, input_size=32, topk=1)
-    compared = decode_points(maps[None], spec, lambda face: topk(face, k), CellObjective())
+    compared = decode_points(maps[None], spec, lambda face: topk(face, k))
     assert compared == pytest.approx(decode(maps[None], spec, k).points, abs=1e-4)
 
 
@@ -263,7 +260,7 @@ def test_corrected_quantizers_err_by_half_a_cell_at_most(quantizer: str, x: floa
     (cell,) = trained.targets(np.array([[x, x]]), spec, rng())
     maps = np.full((1, 1, 256), LOW, np.float32)
     maps[0, 0, cell] = 0.0
-    read = decode_points(maps.reshape(1, 1, 16, 16), spec, argmax, trained)
+    read = decode_points(maps.reshape(1, 1, 16, 16), spec, argmax, correction(trained.quantizer))
     assert np.abs(read - x).max() <= 2.0 + 1e-9  # half of a cell of 4 pixels
 
 
@@ -285,14 +282,15 @@ def test_binary_maps_weigh_by_probability() -> None:
     maps = np.full((1, 1, 4, 4), LOW, np.float32)
     maps[0, 0, 2, 1], maps[0, 0, 2, 2] = math.log(0.9 / 0.1), math.log(0.3 / 0.7)
     spec = CodecSpec(points=1, input_size=16, pixel_rule="corner", topk=1)
-    assert decode_points(maps, spec, decoder("top2"), BinaryObjective())[0, 0] == pytest.approx([5.0, 8.0], abs=1e-5)
+    read = decode_points(BinaryObjective().log_activation(maps), spec, decoder("top2"))
+    assert read[0, 0] == pytest.approx([5.0, 8.0], abs=1e-5)
 
 
 def test_gaussian_maps_weigh_by_height() -> None:
     maps = np.zeros((1, 1, 4, 4), np.float32)
     maps[0, 0, 2, 1], maps[0, 0, 2, 2], maps[0, 0, 0, 0] = 0.75, 0.25, -0.5
     spec = CodecSpec(points=1, input_size=16, pixel_rule="corner", topk=1)
-    read = decode_points(maps, spec, decoder("all"), GaussianObjective(1.0, None))
+    read = decode_points(GaussianObjective(1.0, None).log_activation(maps), spec, decoder("all"))
     assert read[0, 0] == pytest.approx([5.0, 8.0], abs=1e-3)
 
 
@@ -303,52 +301,4 @@ def test_an_unrounded_gaussian_is_read_back_exactly(x: float, y: float) -> None:
     targets = torch.from_numpy(trained.targets(np.array([[x, y]]), spec, rng()))
     maps = gaussian_maps(targets, 1.0, 16).numpy()[None]
     # what is below a millionth counts as a millionth: 256 such cells weigh little
-    assert decode_points(maps, spec, expectation, trained)[0, 0] == pytest.approx([x, y], abs=0.01)
-
-
-# ---------------------------------------------------------------- flip-averaged testing
-
-
-def test_flip_averaging_by_hand() -> None:
-    spec = CodecSpec(points=3, input_size=8, topk=1)  # two cells a side
-    plain, mirrored = np.zeros((1, 3, 2, 2), np.float32), np.zeros((1, 3, 2, 2), np.float32)
-    plain[0, 0, 0, 0] = 1.0  # point 0 at the top left
-    mirrored[0, 1, 0, 1] = 3.0  # seen in the mirror as its partner, at the top right
-    crops = np.zeros((1, 8, 8, 3), np.uint8)
-    crops[0, 0, 0] = 255
-
-    def network(given: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return plain if given[0, 0, 0, 0] else mirrored
-
-    averaged = flip_averaged(network, spec, pairs=[1, 0, 2])(crops)
-    wanted = np.zeros((1, 3, 2, 2), np.float32)
-    wanted[0, 0, 0, 0] = 2.0
-    assert np.array_equal(averaged, wanted)
-
-
-def test_flip_averaged_networks_treat_both_sides_alike() -> None:
-    """Whatever the network, a mirrored crop has the mirrored answer, to the last bit."""
-    spec = CodecSpec(points=98, input_size=16, topk=1)
-    weights = rng().normal(size=(98, 3)).astype(np.float32)
-
-    def network(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        small = crops[:, ::4, ::4].astype(np.float32)
-        return np.asarray(np.einsum("pc,nhwc->nphw", weights, small), np.float32)
-
-    averaged = flip_averaged(network, spec)
-    crops = rng().integers(0, 256, (2, 16, 16, 3), np.uint8)
-    assert np.array_equal(averaged(crops[:, :, ::-1]), averaged(crops)[:, list(FLIP), :, ::-1])
-
-
-def test_maps_under_the_corner_rule_are_not_averaged() -> None:
-    with pytest.raises(CodecError, match="average the points instead"):
-        flip_averaged(lambda crops: crops.astype(np.float32), CodecSpec(pixel_rule="corner"))
-
-
-def test_mirrored_points_come_back_swapped_and_averaged() -> None:
-    spec = CodecSpec(points=2, input_size=16)
-    points = np.array([[[3.0, 5.0], [11.0, 6.0]]])
-    # the mirrored crop: partner first, x counted from the other side of 16 pixels, one pixel off
-    mirrored = np.array([[[15 - 11.0 - 1.0, 6.0], [15 - 3.0 - 1.0, 7.0]]])
-    averaged = flip_averaged_points(points, mirrored, spec, pairs=[1, 0])
-    assert averaged.tolist() == [[[3.5, 6.0], [11.5, 6.0]]]
+    assert decode_points(trained.log_activation(maps), spec, expectation)[0, 0] == pytest.approx([x, y], abs=0.01)

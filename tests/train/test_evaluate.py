@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,16 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 
 from landmarks.codec import CodecSpec
 from landmarks.crop import Crop, transform_points
-from train.datasets import Face
+from tests.train.miniature import write_miniature
+from train.config import Config
+from train.datasets import DataSource, Face
 from train.errors import TrainingError
 from train.evaluate import Predictions, check_points, norms, predict, summary
+from train.export import export
 from train.layouts import AFLW19, COCO17, COFW29, MPII16, WFLW98, PointLayout
+from train.loop import Run, TrainingData
+from train.reading import Reading
+from train.trained import open_run
 
 BOX = np.array([20.0, 20.0, 84.0, 84.0])  # crop scale 1 and size 64: crop pixels are image pixels, moved
 
@@ -34,7 +42,9 @@ def faces(folder: Path, layout: PointLayout, count: int = 4, **changes: Any) -> 
     ]
 
 
-def evaluate(faces: list[Face], layout: PointLayout, columns: int = 1) -> Predictions:
+def evaluate(
+    faces: list[Face], layout: PointLayout, columns: int = 1, readings: Sequence[Reading] = (1,)
+) -> Predictions:
     """Predictions that lie `columns` cells (4 pixels each) to the right of the truth."""
     codec = CodecSpec(points=layout.points, input_size=64, topk=1)
     truths = iter(faces)
@@ -47,7 +57,7 @@ def evaluate(faces: list[Face], layout: PointLayout, columns: int = 1) -> Predic
             maps[i, np.arange(layout.points), row, column + columns] = 50.0
         return maps
 
-    return predict(network, faces, codec, 1.0, [1], layout=layout)
+    return predict(network, faces, codec, 1.0, readings, layout=layout)
 
 
 def test_errors_by_each_normalisation(tmp_path: Path) -> None:
@@ -108,3 +118,42 @@ def test_bodies_have_the_figures_of_their_sets(tmp_path: Path) -> None:
 def test_a_network_of_other_points_is_refused() -> None:
     with pytest.raises(TrainingError, match="the network finds 98 points, but cofw29 has 29"):
         check_points(CodecSpec(), COFW29)
+
+
+def test_decoders_by_name_have_reports_of_their_own(tmp_path: Path) -> None:
+    figures = summary(evaluate(faces(tmp_path, AFLW19), AFLW19, readings=[1, "argmax", "quarter"]), [1, "argmax"], 1)
+    assert list(figures["by_k"]) == ["1"]
+    assert list(figures["by_decoder"]) == ["argmax"]
+    one = figures["by_decoder"]["argmax"]
+    assert one["nme"] == pytest.approx(6.25)
+    assert one["by_subset"]["first"]["nme"] == pytest.approx(6.25)
+    assert one["by_group"]["chin"] == pytest.approx(6.25)
+
+
+def test_a_lone_face_is_calibrated_on_but_leaves_nothing_to_judge_by(tmp_path: Path) -> None:
+    figures = summary(evaluate(faces(tmp_path, AFLW19, count=1), AFLW19), [1], 1)
+    assert figures["coverage"] == {"0.500": None, "0.900": None}
+    assert figures["calibration"]["scale"] > 0
+    json.dumps(figures, allow_nan=False)
+
+
+def test_no_faces_are_refused() -> None:
+    with pytest.raises(TrainingError, match="no faces to evaluate"):
+        evaluate([], AFLW19)
+
+
+def test_a_run_trained_with_floor_is_corrected_wherever_it_is_read(tmp_path: Path) -> None:
+    source = DataSource("faces300w", write_miniature(tmp_path / "faces", train=4, val=2))
+    values = {"stages": [{"epochs": 1, "input_size": 32}], "batch_size": 4, "quantizer": "floor"}
+    data = TrainingData((source.name,), source.train_faces())
+    Run(Config.model_validate(values), data, tmp_path / "run", workers=0).train(source.test_faces())
+    run = open_run(tmp_path / "run")
+    plain = predict(run.network, source.test_faces(), run.codec, run.crop_scale, [9])
+    corrected = predict(run.network, source.test_faces(), run.codec, run.crop_scale, [9], correction=run.correction)
+    # half a cell of 4 pixels
+    assert corrected.decoded[9].points - plain.decoded[9].points == pytest.approx(2.0, abs=1e-5)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["by_k"]["9"]["nme"] == pytest.approx(corrected.report(9).nme, rel=1e-4)
+    assert report["by_k"]["9"]["nme"] != pytest.approx(plain.report(9).nme, rel=1e-4)
+    with pytest.raises(TrainingError, match="quantizer 'floor', whose decoding needs a correction"):
+        export(tmp_path / "run", tmp_path / "model_repo")

@@ -105,6 +105,8 @@ def test_pckh_leaves_out_pelvis_and_thorax() -> None:
     errors = np.full((1, 16), 0.2)
     errors[0, [6, 7]] = 9.0
     assert pckh(errors, 0.5) == 100
+    errors[0, [joint for joint in range(16) if joint not in (6, 7)]] = np.nan
+    assert pckh(errors, 0.5) is None
 
 
 def test_oks_by_hand() -> None:

@@ -1,19 +1,20 @@
-"""Tables 2 and 9: how a point's fraction is rounded in training, and what kind of heatmap is trained towards.
+"""Tables 2, 9 and 10: how a fraction is rounded in training, what kind of heatmap is trained towards, and which boxes.
 
 One protocol for all: the compact backbone, from random weights at 64 pixels, and on from there at 128 and at 256.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from train.config import load_config
-from train.tables.workshop import Recipe, Table, Workshop, measure
+from train.tables.plots import bars
+from train.tables.workshop import NO_OTHERS, Recipe, Table, Workshop
 
 if TYPE_CHECKING:
-    from train.codecs import Maps, Points
+    from train.datasets.face import BoxKind
 
 EPOCHS: Final[Mapping[int, int]] = {64: 24, 128: 6, 256: 3}
 """Epochs at each crop size, each size with a rate that falls to zero."""
@@ -68,16 +69,20 @@ HEATMAPS: Final = (
 )
 
 
+BOXES: Final[Sequence[BoxKind]] = ("P1", "P2")
+BY_BOXES: Final = (Method("trained on P1", "cells-random-p1", {"boxes": "P1"}), Method("trained on P2", RANDOM.folder))
+
+
 def table_2(shop: Workshop) -> None:
     """The error by the quantizer of training."""
     compare(
         shop,
         QUANTIZERS,
-        ("argmax", "top9"),
+        [("P2", decoder) for decoder in ("argmax", "top9")],
         "table-2",
         "Table 2: the error by quantizer",
-        "by how a coordinate is rounded to a cell in training. The correction moves every decoded point by t - 0.5\n"
-        "cells, t being the fraction from which the quantizer rounds up.",
+        "P2 boxes, the compact backbone; by how a coordinate is\nrounded to a cell in training. The correction moves "
+        "every decoded point by t - 0.5 cells, t being the fraction\nfrom which the quantizer rounds up.",
     )
 
 
@@ -86,37 +91,62 @@ def table_9(shop: Workshop) -> None:
     compare(
         shop,
         HEATMAPS,
-        ("argmax", "quarter", "top9", "all"),
+        [("P2", decoder) for decoder in ("argmax", "quarter", "top9", "all")],
         "table-9",
         "Table 9: the error by kind of heatmap",
-        "by what the network's maps are trained towards, and how the centre is rounded. Columns are decoders:\n"
-        "`quarter` moves the strongest cell by 1/4 towards its stronger neighbour, `all` averages the whole map.",
+        "P2 boxes, the compact backbone; by what the network's maps\nare trained towards, and how the centre is "
+        "rounded. Columns are decoders: `quarter` moves the strongest cell by 1/4\ntowards its stronger neighbour, "
+        "`all` averages the whole map.",
+    )
+
+
+def table_10(shop: Workshop) -> None:
+    """The error by the boxes of training and of testing."""
+    compare(
+        shop,
+        BY_BOXES,
+        [(boxes, "top9") for boxes in BOXES],
+        "table-10",
+        "Table 10: the error by the boxes of training and testing",
+        "the compact backbone, top 9; by the boxes that crops are\nmade from in training (rows) and in testing "
+        "(columns). P1: the tight box of the true points. P2: a detector's.",
     )
 
 
 def compare(
-    shop: Workshop, methods: Sequence[Method], decoders: Sequence[str], name: str, title: str, subject: str
+    shop: Workshop,
+    methods: Sequence[Method],
+    readings: Sequence[tuple[BoxKind, str]],
+    name: str,
+    title: str,
+    subject: str,
 ) -> None:
-    """Writes a table of methods by crop size and decoder."""
-    errors = [[error for size in shop.sizes for error in errors_of(shop, method, size, decoders)] for method in methods]
+    """Writes a table of methods by crop size and reading, a reading being boxes to test on and a decoder."""
+    errors = {
+        method.label: [error for size in shop.sizes for error in errors_of(shop, method, size, readings)]
+        for method in methods
+    }
+    one_kind = len({boxes for boxes, _ in readings}) == 1
+    labels = [decoder if one_kind else f"tested on {boxes}" for boxes, decoder in readings]
+    columns = [f"{size} px, {label}" for size in shop.sizes for label in labels]
     epochs = ", ".join(f"{EPOCHS[size]} epochs at {size}" for size in shop.sizes)
     Table(
         name,
         title,
-        f"NME in percent of the inter-ocular distance on {shop.source.name}, P2 boxes, the compact backbone,\n"
-        f"{subject}\n\n"
+        f"{shop.subject}, {subject}\n\n"
         f"Every network is trained alike, from random weights and on from crop size to crop size: {epochs} pixels.\n"
-        "That is shorter than the runs of Table 8, so compare rows rather than levels.",
-        ("training", *(f"{size} px, {decoder}" for size in shop.sizes for decoder in decoders)),
-        tuple((method.label, *(f"{e:.2f}" for e in row)) for method, row in zip(methods, errors, strict=True)),
+        f"That is shorter than the runs of Table 8, so compare rows rather than levels.\n{NO_OTHERS}",
+        ("training", *columns),
+        tuple((label, *(f"{error:.2f}" for error in row)) for label, row in errors.items()),
     ).write(shop.out)
+    bars(shop.out / f"{name}.png", columns, errors, "NME, %")
 
 
-def errors_of(shop: Workshop, method: Method, size: int, decoders: Sequence[str]) -> list[float]:
-    """NME in percent by decoder."""
-    from train.codecs import decoder
-
+def errors_of(shop: Workshop, method: Method, size: int, readings: Sequence[tuple[BoxKind, str]]) -> list[float]:
+    """NME in percent by boxes and decoder; every heatmap is computed once for all decoders."""
     trained = shop.trained(method.recipe(size))
-    shift = trained.correction if method.corrected else 0.0
-    readers: list[Callable[[Maps], Points]] = [decoder(name) for name in decoders]
-    return list(measure(trained, shop.source, lambda maps: [read(maps) + shift for read in readers]))
+    decoders: dict[BoxKind, list[str]] = {}
+    for boxes, decoder in readings:
+        decoders.setdefault(boxes, []).append(decoder)
+    found = {boxes: shop.predict(trained, names, boxes, method.corrected) for boxes, names in decoders.items()}
+    return [found[boxes].report(decoder).nme for boxes, decoder in readings]

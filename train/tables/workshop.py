@@ -1,28 +1,31 @@
-"""What every table needs: runs trained or reused, errors measured by any decoder, and a table written down."""
+"""What every table needs: runs trained or reused, what they predict, and a table written down."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import numpy as np
 
 from train.config import Config, load_config
 from train.datasets import DataSource
 from train.errors import TrainingError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from train.codecs import Maps, Points
     from train.datasets.face import BoxKind
+    from train.evaluate import Predictions
+    from train.reading import Reading
     from train.trained import Trained
 
 SIZES: Final = (64, 128, 256)
 """Crop sizes in pixels that the tables compare."""
+CONFIGS: Final[Mapping[int, str]] = {64: "compact64", 128: "compact128", 256: "compact"}
+"""The shipped configuration of the compact backbone that ends at each crop size."""
+UNKNOWN: Final = "-"
+"""What a table shows where there is no figure."""
+NO_OTHERS: Final = "The paper's own figures of this table are not known to this project, so none stand beside these."
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,14 @@ class Recipe:
     """The run whose weights it goes on from; None: from random ones."""
 
     @staticmethod
-    def shipped(name: str) -> Recipe:
-        """A shipped configuration as it stands."""
-        return Recipe(name, load_config(name))
+    def of(source: str) -> Recipe:
+        """A configuration as it stands, shipped or a file; its run is named after it. Raises ConfigError."""
+        return Recipe(Path(source).stem, load_config(source))
+
+    @property
+    def size(self) -> int:
+        """Side of the crops that it ends with, in pixels."""
+        return self.config.stages[-1].input_size
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,23 @@ class Workshop:
     """Whether a run that is missing or unfinished is trained, rather than an error."""
     sizes: tuple[int, ...] = SIZES
     """Crop sizes that tables are limited to."""
+    configs: tuple[str, ...] = ()
+    """Configurations to compare instead of the shipped ones of those sizes."""
+
+    @property
+    def subject(self) -> str:
+        """What the errors of a table are, in words."""
+        from train.pictures import NORMS
+
+        return f"NME in percent of {NORMS[self.source.layout.norm]} on {self.source.name}"
+
+    def recipes(self) -> list[Recipe]:
+        """The runs of a table that compares configurations as they stand."""
+        return [Recipe.of(name) for name in self.configs or [CONFIGS[size] for size in self.sizes]]
+
+    def label(self, recipe: Recipe) -> str:
+        """A recipe's name in a table: its crop size, and the configuration where it was chosen."""
+        return f"{recipe.name}, {recipe.size} px" if self.configs else f"{recipe.size} px"
 
     def trained(self, recipe: Recipe) -> Trained:
         """The finished run of a recipe, trained now if need be. Raises TrainingError."""
@@ -62,11 +87,11 @@ class Workshop:
 
     def finish(self, recipe: Recipe) -> None:
         """Trains a recipe and those it starts from, as far as their runs are missing or unfinished."""
-        from train.loop import REPORT_FILE, Run, TrainingData
+        from train.loop import Run, TrainingData
 
-        folder = self.runs / recipe.name
-        if (folder / REPORT_FILE).is_file():
+        if self.finished(recipe.name):
             return
+        folder = self.runs / recipe.name
         if not self.train:
             raise TrainingError(f"{folder} holds no finished run: leave --reuse-only out to train it now")
         if recipe.start:
@@ -81,6 +106,39 @@ class Workshop:
         elif recipe.start:
             run.start_from(self.runs / recipe.start.name / run.checkpoint.name)
         run.train(self.source.test_faces(), evaluate_every=10)
+
+    def finished(self, name: str) -> bool:
+        """Whether the runs hold a finished one of that name. Raises TrainingError when it is of other data."""
+        from train.loop import DESCRIPTION_FILE, REPORT_FILE
+
+        folder = self.runs / name
+        if not (folder / REPORT_FILE).is_file():
+            return False
+        data = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))["data"]
+        if data != [self.source.name]:
+            raise TrainingError(
+                f"{folder} was trained on {', '.join(data)}, not {self.source.name}: choose other --runs"
+            )
+        return True
+
+    def predict(
+        self, trained: Trained, readings: Sequence[Reading], boxes: BoxKind = "P2", corrected: bool = True
+    ) -> Predictions:
+        """What a run makes of the faces to report on. `corrected`: whether decoding corrects for its quantizer."""
+        from train.evaluate import check_points, predict
+
+        check_points(trained.codec, self.source.layout)
+        return predict(
+            trained.network,
+            self.source.test_faces(),
+            trained.codec,
+            trained.crop_scale,
+            readings,
+            boxes,
+            progress=True,
+            layout=self.source.layout,
+            correction=trained.correction if corrected else 0.0,
+        )
 
 
 @dataclass(frozen=True)
@@ -101,33 +159,3 @@ class Table:
         (out / f"{self.name}.md").write_text(f"# {self.title}\n\n{self.notes}\n\n{table}\n", encoding="utf-8")
         with (out / f"{self.name}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
-
-
-def measure(
-    trained: Trained, source: DataSource, read: Callable[[Maps], Sequence[Points]], boxes: BoxKind = "P2"
-) -> NDArray[np.float64]:
-    """NME in percent of each of the readings that `read` makes of a face's maps: every heatmap is computed once.
-
-    `read`: log-activations [points, cells, cells] of one face -> cell coordinates u [points, 2], once per reading.
-    """
-    from tqdm import tqdm
-
-    from landmarks.crop import transform_points
-    from train.evaluate import crops_of
-    from train.metrics import inter_ocular, point_errors
-    from train.samples import PhotoCache
-
-    faces, codec = source.test_faces(), trained.codec
-    errors: list[list[float]] = []
-    batches = crops_of(faces, trained.crop_scale, codec.input_size, boxes, PhotoCache(limit=0))
-    with tqdm(total=len(faces), desc=f"decode at {codec.input_size} px", unit="face", leave=False) as bar:
-        for crops, matrices in batches:
-            done = len(errors)
-            for maps, matrix, face in zip(trained.network(crops), matrices, faces[done:], strict=False):
-                truth = transform_points(matrix, face.points)[None]
-                lengths = inter_ocular(truth, source.layout)
-                found = [codec.to_pixels(u)[None] for u in read(maps)]
-                errors.append([float(point_errors(points, truth, lengths).mean()) for points in found])
-            bar.update(len(crops))
-    nme: NDArray[np.float64] = 100 * np.array(errors).mean(axis=0)
-    return nme

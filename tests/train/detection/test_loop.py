@@ -1,0 +1,188 @@
+"""The detector's loop on drawn faces: it learns, it resumes exactly, and what it exports is what it learnt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
+
+from landmarks.detection import find_faces  # noqa: E402
+from tests.train.command import landmarks_train  # noqa: E402
+from tests.train.miniature import write_miniature  # noqa: E402
+from train.__main__ import parser  # noqa: E402
+from train.datasets import DataSource  # noqa: E402
+from train.datasets.face import read_photo  # noqa: E402
+from train.detection.config import DetectorConfig  # noqa: E402
+from train.detection.evaluate import torch_maps  # noqa: E402
+from train.detection.export import open_detector  # noqa: E402
+from train.detection.loop import DetectorRun, Step, load_detector  # noqa: E402
+from train.detection.network import CentreDetector  # noqa: E402
+from train.detection.photographs import load  # noqa: E402
+from train.detection.samples import SceneBatch  # noqa: E402
+from train.errors import ConfigError, DataError, TrainingError  # noqa: E402
+
+TINY = {"input_size": 64, "batch_size": 4, "held_out": 4, "warmup_epochs": 0.5, "ema": 0.5}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> DataSource:
+    return DataSource("faces300w", write_miniature(tmp_path_factory.mktemp("miniature") / "faces"))
+
+
+def start(source: DataSource, folder: Path, epochs: int = 3, **settings: object) -> DetectorRun:
+    config = DetectorConfig.model_validate({**TINY, "epochs": epochs, **settings})
+    return DetectorRun(config, ("miniature",), load(source, "train"), folder, workers=0)
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+# ---------------------------------------------------------------- network
+
+
+def test_the_network_keeps_to_its_budget() -> None:
+    """At most 1.5 MB of parameters, and at 640 x 480 pixels about 0.3 G multiply-adds."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = CentreDetector().eval()
+    assert 4 * sum(p.numel() for p in model.parameters()) < 1.2e6
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        maps = model(torch.zeros(1, 480, 640, 3, dtype=torch.uint8))
+    assert [tuple(level.shape) for level in maps] == [(1, 3, 60, 80), (1, 3, 30, 40), (1, 3, 15, 20)]
+    assert counter.get_total_flops() / 2 < 0.32e9
+
+
+def test_an_untrained_network_expects_few_faces() -> None:
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        maps = CentreDetector().eval()(torch.randint(0, 256, (1, 128, 128, 3), dtype=torch.uint8))
+    assert max(level[:, 0].sigmoid().max().item() for level in maps) < 0.02
+
+
+# ---------------------------------------------------------------- loop
+
+
+def test_it_learns(source: DataSource, tmp_path: Path) -> None:
+    settings = {
+        "compose": {"tiles": {1: 1.0}, "paste": 0.0},
+        "warmup_epochs": 0,
+        "learning_rate": 0.01,
+        "batch_size": 3,
+    }
+    start(source, tmp_path, epochs=12, **settings).train(load(source, "val"))
+    losses = [row["loss"] for row in rows(tmp_path)]
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["test"]["photographs"] == 4
+    assert report["held_out"]["photographs"] == 2
+    described = json.loads((tmp_path / "run.json").read_text())
+    assert described["data"] == ["miniature"]
+    assert described["run_id"].startswith("detector-")
+
+
+def test_a_resumed_run_is_the_unbroken_one_to_the_last_bit(source: DataSource, tmp_path: Path) -> None:
+    whole = start(source, tmp_path / "whole")
+    whole.train(load(source, "val"))
+
+    broken = start(source, tmp_path / "broken")
+    steps = iter(range(1))
+
+    class Stopped(Exception):
+        pass
+
+    def stop() -> None:
+        DetectorRun.save(broken)
+        if next(steps, None) is None:
+            raise Stopped
+
+    broken.save = stop  # type: ignore[method-assign]
+    with pytest.raises(Stopped):
+        broken.train(load(source, "val"))
+
+    resumed = start(source, tmp_path / "broken")
+    resumed.resume()
+    assert resumed.epoch == 2
+    resumed.train(load(source, "val"))
+    # the row of the epoch whose saving was the last thing that happened is lost; the others are there
+    assert rows(tmp_path / "broken")[-1] == rows(tmp_path / "whole")[-1]
+    for name, value in whole.result.state_dict().items():
+        assert torch.equal(value, resumed.result.state_dict()[name]), name
+
+
+def test_another_configuration_is_not_resumed(source: DataSource, tmp_path: Path) -> None:
+    start(source, tmp_path, epochs=1).train(load(source, "val"))
+    with pytest.raises(TrainingError, match="choose another --out"):
+        start(source, tmp_path, epochs=2).resume()
+
+
+def test_a_loss_that_is_not_finite_names_its_photographs(source: DataSource, tmp_path: Path) -> None:
+    run = start(source, tmp_path)
+    torch.nn.init.constant_(next(run.model.parameters()), float("nan"))
+    step = Step(run.model, None, run.optimizer, run.schedule, run.config, run.device)
+    batch = SceneBatch(torch.zeros(2, 64, 64, 3, dtype=torch.uint8), torch.zeros(2, 4, 84), torch.tensor([7, 3]))
+    with pytest.raises(TrainingError, match=r"photographs \[7, 3\]"):
+        step(batch)
+
+
+# ---------------------------------------------------------------- command line
+
+
+def run_command(*arguments: object) -> None:
+    args = parser().parse_args([str(argument) for argument in arguments])
+    args.act(args)
+
+
+def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, run, model = f"faces300w:{source.root}", tmp_path / "run", tmp_path / "detector.onnx"
+    config = tmp_path / "tiny.toml"
+    config.write_text("epochs = 1\n" + "\n".join(f"{key} = {value}" for key, value in TINY.items()))
+    fit = ["fit-detector", "--data", data, "--config", config, "--out", run, "--workers", 0]
+    run_command(*fit)
+    assert "epoch 1/1" in capsys.readouterr().err  # the progress bar
+    with pytest.raises(TrainingError, match="--resume"):
+        run_command(*fit)
+
+    # an epoch teaches little: whatever looks most like a face is one now
+    report = json.loads((run / "report.json").read_text())
+    (run / "report.json").write_text(json.dumps({**report, "threshold": 1e-6}))
+    # a process of its own: the exporter warns, and here warnings are errors
+    done = landmarks_train("export-detector", "--run", run, "--out", model)
+    assert done.returncode == 0, done.stderr
+    assert "threshold 1e-06" in done.stdout
+    assert model.stat().st_size < 1.5e6
+
+    network, metadata = open_detector(model)
+    assert metadata.spec.threshold == 1e-6
+    assert metadata.data == ("faces300w",)
+    image = read_photo(next((source.root / "images").iterdir()))
+    ours = find_faces(image, network, metadata.spec)
+    theirs = find_faces(image, torch_maps(load_detector(run)[1]), metadata.spec)
+    assert np.abs(ours.boxes[:5] - theirs.boxes[:5]).max() < 0.1
+
+    figures = []
+    for which in (("--run", run), ("--model", model)):
+        run_command("evaluate-detector", *which, "--data", data, "--threshold", 0.01)
+        figures.append(json.loads(capsys.readouterr().out))
+    assert figures[0]["photographs"] == figures[1]["photographs"] == 4
+    assert figures[0]["recall"] == figures[1]["recall"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["fit-detector", "--data", "wflw:/x", "--out", "run"], DataError),
+        (["fit-detector", "--data", "faces300w:/nonexistent", "--out", "run"], DataError),
+        (["fit-detector", "--data", "faces300w:/x", "--config", "/nonexistent", "--out", "run"], ConfigError),
+        (["export-detector", "--run", "/nonexistent", "--out", "x.onnx"], TrainingError),
+        (["evaluate-detector", "--run", "/nonexistent", "--data", "faces300w:/nonexistent"], TrainingError),
+        (["evaluate-detector", "--model", "/nonexistent", "--data", "faces300w:/nonexistent"], TrainingError),
+    ],
+)
+def test_what_the_user_can_mend_is_an_error_of_ours(arguments: list[str], kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        run_command(*arguments)

@@ -1,0 +1,72 @@
+"""Photographs with a box for every face, from the data set's file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.datasets import DataSource
+from train.detection.config import DetectorConfig, load_detector_config
+from train.detection.photographs import Photograph, fingerprint, held_out, load
+from train.errors import ConfigError, DataError
+
+ROW = {"image": "a.jpg", "split": "train", "faces": [], "boxes": [{"xyxy": [1, 2, 30, 40], "score": 0.75}]}
+
+
+def write(root: Path, *rows: object) -> DataSource:
+    (root / "annotations.jsonl").write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+    return DataSource("faces300w", root)
+
+
+def test_a_photograph_has_every_box_annotated_or_not(tmp_path: Path) -> None:
+    source = write(tmp_path, ROW, {**ROW, "image": "b.jpg", "boxes": []}, {**ROW, "split": "val"})
+    first, second = load(source, "train")
+    assert first.path == tmp_path / "images" / "a.jpg"
+    assert first.boxes.tolist() == [[1, 2, 30, 40]]
+    assert first.scores.tolist() == [0.75]
+    assert (second.boxes.shape, second.scores.shape) == ((0, 4), (0,))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{", r"line 2: expected an object with image, split and boxes"),
+        ({**ROW, "boxes": [{"xyxy": [1, 2, 30], "score": 0.5}]}, r"line 2: expected an object"),
+        ({**ROW, "boxes": [{"xyxy": [30, 2, 1, 40], "score": 0.5}]}, r"line 2: expected boxes with x1 < x2"),
+        ({**ROW, "boxes": [{"xyxy": [1, 2, 30, 40]}]}, r"line 2: expected an object"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, row: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(write(tmp_path, ROW, row), "train")
+
+
+def test_other_sets_and_other_splits_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="which wflw lacks; give faces300w:PATH"):
+        load(DataSource("wflw", tmp_path), "train")
+    with pytest.raises(DataError, match="no photographs of split 'test'"):
+        load(write(tmp_path, ROW), "test")
+
+
+def test_every_tenth_photograph_is_held_out() -> None:
+    photos = [Photograph(Path(f"{i}.jpg"), np.zeros((0, 4)), np.zeros(0)) for i in range(21)]
+    training, kept = held_out(photos, 10)
+    assert [photo.path.stem for photo in kept] == ["0", "10", "20"]
+    assert len(training) == 18
+    assert fingerprint(training) != fingerprint(photos)
+
+
+def test_the_shipped_configuration_is_the_defaults() -> None:
+    assert load_detector_config("detector") == DetectorConfig()
+
+
+def test_unknown_keys_are_errors(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("[compose]\nflop = 0.5\n")
+    with pytest.raises(ConfigError, match=r"compose\.flop: Extra inputs"):
+        load_detector_config(str(path))
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_detector_config(str(tmp_path / "nothing.toml"))

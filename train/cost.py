@@ -1,0 +1,41 @@
+"""What a network costs: its parameters, and the multiply-adds of one crop."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from landmarks.layout import NUM_POINTS
+from train.backbones import build
+from train.backbones.hrnet import HRNet
+
+
+class Cost(NamedTuple):
+    parameters: int
+    multiply_adds: int
+    """Of the convolutions, and two per output of a batch normalisation: the count that published figures go by."""
+
+
+def cost_of(name: str, input_size: int, points: int = NUM_POINTS) -> Cost:
+    """The cost of a backbone by name at one crop size; nothing is computed. Raises ConfigError for an unknown name.
+
+    An HRNet is counted with both maps of its head, as published, though decoding needs the foreground alone.
+    """
+    with torch.device("meta"):
+        model = build(name, points).eval()
+        crop = torch.zeros(1, input_size, input_size, 3, dtype=torch.uint8)
+    costs: list[int] = []
+
+    def note(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # a kernel of `weight[0]` makes one output
+        each = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else 2
+        costs.append(each * output.numel())
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+            layer.register_forward_hook(note)
+    with torch.inference_mode():
+        model.both(crop) if isinstance(model, HRNet) else model(crop)
+    return Cost(sum(parameter.numel() for parameter in model.parameters()), sum(costs))

@@ -1,0 +1,98 @@
+"""`landmarks-train fit-detector`, `evaluate-detector` and `export-detector`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from train.datasets import FORMATS, DataSource
+from train.detection.config import load_detector_config
+from train.errors import TrainingError
+
+if TYPE_CHECKING:
+    from landmarks.detection import DetectorSpec, Network
+
+DATA_HELP = "a data set with a box for every face, as faces300w:PATH"
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the three commands to the subparsers of `landmarks-train`."""
+    command = commands.add_parser("fit-detector", help="train a face detector; stop with Ctrl-C, go on with --resume")
+    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
+    command.add_argument("--config", default="detector", help="a TOML file, or a shipped one's name [%(default)s]")
+    command.add_argument("--out", required=True, type=Path, help="the run's folder: checkpoint, metrics, final report")
+    command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
+    command.add_argument("--seed", type=int, help="replaces the configuration's seed")
+    command.add_argument("--workers", type=int, default=1, help="processes that compose pictures [%(default)s]")
+    command.set_defaults(act=fit)
+
+    command = commands.add_parser("evaluate-detector", help="recall and false boxes of a run or a model, as JSON")
+    network = command.add_mutually_exclusive_group(required=True)
+    network.add_argument("--run", type=Path, help="folder of a finished run")
+    network.add_argument("--model", type=Path, help="an exported ONNX file")
+    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
+    command.add_argument("--split", help="a split by the set's own name, instead of the one for testing")
+    command.add_argument("--threshold", type=float, help="instead of the one chosen on held-out training photographs")
+    command.set_defaults(act=evaluate)
+
+    command = commands.add_parser("export-detector", help="write a finished run's detector as an ONNX file")
+    command.add_argument("--run", required=True, type=Path, help="folder of the run")
+    command.add_argument("--out", required=True, type=Path, help="the file to write")
+    command.set_defaults(act=export)
+
+
+def fit(args: argparse.Namespace) -> None:
+    """Trains to the configured end."""
+    from train.detection.loop import DetectorRun
+    from train.detection.photographs import load
+
+    config = load_detector_config(args.config, {} if args.seed is None else {"seed": args.seed})
+    source = DataSource.parse(args.data)
+    photographs, test = (load(source, split) for split in (FORMATS[source.name].train, FORMATS[source.name].test))
+    run = DetectorRun(config, (source.name,), photographs, args.out, args.workers)
+    if args.resume:
+        run.resume()
+    elif run.checkpoint.exists():
+        raise TrainingError(f"{run.checkpoint} exists: add --resume to go on from it, or choose another --out")
+    run.train(test)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Prints the figures at the threshold, and the recall at some numbers of false boxes."""
+    from train.detection.evaluate import curve, figures, finder, judge_all
+    from train.detection.photographs import load
+
+    network, spec = _open(args)
+    source = DataSource.parse(args.data)
+    photographs = load(source, args.split or FORMATS[source.name].test)
+    judged = judge_all(finder(network, spec), photographs, progress=True)
+    threshold = spec.threshold if args.threshold is None else args.threshold
+    print(json.dumps({**asdict(figures(judged, threshold)), "recall_by_false_boxes": curve(judged)}, indent=2))
+
+
+def _open(args: argparse.Namespace) -> tuple[Network, DetectorSpec]:
+    if args.model:
+        from train.detection.export import open_detector
+
+        network, metadata = open_detector(args.model)
+        return network, metadata.spec
+    from dataclasses import replace
+
+    from landmarks.detection import DetectorSpec
+    from train.detection.evaluate import torch_maps
+    from train.detection.loop import load_detector, read_report
+
+    _, model = load_detector(args.run)
+    return torch_maps(model), replace(DetectorSpec(), threshold=read_report(args.run)["threshold"])
+
+
+def export(args: argparse.Namespace) -> None:
+    """Exports and says what was written."""
+    from train.detection.export import export_detector
+
+    metadata = export_detector(args.run, args.out)
+    size, threshold = args.out.stat().st_size / 1e6, metadata.spec.threshold
+    print(f"exported {metadata.name} (run {metadata.run_id}) as {args.out}: {size:.2f} MB, threshold {threshold}")

@@ -1,0 +1,91 @@
+"""The configuration of a detector's training: one validated value, read from TOML. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from train.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Compose(_Strict):
+    """How training pictures are put together; probabilities are those of a picture unless something else is said."""
+
+    tiles: dict[int, float] = Field(
+        {1: 0.5, 2: 0.22, 3: 0.12, 4: 0.1, 6: 0.04, 8: 0.02},
+        description="photographs along a side of the mosaic, and how often",
+    )
+    background: float = Field(0.12, ge=0, le=1, description="of a tile: a part of a photograph wherever it falls")
+    backdrop: float = Field(0.6, ge=0, le=1, description="of a large tile: what its photograph leaves is not black")
+    sizes: tuple[float, float] = Field((9.0, 330.0), description="smallest and largest face aimed at, in pixels")
+    flip: float = Field(0.5, ge=0, le=1, description="of a tile")
+    rotation: float = Field(20.0, ge=0, description="standard deviation in degrees, of a tile")
+    upside: float = Field(0.05, ge=0, le=1, description="of a tile: any rotation whatever")
+    paste: float = Field(0.3, ge=0, le=1, description="some faces of other photographs are put in")
+    most_pasted: int = Field(8, ge=1)
+    occlude: float = Field(0.1, ge=0, le=1, description="of a face: a part of it is hidden")
+
+
+class Photometric(_Strict):
+    """Changes of colour and sharpness; probabilities are those of a picture."""
+
+    colour: float = Field(0.4, ge=0, lt=1, description="largest relative change of brightness, contrast, saturation")
+    cast: float = Field(0.2, ge=0, le=1, description="a colour cast")
+    grey: float = Field(0.12, ge=0, le=1)
+    dark: float = Field(0.15, ge=0, le=1, description="a fifth or less of the light is left")
+    blur: float = Field(0.25, ge=0, le=1, description="out of focus, or moved")
+    coarse: float = Field(0.15, ge=0, le=1, description="shown at half the resolution or less")
+    noise: float = Field(0.2, ge=0, le=1)
+    jpeg: float = Field(0.3, ge=0, le=1)
+
+
+class DetectorConfig(_Strict):
+    """Everything a run depends on besides the data."""
+
+    name: str = Field("detector", description="as the exported model reports it")
+    input_size: int = Field(256, ge=64, multiple_of=32, description="side of the training pictures in pixels")
+    epochs: int = Field(70, ge=1, description="an epoch shows every photograph once, others beside it")
+    seed: int = 0
+    batch_size: int = Field(16, ge=1)
+    learning_rate: float = Field(2e-3, gt=0, description="peak, after a linear warm-up; falls to zero by a cosine")
+    weight_decay: float = Field(0.05, ge=0)
+    warmup_epochs: float = Field(1.0, ge=0)
+    gradient_clip: float = Field(10.0, gt=0, description="largest gradient norm")
+    ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights, which are the run's result")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast")
+    sides_weight: float = Field(1.0, gt=0, description="of the loss of widths and heights")
+    trusted_score: float = Field(0.7, ge=0, le=1, description="boxes of lower scores are neither faces nor background")
+    held_out: int = Field(10, ge=2, description="every n-th training photograph is kept for choosing the threshold")
+    false_boxes: float = Field(0.05, gt=0, description="false boxes per held-out photograph that the threshold allows")
+    compose: Compose = Compose()
+    photometric: Photometric = Photometric()
+
+
+def load_detector_config(source: str, overrides: dict[str, Any] | None = None) -> DetectorConfig:
+    """Reads a TOML file, or a configuration shipped with the package by its bare name ("detector").
+
+    `overrides` replace top-level keys. Raises ConfigError when the file is missing or a key is unknown or unusable.
+    """
+    shipped = CONFIGS / f"{source}.toml"
+    try:
+        text = (shipped if shipped.is_file() else Path(source)).read_text("utf-8")
+        return DetectorConfig.model_validate({**tomllib.loads(text), **(overrides or {})})
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {source!r}: {error}") from error
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'config'}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"configuration {source!r}: {reasons}") from error

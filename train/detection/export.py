@@ -1,0 +1,112 @@
+"""Checkpoint -> ONNX file that states how its maps are to be read, checked against PyTorch before it is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from landmarks.detection import (
+    DETECTOR_METADATA_KEY,
+    DetectorMetadata,
+    DetectorSpec,
+    Maps,
+    Network,
+    find_faces,
+)
+from landmarks.golden import golden_crop
+from train.detection.evaluate import torch_maps
+from train.detection.loop import load_detector, read_report
+from train.errors import TrainingError
+from train.loop import DESCRIPTION_FILE
+
+PICTURES = "pictures"
+TOLERANCE = 1e-3
+"""Largest difference in a logit between PyTorch and ONNX Runtime."""
+
+
+def export_detector(folder: Path, path: Path) -> DetectorMetadata:
+    """Writes a finished run's network as an ONNX file.
+
+    Raises TrainingError when the run has not finished, when its network does not find the golden crop's face, or when
+    ONNX Runtime and PyTorch disagree.
+    """
+    config, model = load_detector(folder)
+    spec = replace(DetectorSpec(), threshold=read_report(folder)["threshold"])
+    origin = json.loads((folder / DESCRIPTION_FILE).read_text())
+    network = torch_maps(model)
+    metadata = DetectorMetadata(
+        name=config.name,
+        spec=spec,
+        run_id=origin["run_id"],
+        data=tuple(origin["data"]),
+        golden_box=golden_box(network, spec),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    write_onnx(model, metadata, temporary)
+    check_against_torch(temporary, network)
+    temporary.replace(path)
+    return metadata
+
+
+def golden_box(network: Network, spec: DetectorSpec) -> tuple[float, float, float, float]:
+    """The best face of the golden crop, in pixels to 1/1000. Raises TrainingError when there is none."""
+    boxes = find_faces(golden_crop(), network, spec).boxes
+    if not len(boxes):
+        raise TrainingError("the network does not find the face of the golden crop: train it for longer")
+    x1, y1, x2, y2 = (round(float(value), 3) for value in boxes[0])
+    return x1, y1, x2, y2
+
+
+def write_onnx(model: nn.Module, metadata: DetectorMetadata, path: Path) -> None:
+    """The network as an ONNX file for pictures of any size, with its metadata stamped in."""
+    names = [f"maps{level.stride}" for level in metadata.spec.levels]
+    axes = {PICTURES: {0: "batch", 1: "height", 2: "width"}}
+    axes |= {name: {0: "batch", 2: f"rows_{name}", 3: f"columns_{name}"} for name in names}
+    example = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    torch.onnx.export(
+        model,
+        (example,),
+        str(path),
+        input_names=[PICTURES],
+        output_names=names,
+        dynamic_axes=axes,
+        opset_version=17,
+        dynamo=False,
+    )
+    exported = onnx.load(path)
+    onnx.helper.set_model_props(exported, {DETECTOR_METADATA_KEY: metadata.to_json()})
+    onnx.checker.check_model(exported)
+    onnx.save(exported, path)
+
+
+def check_against_torch(path: Path, network: Network) -> None:
+    """Raises TrainingError unless ONNX Runtime gives PyTorch's maps of the golden crop, at two sizes."""
+    exported, _ = open_detector(path)
+    for picture in (golden_crop()[None], golden_crop(128)[None, :96]):
+        for ours, theirs in zip(network(picture), exported(picture), strict=True):
+            difference = float(np.abs(ours - theirs).max())
+            if ours.shape != theirs.shape or not difference <= TOLERANCE:
+                raise TrainingError(f"the exported network's maps differ from PyTorch's by {difference:.4f}")
+
+
+def open_detector(path: Path) -> tuple[Network, DetectorMetadata]:
+    """An exported file, run by ONNX Runtime on the CPU. Raises TrainingError or MetadataError when it is not one."""
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has no base class of its own
+        raise TrainingError(f"{path}: not an ONNX file that can be run ({error})") from error
+    metadata = DetectorMetadata.from_mapping(session.get_modelmeta().custom_metadata_map)
+
+    def run(pictures: NDArray[np.uint8]) -> Maps:
+        return [np.asarray(maps[0], np.float32) for maps in session.run(None, {PICTURES: pictures})]
+
+    return run, metadata

@@ -1,0 +1,229 @@
+"""The detector's training loop: scenes in, two losses, one optimiser step; a checkpoint after every epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from landmarks.detection import DetectorSpec
+from train.checkpoints import write_json
+from train.detection.config import DetectorConfig
+from train.detection.evaluate import Judged, choose_threshold, curve, figures, finder, judge_all, torch_maps
+from train.detection.network import CentreDetector
+from train.detection.photographs import Photograph, fingerprint, held_out
+from train.detection.samples import SceneBatch, SceneBatches, SceneSamples, collate
+from train.detection.targets import losses
+from train.errors import TrainingError
+from train.loop import CHECKPOINT_FILE, DESCRIPTION_FILE, REPORT_FILE, load_checkpoint
+from train.optimisation import averaged, choose_precision, parameter_groups, warmup_then_cosine
+from train.record import Journal, git_commit
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a batch is trained with."""
+
+    model: nn.Module
+    average: AveragedModel | None
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    config: DetectorConfig
+    device: torch.device
+
+    def __call__(self, batch: SceneBatch) -> tuple[float, float]:
+        """One step; returns the losses of centres and of sides. Raises TrainingError when they are not finite."""
+        precision = choose_precision(self.config.precision, self.device)
+        with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
+            maps = self.model(batch.pictures.to(self.device))
+        parts = losses(maps, batch.targets.to(self.device))
+        loss = parts.centres + self.config.sides_weight * parts.sides
+        if not torch.isfinite(loss):
+            photographs = batch.indices.tolist()
+            raise TrainingError(f"the loss is {loss.item()} in the batch of photographs {photographs}: lower the rate?")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        self.schedule.step()
+        if self.average:
+            self.average.update_parameters(self.model)
+        return parts.centres.item(), parts.sides.item()
+
+
+def train_one_epoch(step: Step, batches: Iterable[SceneBatch]) -> Row:
+    """One pass over the batches; returns the mean losses."""
+    step.model.train()
+    centres, sides = zip(*(step(batch) for batch in batches), strict=True)
+    return {
+        "loss": sum(centres) / len(centres) + step.config.sides_weight * sum(sides) / len(sides),
+        "loss_centres": sum(centres) / len(centres),
+        "loss_sides": sum(sides) / len(sides),
+    }
+
+
+class DetectorRun:
+    """A training run and its folder: configuration, checkpoint, metrics and, once finished, its report."""
+
+    def __init__(
+        self,
+        config: DetectorConfig,
+        names: Sequence[str],
+        photographs: Sequence[Photograph],
+        folder: Path,
+        workers: int = 1,
+    ) -> None:
+        """`photographs`: those of the training split; every n-th of them is held out for choosing the threshold."""
+        self.config = config
+        self.folder = folder
+        self.epoch = 0
+        self.spec = DetectorSpec()
+        self._names = list(names)
+        self._photographs = photographs
+        training, self._held_out = held_out(photographs, config.held_out)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(config.seed)
+        self.model = CentreDetector().to(self.device)
+        self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = averaged(self.model, config.ema) if config.ema else None
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, config.weight_decay), lr=config.learning_rate, fused=True
+        )
+        self._sampler = SceneBatches(len(training), config)
+        total, warmup = config.epochs * len(self._sampler), config.warmup_epochs * len(self._sampler)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: warmup_then_cosine(step, warmup, total)
+        )
+        self._loader: DataLoader[Any] = DataLoader(
+            SceneSamples(training, config, self.spec),
+            batch_sampler=self._sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            persistent_workers=workers > 0,
+            worker_init_fn=_single_threaded,
+        )
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / CHECKPOINT_FILE
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that the run is about: of averaged weights, where they are averaged."""
+        module: nn.Module = self.average.module if self.average else self.model
+        return module
+
+    def train(self, test: Sequence[Photograph], evaluate_every: int = 10) -> None:
+        """Trains to the configured end from wherever the run stands, saving after every epoch."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "config.json", self.config.model_dump(mode="json"))
+        write_json(self.folder / DESCRIPTION_FILE, self._describe())
+        step = Step(self.model, self.average, self.optimizer, self.schedule, self.config, self.device)
+        with Journal(self.folder, self.epoch) as journal:
+            while self.epoch < self.config.epochs:
+                self._sampler.epoch = self.epoch
+                label = f"epoch {self.epoch + 1}/{self.config.epochs}"
+                row = {"epoch": self.epoch, "learning_rate": self.schedule.get_last_lr()[0]}
+                row |= train_one_epoch(step, tqdm(self._loader, desc=label, unit="batch", leave=False))
+                self.epoch += 1
+                if self.epoch % evaluate_every == 0 and self.epoch < self.config.epochs:
+                    row |= self._figures(self._judge(self._held_out))
+                self.save()
+                journal.add(row)
+                tqdm.write("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+        write_json(self.folder / REPORT_FILE, self._report(test))
+
+    def _judge(self, photographs: Sequence[Photograph]) -> list[Judged]:
+        return judge_all(finder(torch_maps(self.result), self.spec), photographs, progress=True)
+
+    def _figures(self, judged: Sequence[Judged]) -> Row:
+        return asdict(figures(judged, choose_threshold(judged, self.config.false_boxes)))
+
+    def _report(self, test: Sequence[Photograph]) -> Row:
+        """The threshold is chosen on what was held out, and used on the photographs that were never trained on."""
+        kept = self._judge(self._held_out)
+        threshold = choose_threshold(kept, self.config.false_boxes)
+        tested = self._judge(test)
+        return {
+            "threshold": threshold,
+            "held_out": asdict(figures(kept, threshold)),
+            "test": asdict(figures(tested, threshold)),
+            "recall_by_false_boxes": {"held_out": curve(kept), "test": curve(tested)},
+        }
+
+    def _describe(self) -> Row:
+        commit, data = git_commit(), fingerprint(self._photographs)
+        identity = hashlib.sha256(f"{self.config.model_dump_json()} {commit} {data}".encode()).hexdigest()
+        return {
+            "run_id": f"{self.config.name}-{identity[:12]}",
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "commit": commit,
+            "seed": self.config.seed,
+            "data": self._names,
+            "photographs": len(self._photographs),
+            "data_fingerprint": data,
+            "torch": torch.__version__,
+        }
+
+    def save(self) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        state = {
+            "config": self.config.model_dump(mode="json"),
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        if self.average:
+            state["averaged"] = self.average.module.state_dict()
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(self.checkpoint)
+
+    def resume(self) -> None:
+        """Continues from the folder's checkpoint. Raises TrainingError when it is of another configuration."""
+        state = load_checkpoint(self.checkpoint)
+        if DetectorConfig.model_validate(state["config"]) != self.config:
+            raise TrainingError(f"{self.checkpoint} was written under another configuration: choose another --out")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.average:
+            self.average.module.load_state_dict(state["averaged"])
+            self.average.n_averaged.fill_(self.schedule.last_epoch)  # one update per step
+        self.epoch = state["epoch"]
+
+
+def load_detector(folder: Path) -> tuple[DetectorConfig, nn.Module]:
+    """A run's configuration, and its network in evaluation mode. Raises TrainingError without a checkpoint."""
+    state = load_checkpoint(folder / CHECKPOINT_FILE)
+    model = CentreDetector()
+    model.load_state_dict(state.get("averaged", state["model"]))
+    return DetectorConfig.model_validate(state["config"]), model.eval()
+
+
+def read_report(folder: Path) -> Row:
+    """A finished run's report. Raises TrainingError when the run has not finished."""
+    path = folder / REPORT_FILE
+    if not path.is_file():
+        raise TrainingError(f"{folder} has no {REPORT_FILE}: the run is not finished; go on with fit-detector --resume")
+    report: Row = json.loads(path.read_text())
+    return report
+
+
+def _single_threaded(_worker: int) -> None:
+    """A worker's OpenCV must not take the cores from the network."""
+    cv2.setNumThreads(0)

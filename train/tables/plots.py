@@ -1,0 +1,59 @@
+"""The tables' pictures, one way to draw each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+"""By name: x and y."""
+
+
+@contextmanager
+def picture(path: Path, x: str, y: str, width: float = 7.5) -> Iterator[Axes]:
+    """Axes to draw on; the file is written at the end, with a legend beside them."""
+    from train.pictures import new_figure
+
+    figure = new_figure(width, 4)
+    axes = figure.subplots()
+    yield axes
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def curves(path: Path, series: Series, x: str, y: str) -> None:
+    """One curve for each of the series."""
+    with picture(path, x, y) as axes:
+        for label, (xs, ys) in series.items():
+            axes.plot(xs, ys, marker="o", markersize=4, label=label)
+
+
+def bars(path: Path, groups: Sequence[str], rows: Mapping[str, Sequence[float]], y: str) -> None:
+    """Bars side by side in each group, one per row."""
+    with picture(path, "", y, width=max(7.5, 4 + 0.2 * len(groups) * len(rows))) as axes:
+        width = 0.8 / len(rows)
+        for i, (label, values) in enumerate(rows.items()):
+            axes.bar([group + (i + 0.5) * width for group in range(len(groups))], values, width, label=label)
+        axes.set_xticks([group + 0.4 for group in range(len(groups))], groups, rotation=20, ha="right")
+        axes.set_axisbelow(True)
+
+
+def scatter(path: Path, series: Series, x: str, y: str) -> None:
+    """Points by name, x on a logarithmic scale."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    with picture(path, x, y, width=9.0) as axes:
+        for label, (xs, ys) in series.items():
+            axes.scatter(xs, ys, label=label)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
