@@ -13,7 +13,7 @@ from landmarks.metadata import MetadataError
 from landmarks.repository import RepositoryError
 from train.checkpoints import add_commands as add_checkpoint_commands
 from train.config import load_config
-from train.datasets import FORMATS, DataSource
+from train.datasets import FORMATS, DataSource, parse_mix
 from train.detection.commands import add_commands as add_detection_commands
 from train.errors import TrainError, TrainingError
 from train.lift import add_commands as add_lift_commands
@@ -46,7 +46,13 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
 
     command = commands.add_parser("fit", help="train a network; Ctrl-C stops it, --resume goes on; see torchrun below")
-    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
+    command.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="FORMAT:PATH",
+        help=f"{DATA_HELP}; of several, all are trained on, and the first is tested on",
+    )
     command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
     command.add_argument("--config", default="h3r", help="a TOML file, or a shipped one's name [%(default)s]")
     command.add_argument("--backbone", help="replaces the configuration's backbone")
@@ -101,8 +107,9 @@ def fit(args: argparse.Namespace) -> None:
 
     replaced = {"seed": args.seed, "name": args.backbone}
     config = load_config(args.config, {key: value for key, value in replaced.items() if value is not None})
-    source = DataSource.parse(args.data, args.lift)
-    data = TrainingData((source.name,), source.train_faces(), source.layout)
+    sources = parse_mix(args.data, args.lift)
+    faces = [face for source in sources for face in source.train_faces()]
+    data = TrainingData(tuple(dict.fromkeys(source.name for source in sources)), faces, sources[0].layout)
     with joined():
         run = Run(config, data, args.out, args.workers)
         if args.resume:
@@ -111,7 +118,7 @@ def fit(args: argparse.Namespace) -> None:
             raise TrainingError(f"{run.checkpoint} exists: add --resume to go on from it, or choose another --out")
         elif args.weights:
             run.start_from(args.weights)
-        predictions = run.train(source.test_faces())
+        predictions = run.train(sources[0].test_faces())
         if predictions:  # the first of several processes
             draw_curves(args.out / METRICS_FILE, args.out / "curves.png")
             draw_evaluation(predictions, config.topk, args.out)
@@ -188,7 +195,8 @@ def main() -> int:
         print(f"landmarks-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nlandmarks-train: stopped; fit --resume goes on from the last finished epoch", file=sys.stderr)
+        resumable = f"; {args.command} --resume goes on from the last finished epoch" if "resume" in args else ""
+        print(f"\nlandmarks-train: stopped{resumable}", file=sys.stderr)
         return 130
     return 0
 

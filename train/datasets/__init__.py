@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from train.errors import DataError
 from train.layouts import AFLW19, COCO17, COFW29, IBUG68, MPII16, WFLW98, PointLayout
 from train.lift import Lift
 
-__all__ = ["FORMATS", "DataSource", "Face", "Format", "MatPhoto", "Photo", "Split", "read_photo"]
+__all__ = ["FORMATS", "DataSource", "Face", "Format", "MatPhoto", "Photo", "Split", "parse_mix", "read_photo"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,22 @@ class DataSource:
         """The faces of one of the set's splits. Raises DataError for a missing or malformed file."""
         faces = FORMATS[self.name].load(self.root, split)
         return faces if self.lift is None else lifted(faces, Lift.load(self.lift))
+
+
+def parse_mix(texts: Sequence[str], lift: Path | None = None) -> list[DataSource]:
+    """Data sets to train on together: their faces must have the same points, once a lift has been applied.
+
+    Raises DataError where they differ, and as DataSource.parse does.
+    """
+    mixed = lift is not None and any(text.startswith("300w:") for text in texts)
+    sources = [DataSource.parse(text, None if mixed and not text.startswith("300w:") else lift) for text in texts]
+    for source in sources:
+        if source.layout is not sources[0].layout:
+            raise DataError(
+                f"{sources[0].name} has {sources[0].layout.points} points, {source.name} {source.layout.points}: "
+                "sets trained on together must have the same (see --lift)"
+            )
+    return sources
 
 
 def lifted(faces: list[Face], lift: Lift) -> list[Face]:

@@ -53,11 +53,14 @@ def turn(args: argparse.Namespace) -> None:
     plan = Plan(tuple(args.yaw), tuple(args.pitch), args.per_face, args.seed)
     job = Job(args.face_model, margins_of(faces), plan, args.out, args.split, source.name)
     chosen = spread(faces, args.limit)
-    with tqdm(write(chosen, job, args.workers), total=len(chosen), unit="face") as bar:
-        counts = list(bar)
-    (args.out / "turn.json").write_text(json.dumps(_record(args), indent=2) + "\n")
-    left_out = counts.count(0)
-    print(f"wrote {sum(counts)} pictures into {args.out}" + (f"; {left_out} faces fit no head" if left_out else ""))
+    try:
+        with tqdm(write(chosen, job, args.workers), total=len(chosen), unit="face") as bar:
+            counts = list(bar)
+        (args.out / "turn.json").write_text(json.dumps(_record(args), indent=2) + "\n")
+    except OSError as error:
+        raise DataError(f"{args.out}: cannot be written ({error.strerror or error})") from error
+    left_out = f"; left out {counts.count(0)} faces, too small or unlike a head" if 0 in counts else ""
+    print(f"wrote {sum(counts)} pictures into {args.out}{left_out}")
 
 
 def _check(args: argparse.Namespace) -> None:

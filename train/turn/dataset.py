@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import repeat
@@ -39,7 +39,10 @@ NOD: Final = 30.0
 MISFIT: Final = 0.5
 """Centimetres, 6 % of the distance between the eyes' outer corners; a face whose points the model misses by more on
 average is left out."""
+SMALLEST: Final = 20.0
+"""Pixels of width and height below which a face is left out."""
 QUALITY: Final = 90
+"""of the JPEGs"""
 
 
 @dataclass(frozen=True)
@@ -97,22 +100,28 @@ def _in_order(faces: Sequence[Face], job: Job, workers: int) -> Iterator[list[Ro
         signal.signal(signal.SIGINT, heeding)
     try:
         yield from rows
+    except BrokenExecutor as error:
+        raise DataError("a process of --workers died, perhaps for want of memory: try fewer") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def write_face(job: Job, number: int, face: Face) -> list[Row]:
-    """Writes the pictures of the data set's face `number`; returns their lines of annotations.jsonl."""
-    rng = np.random.default_rng([job.plan.seed, number])
+    """Writes the pictures of the data set's face `number`; returns their lines of annotations.jsonl.
+
+    None for a face that is too small or that the model does not fit.
+    """
+    if np.ptp(face.points, axis=0).min() < SMALLEST:
+        return []
     head = head_of(_model(job.model), face.points)
     if head.misfit > MISFIT:
         return []
+    rng = np.random.default_rng([job.plan.seed, number])
     photo = read_photo(face.image)
     factor = min(1.0, LARGEST / head.pose.scale)
     if factor < 1:
-        # the whole picture by the same factor, so that its last column may hold part of a pixel only
-        size = (round(photo.shape[1] * factor), round(photo.shape[0] * factor))
-        photo = np.asarray(cv2.resize(photo, size, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+        # by this very factor, which a size in whole pixels would round
+        photo = np.asarray(cv2.resize(photo, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
         head = scaled(head, factor)
     seen = look(photo, head)
     name = Path(face.image.name).stem

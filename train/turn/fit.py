@@ -40,12 +40,9 @@ STEPS: Final = 12
 INNER: Final = [point for point in range(NUM_POINTS) if point not in JAW]
 
 
-def point_weights() -> Array:
-    """[98] 1 for annotated points, less for those that were lifted from 68."""
-    weights = np.ones(NUM_POINTS)
-    weights[LIFTED] = 0.5
-    weights[list(GROUPS["pupils"])] = 0
-    return weights
+WEIGHTS: Final = np.where(np.isin(np.arange(NUM_POINTS), LIFTED), 0.5, 1.0)
+"""[98] less for points that may have been lifted from 68, none for the pupils, whose gaze the model does not follow."""
+WEIGHTS[list(GROUPS["pupils"])] = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,27 +58,26 @@ class Fit:
     """of the 98 points on the model"""
 
 
-def fit(model: FaceModel, points: Array, weights: Array | None = None) -> Fit:
+def fit(model: FaceModel, points: Array) -> Fit:
     """Minimises the weighted squared errors of points [98, 2] in centimetres plus the coefficients' priors.
 
     Every Gauss-Newton step solves for pose, identity and expression together; coefficients of expressions are kept
     from becoming negative. A contour point is held to its line, and only weakly to its place on it.
     """
-    weights = point_weights() if weights is None else weights
     pose = align(model.mean[model.points[INNER]], points[INNER])
     coefficients = np.zeros(len(model.components))
     used = np.unique(np.concatenate([model.points, model.middles, model.paths.ravel()]))
-    state = _State(model, used, points, weights)
+    problem = _Problem(model, used, points)
     for _ in range(STEPS):
-        pose, coefficients = state.step(pose, coefficients)
-    spacing, places = state.locate(pose, state.shape(coefficients))
+        pose, coefficients = problem.step(pose, coefficients)
+    spacing, places = problem.locate(pose, problem.shape(coefficients))
     return Fit(pose, coefficients, spacing, Places(used[places.vertices], places.weights))
 
 
-class _State:
-    """What stays the same from step to step."""
+class _Problem:
+    """What stays the same from step to step; of the model the vertices `used` alone."""
 
-    def __init__(self, model: FaceModel, used: NDArray[np.intp], points: Array, weights: Array) -> None:
+    def __init__(self, model: FaceModel, used: NDArray[np.intp], points: Array) -> None:
         number = np.zeros(len(model.mean), np.int32)
         number[used] = np.arange(len(used))
         self._model = replace(
@@ -93,7 +89,6 @@ class _State:
             middles=number[model.middles],
         )
         self._points = points
-        self._weights = weights
         spread = np.r_[np.ones(model.identities), np.full(len(model.components) - model.identities, EXPRESSION)]
         self._prior = spread**-2.0
 
@@ -126,7 +121,7 @@ class _State:
         residual, jacobian = np.einsum("pij,pj->pi", frames, residual), np.einsum("pij,pjk->pik", frames, jacobian)
         hidden = behind_middle(model, at, turned, pose.upright()) > 0
         huber = np.maximum(1, np.linalg.norm(residual * np.sqrt(share), axis=1) / (2.5 * ERROR))
-        weight = (self._weights * ~hidden / huber)[:, None] * share / ERROR**2
+        weight = (WEIGHTS * ~hidden / huber)[:, None] * share / ERROR**2
         tall = jacobian.reshape(2 * NUM_POINTS, -1)
         heavy = tall * weight.reshape(-1, 1)
         prior = np.r_[np.full(6, 1e-9), self._prior]

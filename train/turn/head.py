@@ -92,9 +92,9 @@ def scaled(head: Head, factor: float) -> Head:
     return replace(head, pose=pose)
 
 
-def head_of(model: FaceModel, points: Array, weights: Array | None = None) -> Head:
+def head_of(model: FaceModel, points: Array) -> Head:
     """The head whose points are [98, 2] pixels of the photograph."""
-    found = fit(model, points, weights)
+    found = fit(model, points)
     pose = found.pose
     axes = pose.upright()
     shape = model.shape(found.coefficients)

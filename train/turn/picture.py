@@ -14,6 +14,7 @@ from train.datasets.face import Image
 from train.turn.head import Carried, Head
 from train.turn.pose import Pose
 from train.turn.render import Raster, rasterize
+from train.turn.silhouette import JAW
 
 Array = NDArray[np.floating[Any]]
 
@@ -31,6 +32,8 @@ FADING: Final = (-13.0, -10.5)
 """The y between which the neck, which does not turn there, passes into the background."""
 BEHIND: Final = 0.35
 """Centimetres by which a vertex may lie behind what is seen at its pixel and still count as seen."""
+BEHIND_EDGE: Final = 1.5
+"""The same for points of the contour: along the outline the skin falls away steeply within a pixel."""
 CRANIUM: Final = np.array([0.0, 1.0, 1.0])
 """The middle of the head; the background is moved away from it or towards it."""
 CHIN: Final = -6.0
@@ -164,7 +167,9 @@ def visible(carried: Carried, depth: Array) -> NDArray[np.bool_]:
     """[98] whether each point is seen, given the picture's depth: not behind the head, nor moved from behind it."""
     rows, columns = depth.shape
     column, row = np.round(carried.points).astype(int).clip(0, [columns - 1, rows - 1]).T
-    return np.asarray((carried.depth > depth[row, column] - BEHIND) & ~carried.slipped)
+    nearest = carried.depth + BEHIND
+    nearest[JAW] = carried.depth[JAW] + BEHIND_EDGE
+    return np.asarray((nearest > depth[row, column]) & ~carried.slipped)
 
 
 def _sample(image: Image, at: Array) -> Array:

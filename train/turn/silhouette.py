@@ -33,12 +33,12 @@ LAST_START: Final = 12.0
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Points as sums of four vertices each."""
+    """Points as sums of a few vertices each."""
 
     vertices: Indices
-    """[P, 4]"""
+    """[P, K]"""
     weights: Array
-    """[P, 4]"""
+    """[P, K]"""
 
     def of(self, values: Array) -> Array:
         """Values [V, ...] at the vertices -> at the points [P, ...]."""
@@ -60,10 +60,11 @@ def edge(model: FaceModel, turned: Array, axes: Array) -> Places:
     """The 35 places farthest out along the model's paths: to the left in the head's own upright frame for the right
     side's paths, to the right for the left side's, down for the chin's.
     """
-    horizontal, vertical = turned[model.paths, :2] @ axes.T[:, 0], turned[model.paths[CHIN], :2] @ axes.T[:, 1]
-    outward = horizontal * np.sign(np.arange(ROWS) - CHIN)[:, None]
-    outward[CHIN] = -vertical
+    flat = turned[model.paths, :2]
+    outward = flat @ axes[0] * np.sign(np.arange(ROWS) - CHIN)[:, None]
+    outward[CHIN] = -flat[CHIN] @ axes[1]
     best = outward.argmax(axis=1)
+    # between the places of a path: the peak of the parabola through the farthest and its neighbours
     inner = best.clip(1, outward.shape[1] - 2)
     rows = np.arange(ROWS)
     before, at, after = (outward[rows, inner + step] for step in (-1, 0, 1))
@@ -72,12 +73,15 @@ def edge(model: FaceModel, turned: Array, axes: Array) -> Places:
     place = np.where(best == inner, peak.clip(best - 0.5, best + 0.5), best)
     first = np.floor(place).astype(int).clip(0, outward.shape[1] - 2)
     share = place - first
-    vertices = np.stack([model.paths[rows, first], model.paths[rows, first + 1]] * 2, axis=1)
-    return Places(vertices, np.stack([1 - share, share, 0 * share, 0 * share], axis=1))
+    vertices = np.stack([model.paths[rows, first], model.paths[rows, first + 1]], axis=1)
+    return Places(vertices, np.stack([1 - share, share], axis=1))
 
 
 def spacing_of(points: Array, line: Array, axes: Array) -> Spacing:
-    """The spacing of annotated contour points [33, 2], given the model's edge [35, 2] as it lies now; y up."""
+    """The spacing of annotated contour points [33, 2], given the model's edge [35, 2] as it lies now; y up.
+
+    An end lies on the path of its height, measured along the head's upright axis.
+    """
     height, at = line @ axes[1], points @ axes[1]
     rows = np.arange(CHIN + 1, dtype=float)
     first = np.interp(-at[0], np.maximum.accumulate(-height[: CHIN + 1]), rows).clip(0, LAST_START)
@@ -97,8 +101,8 @@ def along(places: Places, line: Array, spacing: Spacing) -> Places:
     row = np.interp(start + spacing.shares * (length[CHIN] - start), length, rows)
     upper = np.floor(row).astype(int).clip(0, ROWS - 2)
     share = (row - upper)[:, None]
-    vertices = np.concatenate([places.vertices[upper, :2], places.vertices[upper + 1, :2]], axis=1)
-    weights = np.concatenate([(1 - share) * places.weights[upper, :2], share * places.weights[upper + 1, :2]], axis=1)
+    vertices = np.concatenate([places.vertices[upper], places.vertices[upper + 1]], axis=1)
+    weights = np.concatenate([(1 - share) * places.weights[upper], share * places.weights[upper + 1]], axis=1)
     return Places(vertices, weights)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.train.datasets.test_ibug300w import write_face
-from train.datasets import FORMATS, DataSource
+from train.datasets import FORMATS, DataSource, parse_mix
 from train.errors import DataError
 from train.layouts import IBUG68, WFLW98
 from train.lift import fit
@@ -46,3 +46,15 @@ def test_a_lift_makes_98_points_of_68(tmp_path: Path) -> None:
 def test_a_lift_is_refused_where_there_are_no_68_points() -> None:
     with pytest.raises(DataError, match="wflw has 98"):
         DataSource.parse("wflw:/data", Path("lift.npz"))
+
+
+def test_a_mix_lifts_the_sets_of_68_points_alone() -> None:
+    mix = parse_mix(["wflw:/a", "300w:/b"], Path("lift.npz"))
+    assert mix == [DataSource("wflw", Path("/a")), DataSource("300w", Path("/b"), Path("lift.npz"))]
+
+
+def test_a_mix_of_different_points_is_refused() -> None:
+    with pytest.raises(DataError, match="wflw has 98 points, 300w 68: .* --lift"):
+        parse_mix(["wflw:/a", "300w:/b"])
+    with pytest.raises(DataError, match="wflw has 98"):
+        parse_mix(["wflw:/a", "faces300w:/b"], Path("lift.npz"))

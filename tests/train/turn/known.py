@@ -29,15 +29,17 @@ class KnownHead:
     pose: Pose
 
     @classmethod
-    def drawn(cls, model: FaceModel, seed: int | None, angles: tuple[float, float, float]) -> KnownHead:
-        """The mean face (None), or one of random identity and expression; 10 pixels per centimetre."""
+    def drawn(
+        cls, model: FaceModel, seed: int | None, angles: tuple[float, float, float], scale: float = 10.0
+    ) -> KnownHead:
+        """The mean face (None), or one of random identity and expression; `scale` pixels per centimetre."""
         coefficients = np.zeros(len(model.components))
         if seed is not None:
             rng = np.random.default_rng(seed)
             coefficients[: model.identities] = 0.8 * rng.normal(size=model.identities)
             shown = model.identities + rng.choice(len(coefficients) - model.identities, 6, replace=False)
             coefficients[shown] = rng.uniform(0, 0.6, 6)
-        return cls(model, model.shape(coefficients), Pose(rotation(*angles), 10.0, np.array([190.0, 200.0])))
+        return cls(model, model.shape(coefficients), Pose(rotation(*angles), scale, np.array([19.0, 20.0]) * scale))
 
     def at(self, yaw: float, pitch: float) -> Pose:
         return self.pose.facing(yaw, pitch, PIVOT)
@@ -49,11 +51,12 @@ class KnownHead:
         at[:, :2] += (SIDE * behind_middle(self.model, at, turned, axes))[:, None] * axes[0]
         return pose.to_pixels(at)
 
-    def photograph(self, size: tuple[int, int] = (380, 400)) -> NDArray[np.uint8]:
+    def photograph(self) -> NDArray[np.uint8]:
         """RGB: smooth stripes on the skin; red on the subject's right half, blue on the left; a grey background."""
         x, y, _ = self.model.mean.T
         stripes = 60 * np.sin(2 * y) * np.cos(x)
         colours = np.stack([np.where(x < 0, 190, 40), 110 + stripes, np.where(x < 0, 40, 190)], axis=1)
+        size = (round(38 * self.pose.scale), round(40 * self.pose.scale))
         image = np.full((size[1], size[0], 3), 90, np.uint8)
         turned = self.pose.turn(self.vertices)
         raster = rasterize(self.pose.to_pixels(turned), turned[:, 2], self.model.triangles, size)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from landmarks.layout import FLIP
-from tests.train.turn.known import KnownHead
+from tests.train.turn.known import KnownHead, far_jaw
 from train.turn.head import Head, head_of
 from train.turn.picture import Seen, look, turn, visible
 
@@ -72,6 +72,13 @@ def test_at_a_quarter_turn_the_far_half_is_hidden(head: Head, seen: Seen) -> Non
     assert shown[2:14].all()  # the near half of the contour
 
 
+@pytest.mark.parametrize(("yaw", "side"), [(40, 1), (-40, -1)])
+def test_the_far_cheeks_contour_is_seen(head: Head, seen: Seen, yaw: float, side: int) -> None:
+    pose = head.at(yaw, 0)
+    _, depth = turn(seen, pose, SIZE)
+    assert visible(head.carried(pose), depth)[far_jaw(side)].all()
+
+
 def test_the_mirrored_photograph_gives_the_mirrored_picture(plain: KnownHead, head: Head, seen: Seen) -> None:
     annotated = plain.points(plain.pose)[list(FLIP)] * [-1, 1] + [379, 0]
     other = head_of(plain.model, annotated)
@@ -99,7 +106,7 @@ def test_beyond_the_photograph_nothing_is_sharp(plain: KnownHead) -> None:
     photograph = np.zeros((400 - brows, 380, 3), np.uint8)
     photograph[:, ::4] = photograph[:, 1::4] = 255
     head = head_of(plain.model, points - [0, brows])
-    picture, _ = turn(look(photograph, head), replace(head.pose, shift=head.pose.shift + [0, 100]), SIZE)
+    picture, _ = turn(look(photograph, head), replace(head.pose, shift=head.pose.shift + np.array([0, 100])), SIZE)
     steps = abs(np.diff(picture[..., 0].astype(int)))
     assert steps[:60, 20:360].max() < 30
     assert steps[200, 120:260].max() > 100
