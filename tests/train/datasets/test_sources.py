@@ -54,7 +54,7 @@ def test_a_mix_lifts_the_sets_of_68_points_alone() -> None:
 
 
 def test_a_mix_of_different_points_is_refused() -> None:
-    with pytest.raises(DataError, match="wflw has 98 points, 300w 68: .* --lift"):
+    with pytest.raises(DataError, match=r"wflw has 98 points, 300w 68: .* --lift"):
         parse_mix(["wflw:/a", "300w:/b"])
     with pytest.raises(DataError, match="wflw has 98"):
         parse_mix(["wflw:/a", "faces300w:/b"], Path("lift.npz"))
