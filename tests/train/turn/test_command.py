@@ -185,7 +185,14 @@ def test_ctrl_c_leaves_no_set_and_no_traceback(photographs: Path, model_file: Pa
     arguments = ["--data", f"faces300w:{photographs}", "--split", "train", "--face-model", str(model_file)]
     arguments += ["--per-face", "20", "--workers", "2", "--out", str(tmp_path / "out")]
     command = [sys.executable, "-m", "train", "turn", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a suite that runs in a shell's background ignores interrupts, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         assert process.stderr is not None
         process.stderr.read(1)  # the progress bar is there: the work has begun
         os.killpg(process.pid, signal.SIGINT)
