@@ -1,0 +1,192 @@
+# The images of the service and of its training. deploy/build.sh builds them; docs/deploy.md tells the rest.
+#
+#   gateway      REST and gRPC, in front of a Triton
+#   triton       NVIDIA's Triton for GPUs, with model_repo/ and what that needs
+#   triton-cpu   the same server out of the nvidia-pytriton wheel, for machines without a GPU
+#   train        landmarks-train
+#   wheels       no image: the files that the others install, for building without the internet
+#
+# BuildKit is needed. There is no syntax line: it would have a parser fetched from a registry.
+
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+# a release with the fixes of NVIDIA's security bulletins up to May 2026
+ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.07-py3
+# the image whose Python the target wheels fetches files for
+ARG WHEELS_IMAGE=${BASE_IMAGE}
+
+# ---------------------------------------------------------------- packages
+
+FROM ${BASE_IMAGE} AS packages
+# an index without credentials; PIP_NO_INDEX=1 takes files of deploy/wheels/ alone
+ARG PIP_INDEX_URL
+ARG PIP_NO_INDEX
+# pip stays behind in the base image
+RUN python3 -m venv --without-pip /opt/venv
+ENV PIP_PYTHON=/opt/venv/bin/python
+
+FROM packages AS project
+RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
+    --mount=type=bind,source=deploy/locks/build.txt,target=/locks/build.txt \
+    --mount=type=bind,source=deploy/wheels,target=/wheels \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=pip.conf --mount=type=secret,id=ca-bundle \
+    sh /install.sh /locks/build.txt install
+WORKDIR /project
+COPY pyproject.toml README.md ./
+COPY landmarks landmarks
+COPY service service
+COPY train train
+RUN python3 -m pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /dist .
+
+FROM packages AS gateway-packages
+RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
+    --mount=type=bind,source=deploy/locks/gateway.txt,target=/locks/gateway.txt \
+    --mount=type=bind,source=deploy/wheels,target=/wheels \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=pip.conf --mount=type=secret,id=ca-bundle \
+    sh /install.sh /locks/gateway.txt install
+RUN --mount=type=bind,from=project,source=/dist,target=/dist \
+    python3 -m pip install --no-cache-dir --no-index --no-deps /dist/*.whl
+
+FROM packages AS triton-cpu-packages
+RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
+    --mount=type=bind,source=deploy/locks/triton-cpu.txt,target=/locks/triton-cpu.txt \
+    --mount=type=bind,source=deploy/wheels,target=/wheels \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=pip.conf --mount=type=secret,id=ca-bundle \
+    sh /install.sh /locks/triton-cpu.txt install
+RUN --mount=type=bind,from=project,source=/dist,target=/dist \
+    python3 -m pip install --no-cache-dir --no-index --no-deps /dist/*.whl
+COPY deploy/image/triton_layout.py /
+RUN /opt/venv/bin/python /triton_layout.py /opt/tritonserver
+
+FROM packages AS train-packages
+# cuda or cpu: which build of PyTorch
+ARG TORCH=cuda
+RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
+    --mount=type=bind,source=deploy/locks,target=/locks \
+    --mount=type=bind,source=deploy/wheels,target=/wheels \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=pip.conf --mount=type=secret,id=ca-bundle \
+    sh /install.sh /locks/train-${TORCH}.txt install
+RUN --mount=type=bind,from=project,source=/dist,target=/dist \
+    python3 -m pip install --no-cache-dir --no-index --no-deps /dist/*.whl
+
+# ---------------------------------------------------------------- files for building without the internet
+
+FROM ${WHEELS_IMAGE} AS wheels-download
+ARG PIP_INDEX_URL
+# lock files, separated by spaces
+ARG LOCKS="build.txt gateway.txt triton-cpu.txt"
+RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
+    --mount=type=bind,source=deploy/locks,target=/locks \
+    --mount=type=bind,source=deploy/wheels,target=/wheels \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=pip.conf --mount=type=secret,id=ca-bundle \
+    for lock in $LOCKS; do sh /install.sh "/locks/$lock" download --dest /fetched || exit 1; done
+
+FROM scratch AS wheels
+COPY --from=wheels-download /fetched /
+
+# ---------------------------------------------------------------- images
+
+FROM ${TRITON_IMAGE} AS triton
+ARG PIP_INDEX_URL
+ARG PIP_NO_INDEX
+# into the system's Python, the one that the Python backend finds
+RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
+    --mount=type=bind,source=deploy/locks/triton.txt,target=/locks/triton.txt \
+    --mount=type=bind,source=deploy/wheels,target=/wheels \
+    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=pip.conf --mount=type=secret,id=ca-bundle \
+    sh /install.sh /locks/triton.txt install --break-system-packages
+RUN --mount=type=bind,from=project,source=/dist,target=/dist \
+    python3 -m pip install --no-cache-dir --no-index --no-deps --break-system-packages /dist/*.whl
+COPY deploy/image/healthy.py deploy/image/supervise.py /opt/
+COPY model_repo /models
+# where a volume for TensorRT's engines is mounted: it takes over the owner
+RUN install --directory --owner 10001 --group 10001 /engines
+ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+EXPOSE 8001 8002
+HEALTHCHECK --interval=5s --timeout=5s --start-period=10m --retries=6 \
+    CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8000/v2/health/ready"]
+ENTRYPOINT ["python3", "-I", "/opt/supervise.py", "tritonserver"]
+# HTTP is for the health check alone: the gateway speaks gRPC. Connections end after five minutes, so that gateways
+# look again which servers there are
+CMD ["--model-repository=/models", "--model-config-name=gpu", "--disable-auto-complete-config", \
+     "--http-address=127.0.0.1", "--metrics-address=0.0.0.0", "--exit-timeout-secs=20", \
+     "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000"]
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.title="h3r-landmarks triton" \
+      org.opencontainers.image.description="NVIDIA Triton with the landmark network, for GPUs" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION \
+      org.opencontainers.image.created=$CREATED
+
+FROM ${BASE_IMAGE} AS triton-cpu
+COPY --from=triton-cpu-packages /opt/venv /opt/venv
+COPY --from=triton-cpu-packages /opt/tritonserver /opt/tritonserver
+COPY deploy/image/healthy.py deploy/image/supervise.py /opt/
+COPY model_repo /models
+RUN install --directory --owner 10001 --group 10001 /engines
+# the Python backend finds its packages through the first python3
+ENV PATH=/opt/venv/bin:/opt/tritonserver/bin:$PATH LD_LIBRARY_PATH=/opt/tritonserver/lib \
+    HOME=/tmp PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+EXPOSE 8001 8002
+HEALTHCHECK --interval=5s --timeout=5s --start-period=2m --retries=6 \
+    CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8000/v2/health/ready"]
+ENTRYPOINT ["python3", "-I", "/opt/supervise.py", "tritonserver"]
+# as above; the metrics of GPUs would need a library that the wheel lacks
+CMD ["--model-repository=/models", "--allow-gpu-metrics=false", "--disable-auto-complete-config", \
+     "--http-address=127.0.0.1", "--metrics-address=0.0.0.0", "--exit-timeout-secs=20", \
+     "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000"]
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.title="h3r-landmarks triton-cpu" \
+      org.opencontainers.image.description="NVIDIA Triton with the landmark network, for CPUs" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION \
+      org.opencontainers.image.created=$CREATED
+
+FROM ${BASE_IMAGE} AS train
+COPY --from=train-packages /opt/venv /opt/venv
+# Matplotlib and PyTorch want a home and a name
+ENV PATH=/opt/venv/bin:$PATH HOME=/tmp USER=landmarks
+USER 10001:10001
+WORKDIR /runs
+ENTRYPOINT ["landmarks-train"]
+CMD ["--help"]
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.title="h3r-landmarks train" \
+      org.opencontainers.image.description="Trains, evaluates and exports the landmark network" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION \
+      org.opencontainers.image.created=$CREATED
+
+FROM ${BASE_IMAGE} AS gateway
+COPY --from=gateway-packages /opt/venv /opt/venv
+COPY deploy/image/healthy.py /opt/
+# in a container every address is the container's own; what the host publishes is for the host to say
+ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    LANDMARKS_HOST=0.0.0.0 LANDMARKS_TRITON_URL=triton:8001
+USER 10001:10001
+EXPOSE 8080 8081
+HEALTHCHECK --interval=5s --timeout=5s --start-period=3m --retries=6 \
+    CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8080/readyz"]
+ENTRYPOINT ["landmarks"]
+CMD ["serve"]
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.title="h3r-landmarks gateway" \
+      org.opencontainers.image.description="98 facial landmarks with their uncertainty, over REST and gRPC" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION \
+      org.opencontainers.image.created=$CREATED

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Writes the lock files beside this script from pyproject.toml: every package pinned, with the hashes of its files.
+#
+#   make lock                    all of them
+#   lock.sh UV gateway.txt ...   some of them, with this uv
+#
+# The CPU build of PyTorch is on an index of its own. TORCH_CPU, further options of uv, can say where else it is:
+# TORCH_CPU='--find-links FOLDER'.
+set -eu
+cd "$(dirname "$0")/../.."
+uv=$1
+shift
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+# OpenVINO would report every import to Google Analytics; without this package it does not
+echo openvino-telemetry >"$scratch/unwanted"
+
+# compile FILE PYTHON SOURCE [OPTION...]
+compile() {
+  file=$1 python=$2 source=$3
+  shift 3
+  echo "deploy/locks/$file"
+  "$uv" pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+    --custom-compile-command "make lock" --python-version "$python" --python-platform x86_64-manylinux_2_36 \
+    --excludes "$scratch/unwanted" "$@" --output-file "deploy/locks/$file" "$source"
+}
+
+[ $# -gt 0 ] || set -- build.txt gateway.txt triton.txt triton-cpu.txt train-cuda.txt train-cpu.txt
+for file; do
+  case $file in
+    # what builds this project's own wheel
+    build.txt) sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | compile build.txt 3.11 - ;;
+    gateway.txt) compile gateway.txt 3.11 pyproject.toml --extra gateway ;;
+    # the Python of NVIDIA's image
+    triton.txt) compile triton.txt 3.12 pyproject.toml --extra triton ;;
+    triton-cpu.txt)
+      # of the wheel the server alone is used: what its Python interface needs is left out
+      printf '%s\n' grpcio importlib-metadata protobuf pyzmq sh tritonclient typer typing-inspect wrapt \
+        >"$scratch/unused"
+      compile triton-cpu.txt 3.11 pyproject.toml --extra triton-cpu --excludes "$scratch/unused" ;;
+    # with what runs an exported file, so that it can be evaluated
+    train-cuda.txt) compile train-cuda.txt 3.11 pyproject.toml --extra train --extra triton ;;
+    train-cpu.txt)
+      sed -n 's/.*"\(torch==[^"]*\)".*/\1+cpu/p' pyproject.toml >"$scratch/torch"
+      # shellcheck disable=SC2086 # several options
+      compile train-cpu.txt 3.11 pyproject.toml --extra train --extra triton --override "$scratch/torch" \
+        ${TORCH_CPU:---index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match} ;;
+    *) echo "$file is not one of this folder's lock files" >&2; exit 2 ;;
+  esac
+done

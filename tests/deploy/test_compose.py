@@ -1,0 +1,74 @@
+"""The Compose files, as Compose itself reads them: 1.29 and 2, whichever this machine has."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.deploy.tools import DEPLOY
+
+GPU = ("-f", "docker-compose.yml")
+CPU = (*GPU, "-f", "deploy/compose.cpu.yml")
+
+
+def commands() -> list[tuple[str, ...]]:
+    candidates: list[tuple[str, ...]] = [("docker-compose",), ("docker", "compose")]
+    return [
+        command
+        for command in candidates
+        if shutil.which(command[0])
+        and subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0
+    ]
+
+
+@pytest.fixture(params=commands() or [()], ids=lambda command: " ".join(command) or "none")
+def compose(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    command: tuple[str, ...] = request.param
+    if not command:
+        pytest.skip("no Compose on this machine: docker-compose, or docker's plugin")
+    return command
+
+
+def config(compose: tuple[str, ...], *arguments: str, **settings: str) -> str:
+    names = {name for name in os.environ if name not in SETTINGS}
+    environment = {name: os.environ[name] for name in names} | settings
+    command = [*compose, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+SETTINGS = set(re.findall(r"^#([A-Z_]+)=", (DEPLOY / "env.example").read_text(), re.MULTILINE))
+
+
+def test_the_example_names_every_setting_with_its_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text() + (DEPLOY / "compose.cpu.yml").read_text()
+    defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text))
+    example = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (DEPLOY / "env.example").read_text(), re.MULTILINE))
+    example.pop("COMPOSE_PROJECT_NAME")
+    assert example == defaults
+
+
+def test_a_gpu_host_gets_nvidias_runtime_and_the_settings(compose: tuple[str, ...]) -> None:
+    text = config(compose, *GPU, "config", BIND="10.1.2.3", TAG="1.2", GPUS="1", TRITON_CPUS="0-3")
+    assert "runtime: nvidia" in text
+    assert "10.1.2.3" in text
+    assert "h3r-landmarks/triton:1.2" in text
+    assert re.search(r"NVIDIA_VISIBLE_DEVICES: ['\"]1['\"]", text)
+    assert "cpuset: 0-3" in text
+
+
+def test_others_get_the_cpu_and_monitoring_when_they_ask_for_it(compose: tuple[str, ...]) -> None:
+    text = config(compose, *CPU, "--profile", "monitoring", "config")
+    assert "runtime: runc" in text
+    assert "runtime: nvidia" not in text
+    assert "h3r-landmarks/triton-cpu:latest" in text
+    assert {"prom/prometheus:v3.5.0", "grafana/grafana:12.1.0"} <= set(re.findall(r"image: (\S+)", text))
+
+
+def test_ports_are_published_to_this_machine_alone_by_default() -> None:
+    ports = re.findall(r'"(\S+):\$\{[A-Z_]+PORT:-\d+\}:\d+"', (ROOT / "docker-compose.yml").read_text())
+    assert ports == ["${BIND:-127.0.0.1}", "${BIND:-127.0.0.1}", "127.0.0.1", "127.0.0.1"]

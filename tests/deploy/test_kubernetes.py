@@ -1,0 +1,144 @@
+"""The manifests: valid for Kubernetes, confined, and agreeing with each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.tools import DEPLOY, run, tool
+
+yaml = pytest.importorskip("yaml", reason="no PyYAML: pip install kubernetes-validate")
+
+FOLDER = DEPLOY / "kubernetes"
+OVERLAYS = ("cpu", "gpu")
+Manifest = dict[str, Any]
+
+
+def rendered(folder: Path, *options: str) -> str:
+    return run(tool("kubectl", "see kubernetes.io/docs/tasks/tools"), "kustomize", *options, folder)
+
+
+@pytest.fixture(params=OVERLAYS)
+def overlay(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def manifests(overlay: str) -> dict[tuple[str, str], Manifest]:
+    """(kind, name) -> manifest, of one overlay."""
+    return by_name(rendered(FOLDER / "overlays" / overlay))
+
+
+def by_name(text: str) -> dict[tuple[str, str], Manifest]:
+    return {(found["kind"], found["metadata"]["name"]): found for found in yaml.safe_load_all(text)}
+
+
+def pod(manifests: dict[tuple[str, str], Manifest], name: str) -> Manifest:
+    return dict(manifests["Deployment", name]["spec"]["template"]["spec"])
+
+
+def test_every_manifest_is_valid(overlay: str, tmp_path: Path) -> None:
+    validate = tool("kubernetes-validate", "pip install kubernetes-validate")
+    path = tmp_path / "all.yaml"
+    path.write_text(rendered(FOLDER / "overlays" / overlay))
+    run(validate, "--strict", path)
+
+
+def test_everything_is_in_one_namespace_that_enforces_restricted_pods(
+    manifests: dict[tuple[str, str], Manifest],
+) -> None:
+    namespace = manifests.pop(("Namespace", "landmarks"))
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert {manifest["metadata"]["namespace"] for manifest in manifests.values()} == {"landmarks"}
+
+
+@pytest.mark.parametrize("name", ["gateway", "triton"])
+def test_pods_are_confined(manifests: dict[tuple[str, str], Manifest], name: str) -> None:
+    spec = pod(manifests, name)
+    (container,) = spec["containers"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == 10001
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+    assert "memory" in container["resources"]["limits"]
+
+
+def test_a_gateway_without_triton_is_not_ready_but_alive(manifests: dict[tuple[str, str], Manifest]) -> None:
+    (container,) = pod(manifests, "gateway")["containers"]
+    assert container["readinessProbe"]["grpc"] == {"port": 8081}
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_gateways_find_every_triton_by_a_headless_service(manifests: dict[tuple[str, str], Manifest]) -> None:
+    service = manifests["Service", "triton"]["spec"]
+    assert service["clusterIP"] == "None"
+    (name,) = [name for kind, name in manifests if kind == "ConfigMap"]
+    assert manifests["ConfigMap", name]["data"]["LANDMARKS_TRITON_URL"] == "triton:8001"
+    (container,) = pod(manifests, "gateway")["containers"]
+    assert container["envFrom"] == [
+        {"configMapRef": {"name": name}},
+        {"secretRef": {"name": "gateway", "optional": True}},
+    ]
+
+
+def test_triton_has_shared_memory_and_its_image(manifests: dict[tuple[str, str], Manifest], overlay: str) -> None:
+    spec = pod(manifests, "triton")
+    (container,) = spec["containers"]
+    volumes = {volume["name"]: volume["emptyDir"] for volume in spec["volumes"]}
+    mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
+    assert mounts["/dev/shm"] == {"medium": "Memory", "sizeLimit": "512Mi"}
+    assert set(mounts) == {"/tmp", "/dev/shm", "/engines"}
+    image = {"cpu": "h3r-landmarks/triton-cpu:latest", "gpu": "h3r-landmarks/triton:latest"}
+    assert container["image"] == image[overlay]
+    assert container["resources"]["limits"].get("nvidia.com/gpu") == {"cpu": None, "gpu": "1"}[overlay]
+
+
+def test_triton_scales_by_its_queue_and_the_gateway_by_cpu(manifests: dict[tuple[str, str], Manifest]) -> None:
+    queue, *_ = manifests["HorizontalPodAutoscaler", "triton"]["spec"]["metrics"]
+    (adapter,) = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
+    assert queue["pods"]["metric"]["name"] == adapter["name"]["as"]
+    (cpu,) = manifests["HorizontalPodAutoscaler", "gateway"]["spec"]["metrics"]
+    assert cpu["resource"]["name"] == "cpu"
+    # a number of replicas beside an autoscaler would undo its work at every apply
+    assert not any("replicas" in manifests["Deployment", name]["spec"] for name in ("gateway", "triton"))
+
+
+def test_triton_is_reached_by_gateways_and_prometheus_alone(manifests: dict[tuple[str, str], Manifest]) -> None:
+    closed = manifests["NetworkPolicy", "default"]["spec"]
+    assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    gateways, prometheus = manifests["NetworkPolicy", "triton"]["spec"]["ingress"]
+    assert gateways["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}]
+    assert gateways["ports"] == [{"port": "grpc"}]
+    assert prometheus["ports"] == [{"port": "metrics"}]
+
+
+def test_disruptions_leave_one_running(manifests: dict[tuple[str, str], Manifest]) -> None:
+    for name in ("gateway", "triton"):
+        assert manifests["PodDisruptionBudget", name]["spec"]["maxUnavailable"] == 1
+        assert manifests["HorizontalPodAutoscaler", name]["spec"]["minReplicas"] == 2
+
+
+def test_the_components_add_monitors_and_replace_the_autoscaler(tmp_path: Path) -> None:
+    folder = tmp_path.resolve()
+    up = Path(*[".."] * len(folder.parts[1:]))
+    parts = [
+        up.joinpath(*(FOLDER / part).parts[1:]) for part in ("overlays/cpu", "components/monitoring", "components/keda")
+    ]
+    (folder / "kustomization.yaml").write_text(f"resources: [{parts[0]}]\ncomponents: [{parts[1]}, {parts[2]}]\n")
+    manifests = by_name(rendered(folder))
+    assert ("HorizontalPodAutoscaler", "triton") not in manifests
+    assert manifests["ScaledObject", "triton"]["spec"]["scaleTargetRef"] == {"name": "triton"}
+    for name in ("gateway", "triton"):
+        (endpoint,) = manifests["ServiceMonitor", name]["spec"]["endpoints"]
+        ports = {port["name"] for port in manifests["Service", name]["spec"]["ports"]}
+        assert endpoint["port"] in ports
+        labels = manifests["ServiceMonitor", name]["spec"]["selector"]["matchLabels"]
+        assert labels.items() <= manifests["Service", name]["metadata"]["labels"].items()
