@@ -6,6 +6,7 @@ OpenVINO is imported when a model is loaded, so importing `landmarks` stays as l
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from landmarks.metadata import METADATA_KEY, ModelMetadata
 from landmarks.repository import provenance
 from landmarks.tensors import TensorSpec, contract
+
+# importing OpenVINO would report the import to its makers; without this package it does not
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     import openvino

@@ -74,3 +74,11 @@ def test_a_model_whose_tensors_are_not_what_it_says(model_repository: Path, tmp_
 def test_importing_the_module_loads_no_openvino() -> None:
     code = "import sys, landmarks.runtime; sys.exit('openvino' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_openvino_cannot_report_that_it_is_used(model_repository: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from landmarks.runtime import Network; "
+        f"Network(Path({str(model_path(model_repository))!r})); assert sys.modules['openvino_telemetry'] is None"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
