@@ -1,0 +1,59 @@
+"""How far a network draws its points onto the centres of heatmap cells: what rounding in training leaves behind.
+
+The error of each decoded coordinate, in cells, is regressed on the true coordinate's offset from its nearest cell
+centre. A slope of -1: every point is drawn onto a centre; 0: none is. docs/results tells what to make of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.crop import transform_points
+from train.codecs import Points, topk
+from train.datasets import DataSource
+from train.evaluate import crops_of
+from train.samples import PhotoCache
+from train.trained import Trained, open_run
+
+WILD = 3.0
+"""Cells; larger errors are left out, as they have nothing to do with rounding."""
+
+
+def cell_pull(trained: Trained, source: DataSource, k: int = 9) -> tuple[float, float]:
+    """The slope, and the median probability of the strongest cell, over every second test face."""
+    faces = source.test_faces()[::2]
+    found: list[Points] = []
+    truth: list[Points] = []
+    peaks: list[NDArray[np.float32]] = []
+    batches = crops_of(faces, trained.crop_scale, trained.codec.input_size, "P2", PhotoCache(limit=0))
+    for crops, matrices in batches:
+        for maps, matrix in zip(trained.network(crops), matrices, strict=True):
+            face = faces[len(found)]
+            found.append(topk(maps, k) + trained.correction)
+            truth.append(trained.codec.to_cells(transform_points(matrix, face.points)))
+            probability = np.exp(maps - maps.max(axis=(1, 2), keepdims=True))
+            peaks.append(1 / probability.sum(axis=(1, 2)))
+    u, wanted = np.array(found).ravel(), np.array(truth).ravel()
+    near = np.abs(u - wanted) < WILD
+    offset = (wanted + 0.5) % 1 - 0.5
+    slope = np.polyfit(offset[near], (u - wanted)[near], 1)[0]
+    return float(slope), float(np.median(peaks))
+
+
+def main() -> None:
+    """Prints a line for each run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs with the objective `cells`")
+    parser.add_argument("--data", required=True, metavar="FORMAT:PATH", help="the data set they were trained on")
+    args = parser.parse_args()
+    for folder in args.runs:
+        slope, peak = cell_pull(open_run(folder), DataSource.parse(args.data))
+        print(f"{folder.name}: slope {slope:+.3f}, median peak probability {peak:.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
