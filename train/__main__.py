@@ -21,8 +21,10 @@ from train.tables import add_commands as add_table_commands
 from train.turn.command import add_commands as add_turn_commands
 
 if TYPE_CHECKING:
+    from train.config import Config
     from train.datasets.face import BoxKind, Face
     from train.evaluate import Predictions
+    from train.record import TrainingData
     from train.trained import Trained
 
 DATA_HELP = f"a data set as FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
@@ -101,15 +103,14 @@ def parser() -> argparse.ArgumentParser:
 def fit(args: argparse.Namespace) -> None:
     """Trains to the configured end, as one of several processes where torchrun starts them."""
     from train.distributed import joined
-    from train.loop import Run, TrainingData
+    from train.loop import Run
     from train.pictures import draw_curves, draw_evaluation
     from train.record import METRICS_FILE
 
     replaced = {"seed": args.seed, "name": args.backbone}
     config = load_config(args.config, {key: value for key, value in replaced.items() if value is not None})
     sources = parse_mix(args.data, args.lift)
-    faces = [face for source in sources for face in source.train_faces()]
-    data = TrainingData(tuple(dict.fromkeys(source.name for source in sources)), faces, sources[0].layout)
+    data = training_data(sources, config)
     with joined():
         run = Run(config, data, args.out, args.workers)
         if args.resume:
@@ -122,6 +123,16 @@ def fit(args: argparse.Namespace) -> None:
         if predictions:  # the first of several processes
             draw_curves(args.out / METRICS_FILE, args.out / "curves.png")
             draw_evaluation(predictions, config.topk, args.out)
+
+
+def training_data(sources: list[DataSource], config: Config) -> TrainingData:
+    """The faces of the first source, the further ones, and of neither those of photographs that are held out."""
+    from train.calibration import held_out, without
+    from train.record import TrainingData
+
+    faces, out = held_out(sources[0].train_faces(), config.held_out)
+    further = without([face for source in sources[1:] for face in source.train_faces()], out)
+    return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, further)
 
 
 def evaluate(args: argparse.Namespace) -> None:

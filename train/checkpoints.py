@@ -80,7 +80,8 @@ def canonical_name(name: str) -> str:
 def load_weights(model: nn.Module, path: Path) -> None:
     """Starts a model from a file's weights; of a file without a landmark head the model's own head stays.
 
-    Raises TrainingError, with names and shapes, unless the file and the model agree in everything else.
+    Residual blocks that the file lacks stay fresh, which changes nothing: a deeper network starts where one with fewer
+    of them stood. Raises TrainingError, with names and shapes, unless the file and the model agree in everything else.
     """
     _assign(model, read_weights(path), path, fresh_head=True)
 
@@ -89,13 +90,22 @@ def _assign(model: nn.Module, weights: Weights, path: Path, fresh_head: bool) ->
     wanted = model.state_dict()
     given = {name: value for name, value in weights.items() if not name.startswith(CLASSIFIER)}
     headless = not any(name.startswith(HEAD) for name in given)
+    added = _added_blocks(model, given)
     for name, value in wanted.items():
-        if name.endswith(COUNTER) or (fresh_head and headless and name.startswith(HEAD)):
+        if name.endswith(COUNTER) or (fresh_head and headless and name.startswith(HEAD)) or name.startswith(added):
             given.setdefault(name, value)
     problems = differences(wanted, given)
     if problems:
         raise TrainingError(f"{path} does not fit the network: {'; '.join(problems)}")
     model.load_state_dict(given)
+
+
+def _added_blocks(model: nn.Module, given: Weights) -> tuple[str, ...]:
+    """Prefixes of the residual blocks of which a file has nothing."""
+    from train.backbones.compact import Residual
+
+    blocks = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, Residual))
+    return tuple(block for block in blocks if not any(name.startswith(block) for name in given))
 
 
 def differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:

@@ -29,17 +29,36 @@ class Stage(_Strict):
     input_size: int = Field(ge=32, multiple_of=32, description="side of the crop in pixels")
 
 
+class Photometric(_Strict):
+    """Changes of colour and sharpness; probabilities are those of a picture."""
+
+    colour: float = Field(0.4, ge=0, lt=1, description="largest relative change of brightness, contrast, saturation")
+    cast: float = Field(0.2, ge=0, le=1, description="a colour cast")
+    grey: float = Field(0.12, ge=0, le=1)
+    dark: float = Field(0.15, ge=0, le=1, description="two fifths or less of the light is left")
+    blur: float = Field(0.25, ge=0, le=1, description="out of focus, or moved")
+    coarse: float = Field(0.15, ge=0, le=1, description="shown at a lower resolution")
+    coarsest: float = Field(4.0, ge=1.5, description="largest factor between the resolutions; drawn from 1.5 on")
+    noise: float = Field(0.2, ge=0, le=1)
+    jpeg: float = Field(0.3, ge=0, le=1)
+
+
 class Augment(_Strict):
     """Random changes to each training sample; the defaults are the paper's recipe (section 5.3)."""
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored crop")
     rotation: float = Field(30.0, ge=0, description="largest rotation in degrees")
+    fall: float = Field(0.0, ge=0, le=1, description="probability of a rotation of up to 90 degrees instead")
     scale: float = Field(0.25, ge=0, lt=1, description="largest relative change of the crop's side")
     shift: float = Field(16.0, ge=0, description="largest shift in pixels of a 256-pixel crop")
     brightness: float = Field(0.4, ge=0, lt=1, description="largest relative change")
     contrast: float = Field(0.4, ge=0, lt=1, description="largest relative change")
     saturation: float = Field(0.4, ge=0, lt=1, description="largest relative change")
     erasing: float = Field(0.5, ge=0, le=1, description="probability that a rectangle is erased")
+    occlude: float = Field(0.0, ge=0, le=1, description="probability that another part of the crop covers an ellipse")
+    photometric: Photometric | None = Field(
+        None, description="done in place of the changes of brightness, contrast and saturation"
+    )
 
 
 class Config(_Strict):
@@ -61,6 +80,8 @@ class Config(_Strict):
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast")
     crop_scale: float = Field(1.25, gt=0, description="side of the crop over the longer side of the face box")
+    further: float = Field(1.0, gt=0, le=1, description="share of the data sets beyond the first that an epoch shows")
+    held_out: int = Field(0, ge=0, description="about every n-th photograph is kept out of training, to calibrate on")
     boxes: BoxKind = Field("P2", description="P1: crops about the tight box of the points; P2: about a detector's box")
     objective: Literal["cells", "binary", "gaussian"] = Field(
         "cells", description="cells: cross-entropy over the map's cells (the only one that is served); see train.codecs"

@@ -83,7 +83,9 @@ class Run:
         self.folder = folder
         self.epoch = 0
         self._started_from: str | None = None
-        self._sampler = EpochBatches(len(data.faces), config, distributed.rank(), distributed.processes())
+        self._sampler = EpochBatches(
+            len(data.faces), config, distributed.rank(), distributed.processes(), len(data.further)
+        )
         self.device = distributed.device()
         torch.manual_seed(config.seed)
         model = distributed.synchronised(build(config.name, data.layout.points), self.device).to(self.device)
@@ -96,7 +98,7 @@ class Run:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate_factor(config, len(self._sampler)))
         self._photos = PhotoCache()
         self._loader: DataLoader[Any] = DataLoader(
-            TrainingSamples(data.faces, config, data.layout),
+            TrainingSamples(data.every_face, config, data.layout),
             batch_sampler=self._sampler,
             num_workers=workers,
             collate_fn=collate,

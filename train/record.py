@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,12 +35,19 @@ class TrainingData:
     faces: list[Face]
     layout: PointLayout = WFLW98
     """The layout of the faces' points."""
+    further: Sequence[Face] = ()
+    """Faces of which an epoch shows the share that the configuration says: those of further data sets."""
+
+    @property
+    def every_face(self) -> list[Face]:
+        """All faces, in the order by which a sample is named."""
+        return [*self.faces, *self.further]
 
     @property
     def fingerprint(self) -> str:
         """`sha256:<hex>` over every photograph's name, points and box, in order."""
         digest = hashlib.sha256()
-        for face in self.faces:
+        for face in self.every_face:
             digest.update(face.image.name.encode() + face.points.tobytes() + face.box.tobytes())
         return f"sha256:{digest.hexdigest()}"
 
@@ -55,7 +63,7 @@ def describe(config: Config, data: TrainingData, started_from: str | None = None
         "seed": config.seed,
         "started_from": started_from,
         "data": list(data.names),
-        "faces": len(data.faces),
+        "faces": len(data.every_face),
         "layout": data.layout.name,
         "data_fingerprint": fingerprint,
         "torch": torch.__version__,

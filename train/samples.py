@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from train.config import Augment, Config
 from train.datasets.face import Face, Image, Photo, read_photo
 from train.errors import ConfigError
 from train.layouts import WFLW98, PointLayout
+from train.photometric import disturb, jitter_colour
 
 
 class PhotoCache:
@@ -45,6 +47,11 @@ class PhotoCache:
 
 # ---------------------------------------------------------------- augmentation
 
+FALL: Final = 90.0
+"""Degrees that a head rolls at most when it falls over."""
+FINE: Final = 0.5
+"""Share of the crop that what blurs and coarsens takes for the size of the face, whose finer parts have to last."""
+
 
 def random_crop(
     box: NDArray[np.float64], scale: float, size: int, augment: Augment, rng: np.random.Generator
@@ -58,22 +65,11 @@ def random_crop(
         plain.center_y + reach * dy,
         plain.side * (1 + augment.scale * zoom),
         size,
-        math.radians(augment.rotation * roll),
+        math.radians((FALL if augment.fall and rng.random() < augment.fall else augment.rotation) * roll),
     )
     flipped = bool(rng.random() < augment.flip)
     matrix = crop.image_to_crop()
     return (compose(mirror(size), matrix) if flipped else matrix), flipped
-
-
-def jitter_colour(crop: Image, augment: Augment, rng: np.random.Generator) -> Image:
-    """Random brightness, contrast and saturation, each by a factor about 1."""
-    ranges = np.array([augment.brightness, augment.contrast, augment.saturation])
-    brightness, contrast, saturation = 1 + ranges * rng.uniform(-1, 1, 3)
-    pixels = crop.astype(np.float32)
-    grey = pixels.mean(axis=2, keepdims=True)
-    pixels = brightness * (grey + saturation * (pixels - grey))
-    middle = brightness * grey.mean()
-    return np.asarray(np.clip(middle + contrast * (pixels - middle), 0, 255), np.uint8)
 
 
 def erase(crop: Image, probability: float, rng: np.random.Generator) -> Image:
@@ -85,6 +81,26 @@ def erase(crop: Image, probability: float, rng: np.random.Generator) -> Image:
         top, left = (int(rng.integers(0, size - extent)) for extent in (height, width))
         crop[top : top + height, left : left + width] = rng.integers(0, 256, (height, width, 3), np.uint8)
     return crop
+
+
+def occlude(crop: Image, probability: float, rng: np.random.Generator) -> Image:
+    """With some probability, one ellipse of 3 to 25 % of the area shows another part of the crop, upside down."""
+    if not probability or rng.random() >= probability:
+        return crop
+    size = len(crop)
+    area, aspect = rng.uniform(0.03, 0.25) * size * size, math.exp(rng.uniform(-1, 1))
+    axes = (round(math.sqrt(area / math.pi * f)) for f in (aspect, 1 / aspect))
+    middle, angle = rng.integers(0, size, 2).tolist(), float(rng.uniform(0, 180))
+    mask = cv2.ellipse(np.zeros((size, size), np.uint8), middle, tuple(axes), angle, 0, 360, (1,), cv2.FILLED)
+    elsewhere = np.roll(crop[::-1], rng.integers(0, size, 2), axis=(0, 1))
+    return np.where(mask[..., None] > 0, elsewhere, crop)
+
+
+def recolour(crop: Image, augment: Augment, rng: np.random.Generator) -> Image:
+    """Changes of colour, and of sharpness where they are asked for."""
+    if augment.photometric:
+        return disturb(crop, FINE * len(crop), augment.photometric, rng)
+    return jitter_colour(crop, augment, rng)
 
 
 # ---------------------------------------------------------------- samples
@@ -126,7 +142,8 @@ class TrainingSamples(Dataset[Sample]):
         rng = np.random.default_rng([config.seed, key.epoch, key.face])
         matrix, flipped = random_crop(face.box_of(config.boxes), config.crop_scale, key.input_size, config.augment, rng)
         crop = warp(self._photos.load(face.image), matrix, key.input_size)
-        crop = erase(jitter_colour(crop, config.augment, rng), config.augment.erasing, rng)
+        crop = recolour(occlude(crop, config.augment.occlude, rng), config.augment, rng)
+        crop = erase(crop, config.augment.erasing, rng)
         points = transform_points(matrix, face.points)
         points = points[self._flip] if flipped else points
         return crop, self._objective.targets(points, config.codec(key.input_size), rng), key.face
@@ -143,26 +160,32 @@ def collate(samples: Sequence[Sample]) -> Batch:
 class EpochBatches(Sampler[list[SampleKey]]):
     """Batches of sample keys in an order drawn from (seed, epoch); a last batch that is not full is left out.
 
-    Of several processes, each takes its own slice of every batch. Raises ConfigError unless the slices are equal.
+    An epoch shows `faces` faces and, drawn anew, the configured share of the `further` ones after them. Of several
+    processes, each takes its own slice of every batch. Raises ConfigError unless the slices are equal.
     """
 
-    def __init__(self, faces: int, config: Config, rank: int = 0, processes: int = 1) -> None:
+    def __init__(self, faces: int, config: Config, rank: int = 0, processes: int = 1, further: int = 0) -> None:
         size = config.batch_size
+        shown = faces + round(config.further * further)
         if size % processes:
             raise ConfigError(f"batch_size: {size} faces cannot be split evenly among {processes} processes")
-        if processes > 1 and faces < size:
-            raise ConfigError(f"batch_size: several processes need a full batch of {size}, but there are {faces} faces")
+        if processes > 1 and shown < size:
+            raise ConfigError(f"batch_size: several processes need a full batch of {size}, but there are {shown} faces")
         self._faces = faces
+        self._further = further
+        self._shown = shown
         self._config = config
         self._slice = slice(rank * size // processes, (rank + 1) * size // processes)
         self.epoch = 0
 
     def __len__(self) -> int:
-        return max(1, self._faces // self._config.batch_size)
+        return max(1, self._shown // self._config.batch_size)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         size = self._config.stage_at(self.epoch).input_size
-        order = np.random.default_rng([self._config.seed, self.epoch]).permutation(self._faces)
+        rng = np.random.default_rng([self._config.seed, self.epoch])
+        drawn = self._faces + rng.permutation(self._further)[: self._shown - self._faces]
+        order = rng.permutation(np.concatenate([np.arange(self._faces), drawn]))
         for start in range(0, len(self) * self._config.batch_size, self._config.batch_size):
             batch = order[start : start + self._config.batch_size]
             yield [SampleKey(self.epoch, int(index), size) for index in batch[self._slice]]

@@ -15,6 +15,7 @@ from train.config import Augment, Config, load_config
 from train.datasets import Face, MatPhoto
 from train.errors import DataError
 from train.layouts import AFLW19
+from train.photometric import jitter_colour
 from train.samples import (
     EpochBatches,
     PhotoCache,
@@ -22,7 +23,6 @@ from train.samples import (
     TrainingSamples,
     collate,
     erase,
-    jitter_colour,
     random_crop,
 )
 

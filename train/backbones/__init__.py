@@ -15,6 +15,7 @@ from train.errors import ConfigError
 
 BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {
     "compact": Compact,
+    "compact_deep": partial(Compact, blocks=(1, 3, 8, 6)),
     "hrnet_w18": partial(HRNet, width=18),
     "hrnet_w32": partial(HRNet, width=32),
     "hrnet_w48": partial(HRNet, width=48),

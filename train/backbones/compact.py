@@ -15,11 +15,13 @@ from train.backbones.layers import ConvNorm
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around a narrower middle, added to their input."""
+    """Two 3x3 convolutions around a narrower middle, added to their input. A fresh one changes nothing."""
 
     def __init__(self, channels: int, middle: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(ConvNorm(channels, middle), ConvNorm(middle, channels, act=False))
+        last = ConvNorm(middle, channels, act=False)
+        nn.init.zeros_(last.norm.weight)
+        self.body = nn.Sequential(ConvNorm(channels, middle), last)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.body(x))

@@ -17,3 +17,10 @@ class ConvNorm(nn.Sequential):
             nn.BatchNorm2d(outputs),
         ]
         super().__init__(*layers, *([nn.ReLU(inplace=True)] if act else []))
+
+    @property
+    def norm(self) -> nn.BatchNorm2d:
+        """The normalisation."""
+        layer = self[1]
+        assert isinstance(layer, nn.BatchNorm2d)
+        return layer

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from train.config import Photometric
 from train.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -38,19 +39,6 @@ class Compose(_Strict):
     paste: float = Field(0.3, ge=0, le=1, description="some faces of other photographs are put in")
     most_pasted: int = Field(8, ge=1)
     occlude: float = Field(0.1, ge=0, le=1, description="of a face: a part of it is hidden")
-
-
-class Photometric(_Strict):
-    """Changes of colour and sharpness; probabilities are those of a picture."""
-
-    colour: float = Field(0.4, ge=0, lt=1, description="largest relative change of brightness, contrast, saturation")
-    cast: float = Field(0.2, ge=0, le=1, description="a colour cast")
-    grey: float = Field(0.12, ge=0, le=1)
-    dark: float = Field(0.15, ge=0, le=1, description="a fifth or less of the light is left")
-    blur: float = Field(0.25, ge=0, le=1, description="out of focus, or moved")
-    coarse: float = Field(0.15, ge=0, le=1, description="shown at half the resolution or less")
-    noise: float = Field(0.2, ge=0, le=1)
-    jpeg: float = Field(0.3, ge=0, le=1)
 
 
 class DetectorConfig(_Strict):

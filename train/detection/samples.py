@@ -15,9 +15,9 @@ from landmarks.detection import DetectorSpec
 from train.datasets.face import Image
 from train.detection.config import DetectorConfig
 from train.detection.photographs import Photograph
-from train.detection.photometric import disturb
 from train.detection.scenes import Composer, Scene, size_of
 from train.detection.targets import targets
+from train.photometric import disturb
 
 Sample = tuple[Image, NDArray[np.float32], int]
 """Picture, targets, the place of its first photograph in the data set."""

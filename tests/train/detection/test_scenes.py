@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from landmarks.crop import Crop, compose, mirror
-from train.detection.config import Compose, Photometric
+from train.config import Photometric
+from train.detection.config import Compose
 from train.detection.photographs import Photograph
-from train.detection.photometric import disturb
 from train.detection.scenes import (
     Composer,
     Scene,
@@ -22,6 +22,7 @@ from train.detection.scenes import (
     size_of,
     transform_boxes,
 )
+from train.photometric import disturb
 
 SIZE = 128
 FACE = (250, 240, 230)

@@ -6,10 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.config import Augment
+from train.config import Augment, Photometric
 from train.datasets.face import Image
-from train.detection.config import Photometric
-from train.samples import jitter_colour
 
 
 def disturb(image: Image, face: float, config: Photometric, rng: np.random.Generator) -> Image:
@@ -31,12 +29,23 @@ def disturb(image: Image, face: float, config: Photometric, rng: np.random.Gener
     if blurred:
         image = blur(image, rng.uniform(0.02, 0.06) * face, rng)
     if coarse:
-        image = coarsen(image, float(np.clip(rng.uniform(1.5, 4.0), 1.0, max(1.0, face / 10))))
+        image = coarsen(image, float(np.clip(rng.uniform(1.5, config.coarsest), 1.0, max(1.0, face / 10))))
     if noisy or dark:
         image = add_noise(image, rng.uniform(1, 6 if dark else 20), rng)
     if compressed:
         image = recompress(image, int(rng.integers(12, 90)))
     return image
+
+
+def jitter_colour(crop: Image, augment: Augment, rng: np.random.Generator) -> Image:
+    """Random brightness, contrast and saturation, each by a factor about 1."""
+    ranges = np.array([augment.brightness, augment.contrast, augment.saturation])
+    brightness, contrast, saturation = 1 + ranges * rng.uniform(-1, 1, 3)
+    pixels = crop.astype(np.float32)
+    grey = pixels.mean(axis=2, keepdims=True)
+    pixels = brightness * (grey + saturation * (pixels - grey))
+    middle = brightness * grey.mean()
+    return np.asarray(np.clip(middle + contrast * (pixels - middle), 0, 255), np.uint8)
 
 
 def scaled(image: Image, factors: NDArray[np.float64]) -> Image:
