@@ -77,13 +77,16 @@ def canonical_name(name: str) -> str:
     return name.removeprefix("backbone.")
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path) -> str:
     """Starts a model from a file's weights; of a file without a landmark head the model's own head stays.
+
+    Returns the file's name and hash, for the run's description.
 
     Residual blocks that the file lacks stay fresh, which changes nothing: a deeper network starts where one with fewer
     of them stood. Raises TrainingError, with names and shapes, unless the file and the model agree in everything else.
     """
     _assign(model, read_weights(path), path, fresh_head=True)
+    return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def _assign(model: nn.Module, weights: Weights, path: Path, fresh_head: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -111,8 +110,7 @@ class Run:
 
         Raises TrainingError when they are not of this network.
         """
-        load_weights(self.model, weights)
-        self._started_from = f"{weights.name} sha256:{hashlib.sha256(weights.read_bytes()).hexdigest()}"
+        self._started_from = load_weights(self.model, weights)
 
     def train(self, test_faces: list[Face], evaluate_every: int = 5) -> Predictions | None:
         """Trains to the configured end from wherever the run stands, saving after every epoch.

@@ -56,9 +56,9 @@ def test_bytes_go_in_and_maps_at_stride_four_come_out(name: str, points: int, si
 
 
 def test_an_unknown_name_is_refused_with_those_known() -> None:
-    with pytest.raises(ConfigError, match="'resnet'; known: compact, hrnet_w18, hrnet_w32, hrnet_w48"):
+    with pytest.raises(ConfigError, match="'resnet'; known: compact, compact_deep, hrnet_w18, hrnet_w32, hrnet_w48"):
         build("resnet")
-    assert set(BACKBONES) == {"compact", "hrnet_w18", "hrnet_w32", "hrnet_w48"}
+    assert set(BACKBONES) == {"compact", "compact_deep", "hrnet_w18", "hrnet_w32", "hrnet_w48"}
 
 
 def test_a_checkpoint_of_the_compact_backbone_keeps_its_names_and_shapes() -> None:

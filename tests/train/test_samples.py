@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from train.samples import (
     TrainingSamples,
     collate,
     erase,
+    occlude,
     random_crop,
 )
 
@@ -175,6 +177,50 @@ def test_batches_cover_the_faces_in_a_new_order_every_epoch() -> None:
     assert len({key.face for batch in first for key in batch}) == 8
     assert [key.face for key in first[0]] != [key.face for key in second[0]]
     assert {key.epoch for batch in second for key in batch} == {1}
+
+
+def test_an_epoch_shows_a_share_of_the_further_faces_drawn_anew() -> None:
+    batches = EpochBatches(8, config(further=0.25), further=16)
+    first = sorted(key.face for batch in batches for key in batch)
+    batches.epoch = 1
+    second = sorted(key.face for batch in batches for key in batch)
+    assert len(batches) == 3
+    assert first[:8] == second[:8] == list(range(8))
+    assert len(set(first[8:])) == 4
+    assert set(first[8:]) | set(second[8:]) <= set(range(8, 24))
+    assert first[8:] != second[8:]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_occluder_covers_an_ellipse_and_nothing_else(seed: int) -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    assert occlude(crop, 0.0, np.random.default_rng(seed)) is crop
+    covered = (occlude(crop, 1.0, np.random.default_rng(seed)) != crop).any(axis=2)
+    # an ellipse that reaches over the edge shows less of itself
+    assert 0.005 < covered.mean() < 0.26
+    assert covered.sum() > 0.9 * cv2.contourArea(cv2.convexHull(cv2.findNonZero(covered.astype(np.uint8))))
+
+
+def test_a_fallen_head_may_lie_on_its_side() -> None:
+    def rolls(augment: Augment) -> list[float]:
+        matrices = [random_crop(BOX, 1.25, 128, augment, np.random.default_rng(seed))[0] for seed in range(200)]
+        return [abs(math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))) for matrix in matrices]
+
+    still = STILL.model_copy(update={"rotation": 10.0})
+    assert max(rolls(still)) < 10
+    fallen = sum(roll > 10 for roll in rolls(still.model_copy(update={"fall": 0.3})))
+    # three in ten fall, and eight in nine of those beyond 10 degrees
+    assert 30 < fallen < 80
+
+
+def test_what_blurs_and_darkens_comes_in_place_of_the_change_of_colour(tmp_path: Path) -> None:
+    quiet = {"colour": 0, "cast": 0, "grey": 0, "dark": 0, "blur": 0, "coarse": 0, "noise": 0, "jpeg": 0}
+    plain = TrainingSamples([dotted_face(tmp_path)], config(STILL))[SampleKey(0, 0, 128)][0]
+    for changes, same in ((quiet, True), (quiet | {"blur": 1.0}, False)):
+        augment = Augment.model_validate({"photometric": changes, "brightness": 0.9})
+        augment = augment.model_copy(update={"flip": 0, "rotation": 0, "scale": 0, "shift": 0, "erasing": 0})
+        crop = TrainingSamples([dotted_face(tmp_path)], config(augment))[SampleKey(0, 0, 128)][0]
+        assert (crop == plain).all() == same
 
 
 def test_collate_stacks(tmp_path: Path) -> None:

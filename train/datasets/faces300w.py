@@ -1,11 +1,11 @@
-"""300-W photographs in the 98-point layout, listed in one file of JSON lines."""
+"""300-W photographs in the 98-point layout, listed in one file of JSON lines; so are those that `train.turn` makes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from landmarks.layout import NUM_POINTS
 from train.datasets.face import Face, Split, lines
 from train.errors import DataError
+
+YAW_STEP: Final = 15
+"""Degrees."""
 
 
 def load(root: Path, split: Split) -> list[Face]:
@@ -34,10 +37,24 @@ def _line(root: Path, path: Path, number: int, line: str, split: Split) -> Itera
             points = np.array(item["points98"], np.float64).reshape(NUM_POINTS, 2)
             box = best_match(points, boxes)
             if box is not None:
-                yield Face(root / "images" / row["image"], points, box)
+                yield Face(root / "images" / row["image"], points, box, _subsets(item), _visible(item))
     except (ValueError, KeyError, TypeError) as error:
         wanted = "an object with image, split, faces[].points98 (98 x, y pairs) and boxes[].xyxy"
         raise DataError(f"{path}, line {number}: expected {wanted}; {error!r}") from error
+
+
+def _subsets(item: dict[str, Any]) -> frozenset[str]:
+    """Of a turned face, the degrees of its yaw to either side, in steps of YAW_STEP."""
+    if "yaw" not in item:
+        return frozenset()
+    low = int(abs(item["yaw"]) // YAW_STEP * YAW_STEP)
+    return frozenset({f"yaw {low:02d}-{low + YAW_STEP}"})
+
+
+def _visible(item: dict[str, Any]) -> NDArray[np.bool_] | None:
+    if "visible98" not in item:
+        return None
+    return np.array(item["visible98"], np.bool_).reshape(NUM_POINTS)
 
 
 def best_match(points: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64] | None:

@@ -25,6 +25,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--config", default="detector", help="a TOML file, or a shipped one's name [%(default)s]")
     command.add_argument("--out", required=True, type=Path, help="the run's folder: checkpoint, metrics, final report")
     command.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
+    command.add_argument("--weights", type=Path, help="start from another run's checkpoint")
     command.add_argument("--seed", type=int, help="replaces the configuration's seed")
     command.add_argument("--workers", type=int, default=1, help="processes that compose pictures [%(default)s]")
     command.set_defaults(act=fit)
@@ -57,6 +58,8 @@ def fit(args: argparse.Namespace) -> None:
         run.resume()
     elif run.checkpoint.exists():
         raise TrainingError(f"{run.checkpoint} exists: add --resume to go on from it, or choose another --out")
+    elif args.weights:
+        run.start_from(args.weights)
     run.train(test)
 
 

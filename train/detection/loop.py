@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from landmarks.detection import DetectorSpec
-from train.checkpoints import write_json
+from train.checkpoints import load_weights, write_json
 from train.detection.config import DetectorConfig
 from train.detection.evaluate import Judged, choose_threshold, curve, figures, finder, judge_all, torch_maps
 from train.detection.network import CentreDetector
@@ -90,6 +90,7 @@ class DetectorRun:
         self.config = config
         self.folder = folder
         self.epoch = 0
+        self._started_from: str | None = None
         self.spec = DetectorSpec()
         self._names = list(names)
         self._photographs = photographs
@@ -125,6 +126,10 @@ class DetectorRun:
         """The network that the run is about: of averaged weights, where they are averaged."""
         module: nn.Module = self.average.module if self.average else self.model
         return module
+
+    def start_from(self, weights: Path) -> None:
+        """Starts from another run's checkpoint, which run.json then states by its hash. Raises TrainingError."""
+        self._started_from = load_weights(self.model, weights)
 
     def train(self, test: Sequence[Photograph], evaluate_every: int = 10) -> None:
         """Trains to the configured end from wherever the run stands, saving after every epoch."""
@@ -172,6 +177,7 @@ class DetectorRun:
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "commit": commit,
             "seed": self.config.seed,
+            "started_from": self._started_from,
             "data": self._names,
             "photographs": len(self._photographs),
             "data_fingerprint": data,
@@ -183,6 +189,7 @@ class DetectorRun:
         state = {
             "config": self.config.model_dump(mode="json"),
             "epoch": self.epoch,
+            "started_from": self._started_from,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -204,7 +211,7 @@ class DetectorRun:
         if self.average:
             self.average.module.load_state_dict(state["averaged"])
             self.average.n_averaged.fill_(self.schedule.last_epoch)  # one update per step
-        self.epoch = state["epoch"]
+        self.epoch, self._started_from = state["epoch"], state.get("started_from")
 
 
 def load_detector(folder: Path) -> tuple[DetectorConfig, nn.Module]:

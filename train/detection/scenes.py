@@ -21,8 +21,9 @@ from train.samples import PhotoCache
 
 Boxes = NDArray[np.float64]
 
-SEEN = 0.6
-"""A box of which at least this share lies within its tile is a face to find."""
+SEEN = 0.5
+"""A box of which at least this share lies within its tile is a face to find: what is seen of it, as a detector boxes
+the faces that a photograph's edge cuts."""
 GLIMPSED = 0.15
 """Between this share and SEEN it is neither face nor background; below, background."""
 LEAST_COVER = 0.8
@@ -89,9 +90,9 @@ class Composer:
             cv2.copyTo(self._backdrop(side, rng), beyond, tile)
         boxes = transform_boxes(matrix, photo.boxes)
         seen = share_within(boxes, side)
-        kept = (seen >= GLIMPSED) & inside(boxes, side)
+        kept = seen >= GLIMPSED
         trusted = (photo.scores >= self._trusted_score) & (seen >= SEEN)
-        return Scene(tile, boxes[kept], trusted[kept])
+        return Scene(tile, clipped(boxes, side)[kept], trusted[kept])
 
     def _backdrop(self, side: int, rng: np.random.Generator) -> Image:
         """A part of some photograph without a face, or black where none is soon found."""
@@ -195,15 +196,12 @@ def size_of(boxes: Boxes) -> NDArray[np.float64]:
 
 def share_within(boxes: Boxes, side: int) -> NDArray[np.float64]:
     """[N] the share of each box that lies on a square picture."""
-    shown = np.clip(boxes, -0.5, side - 0.5)
-    return area_of(shown) / area_of(boxes)
+    return area_of(clipped(boxes, side)) / area_of(boxes)
 
 
-def inside(boxes: Boxes, side: int) -> NDArray[np.bool_]:
-    """[N] whether each box's centre lies on a square picture."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    within: NDArray[np.bool_] = ((centres >= -0.5) & (centres < side - 0.5)).all(axis=1)
-    return within
+def clipped(boxes: Boxes, side: int) -> Boxes:
+    """The parts of boxes [N, 4] that lie on a square picture."""
+    return np.clip(boxes, -0.5, side - 0.5)
 
 
 def overlap_share(box: NDArray[np.float64], others: Boxes) -> NDArray[np.float64]:

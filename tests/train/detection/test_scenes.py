@@ -16,7 +16,7 @@ from train.detection.photographs import Photograph
 from train.detection.scenes import (
     Composer,
     Scene,
-    inside,
+    clipped,
     overlap_share,
     share_within,
     size_of,
@@ -88,10 +88,10 @@ def test_the_same_draws_give_the_same_picture(photographs: list[Photograph]) -> 
     assert np.array_equal(first.boxes, second.boxes)
 
 
-def test_every_box_that_is_kept_has_its_centre_on_the_picture(photographs: list[Photograph]) -> None:
+def test_every_box_is_the_part_of_a_face_that_the_picture_shows(photographs: list[Photograph]) -> None:
     for seed in range(10):
         scene = composed(photographs, seed, tiles={3: 1.0}, upside=1.0, background=0.5)
-        assert inside(scene.boxes, SIZE).all()
+        assert (clipped(scene.boxes, SIZE) == scene.boxes).all()
 
 
 def test_boxes_that_are_not_trusted_are_kept_as_such(photographs: list[Photograph]) -> None:
@@ -137,7 +137,7 @@ def test_sizes_shares_and_overlaps() -> None:
     assert size_of(BOX).tolist() == pytest.approx([math.sqrt(800)])
     # pixels 0 to 19 are shown, edges -0.5 and 19.5: half of the box's width, nothing of its height
     assert share_within(np.array([[9.5, 2.0, 29.5, 12.0], [30.0, 2.0, 40.0, 12.0]]), 20).tolist() == [0.5, 0.0]
-    assert inside(np.array([[9.5, 2.0, 29.5, 12.0], [9.5, 2.0, 29.4, 12.0]]), 20).tolist() == [False, True]
+    assert clipped(np.array([[9.5, 2.0, 29.5, 12.0]]), 20).tolist() == [[9.5, 2.0, 19.5, 12.0]]
     others = np.array([[20.0, 30.0, 25.0, 40.0], [30.0, 60.0, 50.0, 70.0], [20.0, 20.0, 40.0, 60.0]])
     assert overlap_share(BOX[0], others).tolist() == pytest.approx([1.0, 0.0, 0.5])
 
