@@ -34,6 +34,7 @@ RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
 WORKDIR /project
 COPY pyproject.toml README.md ./
 COPY landmarks landmarks
+COPY landmarks_client landmarks_client
 COPY service service
 COPY train train
 RUN python3 -m pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /dist .
@@ -175,11 +176,11 @@ COPY --from=gateway-packages /opt/venv /opt/venv
 COPY deploy/image/healthy.py /opt/
 # in a container every address is the container's own; what the host publishes is for the host to say
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    LANDMARKS_HOST=0.0.0.0 LANDMARKS_TRITON_URL=triton:8001
+    LANDMARKS_HOST=0.0.0.0 LANDMARKS_TRITON_URL=triton:8001 LANDMARKS_METRICS_PORT=9100
 USER 10001:10001
-EXPOSE 8080 8081
+EXPOSE 8080 8081 9100
 HEALTHCHECK --interval=5s --timeout=5s --start-period=3m --retries=6 \
-    CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8080/readyz"]
+    CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:9100/readyz"]
 ENTRYPOINT ["landmarks"]
 CMD ["serve"]
 ARG VERSION=unknown

@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help up test test-containers demo bench bench-detector lint types proto lock clean
+.PHONY: help up test test-containers demo bench bench-detector soak lint types proto lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -37,14 +37,18 @@ bench: $(VENV)/dev.installed ## faces per second served over faces per second in
 bench-detector: $(VENV)/dev.installed ## face detectors compared: MODEL=detector.onnx DATA=faces300w:/data [YUNET=yunet.onnx]
 	@exec $(BIN)/python -m bench.detector --model "$(MODEL)" --data "$(DATA)" $(if $(YUNET),--yunet "$(YUNET)")
 
+soak: $(VENV)/dev.installed ## memory of the service after 1,000 and after 10,000 mixed requests
+	@exec $(BIN)/python -m bench.soak
+
 lint: $(VENV)/dev.installed ## style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
 types: $(VENV)/dev.installed ## types, strictly
-	$(BIN)/mypy landmarks service train bench tests
+	$(BIN)/mypy landmarks landmarks_client service train bench tests
 	$(BIN)/mypy model_repo/heatmap/1/model.py
 	$(BIN)/mypy model_repo/decode/1/model.py
+	$(BIN)/mypy model_repo/detector/1/model.py
 
 proto: ## generate the gRPC code from proto/
 	@sh proto/generate.sh

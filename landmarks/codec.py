@@ -48,10 +48,10 @@ class CodecSpec:
     """Where a cell lies in the crop; see the module's diagram."""
     topk: int = 9
     """Cells averaged by the decoder unless the caller chooses otherwise."""
-    covariance_scale: float = 1.0
-    """Calibration: factor on the heatmap's second moments (1 = uncalibrated)."""
+    covariance_scale: float | tuple[float, ...] = 1.0
+    """Calibration: factor on the heatmap's second moments, one for all points or one for each (1 = uncalibrated)."""
     covariance_floor: float = 0.0
-    """Calibration: variance in crop pixels squared added to both axes (0 = uncalibrated)."""
+    """Calibration: crop pixels squared added to the second moments of both axes beforehand (0 = uncalibrated)."""
 
     def __post_init__(self) -> None:
         if self.points < 1 or self.stride < 1 or self.input_size < 1 or self.input_size % self.stride:
@@ -61,8 +61,11 @@ class CodecSpec:
             )
         if self.pixel_rule not in get_args(PixelRule):
             raise CodecError(f"pixel_rule must be one of {get_args(PixelRule)}, not {self.pixel_rule!r}")
-        if not (self.covariance_scale > 0 and self.covariance_floor >= 0):
-            raise CodecError("covariance_scale must be positive and covariance_floor not negative")
+        scales = np.array(self.covariance_scale, np.float64)
+        if scales.shape not in ((), (self.points,)) or not ((scales > 0).all() and self.covariance_floor >= 0):
+            raise CodecError(
+                "covariance_scale must be positive, one for all points or one for each; covariance_floor not negative"
+            )
         self.check_topk(self.topk)
 
     @property
@@ -101,8 +104,12 @@ class CodecSpec:
             names = {field.name for field in fields(cls)}
             if not isinstance(values, dict) or set(values) != names:
                 raise CodecError(f"a codec specification needs exactly the keys {sorted(names)}, got: {text}")
+            if isinstance(values["covariance_scale"], list):
+                values["covariance_scale"] = tuple(values["covariance_scale"])
             return cls(**values)
-        except (json.JSONDecodeError, TypeError) as error:
+        except CodecError:
+            raise
+        except (ValueError, TypeError) as error:
             raise CodecError(f"not a codec specification ({error}): {text}") from error
 
 
@@ -247,8 +254,8 @@ def _decode_face(
     mass = probability.sum(axis=(1, 2))
     score = np.minimum(np.exp((logits - logits[:, :1]).astype(np.float64)).sum(axis=1) / mass, 1.0)
     covariance = spec.stride**2 * _second_moments(probability / mass[:, None, None], u - corner)
-    covariance = spec.covariance_scale * covariance + spec.covariance_floor * np.eye(2)
-    return spec.to_pixels(u), score, covariance
+    scale = np.asarray(spec.covariance_scale, np.float64).reshape(-1, 1, 1)
+    return spec.to_pixels(u), score, scale * (covariance + spec.covariance_floor * np.eye(2))
 
 
 def _window(maps: NDArray[np.float32], peaks: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

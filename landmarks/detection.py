@@ -38,6 +38,12 @@ DETECTOR_METADATA_KEY: Final = "landmarks_detector"
 CELLS_PER_FACE: Final = 4.0
 """Sides are told as logarithms of multiples of so many cells, a middling face of a level."""
 
+LONGEST: Final = 2048
+"""Longest side in pixels that a picture is looked at with; a larger one is reduced first."""
+
+NESTED: Final = 0.8
+"""Of two boxes of which a larger share of the smaller one lies in the other, the one of lower score goes."""
+
 QUADRANTS: Final = np.array(
     [np.pad(np.ones((2, 2)), ((down, 1 - down), (right, 1 - right))) for down in (0, 1) for right in (0, 1)]
 )
@@ -92,7 +98,7 @@ Network = Callable[[NDArray[np.uint8]], Maps]
 
 
 def find_faces(
-    image: Image, network: Network, spec: DetectorSpec, threshold: float | None = None, longest: int = 2048
+    image: Image, network: Network, spec: DetectorSpec, threshold: float | None = None, longest: int = LONGEST
 ) -> Detections:
     """The faces of a picture, best first.
 
@@ -100,7 +106,7 @@ def find_faces(
     """
     threshold = spec.threshold if threshold is None else threshold
     found = [
-        _enlarged(decode(network(padded(part, spec.multiple)[None]), spec, threshold), part, image)
+        enlarged(decode(network(padded(part, spec.multiple)[None]), spec, threshold), part, image)
         for part in pyramid(image, spec, longest)
     ]
     boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -109,9 +115,7 @@ def find_faces(
 
 def pyramid(image: Image, spec: DetectorSpec, longest: int) -> Iterator[Image]:
     """The picture, its half, its quarter and so on, to the first in which no face is too large for the network."""
-    scale = longest / max(image.shape[:2])
-    if scale < 1:
-        image = _resized(image, scale)
+    image = reduced(image, longest)
     yield image
     while max(image.shape[:2]) > spec.largest:
         image = _resized(image, 0.5)
@@ -125,13 +129,19 @@ def padded(image: Image, multiple: int) -> Image:
     return np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0)), np.uint8)
 
 
+def reduced(image: Image, longest: int) -> Image:
+    """The picture, averaged down until its longer side is at most `longest` pixels."""
+    scale = longest / max(image.shape[:2])
+    return _resized(image, scale) if scale < 1 else image
+
+
 def _resized(image: Image, scale: float) -> Image:
     height, width = image.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _enlarged(found: Detections, part: Image, image: Image) -> Detections:
+def enlarged(found: Detections, part: Image, image: Image) -> Detections:
     """Boxes in the pixels of a reduced picture -> in those of the picture: pixel edges stay pixel edges."""
     x, y = image.shape[1] / part.shape[1], image.shape[0] / part.shape[0]
     return Detections((found.boxes + 0.5) * [x, y, x, y] - 0.5, found.scores)
@@ -198,10 +208,25 @@ def _windows(values: NDArray[np.float32], rows: NDArray[np.int64], columns: NDAr
 
 
 def suppress(found: Detections, overlap: float) -> Detections:
-    """The best of each group of boxes that overlap by more than an IoU, best first."""
+    """The best of each group of boxes that overlap by more than an IoU, or lie in one another, best first."""
     rectangles = np.concatenate([found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]], axis=1)
     kept = np.asarray(cv2.dnn.NMSBoxes(rectangles.tolist(), found.scores.tolist(), 0.0, overlap), np.int64).reshape(-1)
-    return Detections(found.boxes[kept], found.scores[kept])
+    alone = kept[_alone(found.boxes[kept])]
+    return Detections(found.boxes[alone], found.scores[alone])
+
+
+def _alone(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """[N] whether a box neither lies in a better one that is kept nor holds one; boxes [N, 4] are best first.
+
+    A face whose levels disagree about its size gets boxes in one another, whose IoU is small.
+    """
+    shared = (np.minimum(boxes[:, None, 2:], boxes[:, 2:]) - np.maximum(boxes[:, None, :2], boxes[:, :2])).clip(0)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    nested = shared.prod(axis=2) > NESTED * np.minimum(areas[:, None], areas)
+    kept = np.zeros(len(boxes), bool)
+    for i, row in enumerate(nested):
+        kept[i] = not (row & kept).any()
+    return kept
 
 
 # ---------------------------------------------------------------- what a file says of itself
@@ -215,6 +240,8 @@ class DetectorMetadata:
     spec: DetectorSpec
     run_id: str
     """The training run that made the weights."""
+    commit: str
+    """Of the code that trained them."""
     data: tuple[str, ...]
     """Names of the data sets trained on."""
     golden_box: tuple[float, float, float, float]
@@ -247,7 +274,14 @@ class DetectorMetadata:
                     )
             spec["levels"] = tuple(Level(*level) for level in spec["levels"])
             box = tuple(float(value) for value in values["golden_box"])
-            return cls(values["name"], DetectorSpec(**spec), values["run_id"], tuple(values["data"]), _four(box))
+            return cls(
+                values["name"],
+                DetectorSpec(**spec),
+                values["run_id"],
+                values["commit"],
+                tuple(values["data"]),
+                _four(box),
+            )
         except (TypeError, KeyError, ValueError) as error:
             raise MetadataError(f"not a detector's metadata ({error}): {text[:200]}") from error
 

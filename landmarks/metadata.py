@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
-from landmarks.codec import CodecError, CodecSpec
+from landmarks.codec import CodecSpec
 from landmarks.layout import LAYOUT_NAME
+from landmarks.uncertainty import squared_radius
 
 METADATA_KEY: Final = "landmarks_metadata"
 """Key of the JSON text in the ONNX file's metadata and in the `parameters` of every `config.pbtxt`."""
@@ -38,6 +39,9 @@ class ModelMetadata:
     layout: str = LAYOUT_NAME
     golden_points: tuple[tuple[float, float], ...] = field(default=(), repr=False)
     """Points of `landmarks.golden.golden_crop(codec.input_size)` in crop pixels."""
+    degrees_of_freedom: Mapping[str, float] = field(default_factory=dict, repr=False)
+    """How heavy the tails of the errors are, by group of the layout: see `landmarks.uncertainty`. A group that is not
+    there has a Gaussian's."""
 
     def to_json(self) -> str:
         """One canonical line of JSON: equal metadata gives equal text."""
@@ -50,6 +54,8 @@ class ModelMetadata:
         try:
             values: dict[str, Any] = json.loads(text)
             names = {item.name for item in fields(cls)}
+            # models exported before they stated their tails have none
+            values = {"degrees_of_freedom": {}} | values
             if set(values) != names:
                 raise MetadataError(f"model metadata needs exactly the keys {sorted(names)}, got {sorted(values)}")
             if values["layout"] != LAYOUT_NAME:
@@ -57,8 +63,12 @@ class ModelMetadata:
             values["codec"] = CodecSpec.from_json(json.dumps(values["codec"]))
             values["data"] = tuple(values["data"])
             values["golden_points"] = tuple((float(x), float(y)) for x, y in values["golden_points"])
+            for freedom in values["degrees_of_freedom"].values():
+                squared_radius(0.5, freedom)
             return cls(**values)
-        except (CodecError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except MetadataError:
+            raise
+        except (ValueError, TypeError, AttributeError) as error:
             raise MetadataError(f"not a model's metadata ({error}): {text[:200]}") from error
 
     @classmethod

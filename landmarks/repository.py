@@ -1,7 +1,7 @@
-"""Triton's model repository: where the model file lies, and the two parameters its configurations are stamped with.
+"""Triton's model repository: where model files lie, and the two parameters its configurations are stamped with.
 
-Every `config.pbtxt` carries the model's metadata and the hash of the model file, so that the network, the decoder and
-whoever calls them can each see that they were made for one another. `stamp` writes both; loading checks them.
+Every `config.pbtxt` carries the metadata and the hash of the model file that it was made for, so that the network, the
+decoder and whoever calls them can each see that they belong together. `stamp` writes both; loading checks them.
 """
 
 from __future__ import annotations
@@ -10,22 +10,43 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
+from landmarks.codec import CodecSpec
+from landmarks.detection import DETECTOR_METADATA_KEY, DetectorMetadata, DetectorSpec
 from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, MetadataError, ModelMetadata
-from landmarks.tensors import DECODE_MODEL, ENSEMBLE_MODEL, HEATMAP_MODEL, Contract, TensorSpec, contract
+from landmarks.tensors import DECODE_MODEL, DETECTOR_MODEL, ENSEMBLE_MODEL, HEATMAP_MODEL, TensorSpec, contract
 
 MODEL_FILE: Final = "model.onnx"
-"""Name of the network's file within a version folder of the heatmap model."""
+"""Name of a network's file within a version folder of its model."""
+
+Metadata: TypeAlias = ModelMetadata | DetectorMetadata
+
+
+class Export(NamedTuple):
+    """How a kind of network comes into a repository."""
+
+    key: str
+    """Of its metadata, in the model file and in configurations."""
+    models: tuple[str, ...]
+    """The models that are stamped for it; the first holds its file."""
+    command: str
+    """What writes it."""
+
+
+EXPORTS: Final[Mapping[type, Export]] = {
+    ModelMetadata: Export(METADATA_KEY, (HEATMAP_MODEL, DECODE_MODEL, ENSEMBLE_MODEL), "landmarks-train export"),
+    DetectorMetadata: Export(DETECTOR_METADATA_KEY, (DETECTOR_MODEL,), "landmarks-train export-detector"),
+}
 
 
 class RepositoryError(ValueError):
     """A model repository lacks what it should hold; the message names the file and what to do."""
 
 
-def model_path(repository: Path, version: str = "1") -> Path:
-    """The network's file within a model repository."""
-    return repository / HEATMAP_MODEL / version / MODEL_FILE
+def model_path(repository: Path, version: str = "1", kind: type[Metadata] = ModelMetadata) -> Path:
+    """The file of the network with such metadata within a model repository."""
+    return repository / EXPORTS[kind].models[0] / version / MODEL_FILE
 
 
 def provenance(model: bytes) -> str:
@@ -38,42 +59,57 @@ def string_parameters(config: Mapping[str, Any]) -> dict[str, str]:
     return {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
 
 
-def check_stamp(parameters: Mapping[str, str], metadata: ModelMetadata, model_provenance: str) -> None:
+def check_stamp(parameters: Mapping[str, str], metadata: Metadata, model_provenance: str) -> None:
     """Raises MetadataError unless a configuration's parameters are those of the model that was loaded."""
-    told = ModelMetadata.from_mapping(parameters)
-    if told.codec != metadata.codec:
+    told, command = type(metadata).from_mapping(parameters), EXPORTS[type(metadata)].command
+    if codec_of(told) != codec_of(metadata):
         raise MetadataError(
-            f"config.pbtxt was stamped for the codec {told.codec}, but {MODEL_FILE} was trained for {metadata.codec}: "
-            "run landmarks-train export again"
+            f"config.pbtxt was stamped for the codec {codec_of(told)}, but {MODEL_FILE} was trained for "
+            f"{codec_of(metadata)}: run {command} again"
         )
     if told != metadata or parameters.get(PROVENANCE_KEY) != model_provenance:
         raise MetadataError(
             f"config.pbtxt was stamped for another {MODEL_FILE} ({told.name}, run {told.run_id}, "
             f"{parameters.get(PROVENANCE_KEY)}) than the one beside it ({metadata.name}, run {metadata.run_id}, "
-            f"{model_provenance}): run landmarks-train export again"
+            f"{model_provenance}): run {command} again"
         )
 
 
-def stamp(repository: Path, metadata: ModelMetadata) -> None:
-    """Writes the metadata, the model file's hash and the tensors' shapes into a repository's three `config.pbtxt`.
+def codec_of(metadata: Metadata) -> CodecSpec | DetectorSpec:
+    """How a network's maps are read."""
+    return metadata.spec if isinstance(metadata, DetectorMetadata) else metadata.codec
+
+
+def stamp(repository: Path, metadata: Metadata) -> None:
+    """Writes the metadata, the model file's hash and the tensors' shapes into the `config.pbtxt` of a network's models.
 
     Raises RepositoryError, having changed nothing, when the model file or one of the parameters is not there.
     """
+    export = EXPORTS[type(metadata)]
     try:
-        values = {METADATA_KEY: metadata.to_json(), PROVENANCE_KEY: provenance(model_path(repository).read_bytes())}
-        paths = [repository / name / "config.pbtxt" for name in (HEATMAP_MODEL, DECODE_MODEL, ENSEMBLE_MODEL)]
-        texts = {path: _stamped(path, values, contract(metadata.codec)) for path in paths}
+        content = model_path(repository, kind=type(metadata)).read_bytes()
+        values = {export.key: metadata.to_json(), PROVENANCE_KEY: provenance(content)}
+        paths = [repository / name / "config.pbtxt" for name in export.models]
+        texts = {path: _stamped(path, values, _sized(metadata)) for path in paths}
     except OSError as error:
         raise RepositoryError(f"{error.filename} cannot be read: is {repository} a model repository?") from error
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
 
 
-def _stamped(path: Path, values: Mapping[str, str], tensors: Contract) -> str:
+def _sized(metadata: Metadata) -> tuple[TensorSpec, ...]:
+    """The tensors whose shapes depend on the network."""
+    if isinstance(metadata, DetectorMetadata):
+        return ()
+    tensors = contract(metadata.codec)
+    return tensors.crops, tensors.heatmaps, *tensors.outputs
+
+
+def _stamped(path: Path, values: Mapping[str, str], tensors: tuple[TensorSpec, ...]) -> str:
     text = path.read_text(encoding="utf-8")
     for key, value in values.items():
         text = replace_parameter(text, key, value, path)
-    for tensor in (tensors.crops, tensors.heatmaps, *tensors.outputs):
+    for tensor in tensors:
         text = replace_dims(text, tensor)
     return text
 

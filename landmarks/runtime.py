@@ -1,6 +1,6 @@
-"""Runs an exported network on this machine's CPU with OpenVINO: the one place that loads a model file.
+"""Runs exported networks on this machine's CPU with OpenVINO: the one place that loads a model file.
 
-Triton's `heatmap` model and the service's in-process engine both use it, so the two answer alike to the last bit.
+Triton's models and the service's in-process engine both use it, so the two answer alike to the last bit.
 OpenVINO is imported when a model is loaded, so importing `landmarks` stays as light as NumPy.
 """
 
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.metadata import METADATA_KEY, ModelMetadata
-from landmarks.repository import provenance
+from landmarks.detection import DetectorMetadata, Maps
+from landmarks.metadata import ModelMetadata
+from landmarks.repository import EXPORTS, provenance
 from landmarks.tensors import TensorSpec, contract
 
 # importing OpenVINO would report the import to its makers; without this package it does not
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     import openvino
 
 _NUMPY_TYPES = {"UINT8": np.uint8, "FP32": np.float32}
+
+_OPTIONS: Final = {
+    "PERFORMANCE_HINT": "LATENCY",
+    # OpenVINO would choose bf16 by itself where the CPU has it
+    "INFERENCE_PRECISION_HINT": "f32",
+}
+
+M = TypeVar("M", ModelMetadata, DetectorMetadata)
 
 
 class NetworkError(RuntimeError):
@@ -38,7 +47,7 @@ class Network:
 
         Raises NetworkError when it cannot be run, MetadataError when it does not say what it is.
         """
-        model, self.metadata, self.provenance = _load(path)
+        model, self.metadata, self.provenance = _load(path, ModelMetadata)
         self._tensors = contract(self.metadata.codec)
         self._request = self._compile(model, path)
 
@@ -61,30 +70,55 @@ class Network:
             model.reshape({crops.name: [1, *crops.shape]})
             _check_tensor(model.input(crops.name), crops)
             _check_tensor(model.output(heatmaps.name), heatmaps)
-            # OpenVINO would choose bf16 by itself where the CPU has it
-            options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-            return openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+            return openvino.Core().compile_model(model, "CPU", _OPTIONS).create_infer_request()
         except RuntimeError as error:
             raise NetworkError(f"{path} does not fit its own metadata ({crops} -> {heatmaps}): {error}") from error
 
 
-def identify(path: Path) -> tuple[ModelMetadata, str]:
+class DetectorNetwork:
+    """A loaded face detector: the network that `landmarks.detection.find_faces` asks. Not safe for several threads."""
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        """Loads an ONNX file that landmarks-train export-detector wrote. `threads`: 0 leaves them to OpenVINO.
+
+        Raises NetworkError when it cannot be run, MetadataError when it does not say what it is.
+        """
+        import openvino
+
+        model, self.metadata, self.provenance = _load(path, DetectorMetadata)
+        _check_detector(model, self.metadata, path)
+        options = {**_OPTIONS, "INFERENCE_NUM_THREADS": threads}
+        try:
+            self._request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+        except RuntimeError as error:
+            raise NetworkError(f"{path} cannot be run: {error}") from error
+
+    def __call__(self, pictures: NDArray[np.uint8]) -> Maps:
+        """A picture [1, H, W, 3], sides as its spec demands -> a map per level, to be read before the next call."""
+        return [maps[0] for maps in self._request.infer([pictures], share_outputs=True).values()]
+
+
+@overload
+def identify(path: Path) -> tuple[ModelMetadata, str]: ...
+@overload
+def identify(path: Path, kind: type[M]) -> tuple[M, str]: ...
+def identify(path: Path, kind: Any = ModelMetadata) -> tuple[Any, str]:
     """What a model file says of itself, and its provenance, without making it ready to run. Raises as Network does."""
-    _, metadata, model_provenance = _load(path)
+    _, metadata, model_provenance = _load(path, kind)
     return metadata, model_provenance
 
 
-def _load(path: Path) -> tuple[openvino.Model, ModelMetadata, str]:
-    content = _read(path)
+def _load(path: Path, kind: type[M]) -> tuple[openvino.Model, M, str]:
+    content = _read(path, EXPORTS[kind].command)
     model = _parse(content, path)
-    return model, ModelMetadata.from_mapping(_properties(model)), provenance(content)
+    return model, kind.from_mapping(_properties(model, EXPORTS[kind].key)), provenance(content)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, command: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise NetworkError(f"no model file {path} ({error.strerror}): run landmarks-train export") from error
+        raise NetworkError(f"no model file {path} ({error.strerror}): run {command}") from error
 
 
 def _parse(content: bytes, path: Path) -> openvino.Model:
@@ -96,10 +130,16 @@ def _parse(content: bytes, path: Path) -> openvino.Model:
         raise NetworkError(f"{path} is not an ONNX file that OpenVINO can read: {error}") from error
 
 
-def _properties(model: openvino.Model) -> dict[str, str]:
-    """The ONNX file's own metadata, which OpenVINO keeps under "framework"."""
-    where = ["framework", METADATA_KEY]
-    return {METADATA_KEY: model.get_rt_info(where).astype(str)} if model.has_rt_info(where) else {}
+def _properties(model: openvino.Model, key: str) -> dict[str, str]:
+    """The entry of the ONNX file's own metadata, which OpenVINO keeps under "framework"."""
+    where = ["framework", key]
+    return {key: model.get_rt_info(where).astype(str)} if model.has_rt_info(where) else {}
+
+
+def _check_detector(model: openvino.Model, metadata: DetectorMetadata, path: Path) -> None:
+    takes = [(port.partial_shape.rank.get_length(), port.element_type.to_dtype()) for port in model.inputs]
+    if takes != [(4, np.uint8)] or len(model.outputs) != len(metadata.spec.levels):
+        raise NetworkError(f"{path} does not fit its own metadata: {model.inputs} -> {model.outputs}")
 
 
 def _check_tensor(port: Any, spec: TensorSpec) -> None:

@@ -10,20 +10,29 @@ from landmarks.codec import CodecSpec
 HEATMAP_MODEL: Final = "heatmap"
 DECODE_MODEL: Final = "decode"
 ENSEMBLE_MODEL: Final = "landmarks"
+DETECTOR_MODEL: Final = "detector"
 
 TOPK_PARAMETER: Final = "topk"
 """Request parameter that reaches the decoder through the ensemble."""
 
-DType = Literal["UINT8", "FP32"]
+DType = Literal["UINT8", "FP32", "FP64"]
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor of the contract; `shape` leaves out the leading batch axis."""
+    """A tensor of the contract; `shape` leaves out the leading batch axis, and -1 is any length."""
 
     name: str
     dtype: DType
     shape: tuple[int, ...]
+
+
+PICTURE: Final = TensorSpec("picture", "UINT8", (-1, -1, 3))
+"""What the detector looks at: RGB [H, W, 3], one picture a request."""
+BOXES: Final = TensorSpec("boxes", "FP64", (-1, 4))
+"""The faces it finds, best first: xyxy in the picture's pixels."""
+BOX_SCORES: Final = TensorSpec("scores", "FP64", (-1,))
+"""In [0, 1], a score for each box."""
 
 
 @dataclass(frozen=True)

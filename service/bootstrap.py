@@ -6,20 +6,26 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from landmarks.detection import DetectorMetadata
 from landmarks.repository import model_path
 from landmarks.tensors import HEATMAP_MODEL
-from service.detector import Detector, HaarDetector, YuNetDetector
+from service.addresses import Addresses, Names
+from service.detector import Detector, NetworkDetector, ThreadedDetector, YuNet
 from service.embedded import EmbeddedTriton, EmbeddedTritonError
+from service.finders import Finder, LocalFinder, TritonFinder
 from service.gateway import Gateway, Readiness
 from service.images import ImageLimits
-from service.inference import Engine, EngineError, EngineUnavailable, LocalEngine, TritonEngine
+from service.inference import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, LocalEngine
+from service.keeper import KeptTriton
 from service.pipeline import Limits, Pipeline
 from service.settings import Settings
+from service.telemetry import NoTracer, Telemetry, Tracer
+from service.triton import TritonEngine
 
 logger = logging.getLogger(__name__)
 
@@ -29,38 +35,40 @@ class StartError(Exception):
 
 
 @asynccontextmanager
-async def running_gateway(
-    settings: Settings, engine_ended: Callable[[], None] = lambda: None
-) -> AsyncIterator[Gateway]:
-    """The gateway with its engine ready; on leaving, everything that was started has ended. Raises StartError.
-
-    `engine_ended` is called should the embedded Triton end by itself.
-    """
-    detector = _detector(settings)
+async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """The gateway with its engine ready; on leaving, everything that was started has ended. Raises StartError."""
+    tracer = _tracer(settings)
+    telemetry = Telemetry(tracer)
     executor = ThreadPoolExecutor(settings.threads or min(os.cpu_count() or 1, 8), "landmarks-images")
     try:
-        async with _running_engine(settings, engine_ended) as engine:
+        async with _running_engine(settings, executor, telemetry) as (engine, detector):
             limits = Limits(ImageLimits(settings.max_bytes, settings.max_pixels, settings.max_side), settings.max_faces)
             yield Gateway(
                 Pipeline(engine, detector, executor, limits),
-                Readiness(engine),
+                Readiness(engine, detector),
                 max_bytes=settings.max_bytes,
                 max_images=settings.max_images,
                 max_batch_bytes=settings.max_batch_bytes,
                 max_in_flight=settings.max_in_flight,
                 request_timeout=settings.request_timeout,
+                telemetry=telemetry,
             )
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(tracer.close)
 
 
 @asynccontextmanager
-async def _running_engine(settings: Settings, ended: Callable[[], None]) -> AsyncIterator[Engine]:
+async def _running_engine(
+    settings: Settings, executor: Executor, telemetry: Telemetry
+) -> AsyncIterator[tuple[Engine, Detector]]:
     try:
-        async with _chosen_engine(settings, ended) as engine:
+        async with _chosen_engine(settings, telemetry) as engine:
             try:
+                detector = _detector(settings, engine, executor)
                 await _wait_until_ready(engine, settings.startup_timeout)
-                yield engine
+                await _wait_until_ready(detector, settings.startup_timeout)
+                yield engine, detector
             finally:
                 await engine.close()
     except (EngineError, EmbeddedTritonError) as error:
@@ -68,37 +76,51 @@ async def _running_engine(settings: Settings, ended: Callable[[], None]) -> Asyn
 
 
 @asynccontextmanager
-async def _chosen_engine(settings: Settings, ended: Callable[[], None]) -> AsyncIterator[Engine]:
-    """A Triton that runs already, one of our own, or none at all."""
+async def _chosen_engine(settings: Settings, telemetry: Telemetry) -> AsyncIterator[TritonEngine | LocalEngine]:
+    """Tritons that run already, one of our own, or none at all."""
     if settings.triton_url is not None:
-        yield TritonEngine(settings.triton_url)
+        yield _observed(_named(settings.triton_url), telemetry)
     elif settings.engine == "local":
         yield LocalEngine(model_file(model_repository(settings)))
     else:
-        triton = EmbeddedTriton(model_repository(settings), start_timeout=settings.startup_timeout)
+        repository = model_repository(settings)
+        triton = KeptTriton(
+            lambda: EmbeddedTriton(
+                repository, start_timeout=settings.startup_timeout, otlp_endpoint=settings.otlp_endpoint
+            )
+        )
         try:
-            url = await triton.start()
-            watch = asyncio.ensure_future(triton.wait())
-            watch.add_done_callback(lambda done: None if done.cancelled() else ended())
-            try:
-                yield TritonEngine(url)
-            finally:
-                watch.cancel()
+            await triton.start()
+            yield _observed(triton, telemetry)
         finally:
             await triton.stop()
 
 
-async def _wait_until_ready(engine: Engine, timeout: float) -> None:
-    """Tries until the engine answers its golden crop: a Triton elsewhere may come up after this service."""
+def _observed(addresses: Addresses, telemetry: Telemetry) -> TritonEngine:
+    metrics = telemetry.metrics
+    engine = TritonEngine(addresses, lambda reason: metrics.triton_retries.labels(reason).inc())
+    metrics.triton_endpoints.set_function(lambda: engine.endpoints)
+    return engine
+
+
+def _named(url: str) -> Names:
+    try:
+        return Names(url)
+    except ValueError as error:
+        raise StartError(f"LANDMARKS_TRITON_URL: {error}") from error
+
+
+async def _wait_until_ready(network: Engine | Detector, timeout: float) -> None:
+    """Tries until the network answers its golden crop: a Triton elsewhere may come up after this service."""
     end = time.monotonic() + timeout
     told = False
     while True:
         try:
-            await engine.start()
-            if await engine.ready():
+            await network.start()
+            if await network.ready():
                 return
             failure: EngineError = EngineUnavailable("the golden crop is not answered as the model was exported")
-        except EngineUnavailable as error:
+        except (EngineUnavailable, EngineTimeout, EngineOverloaded) as error:
             failure = error
         if time.monotonic() >= end:
             raise failure
@@ -106,6 +128,18 @@ async def _wait_until_ready(engine: Engine, timeout: float) -> None:
             logger.warning("waiting up to %g s for the network: %s", timeout, failure)
             told = True
         await asyncio.sleep(0.5)
+
+
+def _tracer(settings: Settings) -> Tracer:
+    if settings.otlp_endpoint is None:
+        return NoTracer()
+    try:
+        from service.tracing import OtlpTracer
+    except ImportError as error:
+        raise StartError(
+            f"LANDMARKS_OTLP_ENDPOINT is set, but {error.name} is not installed: pip install h3r-landmarks[otel]"
+        ) from error
+    return OtlpTracer(settings.otlp_endpoint)
 
 
 def model_repository(settings: Settings) -> Path:
@@ -129,8 +163,17 @@ def model_file(repository: Path) -> Path:
     return path
 
 
-def _detector(settings: Settings) -> Detector:
+def _detector(settings: Settings, engine: TritonEngine | LocalEngine, executor: Executor) -> Detector:
+    """YuNet where its file is given, else the repository's own by way of the engine. Raises StartError."""
+    if settings.yunet_path is None:
+        return NetworkDetector(_finder(settings, engine), executor, settings.detection_size)
     try:
-        return HaarDetector() if settings.yunet_path is None else YuNetDetector(settings.yunet_path)
+        return ThreadedDetector(YuNet(settings.yunet_path), executor)
     except Exception as error:  # OpenCV raises its own, and a damaged file nearly anything
         raise StartError(f"the face detector cannot be loaded: {error}") from error
+
+
+def _finder(settings: Settings, engine: TritonEngine | LocalEngine) -> Finder:
+    if isinstance(engine, TritonEngine):
+        return TritonFinder(engine)
+    return LocalFinder(engine, model_path(model_repository(settings), kind=DetectorMetadata))

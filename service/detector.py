@@ -1,45 +1,97 @@
-"""The face detector port, and its implementations on OpenCV.
+"""The face detector port, and its implementations: the model repository's own network, and OpenCV's YuNet.
 
-A detector's boxes hold the forehead and the chin, as the boxes that the network was trained with do.
+A detector's boxes hold the forehead and the chin, as the boxes that the landmark network was trained with do.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import cv2
 import numpy as np
-from cv2 import data  # type: ignore[attr-defined, unused-ignore]
 from numpy.typing import NDArray
 
+from landmarks.detection import LONGEST, Detections, enlarged, reduced
+from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
+from service.finders import Finder, ServedDetector
 from service.images import Image
+from service.inference import EngineError
 
-DETECTION_SIZE: Final = 800
-"""Longest side in pixels of what detectors look at; a larger image is reduced first."""
+logger = logging.getLogger(__name__)
 
-Boxes = NDArray[np.float64]
-"""Boxes [N, 4], x1 y1 x2 y2 in pixels, (0, 0) being the centre of the top-left pixel."""
-
-
-class Detections(NamedTuple):
-    boxes: Boxes
-    """[N, 4] in image pixels; may reach beyond the image."""
-    scores: NDArray[np.float64]
-    """[N] in [0, 1]."""
+T = TypeVar("T")
 
 
 class Detector(Protocol):
-    """Finds faces. Called from several threads at once."""
+    """Finds faces. Started once the engine is; calls run side by side."""
 
-    def detect(self, image: Image) -> Detections:
-        """The faces of an RGB image, the largest first."""
+    async def start(self) -> None:
+        """Connects or loads; may be tried again after an error. Raises EngineError."""
+
+    async def detect(self, image: Image, *, timeout: float | None = None) -> Detections:
+        """The faces of an RGB image, the largest first; boxes may reach beyond it.
+
+        `timeout`: the caller's deadline in seconds from now. Raises EngineError.
+        """
+
+    async def ready(self) -> bool:
+        """Whether faces can be found now; never raises."""
 
 
-T = TypeVar("T")
+# ---------------------------------------------------------------- the repository's own
+
+
+class NetworkDetector:
+    """The detector of the model repository."""
+
+    def __init__(self, finder: Finder, executor: Executor, longest: int = LONGEST) -> None:
+        """`executor`: threads that reduce images to `longest` pixels; no more than that travels."""
+        self._finder = finder
+        self._executor = executor
+        self._longest = longest
+        self._proven: ServedDetector | None = None
+
+    async def start(self) -> None:
+        await self._finder.identify()
+
+    async def detect(self, image: Image, *, timeout: float | None = None) -> Detections:
+        clock = asyncio.get_running_loop()
+        deadline = None if timeout is None else clock.time() + timeout
+        if max(image.shape[:2]) > self._longest:
+            small = await clock.run_in_executor(self._executor, reduced, image, self._longest)
+        else:
+            small = image
+        found = await self._finder.find(small, None if deadline is None else deadline - clock.time())
+        return largest_first(enlarged(found, small, image))
+
+    async def ready(self) -> bool:
+        """Asks every time, and for the golden crop once for each network that turns out to be served."""
+        try:
+            served = await self._finder.identify()
+            if self._proven != served:
+                self._proven = served if await self._finds_golden(served) else None
+        except EngineError as error:
+            logger.warning("the face detector is not ready: %s", error)
+            self._proven = None
+        return self._proven is not None
+
+    async def _finds_golden(self, served: ServedDetector) -> bool:
+        """Whether the golden crop's face is where the network found it when it was exported."""
+        boxes = (await self._finder.find(golden_crop(), None)).boxes
+        error = np.abs(boxes[0] - served.metadata.golden_box).max() if len(boxes) else np.inf
+        if error > GOLDEN_TOLERANCE:
+            logger.error("the golden crop's face is found %.3f pixels off: wrong weights, or a wrong runtime", error)
+        return bool(error <= GOLDEN_TOLERANCE)
+
+
+# ---------------------------------------------------------------- YuNet
 
 
 class _PerThread(Generic[T]):
@@ -57,55 +109,12 @@ class _PerThread(Generic[T]):
         return value
 
 
-# ---------------------------------------------------------------- Haar cascade
+class YuNet:
+    """The YuNet network through OpenCV. Called from several threads at once."""
 
-HAAR_TO_FACE: Final = (0.0, 0.012, 0.835, 1.107)
-"""The box of a face around the cascade's square: shift of the centre right and down, width and height, in sides.
-
-Medians over the faces of 500 training photographs (300-W) that both the cascade and YuNet found: the median overlap
-(IoU) of the two boxes rises from 0.73 to 0.80, and from 0.74 to 0.83 on 200 photographs that were not fitted.
-"""
-
-
-class HaarDetector:
-    """OpenCV's bundled frontal-face cascade: no file to fetch, upright frontal faces only."""
-
-    MIN_SCORE = 0.4
-
-    def __init__(self) -> None:
-        path = Path(data.haarcascades) / "haarcascade_frontalface_default.xml"
-        self._cascade = _PerThread(lambda: cv2.CascadeClassifier(str(path)))
-
-    def detect(self, image: Image) -> Detections:
-        small = reduce(image)
-        grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
-        smallest = max(20, max(grey.shape) // 20)
-        squares, _, weights = self._cascade.get().detectMultiScale3(
-            grey, 1.1, 4, minSize=(smallest, smallest), outputRejectLevels=True
-        )
-        # true faces weigh 5 at the median and 2 at the fifth percentile, false ones 2.5 at the median
-        scores = 1 / (1 + np.exp(2.0 - np.asarray(weights, np.float64).reshape(-1)))
-        boxes = haar_to_face(np.asarray(squares, np.float64).reshape(-1, 4))
-        kept = scores >= self.MIN_SCORE
-        return largest_first(enlarge(boxes[kept], small, image), scores[kept])
-
-
-def haar_to_face(squares: NDArray[np.float64]) -> Boxes:
-    """The cascade's squares [N, 4] (left, top, width, height in whole pixels) -> boxes of faces [N, 4]."""
-    right, down, width, height = HAAR_TO_FACE
-    left, top, side = squares[:, 0], squares[:, 1], squares[:, 2]
-    # a square of n pixels from pixel 0 on is centred on pixel (n - 1) / 2
-    x, y = left + (side - 1) / 2 + right * side, top + (side - 1) / 2 + down * side
-    return np.stack([x - width * side / 2, y - height * side / 2, x + width * side / 2, y + height * side / 2], axis=1)
-
-
-# ---------------------------------------------------------------- YuNet
-
-
-class YuNetDetector:
-    """The YuNet network through OpenCV: profiles and small faces too, four times as fast as the cascade."""
-
-    MIN_SCORE = 0.6
+    LONGEST: Final = 800
+    """Longest side in pixels of what it looks at; a larger image is reduced first."""
+    MIN_SCORE: Final = 0.6
 
     def __init__(self, path: Path) -> None:
         """`path`: the ONNX file. Raises ValueError when it is not there or is not YuNet."""
@@ -115,39 +124,46 @@ class YuNetDetector:
             lambda: cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.MIN_SCORE)
         )
 
-    def detect(self, image: Image) -> Detections:
-        small = reduce(image)
+    def __call__(self, image: Image) -> Detections:
+        """The faces of an RGB image, the largest first."""
+        small = reduced(image, self.LONGEST)
         network = self._network.get()
         network.setInputSize((small.shape[1], small.shape[0]))
         _, rows = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
         found = np.zeros((0, 15)) if rows is None else np.asarray(rows, np.float64)
         found = found[np.isfinite(found).all(axis=1) & (found[:, 2:4] > 0).all(axis=1)]
         boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1)
-        return largest_first(enlarge(boxes, small, image), np.clip(found[:, 14], 0, 1))
+        return largest_first(enlarged(Detections(boxes, np.clip(found[:, 14], 0, 1)), small, image))
+
+
+class ThreadedDetector:
+    """A function that finds faces, in the threads of an executor."""
+
+    def __init__(self, find: Callable[[Image], Detections], executor: Executor) -> None:
+        self._find = find
+        self._executor = executor
+
+    async def start(self) -> None:
+        """There is nothing to start."""
+
+    async def detect(
+        self,
+        image: Image,
+        *,
+        timeout: float | None = None,  # noqa: ARG002 (a thread cannot be stopped; the caller's own limit ends the wait)
+    ) -> Detections:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._find, image)
+
+    async def ready(self) -> bool:
+        return True
 
 
 # ---------------------------------------------------------------- shared
 
 
-def reduce(image: Image, longest: int = DETECTION_SIZE) -> Image:
-    """The image, averaged down until its longest side is at most `longest` pixels."""
-    height, width = image.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
-        return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def enlarge(boxes: Boxes, small: Image, image: Image) -> Boxes:
-    """Boxes in pixels of the reduced image -> in pixels of the image: pixel edges stay pixel edges."""
-    x, y = image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]
-    scaled: Boxes = (boxes + 0.5) * [x, y, x, y] - 0.5
-    return scaled
-
-
-def largest_first(boxes: Boxes, scores: NDArray[np.float64]) -> Detections:
+def largest_first(found: Detections) -> Detections:
     """Sorted by area; equal areas by score, then from left to right, so that the order is always the same."""
+    boxes, scores = found
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     order = np.lexsort((boxes[:, 1], boxes[:, 0], -scores, -area))
     return Detections(boxes[order], scores[order])

@@ -4,7 +4,8 @@
 
     gateway --- pipe ---> guard ---> tritonserver ---> one Python-backend stub per model
 
-The guard (`service.guard`) ends the server when the pipe closes, however the gateway ends, and removes its files.
+The guard (`service.guard`) ends the server when the pipe closes, however the gateway ends, and removes its files. It
+ends it too when a stub dies. `service.keeper` then starts another.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sysconfig
 import tempfile
 import threading
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from service import guard
@@ -42,9 +44,21 @@ class EmbeddedTriton:
     a failure to start carries the log's end anyway; from then on warnings and errors as such.
     """
 
-    def __init__(self, model_repository: Path, *, start_timeout: float = 120.0, stop_timeout: float = 15.0) -> None:
-        """`start_timeout`: seconds until ready; `stop_timeout`: seconds for requests in flight before force is used."""
+    def __init__(
+        self,
+        model_repository: Path,
+        *,
+        port: int = 0,
+        start_timeout: float = 120.0,
+        stop_timeout: float = 15.0,
+        otlp_endpoint: str | None = None,
+    ) -> None:
+        """`port`: of its gRPC door, 0 for a free one. `start_timeout`: seconds until ready; `stop_timeout`: seconds for
+        requests in flight before force is used. `otlp_endpoint`: URL of a collector that its traces are sent to.
+        """
+        self._tracing = [] if otlp_endpoint is None else trace_options(otlp_endpoint)
         self._repository = model_repository
+        self._port = port
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -62,7 +76,8 @@ class EmbeddedTriton:
         """
         if self._process is not None:
             raise EmbeddedTritonError("an EmbeddedTriton starts once: make another one")
-        port, metrics_port = free_ports(2)
+        free, metrics_port = free_ports(2)
+        port = self._port or free
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
         self._process = self._launch(port, metrics_port)
         self._log = threading.Thread(target=self._forward_log, args=(self._process,), daemon=True)
@@ -75,6 +90,9 @@ class EmbeddedTriton:
                 raise self._failure(f"Triton was not ready after {self._start_timeout:g} s") from error
             raise
         self._serving = True
+        assert self._process.stdin is not None
+        with suppress(OSError):  # a guard that has just ended is noticed by whoever waits
+            os.write(self._process.stdin.fileno(), b"serving\n")
         return f"127.0.0.1:{port}"
 
     async def stop(self) -> None:
@@ -106,6 +124,7 @@ class EmbeddedTriton:
             "--allow-gpu-metrics=false",
             "--metrics-address=127.0.0.1",
             f"--metrics-port={metrics_port}",
+            *self._tracing,
         ]
         guarded = [sys.executable, "-I", guard.__file__, str(self._stop_timeout), str(folder), "--"]
         return subprocess.Popen(  # noqa: S603
@@ -226,6 +245,19 @@ def environment(wheel: Path, libpython: Path) -> dict[str, str]:
         # the stub finds its packages through the first python3 on PATH
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
     }
+
+
+def trace_options(otlp_endpoint: str) -> list[str]:
+    """Has Triton add its spans to the traces of its callers."""
+    settings = {
+        "mode": "opentelemetry",
+        "opentelemetry,url": f"{otlp_endpoint.rstrip('/')}/v1/traces",
+        "opentelemetry,resource": "service.name=triton",
+        "level": "TIMESTAMPS",
+        # without the context of a caller none begins: probes would be traced as well
+        "rate": "0",
+    }
+    return [f"--trace-config={name}={value}" for name, value in settings.items()]
 
 
 def free_ports(count: int) -> list[int]:

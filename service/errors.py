@@ -49,7 +49,12 @@ class ErrorKind(Enum):
     TOO_MANY_BYTES = "too_many_bytes", "The file has too many bytes", "Compress or shrink the image."
     TOO_MANY_PIXELS = "too_many_pixels", "The image has too many pixels", "Shrink the image."
     SIDE_TOO_LONG = "side_too_long", "The image is too long or too wide", "Shrink or cut the image."
-    # where it was asked
+    # who asked, and where
+    UNAUTHENTICATED = (
+        "unauthenticated",
+        "No valid API key came with the request",
+        "Send your key as Authorization: Bearer or as X-API-Key.",
+    )
     NOT_FOUND = "not_found", "There is nothing at this address", "See /docs for the addresses."
     METHOD_NOT_ALLOWED = "method_not_allowed", "This address answers other methods", "See /docs for the methods."
     # the service

@@ -8,15 +8,16 @@ import math
 import re
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal
 
+from service.detector import Detector
 from service.errors import ErrorKind, ServiceError, translate
-from service.inference import Engine, ServedModel
-from service.metrics import Metrics
+from service.inference import Engine, EngineOverloaded, ServedModel
 from service.options import ImageRequest, Options
 from service.pipeline import Answer, Pipeline
+from service.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +43,13 @@ class Gateway:
         max_batch_bytes: int,
         max_in_flight: int,
         request_timeout: float,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.readiness = readiness
-        self.metrics = Metrics()
+        self.telemetry = telemetry or Telemetry()
+        self.metrics = self.telemetry.metrics
+        self.metrics.in_flight_limit.set(max_in_flight)
         self.max_bytes = max_bytes
         self.max_batch_bytes = max_batch_bytes
         self._max_images = max_images
@@ -59,22 +63,23 @@ class Gateway:
         return (self.pipeline.model,)
 
     @contextmanager
-    def admitted(self, door: Door, request_id: str) -> Iterator[None]:
+    def admitted(self, door: Door, request_id: str, carrier: Mapping[str, str]) -> Iterator[None]:
         """A place for one request, from before its body is read until it is answered.
 
-        Raises ServiceError at once when no place is free, and for whatever goes wrong inside.
+        `carrier`: the request's headers, names in lower case, among which may be a trace to continue. Raises
+        ServiceError at once when no place is free, and for whatever goes wrong inside.
         """
-        code = "cancelled"
-        try:
-            with self._place():
-                yield
-            code = "ok"
-        except Exception as error:
-            failure = _told(error, request_id)
-            code = failure.kind.value
-            raise failure from error
-        finally:
-            self.metrics.requests.labels(door, code).inc()
+        with self.telemetry.request(door, request_id, carrier) as scope:
+            try:
+                with self._place(door):
+                    yield
+                scope.code = "ok"
+            except Exception as error:
+                failure = _told(error, request_id)
+                scope.code = failure.kind.value
+                if isinstance(error, EngineOverloaded):
+                    self.metrics.rejections.labels(door, "queue").inc()
+                raise failure from error
 
     async def detect(self, data: bytes, options: Options, deadline: float) -> Answer:
         """The faces of one encoded image, by `deadline` (of `time.monotonic`)."""
@@ -123,8 +128,9 @@ class Gateway:
         return time.monotonic() + allowed
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
+    def _place(self, door: Door) -> Iterator[None]:
         if self._in_flight >= self._max_in_flight:
+            self.metrics.rejections.labels(door, "in_flight").inc()
             raise ServiceError(
                 ErrorKind.OVERLOADED, f"{self._in_flight} requests are in flight already; try again after a moment"
             )
@@ -138,10 +144,11 @@ class Gateway:
 
 
 class Readiness:
-    """Whether the engine answers, asked at most once in `max_age` seconds however many probes come."""
+    """Whether engine and detector answer, asked at most once in `max_age` seconds however many probes come."""
 
-    def __init__(self, engine: Engine, max_age: float = 1.0) -> None:
+    def __init__(self, engine: Engine, detector: Detector, max_age: float = 1.0) -> None:
         self._engine = engine
+        self._detector = detector
         self._max_age = max_age
         self._asked = -math.inf
         self._ready = False
@@ -151,9 +158,13 @@ class Readiness:
     async def check(self) -> bool:
         async with self._lock:
             if time.monotonic() - self._asked >= self._max_age:
-                self._ready = await self._engine.ready()
+                self._ready = await self._engine.ready() and await self._detector.ready()
                 self._asked = time.monotonic()
         return self._ready and not self._stopping
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
 
     def stop(self) -> None:
         """Not ready from now on: the service is shutting down."""

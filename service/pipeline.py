@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -20,11 +22,13 @@ from numpy.typing import NDArray
 from landmarks.codec import Decoded
 from landmarks.crop import Crop, transform_covariances, transform_points, warp
 from landmarks.layout import OUTER_EYE_CORNERS
+from landmarks.uncertainty import face_score
 from service.detector import Detector
 from service.flip import average, with_mirrored
 from service.images import Image, ImageLimits, ImageWarning, Picture, read_picture
 from service.inference import Engine, ServedModel
 from service.options import Options, check_options, checked_box
+from service.telemetry import stage
 
 Floats = NDArray[np.float32]
 T = TypeVar("T")
@@ -59,7 +63,7 @@ class Face:
     covariances: Floats
     """[98, 3]: xx, xy, yy"""
     score: np.float32
-    """Mean of `scores`."""
+    """About how likely the points are right on the whole, in [0, 1]: see `landmarks.uncertainty.face_score`."""
     inter_ocular: np.float32
     """Distance between the outer corners of the eyes."""
 
@@ -84,7 +88,7 @@ class Pipeline:
     """Everything a request passes through. One for the process; calls run side by side."""
 
     def __init__(self, engine: Engine, detector: Detector, executor: Executor, limits: Limits) -> None:
-        """`executor`: threads for what would block the event loop: decoding, detecting and cropping."""
+        """`executor`: threads for what would block the event loop: decoding and cropping."""
         self._engine = engine
         self._detector = detector
         self._executor = executor
@@ -109,12 +113,13 @@ class Pipeline:
 
     async def faces(self, picture: Picture, options: Options, deadline: float, watch: Stopwatch) -> tuple[Face, ...]:
         """The faces of one picture, by `deadline` (of `time.monotonic`)."""
-        regions, crops, pixels = await self._in_thread(lambda: self._prepare(picture, options, watch))
+        with watch.stage("detect"):
+            regions = await self._find(picture.pixels, options, deadline)
         if not regions:
             return ()
-        start = time.perf_counter()
-        decoded = await self._infer(pixels, options, deadline)
-        watch.add("infer", start)
+        crops, pixels = await self._in_thread(lambda: watch.time("crop", lambda: self._cut(picture, regions)))
+        with watch.stage("infer"):
+            decoded = await self._infer(pixels, options, deadline)
         return tuple(place(*each) for each in zip(regions, crops, *decoded, strict=True))
 
     async def _infer(self, crops: NDArray[np.uint8], options: Options, deadline: float) -> Decoded:
@@ -122,32 +127,31 @@ class Pipeline:
         decoded = await self._engine.infer(asked, topk=options.cells, timeout=deadline - time.monotonic())
         return average(decoded, crops.shape[1]) if options.flip else decoded
 
-    def _prepare(
-        self, picture: Picture, options: Options, watch: Stopwatch
-    ) -> tuple[list[Region], list[Crop], NDArray[np.uint8]]:
+    def _cut(self, picture: Picture, regions: list[Region]) -> tuple[list[Crop], NDArray[np.uint8]]:
         metadata = self._engine.model.metadata
         size = metadata.codec.input_size
-        regions = watch.time("detect", lambda: self._find(picture.pixels, options))
         crops = [Crop.around(region.box, metadata.crop_scale, size) for region in regions]
         pixels = np.empty((len(crops), size, size, 3), np.uint8)
-        watch.time("crop", lambda: cut(picture, crops, pixels))
-        return regions, crops, pixels
+        cut(picture, crops, pixels)
+        return crops, pixels
 
-    def _find(self, image: Image, options: Options) -> list[Region]:
+    async def _find(self, image: Image, options: Options, deadline: float) -> list[Region]:
         height, width = image.shape[:2]
         if options.boxes:
             return [Region(checked_box(i, box, width, height), "given", None) for i, box in enumerate(options.boxes)]
         most = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
         least = np.float32(options.detector_threshold or 0)
+        detections = await self._detector.detect(image, timeout=deadline - time.monotonic())
         found = [
             Region(box.astype(np.float32), "detected", np.float32(score))
-            for box, score in zip(*self._detector.detect(image), strict=True)
+            for box, score in zip(*detections, strict=True)
             if np.float32(score) >= least
         ]
         return found[:most]
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        # with the context of the request, which its log lines and its trace are found by
+        return await asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, work)
 
 
 def cut(picture: Picture, crops: list[Crop], out: NDArray[np.uint8]) -> None:
@@ -167,7 +171,7 @@ def place(region: Region, crop: Crop, points: Floats, scores: Floats, covariance
         placed.astype(np.float32),
         np.ascontiguousarray(scores, np.float32),
         np.stack([spread[:, 0, 0], spread[:, 0, 1], spread[:, 1, 1]], axis=1).astype(np.float32),
-        score=np.float32(scores.mean(dtype=np.float64)),
+        score=np.float32(face_score(placed, spread)),
         inter_ocular=np.float32(np.linalg.norm(left - right)),
     )
 
@@ -183,12 +187,19 @@ class Stopwatch:
         """Adds the time since `start` (of `time.perf_counter`)."""
         self._stages[stage] += 1e3 * (time.perf_counter() - start)
 
-    def time(self, stage: str, work: Callable[[], T]) -> T:
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times what happens inside, for the answer and for whoever watches the service."""
         start = time.perf_counter()
         try:
-            return work()
+            with stage(name):
+                yield
         finally:
-            self.add(stage, start)
+            self.add(name, start)
+
+    def time(self, name: str, work: Callable[[], T]) -> T:
+        with self.stage(name):
+            return work()
 
     def finish(self) -> dict[str, float]:
         """All stages, rounded to microseconds, with the total since the stopwatch was made."""

@@ -3,59 +3,103 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from typing import TypeVar
 
 import grpc
 import uvicorn
+from starlette.types import ASGIApp
 
 from service.bootstrap import StartError, running_gateway
 from service.gateway import Gateway
-from service.rest.app import build_app
+from service.rest.app import build_app, build_metrics_app
+from service.rest.patience import WhileConnected, protocol
 from service.rpc.server import build_server
+from service.security import Protection, SecurityError, is_loopback, protection
 from service.settings import Settings
+from service.tls import Tls
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
 async def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM, then lets requests in flight finish. Raises StartError."""
+    shield = _protection(settings)
     with _stop_signals() as stop, bound(settings.host, settings.port) as rest_socket:
-        with bound(settings.host, settings.grpc_port):
-            pass  # a port that is taken is known at once, rather than after Triton's start
-        broken = asyncio.Event()
+        # a port that is taken is known at once, rather than after Triton's start
+        with bound(settings.host, settings.grpc_port), _metrics_bound(settings):
+            pass
         async with AsyncExitStack() as stack:
-
-            def engine_ended() -> None:
-                broken.set()
-                stop.set()
-
-            running = running_gateway(settings, engine_ended)
-            gateway = await _unless(stop, stack.enter_async_context(running))
+            gateway = await _unless(stop, stack.enter_async_context(running_gateway(settings)))
             if gateway is not None:
-                await _serve(settings, gateway, rest_socket, stop)
-        if broken.is_set():
-            raise StartError("Triton ended by itself, and without it nothing can be served: start again")
+                await _serve(settings, shield, gateway, rest_socket, stop)
 
 
-async def _serve(settings: Settings, gateway: Gateway, rest_socket: socket.socket, stop: asyncio.Event) -> None:
+async def _serve(
+    settings: Settings, shield: Protection, gateway: Gateway, rest_socket: socket.socket, stop: asyncio.Event
+) -> None:
     try:
-        rpc, rpc_port = build_server(gateway, _address(settings.host, settings.grpc_port))
+        rpc, rpc_port = build_server(gateway, _address(settings.host, settings.grpc_port), shield)
     except OSError as error:
         raise _taken(settings.host, settings.grpc_port) from error
-    rest = RestServer(gateway, settings.grace)
-    running = asyncio.ensure_future(rest.serve(sockets=[rest_socket]))
-    await rpc.start()
-    await rest.listening.wait()
-    _announce(settings.host, rest_socket.getsockname()[1], rpc_port)
-    await stop.wait()
-    await close_doors(gateway, rest, running, rpc, settings.grace)
+    rest = RestServer(gateway, settings.grace, settings.read_timeout, shield)
+    # the metrics' port outlives the doors: while they close, it says that the service is no longer ready
+    async with _metrics_served(settings, gateway) as metrics_port:
+        running = asyncio.ensure_future(rest.serve(sockets=[rest_socket]))
+        await rpc.start()
+        await rest.listening.wait()
+        _announce(settings, shield, rest_socket.getsockname()[1], rpc_port, metrics_port)
+        await stop.wait()
+        await close_doors(gateway, rest, running, rpc, settings.grace)
+
+
+def _protection(settings: Settings) -> Protection:
+    try:
+        shield = protection(settings)
+    except SecurityError as error:
+        raise StartError(str(error)) from error
+    if shield.keys and shield.tls is None and not is_loopback(settings.host):
+        logger.warning(
+            "API keys travel to %s unencrypted: set LANDMARKS_TLS_CERTIFICATE and LANDMARKS_TLS_KEY, unless a proxy in "
+            "front does TLS",
+            settings.host,
+        )
+    return shield
+
+
+@contextmanager
+def _metrics_bound(settings: Settings) -> Iterator[socket.socket | None]:
+    if settings.metrics_port is None:
+        yield None
+        return
+    with bound(settings.metrics_host or settings.host, settings.metrics_port) as sock:
+        yield sock
+
+
+@asynccontextmanager
+async def _metrics_served(settings: Settings, gateway: Gateway) -> AsyncIterator[int | None]:
+    """Health and metrics on a port of their own, if they have one: gives its number."""
+    with _metrics_bound(settings) as sock:
+        if sock is None:
+            yield None
+            return
+        server = HttpServer(build_metrics_app(gateway), settings.grace, settings.read_timeout)
+        running = asyncio.ensure_future(server.serve(sockets=[sock]))
+        await server.listening.wait()
+        try:
+            yield sock.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await running
 
 
 async def close_doors(
@@ -67,13 +111,14 @@ async def close_doors(
     await asyncio.gather(rpc.stop(grace), running)
 
 
-class RestServer(uvicorn.Server):
+class HttpServer(uvicorn.Server):
     """uvicorn without its signal handlers (one place stops both doors), and with an event once it listens."""
 
-    def __init__(self, gateway: Gateway, grace: float) -> None:
+    def __init__(self, app: ASGIApp, grace: float, read_timeout: float, tls: Tls | None = None) -> None:
         super().__init__(
             uvicorn.Config(
-                build_app(gateway),
+                WhileConnected(app, read_timeout),
+                http=protocol(read_timeout),
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -81,6 +126,7 @@ class RestServer(uvicorn.Server):
                 # pooled clients keep connections for a minute; one closed under their hands is an error to them
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=max(1, round(grace)),
+                **({} if tls is None else tls.uvicorn_options()),
             )
         )
         self.listening = asyncio.Event()
@@ -92,6 +138,15 @@ class RestServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
+
+
+class RestServer(HttpServer):
+    """The REST door."""
+
+    def __init__(
+        self, gateway: Gateway, grace: float, read_timeout: float = 10.0, shield: Protection | None = None
+    ) -> None:
+        super().__init__(build_app(gateway, shield), grace, read_timeout, shield.tls if shield else None)
 
 
 async def _unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
@@ -148,13 +203,18 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _announce(host: str, port: int, rpc_port: int) -> None:
-    url = f"http://{_address(host, port)}"
+def _announce(settings: Settings, shield: Protection, port: int, rpc_port: int, metrics_port: int | None) -> None:
+    host, scheme = settings.host, "http" if shield.tls is None else "https"
+    url = f"{scheme}://{_address(host, port)}"
     photo = shlex.quote(f"@{files('landmarks').joinpath('golden.png')}")
-    sys.stdout.write(
-        f"Serving face landmarks. Ctrl-C stops.\n"
-        f"  REST  {url}  (description: {url}/docs)\n"
-        f"  gRPC  {_address(host, rpc_port)}\n"
-        f"  try   curl --data-binary {photo} -H 'Content-Type: image/png' {url}/v1/landmarks\n"
-    )
+    key = ' -H "Authorization: Bearer $LANDMARKS_API_KEY"' if shield.keys else ""
+    lines = [
+        "Serving face landmarks. Ctrl-C stops.",
+        f"  REST  {url}  (description: {url}/docs)",
+        f"  gRPC  {_address(host, rpc_port)}",
+        f"  try   curl --data-binary {photo} -H 'Content-Type: image/png'{key} {url}/v1/landmarks",
+    ]
+    if metrics_port is not None:
+        lines.insert(3, f"  metrics  http://{_address(settings.metrics_host or host, metrics_port)}/metrics")
+    sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from landmarks.detection import LONGEST
 
 
 class Settings(BaseSettings):
@@ -18,12 +21,44 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port of the REST door; 0 takes a free one.")
     grpc_port: int = Field(8081, ge=0, le=65535, description="Port of the gRPC door; 0 takes a free one.")
 
+    api_keys_file: Path | None = Field(
+        None,
+        description="File with one API key a line, as name:sha256; `landmarks keys new NAME` makes the key and the "
+        "line. Both doors then ask for a key. What follows a # is a comment.",
+    )
+    api_keys: str | None = Field(
+        None, repr=False, description="The same lines separated by commas, for where a file is in the way."
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the server's certificate and its chain: both doors then speak TLS alone."
+    )
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's key, without a passphrase.")
+    tls_client_ca: Path | None = Field(
+        None,
+        description="PEM file of the roots of clients' certificates: a client without a certificate of theirs is "
+        "turned away (mutual TLS).",
+    )
+    insecure: bool = Field(
+        False,
+        description="Allows a host that other machines reach without API keys and without clients' certificates, for "
+        "where something else keeps strangers out. The option --insecure does the same.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins separated by commas, as in https://tools.example.com, whose pages may ask the REST door "
+        "from a browser; none by default.",
+    )
+
     engine: Literal["embedded", "local"] = Field(
         "embedded",
         description="What runs the network when triton_url is unset: 'embedded' starts a Triton of this process's own, "
         "'local' runs the same network and decode in this process (where the Triton wheel does not run).",
     )
-    triton_url: str | None = Field(None, description="host:port of the gRPC endpoint of a Triton that runs already.")
+    triton_url: str | None = Field(
+        None,
+        description="host:port of the gRPC endpoint of a Triton that runs already, or several separated by commas; "
+        "a name that stands for several addresses counts as all of them.",
+    )
     model_repository: Path | None = Field(
         None,
         description="Folder that Triton loads; by default the model_repo of the checkout or of the current folder.",
@@ -38,12 +73,55 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Largest call of several images in bytes.")
     max_in_flight: int = Field(64, ge=1, description="Requests worked on at a time; one more is told to come back.")
     request_timeout: float = Field(30.0, gt=0, description="Seconds a request may take unless its client says less.")
-    grace: float = Field(5.0, ge=0, description="Seconds that requests in flight get to finish when the service stops.")
+    read_timeout: float = Field(
+        10.0,
+        gt=0,
+        description="Seconds of silence after which a client that has not sent all of its request is cut off.",
+    )
+    grace: float = Field(
+        30.0, ge=0, description="Seconds that requests in flight get to finish when the service stops."
+    )
     threads: int = Field(0, ge=0, description="Threads that decode, detect and crop; 0 takes one per core, at most 8.")
 
+    detection_size: int = Field(
+        LONGEST,
+        ge=64,
+        le=LONGEST,
+        description="Longest image side in pixels that faces are searched at; a larger image is reduced for it. "
+        "Faces that are then smaller than 10 pixels are not found; half of it is a quarter of the work.",
+    )
     yunet_path: Path | None = Field(
-        None, description="ONNX file of the YuNet face detector; without it OpenCV's bundled cascade is used."
+        None, description="ONNX file of the YuNet face detector, to be used instead of the model repository's own."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severity that is logged."
+        "info", description="Least severity that is logged; every request is a line of severity info."
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Lines to read, or an object of JSON a line, with request_id and trace_id."
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of /metrics, /healthz and /readyz alone, in plain HTTP and without keys, for Prometheus and "
+        "probes; 0 takes a free one. /metrics is then no longer on the REST door, where it is when this is unset.",
+    )
+    metrics_host: str | None = Field(None, description="Address that the metrics' port listens on; unset: host.")
+    otlp_endpoint: str | None = Field(
+        None,
+        description="URL of an OpenTelemetry collector that takes OTLP over HTTP, as in http://127.0.0.1:4318: traces "
+        "are sent there (pip install h3r-landmarks[otel]). The SDK's own variables OTEL_* say the rest.",
+    )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[^/?#\s]+", origin):
+                raise ValueError(f"{origin!r} is not an origin such as https://tools.example.com")
+        return value

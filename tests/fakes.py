@@ -10,15 +10,18 @@ import cv2
 import numpy as np
 
 from landmarks.codec import CodecSpec, Decoded
+from landmarks.detection import Detections
 from landmarks.metadata import ModelMetadata
-from service.detector import Detections
 from service.gateway import Gateway, Readiness
 from service.images import ImageLimits
 from service.inference import ServedModel
 from service.pipeline import Limits, Pipeline
 
 MODEL = ServedModel(
-    "fake", "7", "sha256:00", ModelMetadata("fake", CodecSpec(), crop_scale=1.25, run_id="none", data=("none",))
+    "fake",
+    "7",
+    "sha256:00",
+    ModelMetadata("fake", CodecSpec(), crop_scale=1.25, run_id="none", data=("none",), degrees_of_freedom={"jaw": 4.0}),
 )
 
 
@@ -61,7 +64,12 @@ class FakeDetector:
     def __init__(self, *found: tuple[tuple[float, float, float, float], float]) -> None:
         self.found = found
 
-    def detect(self, image: np.ndarray) -> Detections:
+    async def start(self) -> None: ...
+
+    async def ready(self) -> bool:
+        return True
+
+    async def detect(self, image: np.ndarray, *, timeout: float | None = None) -> Detections:
         boxes = np.array([box for box, _ in self.found], np.float64).reshape(-1, 4)
         return Detections(boxes, np.array([score for _, score in self.found], np.float64))
 
@@ -82,12 +90,13 @@ def make_gateway(engine: Any, detector: Any, **changes: Any) -> Gateway:
     limits = Limits(ImageLimits(values["max_bytes"], values["max_pixels"], values["max_side"]), values["max_faces"])
     return Gateway(
         Pipeline(engine, detector, ThreadPoolExecutor(2), limits),
-        Readiness(engine, max_age=0),
+        Readiness(engine, detector, max_age=0),
         max_bytes=values["max_bytes"],
         max_images=values["max_images"],
         max_batch_bytes=values["max_batch_bytes"],
         max_in_flight=values["max_in_flight"],
         request_timeout=values["request_timeout"],
+        telemetry=values.get("telemetry"),
     )
 
 

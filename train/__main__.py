@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from landmarks.codec import CodecError
 from landmarks.metadata import MetadataError
 from landmarks.repository import RepositoryError
+from train.calibration import add_commands as add_calibration_commands
 from train.checkpoints import add_commands as add_checkpoint_commands
 from train.config import load_config
 from train.datasets import FORMATS, DataSource, parse_mix
 from train.detection.commands import add_commands as add_detection_commands
 from train.errors import TrainError, TrainingError
 from train.lift import add_commands as add_lift_commands
+from train.quantize import add_commands as add_quantize_commands
+from train.robustness import add_commands as add_robustness_commands
 from train.tables import add_commands as add_table_commands
 from train.turn.command import add_commands as add_turn_commands
 
@@ -92,8 +95,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--repository", type=Path, default=Path("model_repo"), help="the repository [%(default)s]")
     command.set_defaults(act=export)
 
+    add_calibration_commands(commands)
     add_lift_commands(commands)
     add_checkpoint_commands(commands)
+    add_quantize_commands(commands)
+    add_robustness_commands(commands)
     add_table_commands(commands)
     add_detection_commands(commands)
     add_turn_commands(commands)
@@ -168,13 +174,15 @@ def evaluate_on(
         correction=model.correction,
         flip=args.flip,
     )
-    figures = summary(predictions, [*ks, *args.decoder], served)
+    figures = summary(predictions, [*ks, *args.decoder], served, model.degrees_of_freedom)
     if source.name == "coco":
         add_precision(figures, predictions, source, args.split, served)
     if args.pictures:
-        from train.pictures import draw_evaluation
+        from train.pictures import draw_evaluation, draw_reliability
 
-        draw_evaluation(predictions, served, args.pictures / boxes if len(args.boxes) > 1 else args.pictures)
+        folder = args.pictures / boxes if len(args.boxes) > 1 else args.pictures
+        draw_evaluation(predictions, served, folder)
+        draw_reliability(predictions, served, model.degrees_of_freedom, folder / "reliability.png")
     return figures
 
 

@@ -27,9 +27,6 @@ from train.errors import ConfigError, TrainingError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from train.datasets import DataSource
-    from train.datasets.face import BoxKind
-
 Weights = dict[str, "Tensor"]
 
 CLASSIFIER: Final = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
@@ -179,13 +176,13 @@ def import_checkpoint(path: Path, folder: Path, input_size: int = 256) -> Config
     run = Run(config, TrainingData((), [], layout), folder, workers=0)
     if run.checkpoint.exists():
         raise TrainingError(f"{run.checkpoint} exists: choose another --out")
-    _assign(run.model, weights, path, fresh_head=False)
+    _assign(run.learner.model, weights, path, fresh_head=False)
     run.epoch = config.epochs
     folder.mkdir(parents=True, exist_ok=True)
     run.save()
     write_json(folder / "config.json", config.model_dump(mode="json"))
     write_json(folder / DESCRIPTION_FILE, {**origin(path), "data": [data], "layout": layout.name})
-    write_json(folder / REPORT_FILE, {"faces": 0, "by_k": {}, "calibration": {"scale": 1.0, "floor": 0.0}})
+    write_json(folder / REPORT_FILE, {"faces": 0, "by_k": {}})
     return config
 
 
@@ -193,33 +190,6 @@ def origin(path: Path) -> dict[str, Any]:
     """Whence an imported run's weights come."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return {"run_id": f"imported-{digest[:12]}", "weights": path.name, "sha256": digest}
-
-
-def calibrate_run(folder: Path, source: DataSource, boxes: BoxKind) -> None:
-    """Replaces a run's report by its figures on a data set's test faces, so that an export has its covariance from it.
-
-    Raises TrainingError when the set has other points than the network.
-    """
-    from train.evaluate import check_points, predict, summary
-    from train.loop import REPORT_FILE
-    from train.trained import open_run
-
-    model = open_run(folder)
-    check_points(model.codec, source.layout)
-    ks = [1, model.codec.topk]
-    faces = source.test_faces()
-    predictions = predict(
-        model.network,
-        faces,
-        model.codec,
-        model.crop_scale,
-        ks,
-        boxes,
-        progress=True,
-        layout=source.layout,
-        correction=model.correction,
-    )
-    write_json(folder / REPORT_FILE, summary(predictions, ks, model.codec.topk))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -243,6 +213,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_import(args: argparse.Namespace) -> None:
     """Imports, calibrates where there is data, and says what can be done next."""
+    from train.calibration import calibrate_run
     from train.datasets import DataSource
 
     source = DataSource.parse(args.data) if args.data else None

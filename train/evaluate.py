@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -13,17 +13,19 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from landmarks.codec import CodecSpec, Decoded
-from landmarks.crop import Crop, Matrix, invert, transform_points, warp
+from landmarks.crop import Crop, Matrix, invert, transform_points
+from landmarks.uncertainty import GAUSSIAN, face_score, share_within
 from train.codecs import Objective
 from train.datasets.face import BoxKind, Face
+from train.disturbances import Cut, plain
 from train.errors import TrainingError
 from train.layouts import COCO17, MPII16, WFLW98, Norm, PointLayout
 from train.metrics import (
+    LIMIT,
     Array,
-    Calibration,
     Report,
+    auroc,
     box_size,
-    calibrate,
     group_nme,
     inter_ocular,
     inter_pupil,
@@ -35,6 +37,11 @@ from train.metrics import (
 )
 from train.reading import Network, Reading, flip_averaging_reader, reader
 from train.samples import PhotoCache
+
+SHARES: Final = (0.5, 0.9, 0.95)
+"""The ellipses that are judged, by the share of the true points that they should hold."""
+HAIR: Final = 1e-4
+"""Crop pixels squared, far below any error: keeps a covariance invertible."""
 
 __all__ = ["Network", "Predictions", "Reading", "check_points", "predict", "summary", "torch_network"]
 
@@ -111,42 +118,59 @@ class Predictions:
         pairs = zip(self.matrices, self.decoded[k].points, strict=True)
         return np.stack([transform_points(invert(matrix), points) for matrix, points in pairs])
 
-    def calibration(self, k: Reading) -> Calibration:
-        """The covariance calibration for k, over every second face.
+    def distances(self, k: Reading) -> Array:
+        """Squared Mahalanobis distances [faces, P] of the errors under the covariances, NaN without a true point."""
+        errors = self.decoded[k].points.astype(np.float64) - self.truth
+        # a map of one cell has no extent, and an uncalibrated codec leaves it so
+        return mahalanobis(errors, self.decoded[k].covariances + HAIR * np.eye(2))
 
-        The other half is left for judging it.
+    def shares(self, k: Reading, freedom: Mapping[str, float]) -> Array:
+        """[faces, P] the share of the errors that should be smaller than each: even from 0 to 1, if all is calibrated.
+
+        `freedom`: degrees of freedom by group; a group that is not there has a Gaussian's. NaN without a true point.
         """
-        return calibrate(*self._annotated(k, slice(0, None, 2)))
+        shares = self.distances(k)
+        for name, group in self.layout.groups.items():
+            shares[:, group] = share_within(shares[:, group], freedom.get(name, GAUSSIAN))
+        return shares
 
-    def coverage(self, k: Reading, calibration: Calibration, share: float) -> float | None:
-        """How many of the other half's points lie in the ellipse that should hold that share of them.
+    def coverage(self, k: Reading, freedom: Mapping[str, float]) -> dict[str, dict[str, float]]:
+        """Percentage of the true points within the ellipses that should hold each of SHARES: of all, and by group."""
+        shares = self.shares(k, freedom)
+        groups = {"all": tuple(range(self.layout.points)), **self.layout.groups}
+        found = {name: shares[:, group][~np.isnan(shares[:, group])] for name, group in groups.items()}
+        return {
+            name: {f"{share:g}": 100 * float((values <= share).mean()) for share in SHARES}
+            for name, values in found.items()
+            if values.size
+        }
 
-        None where a lone face leaves no other half.
-        """
-        errors, moments = self._annotated(k, slice(1, None, 2))
-        if not len(errors):
-            return None
-        distance = mahalanobis(errors, calibration.apply(moments))
-        # the squared distance of a Gaussian in the plane is exponential with mean 2
-        return float((distance <= -2 * np.log(1 - share)).mean())
+    def scores(self, k: Reading) -> Array:
+        """[faces] the score that the service answers for each face."""
+        return np.asarray(face_score(self.decoded[k].points, self.decoded[k].covariances), np.float64)
 
-    def _annotated(self, k: Reading, half: slice) -> tuple[Array, Array]:
-        """Errors [n, 2] and second moments [n, 2, 2] of the annotated points of some faces, in crop pixels."""
-        errors = (self.decoded[k].points.astype(np.float64) - self.truth)[half].reshape(-1, 2)
-        moments = self.decoded[k].covariances[half].astype(np.float64).reshape(-1, 2, 2)
-        known = ~np.isnan(errors[:, 0])
-        return errors[known], moments[known]
+    def failures(self, k: Reading) -> NDArray[np.bool_]:
+        """[faces] whether a face's NME exceeds 10 %."""
+        failed: NDArray[np.bool_] = np.nanmean(self.errors(k), axis=1) > LIMIT
+        return failed
 
 
 def crops_of(
-    faces: Sequence[Face], crop_scale: float, input_size: int, boxes: BoxKind, photos: PhotoCache, batch: int = 16
+    faces: Sequence[Face],
+    crop_scale: float,
+    input_size: int,
+    boxes: BoxKind,
+    photos: PhotoCache,
+    cut: Cut = plain,
+    batch: int = 16,
 ) -> Iterator[tuple[NDArray[np.uint8], list[Matrix]]]:
-    """Batches of plain crops [N, S, S, 3] and their matrices from the photograph to the crop."""
+    """Batches of crops [N, S, S, 3] and their matrices from the photograph to the crop."""
     for start in range(0, len(faces), batch):
         crops, matrices = [], []
         for face in faces[start : start + batch]:
-            matrix = Crop.around(face.box_of(boxes), crop_scale, input_size).image_to_crop()
-            crops.append(warp(photos.load(face.image), matrix, input_size))
+            crop = Crop.around(face.box_of(boxes), crop_scale, input_size)
+            pixels, matrix = cut(photos.load(face.image), crop)
+            crops.append(pixels)
             matrices.append(matrix)
         yield np.stack(crops), matrices
 
@@ -163,6 +187,8 @@ def predict(
     layout: PointLayout = WFLW98,
     correction: float = 0.0,
     flip: bool = False,
+    cut: Cut = plain,
+    label: str = "evaluate",
 ) -> Predictions:
     """Runs the network over the faces once, or twice to average with their mirror images, and reads every map each way.
 
@@ -177,8 +203,8 @@ def predict(
         read = reader(network, codec, readings, correction)
     parts: dict[Reading, list[Decoded]] = {reading: [] for reading in readings}
     matrices: list[Matrix] = []
-    batches = crops_of(faces, crop_scale, codec.input_size, boxes, photos or PhotoCache(limit=0))
-    with tqdm(total=len(faces), desc=f"evaluate {boxes}", unit="face", disable=not progress, leave=False) as bar:
+    batches = crops_of(faces, crop_scale, codec.input_size, boxes, photos or PhotoCache(limit=0), cut)
+    with tqdm(total=len(faces), desc=f"{label} {boxes}", unit="face", disable=not progress, leave=False) as bar:
         for crops, batch in batches:
             for reading, decoded in read(crops).items():
                 parts[reading].append(decoded)
@@ -197,12 +223,14 @@ def check_points(codec: CodecSpec, layout: PointLayout) -> None:
         raise TrainingError(f"the network finds {codec.points} points, but {layout.name} has {layout.points}")
 
 
-def summary(predictions: Predictions, readings: Sequence[Reading], served: int) -> dict[str, Any]:
+def summary(
+    predictions: Predictions, readings: Sequence[Reading], served: int, freedom: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Figures per reading; for the served k, and for decoders by name, also by normalisation, subset and group.
 
-    Then the covariance calibration of the served k, and how well it holds on the faces not fitted.
+    Then how well the served k's covariances hold, `freedom` being the degrees of freedom of the errors by group, and
+    how well the face's score tells the faces that failed.
     """
-    calibration = predictions.calibration(served)
     named = [name for name in readings if isinstance(name, str)]
     return {
         "faces": len(predictions.truth),
@@ -212,8 +240,8 @@ def summary(predictions: Predictions, readings: Sequence[Reading], served: int) 
         "by_k": {str(k): asdict(predictions.report(k)) for k in readings if isinstance(k, int)},
         **details(predictions, served),
         "by_decoder": {name: asdict(predictions.report(name)) | details(predictions, name) for name in named},
-        "calibration": asdict(calibration),
-        "coverage": {f"{share:.3f}": predictions.coverage(served, calibration, share) for share in (0.5, 0.9)},
+        "coverage": predictions.coverage(served, freedom or {}),
+        "auroc": auroc(predictions.scores(served), predictions.failures(served)),
     }
 
 

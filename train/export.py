@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from torch import nn
 
 from landmarks.codec import CodecSpec, decode
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
-from landmarks.metadata import METADATA_KEY, ModelMetadata
-from landmarks.repository import model_path, stamp
+from landmarks.metadata import ModelMetadata
 from landmarks.tensors import contract
 from train.codecs import correction, objective_of
 from train.errors import TrainingError
-from train.evaluate import Network, torch_network
+from train.evaluate import Network
 from train.layouts import WFLW98
 from train.loop import DESCRIPTION_FILE, REPORT_FILE
-from train.trained import layout_of, load_run, open_export
+from train.onnx_file import install, write_onnx
+from train.trained import layout_of, load_run, open_export, open_run
 
 
 def export(folder: Path, repository: Path) -> ModelMetadata:
@@ -33,7 +31,6 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
     config, model = load_run(folder)
     if not (folder / REPORT_FILE).is_file():
         raise TrainingError(f"{folder} has no {REPORT_FILE}: the run is not finished; go on with fit --resume")
-    report = json.loads((folder / REPORT_FILE).read_text())
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())
     if layout_of(folder) != WFLW98:
         raise TrainingError(
@@ -46,27 +43,17 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
             f"{folder} was trained with the quantizer {config.quantizer!r}, whose decoding needs a correction: "
             "only unbiased ones can be served"
         )
-    size = config.stages[-1].input_size
-    codec = replace(
-        config.codec(size),
-        covariance_scale=report["calibration"]["scale"],
-        covariance_floor=report["calibration"]["floor"],
-    )
+    trained = open_run(folder)
     metadata = ModelMetadata(
         name=config.name,
-        codec=codec,
+        codec=trained.codec,
         crop_scale=config.crop_scale,
         run_id=origin["run_id"],
         data=tuple(origin["data"]),
-        golden_points=golden_points(torch_network(model, objective_of(config)), codec),
+        golden_points=golden_points(trained.network, trained.codec),
+        degrees_of_freedom=trained.degrees_of_freedom,
     )
-    target = model_path(repository)
-    temporary = target.with_suffix(".tmp")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_onnx(model, codec, metadata, temporary)
-    check_against_torch(temporary, metadata)
-    temporary.replace(target)
-    stamp(repository, metadata)
+    install(repository, metadata, lambda path: write_checked(model, metadata, path))
     return metadata
 
 
@@ -76,24 +63,13 @@ def golden_points(network: Network, codec: CodecSpec) -> tuple[tuple[float, floa
     return tuple((round(float(x), 3), round(float(y), 3)) for x, y in points)
 
 
-def write_onnx(model: nn.Module, codec: CodecSpec, metadata: ModelMetadata, path: Path) -> None:
-    """The network as an ONNX file of the tensors that the contract names, with its metadata stamped in."""
-    tensors = contract(codec)
+def write_checked(model: nn.Module, metadata: ModelMetadata, path: Path) -> None:
+    """The network as an ONNX file of the tensors that the contract names. Raises as `check_against_torch` does."""
+    tensors = contract(metadata.codec)
     example = torch.zeros(1, *tensors.crops.shape, dtype=torch.uint8)
-    torch.onnx.export(
-        model,
-        (example,),
-        str(path),
-        input_names=[tensors.crops.name],
-        output_names=[tensors.heatmaps.name],
-        dynamic_axes={tensors.crops.name: {0: "batch"}, tensors.heatmaps.name: {0: "batch"}},
-        opset_version=17,
-        dynamo=False,
-    )
-    exported = onnx.load(path)
-    onnx.helper.set_model_props(exported, {METADATA_KEY: metadata.to_json()})
-    onnx.checker.check_model(exported)
-    onnx.save(exported, path)
+    axes = {tensors.crops.name: {0: "batch"}, tensors.heatmaps.name: {0: "batch"}}
+    write_onnx(model, example, axes, (tensors.heatmaps.name,), metadata, path)
+    check_against_torch(path, metadata)
 
 
 def check_against_torch(path: Path, metadata: ModelMetadata) -> None:

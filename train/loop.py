@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -23,13 +22,13 @@ from train.config import Config
 from train.datasets.face import Face
 from train.errors import DataError, TrainingError
 from train.evaluate import Predictions, predict, summary, torch_network
-from train.optimisation import averaged, choose_precision, parameter_groups, rate_factor
+from train.learner import CHECKPOINT_FILE, Learner
+from train.optimisation import choose_precision, rate_factor
 from train.record import Journal, TrainingData, describe
 from train.samples import Batch, EpochBatches, PhotoCache, TrainingSamples, collate
 
-__all__ = ["CHECKPOINT_FILE", "DESCRIPTION_FILE", "REPORT_FILE", "Run", "TrainingData", "load_checkpoint"]
+__all__ = ["DESCRIPTION_FILE", "REPORT_FILE", "Run", "TrainingData"]
 
-CHECKPOINT_FILE = "checkpoint.pt"
 DESCRIPTION_FILE = "run.json"
 """Name of the file that says what a run was made from."""
 REPORT_FILE = "report.json"
@@ -37,34 +36,28 @@ REPORT_FILE = "report.json"
 
 
 def train_one_epoch(
-    model: nn.Module,
+    learner: Learner,
+    network: nn.Module,
     objective: Objective,
     batches: Iterable[Batch],
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    average: AveragedModel | None,
-    gradient_clip: float,
     device: torch.device,
     precision: torch.dtype,
 ) -> float:
-    """One pass over the batches; returns the mean loss. Raises TrainingError when a loss is not finite."""
-    model.train()
+    """One pass over the batches; returns the mean loss. `network`: the learner's model, as this process runs it.
+
+    Raises TrainingError when a loss is not finite.
+    """
+    network.train()
     losses = []
     for crops, targets, indices in batches:
         targets = targets.to(device)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            logits = model(crops.to(device))
+            logits = network(crops.to(device))
         loss = distributed.weighted_mean(objective.loss(logits, targets), objective.inside(targets).sum())
         if not torch.isfinite(loss):
             faces = distributed.whole(indices)
             raise TrainingError(f"the loss is {loss.item()} in the batch of faces {faces}: lower the rate?")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
-        optimizer.step()
-        schedule.step()
-        if average:
-            average.update_parameters(model)
+        learner.step(loss)
         losses.append(loss.item())
     return sum(losses) / len(losses)
 
@@ -88,13 +81,15 @@ class Run:
         self.device = distributed.device()
         torch.manual_seed(config.seed)
         model = distributed.synchronised(build(config.name, data.layout.points), self.device).to(self.device)
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = averaged(self.model, config.ema) if config.ema else None
         self.objective = objective_of(config)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.weight_decay), lr=config.learning_rate, fused=True
+        self.learner = Learner.create(
+            model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+            config.learning_rate,
+            config.weight_decay,
+            config.gradient_clip,
+            config.ema,
+            rate_factor(config, len(self._sampler)),
         )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate_factor(config, len(self._sampler)))
         self._photos = PhotoCache()
         self._loader: DataLoader[Any] = DataLoader(
             TrainingSamples(data.every_face, config, data.layout),
@@ -110,14 +105,14 @@ class Run:
 
         Raises TrainingError when they are not of this network.
         """
-        self._started_from = load_weights(self.model, weights)
+        self._started_from = load_weights(self.learner.model, weights)
 
     def train(self, test_faces: list[Face], evaluate_every: int = 5) -> Predictions | None:
         """Trains to the configured end from wherever the run stands, saving after every epoch.
 
         Returns what the finished network finds in the test faces; None in all processes but the first.
         """
-        model = distributed.parallel(self.model)
+        model = distributed.parallel(self.learner.model)
         with self._open() if distributed.rank() == 0 else nullcontext() as journal:
             while self.epoch < self.config.epochs:
                 row = self._train_epoch(model)
@@ -140,18 +135,9 @@ class Run:
     def _train_epoch(self, model: nn.Module) -> dict[str, Any]:
         """One epoch's row of metrics, without an evaluation."""
         self._sampler.epoch = self.epoch
-        rate = self.schedule.get_last_lr()[0]
-        loss = train_one_epoch(
-            model,
-            self.objective,
-            self._with_progress(),
-            self.optimizer,
-            self.schedule,
-            self.average,
-            self.config.gradient_clip,
-            self.device,
-            choose_precision(self.config.precision, self.device),
-        )
+        rate = self.learner.rate
+        precision = choose_precision(self.config.precision, self.device)
+        loss = train_one_epoch(self.learner, model, self.objective, self._with_progress(), self.device, precision)
         size = self.config.stage_at(self.epoch).input_size
         return {"epoch": self.epoch, "input_size": size, "learning_rate": rate, "loss": loss}
 
@@ -167,15 +153,9 @@ class Run:
         write_json(self.folder / REPORT_FILE, summary(predictions, ks, topk))
         return predictions
 
-    @property
-    def result(self) -> nn.Module:
-        """The network that the run is about: of averaged weights, where they are averaged."""
-        module: nn.Module = self.average.module if self.average else self.model
-        return module
-
     def _predict(self, faces: list[Face], size: int, ks: list[int]) -> Predictions:
         layout = self._data.layout
-        codec, network = self.config.codec(size, layout.points), torch_network(self.result, self.objective)
+        codec, network = self.config.codec(size, layout.points), torch_network(self.learner.result, self.objective)
         scale, shift = self.config.crop_scale, correction(self.objective.quantizer)
         return predict(network, faces, codec, scale, ks, photos=self._photos, layout=layout, correction=shift)
 
@@ -193,31 +173,11 @@ class Run:
 
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all."""
-        state = {
-            "config": self.config.model_dump(mode="json"),
-            "epoch": self.epoch,
-            "started_from": self._started_from,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
-        if self.average:
-            state["averaged"] = self.average.module.state_dict()
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.replace(self.checkpoint)
+        self.learner.save(self.checkpoint, self.config, self.epoch, started_from=self._started_from)
 
     def resume(self) -> None:
         """Continues from the folder's checkpoint. Raises TrainingError when it is of another configuration."""
-        state = distributed.from_first(lambda: load_checkpoint(self.checkpoint))
-        if Config.model_validate(state["config"]) != self.config:
-            raise TrainingError(f"{self.checkpoint} was written under another configuration: choose another --out")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        if self.average:
-            self.average.module.load_state_dict(state["averaged"])
-            self.average.n_averaged.fill_(self.schedule.last_epoch)  # one update per step
+        state = self.learner.resume(self.checkpoint, self.config)
         self.epoch = state["epoch"]
         self._started_from = state.get("started_from")
 
@@ -225,11 +185,3 @@ class Run:
 def _single_threaded(_worker: int) -> None:
     """A worker's OpenCV must not take the cores from the network."""
     cv2.setNumThreads(0)
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU. Raises TrainingError when there is none."""
-    if not path.is_file():
-        raise TrainingError(f"{path}: no checkpoint there; landmarks-train fit makes one")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -112,46 +112,74 @@ def oks(errors: Array, sigmas: Array = COCO_SIGMAS) -> Array:
     return similarity
 
 
-# ---------------------------------------------------------------- calibration of the covariance
+# ---------------------------------------------------------------- uncertainty
+
+LEAST_FREEDOM: Final = 2.5
+MOST_FREEDOM: Final = 100.0
+"""Degrees of freedom that are tried; the most are a Gaussian for all that matters."""
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Covariance served = scale * (heatmap's second moments) + floor * identity."""
+class Tails:
+    """How errors are spread about a point, in terms of the heatmap's second moments."""
 
     scale: float
-    floor: float
-    """crop pixels squared"""
-
-    def apply(self, moments: Array) -> Array:
-        """Second moments [..., 2, 2] -> covariances [..., 2, 2]."""
-        covariances: Array = self.scale * moments + self.floor * np.eye(2)
-        return covariances
+    """Covariance of the errors over the second moments."""
+    degrees_of_freedom: float
+    """Of the Student distribution of the errors: see `landmarks.uncertainty`."""
 
 
-def calibrate(errors: Array, moments: Array) -> Calibration:
-    """The scale and floor that make the errors most likely under zero-mean Gaussians of the served covariances.
+def fit_tails(distances: Array) -> Tails:
+    """The Student distribution that makes squared Mahalanobis distances [n], under the second moments, most likely.
 
-    errors [n, 2] in crop pixels, moments [n, 2, 2] in crop pixels squared. A grid search over powers of two, refined
-    three times.
+    With v degrees of freedom and a scale matrix s times the moments, the density of the squared distance d of a point
+    in the plane is (1 + d / (v s))^(-v/2 - 1) / (2 s). For each v on a grid, s is found by expectation-maximisation
+    (Lange, Little and Taylor, JASA 1989).
     """
-    best, span = Calibration(1.0, 1.0), 8.0
-    for _ in range(4):
-        factors = 2.0 ** np.linspace(-span, span, 9)
-        grid = [Calibration(float(best.scale * s), float(best.floor * f)) for s in factors for f in factors]
-        best = min(grid, key=lambda item: surprise(errors, item.apply(moments)))
-        span /= 4
+    best, most_likely = Tails(1.0, MOST_FREEDOM), -np.inf
+    for freedom in np.geomspace(LEAST_FREEDOM, MOST_FREEDOM, 25):
+        scale = float(distances.mean() / 2)
+        for _ in range(50):
+            scale = float((distances * (freedom + 2) / (freedom + distances / scale)).mean() / 2)
+        likelihood = -np.log(scale) - (freedom / 2 + 1) * np.log1p(distances / (freedom * scale)).mean()
+        if likelihood > most_likely:
+            best, most_likely = Tails(scale * freedom / (freedom - 2), float(freedom)), likelihood
     return best
 
 
-def surprise(errors: Array, covariances: Array) -> float:
-    """Mean negative log-likelihood of errors [n, 2] under covariances [n, 2, 2], up to factor and constant."""
-    return float(np.mean(np.log(np.linalg.det(covariances)) + mahalanobis(errors, covariances)))
+def fit_level(groups: Mapping[str, tuple[Tails, Array]]) -> float:
+    """The one factor on the scales of groups of points that makes their squared distances [faces, P] most likely.
+
+    By the same expectation-maximisation as `fit_tails`, which pairs each group with its squared distances under the
+    second moments; NaN where a point is not annotated.
+    """
+    freedom, distances = [], []
+    for tails, values in groups.values():
+        known = values[~np.isnan(values)]
+        # in units of the distribution's scale matrix, whose covariance is v / (v - 2) times as large
+        distances.append(known / (tails.scale * (tails.degrees_of_freedom - 2) / tails.degrees_of_freedom))
+        freedom.append(np.full(len(known), tails.degrees_of_freedom))
+    v, d = np.concatenate(freedom), np.concatenate(distances)
+    level = 1.0
+    for _ in range(50):
+        level = float((d * (v + 2) / (v + d / level)).mean() / 2)
+    return level
 
 
 def mahalanobis(errors: Array, covariances: Array) -> Array:
-    """Squared Mahalanobis distance of errors [n, 2] under covariances [n, 2, 2]: [n]."""
-    a, b, d = covariances[:, 0, 0], covariances[:, 0, 1], covariances[:, 1, 1]
-    x, y = errors[:, 0], errors[:, 1]
+    """Squared Mahalanobis distance of errors [..., 2] under covariances [..., 2, 2]: [...]."""
+    a, b, d = covariances[..., 0, 0], covariances[..., 0, 1], covariances[..., 1, 1]
+    x, y = errors[..., 0], errors[..., 1]
     distance: Array = (d * x * x - 2 * b * x * y + a * y * y) / (a * d - b * b)
     return distance
+
+
+def auroc(scores: Array, failed: NDArray[np.bool_]) -> float | None:
+    """How often a failed face [n] has a lower score than one that has not, ties counting half: the area under the ROC
+    curve. None where all faces failed, or none.
+    """
+    bad, good = np.sort(scores[failed]), scores[~failed]
+    if not len(bad) or not len(good):
+        return None
+    lower = np.searchsorted(bad, good, side="left") + np.searchsorted(bad, good, side="right")
+    return float(lower.mean() / 2 / len(bad))

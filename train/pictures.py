@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -103,6 +103,23 @@ def draw_distribution(predictions: Predictions, k: int, out: Path) -> None:
     axes.set_xlabel(f"NME, % of {NORMS[predictions.layout.norm]}")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", framealpha=1)
+    figure.savefig(out)
+
+
+def draw_reliability(predictions: Predictions, k: int, freedom: Mapping[str, float], out: Path) -> None:
+    """Which share of the true points the ellipses hold, over the share that they should hold; a line for each group."""
+    shares, expected = predictions.shares(k, freedom), np.linspace(0, 1, 101)
+    figure = new_figure(7.5, 6)
+    axes = figure.subplots()
+    axes.fill_between(100 * expected, 100 * expected - 3, 100 * expected + 3, color="grey", alpha=0.2, label="within 3")
+    for name, group in {**predictions.layout.groups, "all": tuple(range(predictions.layout.points))}.items():
+        values = shares[:, group][~np.isnan(shares[:, group])]
+        held = 100 * np.searchsorted(np.sort(values), expected, side="right") / max(1, len(values))
+        style = {"color": "black", "linewidth": 2.5} if name == "all" else {"linewidth": 1}
+        axes.plot(100 * expected, held, label=name.replace("_", " "), **style)
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="share that an ellipse should hold, %", ylabel="true points held, %")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
     figure.savefig(out)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from torch import nn
 from landmarks.codec import CodecSpec
 from landmarks.metadata import ModelMetadata
 from train.backbones import build
+from train.calibration import Calibration
 from train.codecs import correction, objective_of
 from train.config import Config
 from train.evaluate import Network, torch_network
 from train.layouts import LAYOUTS, WFLW98, PointLayout
-from train.loop import CHECKPOINT_FILE, DESCRIPTION_FILE, load_checkpoint
+from train.learner import load_result
+from train.loop import DESCRIPTION_FILE
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,26 @@ class Trained:
     crop_scale: float
     correction: float = 0.0
     """Cells that the quantizer it was trained with asks a decoder to add: see `train.codecs.correction`."""
+    degrees_of_freedom: Mapping[str, float] = field(default_factory=dict)
+    """Of its errors, by group: see `landmarks.uncertainty`."""
 
 
 def open_run(folder: Path) -> Trained:
-    """The network of a run's last checkpoint, at the size of its last stage. Raises TrainingError without one."""
+    """The network of a run's last checkpoint, at the size of its last stage, and calibrated where the run is.
+
+    Raises TrainingError without a checkpoint.
+    """
     config, model = load_run(folder)
-    codec = config.codec(config.stages[-1].input_size, layout_of(folder).points)
+    layout, calibration = layout_of(folder), Calibration.read(folder)
+    codec = config.codec(config.stages[-1].input_size, layout.points)
     objective = objective_of(config)
-    return Trained(torch_network(model, objective), codec, config.crop_scale, correction(objective.quantizer))
+    return Trained(
+        torch_network(model, objective),
+        calibration.apply(codec, layout) if calibration else codec,
+        config.crop_scale,
+        correction(objective.quantizer),
+        calibration.degrees_of_freedom if calibration else {},
+    )
 
 
 def load_run(folder: Path) -> tuple[Config, nn.Module]:
@@ -45,11 +60,7 @@ def load_run(folder: Path) -> tuple[Config, nn.Module]:
 
     Raises TrainingError without a checkpoint.
     """
-    state = load_checkpoint(folder / CHECKPOINT_FILE)
-    config = Config.model_validate(state["config"])
-    model = build(config.name, layout_of(folder).points)
-    model.load_state_dict(state.get("averaged", state["model"]))
-    return config, model.eval()
+    return load_result(folder, Config, lambda config: build(config.name, layout_of(folder).points))
 
 
 def layout_of(folder: Path) -> PointLayout:
@@ -68,4 +79,4 @@ def open_export(path: Path) -> Trained:
     def network(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(session.run(None, {name: crops})[0], np.float32)
 
-    return Trained(network, metadata.codec, metadata.crop_scale)
+    return Trained(network, metadata.codec, metadata.crop_scale, degrees_of_freedom=metadata.degrees_of_freedom)

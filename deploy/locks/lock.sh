@@ -30,7 +30,7 @@ for file; do
   case $file in
     # what builds this project's own wheel
     build.txt) sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | compile build.txt 3.11 - ;;
-    gateway.txt) compile gateway.txt 3.11 pyproject.toml --extra gateway ;;
+    gateway.txt) compile gateway.txt 3.11 pyproject.toml --extra gateway --extra otel ;;
     # the Python of NVIDIA's image
     triton.txt) compile triton.txt 3.12 pyproject.toml --extra triton ;;
     triton-cpu.txt)

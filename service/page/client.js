@@ -17,8 +17,12 @@ const UNREACHABLE = {
 export class Client {
   key = ""; // held in memory alone: it is gone when the page is closed
 
-  layout() {
-    return this.#ask("v1/layout").then((response) => response.json());
+  /** The points' names, groups and outlines, and as `freedom` how heavy the tails of each group's errors are. */
+  async layout() {
+    const [layout, { models }] = await Promise.all(
+      ["v1/layout", "v1/models"].map(async (path) => (await this.#ask(path)).json()),
+    );
+    return { ...layout, freedom: models[0].degrees_of_freedom };
   }
 
   /** A picture to try, which comes with the service. */

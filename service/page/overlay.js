@@ -75,7 +75,7 @@ function drawnFace(layout, face, isChosen, { groups, parts, confidence }) {
     if (!groups.has(group)) continue;
     const drawn = element("g", { "data-group": group });
     if (parts.has("outlines")) drawn.append(...edged("line", polylines(layout.outlines[group], face.points)));
-    if (confidence) drawn.append(...edged("ellipse", ellipses(members, face, confidence)));
+    if (confidence) drawn.append(...edged("ellipse", ellipses(members, face, confidence, layout.freedom[group])));
     if (parts.has("points")) drawn.append(...edged("dot", dots(members, face.points)));
     node.append(drawn);
   }
@@ -85,8 +85,8 @@ function drawnFace(layout, face, isChosen, { groups, parts, confidence }) {
 const rectangle = ([x1, y1, x2, y2]) => `M${x1} ${y1}H${x2}V${y2}H${x1}Z`;
 const dots = (members, points) => members.map((i) => `M${points[i].join(" ")}h0`).join("");
 const polylines = (lines, points) => lines.map((line) => `M${line.map((i) => points[i].join(" ")).join("L")}`).join("");
-const ellipses = (members, face, confidence) =>
-  members.map((i) => ellipsePath(face.points[i], face.covariances[i], confidence)).join("");
+const ellipses = (members, face, confidence, freedom) =>
+  members.map((i) => ellipsePath(face.points[i], face.covariances[i], confidence, freedom)).join("");
 
 function numbers(layout, face, groups) {
   return Object.entries(layout.groups)

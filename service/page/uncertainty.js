@@ -11,15 +11,19 @@ export function sigmas([xx, xy, yy]) {
   };
 }
 
-/** How many sigmas the ellipse reaches that holds this share of a normal distribution in the plane. */
-export function reach(confidence) {
-  return Math.sqrt(-2 * Math.log(1 - confidence)); // the chi-squared distribution's quantile, two degrees of freedom
+/**
+ * How many sigmas the ellipse reaches that holds this share of the errors: of a Student distribution in the plane with
+ * so many degrees of freedom, or of a normal one.
+ */
+export function reach(confidence, freedom = Infinity) {
+  const surprise = -2 * Math.log(1 - confidence); // the chi-squared distribution's quantile, two degrees of freedom
+  return Math.sqrt(freedom === Infinity ? surprise : (freedom - 2) * Math.expm1(surprise / freedom));
 }
 
 /** The ellipse as SVG path data, in the units of the point. */
-export function ellipsePath([x, y], covariance, confidence) {
+export function ellipsePath([x, y], covariance, confidence, freedom) {
   const { major, minor, angle } = sigmas(covariance);
-  const [a, b] = [major * reach(confidence), minor * reach(confidence)];
+  const [a, b] = [major * reach(confidence, freedom), minor * reach(confidence, freedom)];
   const [dx, dy] = [a * Math.cos(angle), a * Math.sin(angle)];
   const turn = (angle * 180) / Math.PI;
   const arc = `A${a} ${b} ${turn} 1 0`;

@@ -9,17 +9,18 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from service.errors import ErrorKind, ServiceError, translate
-from service.gateway import Gateway, parse_timeout, request_id
+from service.gateway import Gateway, parse_timeout
 from service.page.page import page_router
 from service.rest.accept import JSON, WRITERS, media_type, to_json
 from service.rest.convert import answer_body, batch_body, layout_json, models_body
 from service.rest.errors import error_response
+from service.rest.health import health_router
 from service.rest.read import read_batch, read_request
 from service.rest.schema import (
     AnswerModel,
@@ -31,6 +32,9 @@ from service.rest.schema import (
     error_responses,
     landmarks_operation,
 )
+from service.rest.shield import is_open, shielded
+from service.security import Protection
+from service.telemetry import stage
 
 _FRAMEWORK: Final = {
     404: (ErrorKind.NOT_FOUND, "there is nothing here; see /docs"),
@@ -38,10 +42,34 @@ _FRAMEWORK: Final = {
 }
 
 
-def build_app(gateway: Gateway) -> FastAPI:
+def build_app(gateway: Gateway, protection: Protection | None = None) -> ASGIApp:
     """The ASGI application that serves `gateway`."""
+    protection = protection or Protection()
+    return shielded(_routes(gateway, protection), gateway, protection)
+
+
+def build_metrics_app(gateway: Gateway) -> ASGIApp:
+    """The ASGI application of the metrics' own port: health and metrics, without keys."""
+    app = FastAPI(openapi_url=None)
+    _tell_failures(app)
+    app.include_router(health_router(gateway, with_metrics=True))
+    return shielded(app, gateway, Protection())
+
+
+def _routes(gateway: Gateway, protection: Protection) -> FastAPI:
     # its description page needs nothing from the network
     app: FastAPI = FastAPIOffline(title="Face landmarks", description=_DESCRIPTION, version="1", redoc_url=None)
+    _tell_failures(app)
+    _add_landmarks(app, gateway)
+    app.include_router(health_router(gateway, with_metrics=protection.metrics_here))
+    app.include_router(page_router())
+    if protection.keys:
+        _describe_keys(app)
+    return app
+
+
+def _tell_failures(app: FastAPI) -> None:
+    """Every failure becomes a problem document."""
 
     @app.exception_handler(ServiceError)
     async def failed(request: Request, error: ServiceError) -> Response:
@@ -56,6 +84,8 @@ def build_app(gateway: Gateway) -> FastAPI:
     async def broken(request: Request, error: Exception) -> Response:
         return error_response(translate(error), _id(request))
 
+
+def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
     @app.post(
         "/v1/landmarks",
         response_model=None,
@@ -65,11 +95,13 @@ def build_app(gateway: Gateway) -> FastAPI:
     )
     async def landmarks(request: Request) -> Response:
         identity = _id(request)
-        with gateway.admitted("rest", identity):
+        with gateway.admitted("rest", identity, request.headers):
             deadline = _deadline(gateway, request)
-            asked = await asyncio.wait_for(read_request(request, gateway.max_bytes), deadline - time.monotonic())
+            with stage("read"):
+                asked = await asyncio.wait_for(read_request(request, gateway.max_bytes), deadline - time.monotonic())
             answer = await gateway.detect(*asked, deadline)
-            return _answered(request, answer_body(answer, identity))
+            with stage("encode"):
+                return _answered(request, answer_body(answer, identity))
 
     @app.post(
         "/v1/landmarks/batch",
@@ -80,13 +112,21 @@ def build_app(gateway: Gateway) -> FastAPI:
     )
     async def batch(request: Request) -> Response:
         identity = _id(request)
-        with gateway.admitted("rest", identity):
+        with gateway.admitted("rest", identity, request.headers):
             deadline = _deadline(gateway, request)
-            asked = await asyncio.wait_for(read_batch(request, gateway.max_batch_bytes), deadline - time.monotonic())
+            reading = read_batch(request, gateway.max_batch_bytes)
+            with stage("read"):
+                asked = await asyncio.wait_for(reading, deadline - time.monotonic())
             outcomes = await gateway.detect_each(asked, identity, deadline)
-            return _answered(request, batch_body(outcomes, identity))
+            with stage("encode"):
+                return _answered(request, batch_body(outcomes, identity))
 
-    @app.get("/v1/models", response_model=None, responses={200: {"model": ModelsModel}}, summary="The models served")
+    @app.get(
+        "/v1/models",
+        response_model=None,
+        summary="The models served",
+        responses={200: {"model": ModelsModel}, **error_responses(ErrorKind.UNAUTHENTICATED)},
+    )
     async def models() -> Response:
         return Response(to_json(models_body(gateway.models)), media_type=JSON)
 
@@ -96,27 +136,18 @@ def build_app(gateway: Gateway) -> FastAPI:
     async def layout_route() -> Response:
         return Response(layout, media_type=JSON)
 
-    @app.get("/healthz", response_model=None, summary="The process is alive")
-    async def healthz() -> Response:
-        return Response(b'{"status":"ok"}', media_type=JSON)
 
-    @app.get(
-        "/readyz",
-        response_model=None,
-        summary="The network has answered its golden crop",
-        responses=error_responses(ErrorKind.UNAVAILABLE),
-    )
-    async def readyz() -> Response:
-        if not await gateway.readiness.check():
-            raise ServiceError(ErrorKind.UNAVAILABLE, "the network does not answer correctly yet; try again shortly")
-        return Response(b'{"status":"ready"}', media_type=JSON)
-
-    @app.get("/metrics", response_model=None, summary="Prometheus metrics")
-    async def metrics() -> Response:
-        return Response(gateway.metrics.text(), media_type=CONTENT_TYPE_LATEST)
-
-    app.include_router(page_router())
-    return app
+def _describe_keys(app: FastAPI) -> None:
+    """Tells the description of the keys, so that /docs has a place for one."""
+    described = app.openapi()
+    described["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    for path, operations in described["paths"].items():
+        if not is_open(path):
+            for operation in operations.values():
+                operation["security"] = [{"bearer": []}, {"header": []}]
 
 
 def _deadline(gateway: Gateway, request: Request) -> float:
@@ -131,9 +162,7 @@ def _answered(request: Request, body: Mapping[str, Any]) -> Response:
 
 
 def _id(request: Request) -> str:
-    """The request's id, made once."""
-    if not hasattr(request.state, "id"):
-        request.state.id = request_id(request.headers.get("x-request-id"))
+    """The request's id, as `service.rest.shield` gave it."""
     identity: str = request.state.id
     return identity
 
@@ -145,6 +174,7 @@ _LANDMARKS_ERRORS: Final = tuple(
 )
 _BATCH_ERRORS: Final = (
     ErrorKind.INVALID_REQUEST,
+    ErrorKind.UNAUTHENTICATED,
     ErrorKind.TOO_MANY_IMAGES,
     ErrorKind.UNSUPPORTED_MEDIA_TYPE,
     ErrorKind.TOO_MANY_BYTES,

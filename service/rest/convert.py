@@ -80,6 +80,7 @@ def _model(model: ServedModel) -> dict[str, Any]:
         "crop_scale": metadata.crop_scale,
         "topk": metadata.codec.topk,
         "decoders": DECODERS,
+        "degrees_of_freedom": dict(metadata.degrees_of_freedom),
         "run_id": metadata.run_id,
         "data": metadata.data,
     }

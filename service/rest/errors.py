@@ -25,6 +25,7 @@ STATUS: Final[Mapping[ErrorKind, int]] = {
     ErrorKind.TOO_MANY_BYTES: 413,
     ErrorKind.TOO_MANY_PIXELS: 413,
     ErrorKind.SIDE_TOO_LONG: 413,
+    ErrorKind.UNAUTHENTICATED: 401,
     ErrorKind.NOT_FOUND: 404,
     ErrorKind.METHOD_NOT_ALLOWED: 405,
     ErrorKind.OVERLOADED: 429,
@@ -51,5 +52,7 @@ def error_response(error: ServiceError, request_id: str) -> Response:
     headers = {"X-Request-ID": request_id}
     if error.kind in RETRY_AFTER_SECONDS:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS[error.kind])
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = 'Bearer realm="landmarks"'
     body = orjson.dumps(problem(error.kind, error.message, request_id))
     return Response(body, STATUS[error.kind], headers, PROBLEM_JSON)

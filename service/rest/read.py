@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import orjson
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -97,9 +97,8 @@ async def _from_form(request: Request, max_bytes: int) -> ImageRequest:
 @asynccontextmanager
 async def _form(request: Request, limit: int, wanted: str) -> AsyncIterator[FormData]:
     """The form of a body of at most `limit` bytes; it has no parts but `image` and at most one `options`."""
-    parser = MultiPartParser(request.headers, bounded_body(request, limit), max_fields=2, max_part_size=FORM_OVERHEAD)
     try:
-        form = await parser.parse()
+        form = await _WholeForm(request.headers, bounded_body(request, limit)).parse()
     except (MultiPartException, KeyError, UnicodeError) as error:
         raise invalid(f"the form cannot be read: send {wanted}") from error
     try:
@@ -108,6 +107,23 @@ async def _form(request: Request, limit: int, wanted: str) -> AsyncIterator[Form
         yield form
     finally:
         await form.close()
+
+
+class _WholeForm(MultiPartParser):
+    """Refuses a form that ends before its last boundary. Starlette takes the parts that came until then."""
+
+    def __init__(self, headers: Headers, body: AsyncIterator[bytes]) -> None:
+        super().__init__(headers, self._to_its_end(body), max_fields=2, max_part_size=FORM_OVERHEAD)
+        self._ended = False
+
+    def on_end(self) -> None:
+        self._ended = True
+
+    async def _to_its_end(self, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        async for chunk in body:
+            yield chunk
+        if not self._ended:
+            raise MultiPartException("the last boundary is missing")
 
 
 def _file(part: object) -> UploadFile:

@@ -82,7 +82,9 @@ class FaceModel(_Documented):
     box: BoxXyxy
     box_source: Literal["given", "detected"]
     box_score: float | None = Field(description="The detector's confidence in [0, 1]; null for a given box.")
-    score: float = Field(description="Mean of the points' scores.")
+    score: float = Field(
+        description="About how likely, in [0, 1], the points err by less than 10 % of the inter-ocular distance."
+    )
     inter_ocular: float = Field(description="Distance between the outer corners of the eyes, pixels.")
     points: list[Pair] = _omittable("[x, y] in pixels; (0, 0) is the centre of the top-left pixel.", **_98)
     scores: list[float] = _omittable("Confidence of each point in [0, 1].", **_98)
@@ -159,6 +161,11 @@ class ModelDescription(_Documented):
     crop_scale: float = Field(description="Side of the crop over the longer side of the face's box.")
     topk: int = Field(description="Heatmap cells averaged for a point unless a request says otherwise.")
     decoders: list[str] = Field(description="What the option `decoder` takes.")
+    degrees_of_freedom: dict[str, float] = Field(
+        description="How heavy the tails of the errors are, by group: the p % ellipse is that of the covariance times "
+        "the root of (v - 2) ((1 - p)^(-2/v) - 1). A group that is not there has a Gaussian's, -2 ln(1 - p).",
+        examples=[{"jaw": 4.6, "nose": 18.4}],
+    )
     run_id: str = Field(description="The training run that made the weights.")
     data: list[str] = Field(description="Names of the data sets trained on.")
 

@@ -15,11 +15,15 @@ from service.pipeline import Answer, Face
 from service.rest.errors import problem
 from service.rpc.pb import landmarks_pb2 as pb
 
+_MOST = 4096
+"""Of boxes, and of a batch's images: beyond it they are refused for their number, and not looked at one by one."""
 _SCALARS = ("topk", "max_faces", "detector_threshold", "model", "decoder", "flip")
 
 
 def read_options(request: pb.DetectRequest) -> Options:
-    """Raises ServiceError of kind INVALID_REQUEST for a field that this server does not know."""
+    """Raises ServiceError of kind INVALID_REQUEST for a field that this server does not know, or TOO_MANY_BOXES."""
+    if len(request.boxes) > _MOST:
+        raise ServiceError(ErrorKind.TOO_MANY_BOXES, f"{len(request.boxes)} boxes given: send them in parts")
     _refuse_unknown(request, *request.boxes)
     given = {name: getattr(request, name) for name in _SCALARS if request.HasField(name)}
     boxes = tuple((box.x1, box.y1, box.x2, box.y2) for box in request.boxes)
@@ -27,7 +31,11 @@ def read_options(request: pb.DetectRequest) -> Options:
 
 
 def read_batch(request: pb.DetectBatchRequest) -> list[ImageRequest | ServiceError]:
-    """Each image with its options, or what is wrong with them. Raises as `read_options` does."""
+    """Each image with its options, or what is wrong with them. Raises ServiceError, also of kind TOO_MANY_IMAGES."""
+    if len(request.requests) > _MOST:
+        raise ServiceError(
+            ErrorKind.TOO_MANY_IMAGES, f"the batch has {len(request.requests)} images: send them in parts"
+        )
     _refuse_unknown(request)
     return [_asked(each) for each in request.requests]
 
@@ -99,6 +107,7 @@ def _model(model: ServedModel) -> pb.ModelDescription:
         crop_scale=metadata.crop_scale,
         topk=metadata.codec.topk,
         decoders=DECODERS,
+        degrees_of_freedom=metadata.degrees_of_freedom,
         run_id=metadata.run_id,
         data=metadata.data,
     )

@@ -28,6 +28,7 @@ STATUS: Final[Mapping[ErrorKind, StatusCode]] = {
     ErrorKind.TOO_MANY_BYTES: StatusCode.RESOURCE_EXHAUSTED,
     ErrorKind.TOO_MANY_PIXELS: StatusCode.INVALID_ARGUMENT,
     ErrorKind.SIDE_TOO_LONG: StatusCode.INVALID_ARGUMENT,
+    ErrorKind.UNAUTHENTICATED: StatusCode.UNAUTHENTICATED,
     ErrorKind.NOT_FOUND: StatusCode.UNIMPLEMENTED,
     ErrorKind.METHOD_NOT_ALLOWED: StatusCode.UNIMPLEMENTED,
     ErrorKind.OVERLOADED: StatusCode.RESOURCE_EXHAUSTED,
@@ -60,7 +61,9 @@ def status(error: ServiceError, request_id: str) -> Status:
     """What `grpc_status.rpc_status.from_call` gives a client: ErrorInfo, RequestInfo, and RetryInfo where it helps."""
     seconds = RETRY_AFTER_SECONDS.get(error.kind)
     details = [
-        ErrorInfo(reason=error.kind.value, domain=DOMAIN, metadata={"action": error.kind.action}),
+        ErrorInfo(
+            reason=error.kind.value, domain=DOMAIN, metadata={"title": error.kind.title, "action": error.kind.action}
+        ),
         RequestInfo(request_id=request_id),
         *([] if seconds is None else [RetryInfo(retry_delay=Duration(seconds=seconds))]),
     ]

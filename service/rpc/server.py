@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from service.errors import ServiceError
+from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway, Readiness, request_id
 from service.rpc.convert import answer_message, batch_message, models_message, read_batch, read_options
 from service.rpc.errors import REQUEST_ID_KEY, STATUS, trailing_metadata
 from service.rpc.pb import landmarks_pb2 as pb
 from service.rpc.pb import landmarks_pb2_grpc
+from service.rpc.readable import ReadableCheck
+from service.security import MISSING_KEY, ApiKeys, Protection, key_of
+from service.telemetry import client, stage
 
 MESSAGE_OVERHEAD = 2**20
 """Bytes that a request may have beside its image. A larger one is refused by gRPC before it is read."""
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Landmarks"].full_name
 _WATCH_SECONDS = 1.0
+_OPEN: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+"""Calls that everybody may make."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -33,12 +38,14 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
     async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:  # noqa: N802
         async with self._admitted(context) as (identity, deadline):
             answer = await self._gateway.detect(request.image, read_options(request), deadline)
-            return answer_message(answer, identity)
+            with stage("encode"):
+                return answer_message(answer, identity)
 
     async def DetectBatch(self, request: pb.DetectBatchRequest, context: Context) -> pb.DetectBatchResponse:  # noqa: N802
         async with self._admitted(context) as (identity, deadline):
             outcomes = await self._gateway.detect_each(read_batch(request), identity, deadline)
-            return batch_message(outcomes, identity)
+            with stage("encode"):
+                return batch_message(outcomes, identity)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: ARG002, N802
         return models_message(self._gateway.models)
@@ -46,9 +53,10 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
     @asynccontextmanager
     async def _admitted(self, context: Context) -> AsyncIterator[tuple[str, float]]:
         """The request's id and deadline, having admitted it; what goes wrong inside ends the call as the table says."""
-        identity = request_id(_metadata(context, REQUEST_ID_KEY))
+        carrier = _carrier(context.invocation_metadata())
+        identity = request_id(carrier.get(REQUEST_ID_KEY))
         try:
-            with self._gateway.admitted("grpc", identity):
+            with self._gateway.admitted("grpc", identity, carrier):
                 yield identity, self._gateway.deadline(context.time_remaining())
         except ServiceError as error:
             await context.abort(STATUS[error.kind], error.message, trailing_metadata(error, identity))
@@ -72,6 +80,8 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             if status != last:
                 yield health_pb2.HealthCheckResponse(status=status)
                 last = status
+            if self._readiness.stopping:
+                return  # a call without an end would hold up the others' grace
             await asyncio.sleep(_WATCH_SECONDS)
 
     async def _status(self, service: str) -> int:
@@ -81,26 +91,65 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         return int(statuses.SERVING if await self._readiness.check() else statuses.NOT_SERVING)
 
 
-def build_server(gateway: Gateway, address: str) -> tuple[grpc.aio.Server, int]:
+def build_server(gateway: Gateway, address: str, protection: Protection | None = None) -> tuple[grpc.aio.Server, int]:
     """The server, bound to `address` (host:port) and not started yet, and its port. Raises OSError when it is taken."""
+    protection = protection or Protection()
     server = grpc.aio.server(
+        interceptors=[*([KeyCheck(gateway, protection.keys)] if protection.keys else []), ReadableCheck(gateway)],
         options=[
             ("grpc.max_receive_message_length", max(gateway.max_bytes, gateway.max_batch_bytes) + MESSAGE_OVERHEAD),
             ("grpc.max_send_message_length", -1),
             # a second server on the same port is an error, not a partner
             ("grpc.so_reuseport", 0),
-        ]
+            # connections whose client is silent or gone end; clients may ask as often in turn
+            ("grpc.server_handshake_timeout_ms", 10_000),
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ],
     )
     landmarks_pb2_grpc.add_LandmarksServicer_to_server(LandmarksServicer(gateway), server)  # type: ignore[no-untyped-call]
     health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(gateway.readiness), server)
     names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     try:
-        return server, server.add_insecure_port(address)
+        if protection.tls is None:
+            return server, server.add_insecure_port(address)
+        return server, server.add_secure_port(address, protection.tls.grpc_credentials())
     except RuntimeError as error:
         raise OSError(f"{address} cannot be bound") from error
 
 
-def _metadata(context: Context, key: str) -> str | None:
-    values = [value for name, value in context.invocation_metadata() or () if name == key]
-    return values[0] if values and isinstance(values[0], str) else None
+class KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Lets no call pass without a key but those of health and reflection."""
+
+    def __init__(self, gateway: Gateway, keys: ApiKeys) -> None:
+        self._gateway = gateway
+        self._keys = keys
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> Any:
+        carrier = _carrier(details.invocation_metadata)
+        if not details.method.startswith(_OPEN):
+            holder = self._keys.holder(key_of(carrier.get("authorization"), carrier.get("x-api-key")))
+            if holder is None:
+                # of any kind of call: none of its messages is read
+                return grpc.stream_stream_rpc_method_handler(self._refuse)
+            client.set(holder)
+        return await continuation(details)
+
+    async def _refuse(self, _: AsyncIterator[Any], context: Context) -> None:
+        identity = request_id(_carrier(context.invocation_metadata()).get(REQUEST_ID_KEY))
+        error = ServiceError(ErrorKind.UNAUTHENTICATED, MISSING_KEY)
+        self._gateway.telemetry.refused("grpc", identity, error.kind.value)
+        await context.abort(STATUS[error.kind], error.message, trailing_metadata(error, identity))
+
+
+def _carrier(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
+    """What came with a call as text; of a name that is given twice, the first."""
+    carrier: dict[str, str] = {}
+    for name, value in metadata or ():
+        if isinstance(value, str):
+            carrier.setdefault(name, value)
+    return carrier

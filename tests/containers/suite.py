@@ -70,7 +70,9 @@ class Service:
         return self.project.container("triton")
 
     def in_flight(self) -> int:
-        match = re.search(r"^landmarks_in_flight (\d+)", httpx.get(f"{self.url}/metrics").text, re.MULTILINE)
+        script = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:9100/metrics').read().decode())"
+        text = docker("exec", self.gateway, "python3", "-I", "-c", script)
+        match = re.search(r"^landmarks_in_flight (\d+)", text, re.MULTILINE)
         assert match is not None
         return int(match[1])
 

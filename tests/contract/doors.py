@@ -22,6 +22,7 @@ from service.rpc.errors import CODE_KEY, PUSHBACK_KEY, REQUEST_ID_KEY
 from service.rpc.pb import landmarks_pb2 as pb
 from service.rpc.pb import landmarks_pb2_grpc
 from service.rpc.server import build_server
+from service.security import Protection
 from service.server import RestServer, close_doors
 
 
@@ -106,6 +107,7 @@ class Rpc:
     name = "grpc"
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self.channel = grpc.aio.insecure_channel(address, [("grpc.max_send_message_length", -1)])
         self.stub = landmarks_pb2_grpc.LandmarksStub(self.channel)
 
@@ -153,12 +155,12 @@ def rpc_failure(error: grpc.aio.AioRpcError, status: Any) -> Reply:
 
 
 @asynccontextmanager
-async def open_doors(gateway: Gateway) -> AsyncIterator[dict[str, Any]]:
+async def open_doors(gateway: Gateway, shield: Protection | None = None) -> AsyncIterator[dict[str, Any]]:
     """Both doors of the gateway on free ports of 127.0.0.1."""
-    rpc, port = build_server(gateway, "127.0.0.1:0")
+    rpc, port = build_server(gateway, "127.0.0.1:0", shield)
     await rpc.start()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = RestServer(gateway, grace=5)
+        server = RestServer(gateway, grace=5, shield=shield)
         running = asyncio.ensure_future(server.serve(sockets=[listener]))
         await server.listening.wait()
         doors: dict[str, Any] = {

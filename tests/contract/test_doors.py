@@ -194,6 +194,7 @@ def test_both_doors_describe_the_same_models():
             "crop_scale": 1.25,
             "topk": 9,
             "decoders": ["topk", "argmax"],
+            "degrees_of_freedom": {"jaw": 4.0},
             "run_id": "none",
             "data": ["none"],
         }
@@ -208,7 +209,7 @@ def test_no_face_is_an_empty_list(door):
     faces = reply.body["faces"] if door == "rest" else list(reply.body.faces)
     assert faces == []
     assert f'landmarks_requests_total{{code="ok",door="{door}"}} 1.0' in metrics
-    assert 'landmarks_stage_seconds_count{stage="decode"} 1.0' in metrics
+    assert f'landmarks_stage_seconds_count{{door="{door}",stage="decode"}} 1.0' in metrics
     assert "landmarks_faces_sum 0.0" in metrics
 
 

@@ -170,7 +170,7 @@ def test_openapi_describes_request_answer_and_every_error():
         "box", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit",
         "X-Request-ID", "X-Request-Timeout",
     }  # fmt: skip
-    assert set(operation["responses"]) == {"200", "400", "404", "413", "415", "422", "429", "500", "503", "504"}
+    assert set(operation["responses"]) == {"200", "400", "401", "404", "413", "415", "422", "429", "500", "503", "504"}
     answer = response.json()["components"]["schemas"]["AnswerModel"]["properties"]
     assert set(answer) == {"request_id", "model", "image", "faces", "timings_ms", "warnings"}
     overloaded = operation["responses"]["429"]["content"]["application/problem+json"]["examples"]["overloaded"]["value"]

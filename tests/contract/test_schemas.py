@@ -43,7 +43,8 @@ FIELDS = {
     "Problem": "type title status detail code action request_id",
     "ListModelsRequest": "",
     "ListModelsResponse": "models",
-    "ModelDescription": "name version provenance layout input_size crop_scale topk decoders run_id data",
+    "ModelDescription": "name version provenance layout input_size crop_scale topk decoders run_id data "
+    "degrees_of_freedom",
 }
 """Names by number, from 1 on: what clients were built with stays as it is, and new fields come at the end."""
 
@@ -98,6 +99,8 @@ def rest_kind(hint: Any) -> Kind:
     if origin in (Union, types.UnionType):
         (inner,) = (each for each in arguments if each is not type(None))
         return (*rest_kind(inner)[:2], True)
+    if origin is dict:
+        return f"{rest_kind(arguments[1])[0]} by name", True, False
     if origin is list:  # [[x, y], ...] is flat in the proto
         return rest_kind(arguments[0])[0], True, False
     if hint in PAIRS:
@@ -109,6 +112,8 @@ def proto_kind(field: FieldDescriptor) -> Kind:
     repeated = field.is_repeated
     if field.message_type is None:
         return PROTO_KINDS[field.type], repeated, field.has_presence
+    if field.message_type.GetOptions().map_entry:
+        return f"{proto_kind(field.message_type.fields_by_name['value'])[0]} by name", True, False
     name = field.message_type.name
     # a message may always be unset; what that means is for REST to say only where one of several is chosen
     return ("number" if name == "Box" else name), repeated, field.containing_oneof is not None

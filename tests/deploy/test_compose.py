@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from service.security import Protection, protection
+from service.settings import Settings
 from tests.conftest import ROOT
 from tests.deploy.tools import DEPLOY
 
@@ -72,3 +74,24 @@ def test_others_get_the_cpu_and_monitoring_when_they_ask_for_it(compose: tuple[s
 def test_ports_are_published_to_this_machine_alone_by_default() -> None:
     ports = re.findall(r'"(\S+):\$\{[A-Z_]+PORT:-\d+\}:\d+"', (ROOT / "docker-compose.yml").read_text())
     assert ports == ["${BIND:-127.0.0.1}", "${BIND:-127.0.0.1}", "127.0.0.1", "127.0.0.1"]
+
+
+def test_prometheus_and_the_health_check_ask_the_port_of_the_metrics() -> None:
+    (port,) = re.findall(r'LANDMARKS_METRICS_PORT: "(\d+)"', (ROOT / "docker-compose.yml").read_text())
+    assert f"names: [gateway], type: A, port: {port}," in (DEPLOY / "prometheus/prometheus.yml").read_text()
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert f"LANDMARKS_METRICS_PORT={port}\n" in dockerfile
+    assert f"http://127.0.0.1:{port}/readyz" in dockerfile
+
+
+def test_every_setting_of_the_gateway_exists() -> None:
+    """Those that stand as comments too: a name that is no setting would be passed over in silence."""
+    texts = [(DEPLOY / "gateway.env").read_text(), (ROOT / "docker-compose.yml").read_text()]
+    named = {name.lower() for text in texts for name in re.findall(r"\bLANDMARKS_([A-Z_]+)(?:=|: )", text)}
+    assert {"insecure", "api_keys_file", "metrics_port"} <= named <= set(Settings.model_fields)
+
+
+def test_the_container_starts_with_what_its_files_say() -> None:
+    lines = dict(re.findall(r"^LANDMARKS_(\w+)=(.*)$", (DEPLOY / "gateway.env").read_text(), re.MULTILINE))
+    given = {name.lower(): value for name, value in lines.items()} | {"host": "0.0.0.0"}
+    assert protection(Settings(**given)) == Protection()

@@ -73,8 +73,27 @@ def test_pods_are_confined(manifests: dict[tuple[str, str], Manifest], name: str
 
 def test_a_gateway_without_triton_is_not_ready_but_alive(manifests: dict[tuple[str, str], Manifest]) -> None:
     (container,) = pod(manifests, "gateway")["containers"]
-    assert container["readinessProbe"]["grpc"] == {"port": 8081}
-    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+
+
+def test_a_gateway_starts_with_keys_or_not_at_all(manifests: dict[tuple[str, str], Manifest]) -> None:
+    (container,) = pod(manifests, "gateway")["containers"]
+    (name,) = [name for kind, name in manifests if kind == "ConfigMap"]
+    assert "LANDMARKS_INSECURE" not in manifests["ConfigMap", name]["data"]
+    # a Secret that is not optional: without it the pod waits, and says so
+    assert {"secretRef": {"name": "gateway"}} in container["envFrom"]
+
+
+def test_metrics_are_for_prometheus_alone(manifests: dict[tuple[str, str], Manifest]) -> None:
+    (container,) = pod(manifests, "gateway")["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    (name,) = [name for kind, name in manifests if kind == "ConfigMap"]
+    assert manifests["ConfigMap", name]["data"]["LANDMARKS_METRICS_PORT"] == str(ports["metrics"])
+    everybody, prometheus = manifests["NetworkPolicy", "gateway"]["spec"]["ingress"]
+    assert everybody == {"ports": [{"port": "http"}, {"port": "grpc"}]}
+    assert prometheus["ports"] == [{"port": "metrics"}]
+    assert len(prometheus["from"]) == 1
 
 
 def test_gateways_find_every_triton_by_a_headless_service(manifests: dict[tuple[str, str], Manifest]) -> None:
@@ -85,7 +104,7 @@ def test_gateways_find_every_triton_by_a_headless_service(manifests: dict[tuple[
     (container,) = pod(manifests, "gateway")["containers"]
     assert container["envFrom"] == [
         {"configMapRef": {"name": name}},
-        {"secretRef": {"name": "gateway", "optional": True}},
+        {"secretRef": {"name": "gateway"}},
     ]
 
 

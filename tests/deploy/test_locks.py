@@ -16,7 +16,7 @@ else:
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {
-    "gateway.txt": ["gateway"],
+    "gateway.txt": ["gateway", "otel"],
     "triton.txt": ["triton"],
     "triton-cpu.txt": ["triton-cpu"],
     "train-cpu.txt": ["train", "triton"],

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from service.metrics import Metrics
+from service.errors import ErrorKind
+from service.inference import EngineOverloaded
+from service.rest.app import build_metrics_app
+from service.security import Protection, new_key, read_keys
+from service.settings import Settings
+from service.telemetry import round_trip
+from tests.contract.doors import open_doors
 from tests.deploy.tools import DEPLOY, run, tool
+from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 
 DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/landmarks.json").read_text())
 ALERTS = (DEPLOY / "prometheus/alerts.yml").read_text()
@@ -43,17 +52,62 @@ def expressions() -> list[str]:
     return [target["expr"] for panel in panels() for target in panel["targets"]]
 
 
-def gateway_metrics() -> set[str]:
-    """The names of the series; a histogram has three."""
-    endings = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
-    families = Metrics().registry.collect()
-    return {family.name + ending for family in families for ending in endings.get(family.type, [""])}
+Series = dict[str, dict[str, set[str]]]
+"""The values of every label of every series, by the series' name."""
+
+
+@pytest.fixture(scope="module")
+def exposed() -> Series:
+    """What a gateway shows on the metrics' port, after requests that went well and some that did not."""
+
+    async def run() -> str:
+        engine = FakeEngine()
+        gateway = make_gateway(engine, FakeDetector(((20, 30, 200, 210), 0.9)), max_in_flight=1)
+        _, line = new_key("ana")
+        async with open_doors(gateway, Protection(read_keys(Settings(api_keys=line)), metrics_here=False)) as doors:
+            for door in doors.values():
+                assert (await door.ask(encoded(picture()))).code == "unauthenticated"
+        async with open_doors(gateway) as doors:
+            for door in doors.values():
+                assert (await door.ask(encoded(picture()))).code == "ok"
+                engine.error = EngineOverloaded("full")
+                assert (await door.ask(encoded(picture()))).code == "overloaded"
+                engine.error = None
+            with gateway.admitted("rest", "a", {}), round_trip():
+                assert (await doors["rest"].ask(b"")).code == "overloaded"
+        gateway.metrics.triton_retries.labels("unavailable").inc()  # a matter of several Tritons
+        transport = httpx.ASGITransport(build_metrics_app(gateway))
+        async with httpx.AsyncClient(transport=transport, base_url="http://metrics") as client:
+            return (await client.get("/metrics")).text
+
+    series: Series = {}
+    for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? ", asyncio.run(run()), re.MULTILINE):
+        values = series.setdefault(name, {})
+        for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
+            values.setdefault(label, set()).add(value)
+    return series
 
 
 @pytest.mark.parametrize("text", [*expressions(), ALERTS])
-def test_every_metric_exists(text: str) -> None:
-    named = set(re.findall(r"\b(?:landmarks|nv)_[a-z_]+\b", text))
-    assert named <= gateway_metrics() | TRITON
+def test_every_metric_exists(text: str, exposed: Series) -> None:
+    named = set(re.findall(r"\b(?:landmarks|nv|process)_[a-z_]+\b", text))
+    assert named <= set(exposed) | TRITON
+
+
+@pytest.mark.parametrize("text", [*expressions(), ALERTS])
+def test_every_label_and_every_value_that_is_asked_for_exists(text: str, exposed: Series) -> None:
+    for name, matchers in re.findall(r"\b(landmarks_[a-z_]+)\{([^}]*)\}", text):
+        for label, operator, value in re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', matchers):
+            known = exposed[name][label] | ({kind.value for kind in ErrorKind} if label == "code" else set())
+            assert set(value.split("|") if operator == "=~" else [value]) <= known, (name, label)
+
+
+def test_what_is_summed_by_a_label_has_it(exposed: Series) -> None:
+    labels = {label for values in exposed.values() for label in values} | {"instance", "job", "model", "le", "reason"}
+    asked = {
+        label.strip() for text in expressions() for by in re.findall(r"by \(([^)]*)\)", text) for label in by.split(",")
+    }
+    assert asked <= labels
 
 
 def test_panels_have_their_own_ids_and_places() -> None:
@@ -80,12 +134,16 @@ def test_prometheus_reads_its_configuration() -> None:
     run(tool("promtool", PROMTOOL), "check", "config", DEPLOY / "prometheus/prometheus.yml")
 
 
-def test_alerts_fire_when_they_should() -> None:
-    run(tool("promtool", PROMTOOL), "test", "rules", DEPLOY / "prometheus/alerts_test.yml")
+TESTS = sorted((DEPLOY / "prometheus").glob("*_test.yml"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_alerts_fire_when_they_should(path: Path) -> None:
+    run(tool("promtool", PROMTOOL), "test", "rules", path)
 
 
 def test_every_alert_is_tested() -> None:
-    tested = set(re.findall(r"alertname: (\w+)", (DEPLOY / "prometheus/alerts_test.yml").read_text()))
+    tested = {name for path in TESTS for name in re.findall(r"alertname: (\w+)", path.read_text())}
     assert set(re.findall(r"alert: (\w+)", ALERTS)) == tested
 
 

@@ -250,18 +250,6 @@ def test_a_signal_during_the_start_stops_it(needs_triton: None) -> None:
         assert [pid for pid in family if Path(f"/proc/{pid}").exists()] == []
 
 
-def test_a_triton_that_dies_ends_the_service_rather_than_leave_it_useless(needs_triton: None) -> None:
-    with served() as running:
-        running.read_announcement()
-        for pid in descendants(running.process.pid):
-            if "tritonserver" in Path(f"/proc/{pid}/comm").read_text():
-                os.kill(pid, signal.SIGKILL)
-        _, errors = running.process.communicate(timeout=60)
-        assert running.process.returncode == 1
-        assert "landmarks: Triton ended by itself" in errors
-        assert ports_are_free(running.rest, running.rpc)
-
-
 def test_a_triton_that_is_not_there_is_told_of() -> None:
     (nobody,) = free_ports(1)
     with served(triton_url=f"127.0.0.1:{nobody}", startup_timeout=0.5) as running:

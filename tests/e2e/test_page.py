@@ -217,6 +217,12 @@ def test_an_ellipse_reaches_as_far_as_its_confidence_says(page):
         assert box == pytest.approx([88 - half_width, 1 + 2 * half_width], abs=0.01)
 
 
+def test_an_ellipse_of_heavy_tails_reaches_by_the_same_rule_as_everywhere(page):
+    # (4 - 2) (0.25^(-1/2) - 1) = 2
+    reached = page.evaluate("import('/page/uncertainty.js').then(({ reach }) => reach(0.75, 4))")
+    assert reached == pytest.approx(2**0.5)
+
+
 def test_groups_and_parts_can_be_left_out(page):
     show(page)
     drawn, row = page.locator('#overlay [data-group="nose"]'), page.locator('tr[data-group="nose"]').first

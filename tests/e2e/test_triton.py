@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import urllib.request
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from landmarks.golden import golden_crop
 from landmarks.repository import model_path
 from landmarks.runtime import identify
 from service.embedded import EmbeddedTriton, EmbeddedTritonError
-from service.inference import TritonEngine
+from service.inference import EngineFailure
+from service.triton import TritonEngine
 
 pytestmark = pytest.mark.usefixtures("needs_triton")
 
@@ -44,12 +46,22 @@ def test_a_configuration_of_another_model_is_refused_at_load(
     assert "run landmarks-train export again" in str(caught.value)
 
 
+def test_a_model_file_swapped_for_another_is_refused_at_load(
+    repository_with_wrong_weights: Path, model_repository: Path
+) -> None:
+    for name in ("heatmap", "decode", "landmarks"):  # as they were stamped for the file that was there before
+        shutil.copy(model_repository / name / "config.pbtxt", repository_with_wrong_weights / name)
+    with pytest.raises(EmbeddedTritonError, match=r"config\.pbtxt was stamped for another model\.onnx"):
+        asyncio.run(EmbeddedTriton(repository_with_wrong_weights).start())
+
+
 def test_wrong_weights_load_but_are_never_ready(repository_with_wrong_weights: Path) -> None:
     async def run() -> bool:
         triton = EmbeddedTriton(repository_with_wrong_weights)
         engine = TritonEngine(await triton.start())
         try:
-            await engine.start()
+            with pytest.raises(EngineFailure, match=r"the golden crop is answered .* pixels off"):
+                await engine.start()
             return await engine.ready()
         finally:
             await engine.close()
@@ -77,6 +89,30 @@ def test_a_bad_topk_fails_alone(triton_url: str, topk: "int | str | float | bool
     assert refused.status() == "StatusCode.INVALID_ARGUMENT"
     assert "topk must" in refused.message()
     assert np.array_equal(default.as_numpy("points"), nine.as_numpy("points"))  # type: ignore[attr-defined]
+
+
+def test_concurrent_requests_share_batches(triton_url: str) -> None:
+    async def run() -> tuple[int, int]:
+        client, engine = InferenceServerClient(triton_url), TritonEngine(triton_url)
+        try:
+            await engine.start()
+            before = await counted(client)
+            await asyncio.gather(*(engine.infer(golden_crop()[None]) for _ in range(24)))
+            after = await counted(client)
+            return after[0] - before[0], after[1] - before[1]
+        finally:
+            await engine.close()
+            await client.close()
+
+    faces, executions = asyncio.run(run())
+    assert faces >= 24
+    assert executions <= faces // 2
+
+
+async def counted(client: InferenceServerClient) -> tuple[int, int]:
+    """Faces that the network has been given, and the batches that they came in."""
+    (model,) = (await client.get_inference_statistics("heatmap")).model_stats
+    return model.inference_count, model.execution_count
 
 
 def test_a_requests_own_timeout_ends_its_wait(triton_url: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,7 +179,15 @@ def test_calibration_scales_and_adds() -> None:
     maps = np.full((1, 1, 4, 4), -1000.0, np.float32)
     maps[0, 0, 2, 1] = maps[0, 0, 2, 3] = 0.0
     spec = CodecSpec(points=1, input_size=16, stride=4, topk=2, covariance_scale=0.5, covariance_floor=3.0)
-    assert_allclose(decode(maps, spec).covariances, [[[[11.0, 0.0], [0.0, 3.0]]]], atol=1e-6)
+    # 0.5 * (16 + 3) and 0.5 * 3
+    assert_allclose(decode(maps, spec).covariances, [[[[9.5, 0.0], [0.0, 1.5]]]], atol=1e-6)
+
+
+def test_each_point_can_have_a_calibration_of_its_own() -> None:
+    maps = np.full((1, 2, 4, 4), -1000.0, np.float32)
+    maps[0, :, 2, 1] = maps[0, :, 2, 3] = 0.0
+    spec = CodecSpec(points=2, input_size=16, stride=4, topk=2, covariance_scale=(0.5, 2.0))
+    assert_allclose(decode(maps, spec).covariances[0, :, 0, 0], [8.0, 32.0], atol=1e-6)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 100))
@@ -252,6 +261,8 @@ def test_k_beyond_the_map_is_refused(k: int) -> None:
         {"covariance_scale": 0.0},
         {"covariance_floor": -1.0},
         {"covariance_scale": math.nan},
+        {"covariance_scale": (1.0, 2.0)},
+        {"covariance_scale": (1.0,) * 97 + (0.0,)},
     ],
 )
 def test_unusable_specs_are_refused(values: dict[str, object]) -> None:
@@ -265,6 +276,8 @@ def test_json_is_stable_and_comes_back() -> None:
         '"points": 98, "stride": 4, "topk": 9}'
     )
     assert CodecSpec.from_json(SPEC.to_json()) == SPEC
+    calibrated = replace(SPEC, covariance_scale=tuple(float(i + 1) for i in range(98)), covariance_floor=0.16)
+    assert CodecSpec.from_json(calibrated.to_json()) == calibrated
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"points": 98}', '{"unknown": 1}', "null"])

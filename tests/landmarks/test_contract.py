@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,11 +22,12 @@ METADATA = ModelMetadata(
     run_id="compact-0123",
     data=("faces300w",),
     golden_points=((1.5, 2.25), (3.0, 4.0)),
+    degrees_of_freedom={"jaw": 4.6},
 )
 
 
 def test_importing_the_shared_truth_loads_no_server_and_no_torch() -> None:
-    modules = "codec, crop, golden, layout, metadata, repository, runtime, tensors"
+    modules = "codec, crop, golden, layout, metadata, repository, runtime, tensors, uncertainty"
     forbidden = ("torch", "fastapi", "grpc", "tritonclient", "openvino", "pydantic")
     code = f"import sys\nfrom landmarks import {modules}\nprint([m for m in {forbidden} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -61,6 +63,19 @@ def test_different_metadata_differ_in_json() -> None:
 def test_metadata_of_anything_else_is_refused(text: str) -> None:
     with pytest.raises(MetadataError):
         ModelMetadata.from_json(text)
+
+
+def test_metadata_that_states_no_tails_has_none() -> None:
+    older = json.loads(METADATA.to_json())
+    del older["degrees_of_freedom"]
+    assert ModelMetadata.from_json(json.dumps(older)) == replace(METADATA, degrees_of_freedom={})
+
+
+@pytest.mark.parametrize("freedom", [2.0, None, "many"])
+def test_tails_without_a_covariance_are_refused(freedom: object) -> None:
+    spoilt = {**json.loads(METADATA.to_json()), "degrees_of_freedom": {"jaw": freedom}}
+    with pytest.raises(MetadataError):
+        ModelMetadata.from_json(json.dumps(spoilt))
 
 
 def test_a_model_of_another_layout_is_refused() -> None:

@@ -16,10 +16,12 @@ from landmarks.detection import (
     DetectorSpec,
     Level,
     decode,
+    enlarged,
     find_faces,
     from_sides,
     padded,
     pyramid,
+    reduced,
     suppress,
     to_sides,
 )
@@ -206,6 +208,26 @@ def test_a_face_of_the_quarter_picture_is_four_times_as_large_in_the_picture() -
     assert found.boxes.tolist() == [pytest.approx((121.5, 81.5, 441.5, 481.5), abs=0.02)]
 
 
+def test_of_boxes_in_one_another_the_best_is_left() -> None:
+    outer, inner, beside = [0.0, 0.0, 60.0, 80.0], [15.0, 20.0, 45.0, 60.0], [50.0, 0.0, 110.0, 80.0]
+    found = Detections(np.array([inner, outer, beside]), np.array([0.8, 0.9, 0.7]))
+    # the inner box's IoU is 0.25; the neighbour's a sixth of an area
+    assert suppress(found, 0.4).boxes.tolist() == [outer, beside]
+    best_within = Detections(found.boxes, np.array([0.9, 0.8, 0.7]))
+    assert suppress(best_within, 0.4).boxes.tolist() == [inner, beside]
+
+
+def test_reduced_pixels_keep_their_edges() -> None:
+    image = np.zeros((1000, 1600, 3), np.uint8)
+    small = reduced(image, 800)
+    assert small.shape == (500, 800, 3)
+    # the whole picture stays the whole picture
+    whole = Detections(np.array([[-0.5, -0.5, 799.5, 499.5]]), np.ones(1))
+    assert enlarged(whole, small, image).boxes.tolist() == [[-0.5, -0.5, 1599.5, 999.5]]
+    assert reduced(np.zeros((1, 9000, 3), np.uint8), 800).shape == (1, 800, 3)
+    assert reduced(image, 1600) is image
+
+
 def test_the_same_face_of_two_sizes_is_reported_once() -> None:
     def network(pictures: np.ndarray) -> list[np.ndarray]:
         maps = empty(*pictures.shape[1:3])
@@ -231,7 +253,7 @@ def test_a_picture_of_any_size_can_be_looked_at(height: int, width: int) -> None
 # ---------------------------------------------------------------- metadata
 
 METADATA = DetectorMetadata(
-    "detector", DetectorSpec(threshold=0.37), "detector-abc", ("faces300w",), (1.0, 2.0, 3.5, 4)
+    "detector", DetectorSpec(threshold=0.37), "detector-abc", "c0ffee", ("faces300w",), (1.0, 2.0, 3.5, 4)
 )
 
 

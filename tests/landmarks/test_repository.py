@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landmarks.codec import CodecSpec
+from landmarks.detection import DetectorMetadata, DetectorSpec
 from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, MetadataError, ModelMetadata
 from landmarks.repository import (
     RepositoryError,
@@ -18,6 +19,7 @@ from landmarks.repository import (
 )
 
 METADATA = ModelMetadata("compact", CodecSpec(), 1.25, "run-1", ("faces",), golden_points=((1.5, 2.0),))
+DETECTOR = DetectorMetadata("detector", DetectorSpec(), "run-2", "c0ffee", ("faces",), (1.0, 2.0, 3.0, 4.0))
 EMPTY_HASH = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 CONFIG = """# a comment
 max_batch_size: 8
@@ -32,6 +34,9 @@ def repository(tmp_path: Path) -> Path:
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "config.pbtxt").write_text(CONFIG)
     (tmp_path / "heatmap/1/model.onnx").write_bytes(b"")
+    (tmp_path / "detector/1").mkdir(parents=True)
+    (tmp_path / "detector/config.pbtxt").write_text(CONFIG.replace("landmarks_metadata", "landmarks_detector"))
+    (tmp_path / "detector/1/model.onnx").write_bytes(b"abc")
     return tmp_path
 
 
@@ -39,8 +44,9 @@ def test_provenance_is_the_files_sha256() -> None:
     assert provenance(b"") == EMPTY_HASH
 
 
-def test_the_model_lies_in_the_heatmap_folder() -> None:
+def test_a_network_lies_in_the_folder_of_its_own_model() -> None:
     assert model_path(Path("repo")) == Path("repo/heatmap/1/model.onnx")
+    assert model_path(Path("repo"), "2", DetectorMetadata) == Path("repo/detector/2/model.onnx")
 
 
 def test_stamping_changes_the_two_parameters_of_all_three_and_nothing_else(repository: Path) -> None:
@@ -54,6 +60,19 @@ def test_stamping_changes_the_two_parameters_of_all_three_and_nothing_else(repos
         stamp(repository, METADATA)
         for name in ("heatmap", "decode", "landmarks"):
             assert (repository / name / "config.pbtxt").read_text() == expected
+
+
+def test_stamping_a_detector_changes_its_own_configuration_alone(repository: Path) -> None:
+    stamp(repository, DETECTOR)
+    assert (repository / "detector/config.pbtxt").read_text() == (
+        "# a comment\n"
+        "max_batch_size: 8\n"
+        f"""parameters {{ key: "landmarks_detector" value {{ string_value: '{DETECTOR.to_json()}' }} }}\n"""
+        """parameters { key: "landmarks_provenance" value { string_value: 'sha256:"""
+        """ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad' } }\n"""
+    )
+    for name in ("heatmap", "decode", "landmarks"):
+        assert (repository / name / "config.pbtxt").read_text() == CONFIG
 
 
 def test_stamping_sets_the_shapes_of_the_tensors_for_the_models_crop_size(repository: Path) -> None:
@@ -136,3 +155,19 @@ def test_a_stamp_that_fits() -> None:
 def test_a_stamp_that_does_not_fit(told: dict[str, str], message: str) -> None:
     with pytest.raises(MetadataError, match=message):
         check_stamp(told, METADATA, EMPTY_HASH)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (replace(DETECTOR, spec=DetectorSpec(threshold=0.9)), "stamped for the codec .*0.9.* export-detector again"),
+        (replace(DETECTOR, run_id="run-3"), r"stamped for another model\.onnx .*run-3.* export-detector again"),
+    ],
+)
+def test_a_detectors_stamp_that_does_not_fit(told: DetectorMetadata, message: str) -> None:
+    stamped = {"landmarks_detector": told.to_json(), PROVENANCE_KEY: EMPTY_HASH}
+    with pytest.raises(MetadataError, match=message):
+        check_stamp(stamped, DETECTOR, EMPTY_HASH)
+    check_stamp({**stamped, "landmarks_detector": DETECTOR.to_json()}, DETECTOR, EMPTY_HASH)
+    with pytest.raises(MetadataError, match="no 'landmarks_detector'"):
+        check_stamp({METADATA_KEY: METADATA.to_json(), PROVENANCE_KEY: EMPTY_HASH}, DETECTOR, EMPTY_HASH)

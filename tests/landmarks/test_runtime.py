@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from landmarks.codec import decode
+from landmarks.detection import DetectorMetadata, find_faces
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
 from landmarks.metadata import MetadataError
 from landmarks.repository import model_path, provenance
-from landmarks.runtime import Network, NetworkError, identify
+from landmarks.runtime import DetectorNetwork, Network, NetworkError, identify
 
 pytest.importorskip("openvino", reason="the serving dependencies are not installed")
 
@@ -69,6 +70,51 @@ def test_a_model_whose_tensors_are_not_what_it_says(model_repository: Path, tmp_
     path.write_bytes(content.replace(stated, b'"stride": 8'))
     with pytest.raises(NetworkError, match="does not fit its own metadata"):
         Network(path)
+
+
+# ---------------------------------------------------------------- the detector
+
+
+@pytest.fixture(scope="module")
+def detector(model_repository: Path) -> DetectorNetwork:
+    return DetectorNetwork(model_path(model_repository, kind=DetectorMetadata), threads=1)
+
+
+def test_the_golden_crops_face_is_found_where_the_detector_states(detector: DetectorNetwork) -> None:
+    found = find_faces(golden_crop(), detector, detector.metadata.spec)
+    assert np.abs(found.boxes[0] - detector.metadata.golden_box).max() <= GOLDEN_TOLERANCE
+
+
+def test_pictures_of_any_size_give_maps_of_its_strides(detector: DetectorNetwork) -> None:
+    for height, width in ((64, 96), (32, 32), (160, 64)):
+        maps = detector(np.zeros((1, height, width, 3), np.uint8))
+        assert [level.shape for level in maps] == [(3, height // s, width // s) for s in (8, 16, 32)]
+        assert {level.dtype for level in maps} == {np.dtype(np.float32)}
+
+
+def test_identify_says_what_loading_the_detector_says(detector: DetectorNetwork, model_repository: Path) -> None:
+    path = model_path(model_repository, kind=DetectorMetadata)
+    assert identify(path, DetectorMetadata) == (detector.metadata, detector.provenance)
+    assert detector.provenance == provenance(path.read_bytes())
+
+
+def test_a_landmark_network_is_no_detector_nor_the_other_way_round(model_repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(MetadataError, match=r"no 'landmarks_detector'.* export-detector"):
+        DetectorNetwork(model_path(model_repository))
+    with pytest.raises(MetadataError, match="no 'landmarks_metadata'"):
+        Network(model_path(model_repository, kind=DetectorMetadata))
+    with pytest.raises(NetworkError, match=r"no model file .* export-detector"):
+        DetectorNetwork(tmp_path / "model.onnx")
+
+
+def test_a_detector_whose_maps_are_not_what_it_says(model_repository: Path, tmp_path: Path) -> None:
+    content = model_path(model_repository, kind=DetectorMetadata).read_bytes()
+    stated, path = b"[[8, 10.0, 48.0], [16, 36.0, 96.0], [32, 72.0, 208.0]]", tmp_path / "model.onnx"
+    assert content.count(stated) == 1
+    # two levels, in as many bytes: padded with blanks
+    path.write_bytes(content.replace(stated, b"[[8, 10.0, 48.0], [16, 36.0, 96.0]]".ljust(len(stated))))
+    with pytest.raises(NetworkError, match="does not fit its own metadata"):
+        DetectorNetwork(path)
 
 
 def test_importing_the_module_loads_no_openvino() -> None:

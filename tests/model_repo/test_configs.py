@@ -4,9 +4,10 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from landmarks.detection import DetectorMetadata
 from landmarks.repository import check_stamp, model_path
 from landmarks.runtime import identify
-from landmarks.tensors import TensorSpec, contract
+from landmarks.tensors import BOX_SCORES, BOXES, PICTURE, TensorSpec, contract
 
 
 def read(repository: Path, name: str) -> model_config_pb2.ModelConfig:
@@ -28,6 +29,7 @@ def test_configurations_declare_the_contract(model_repository: Path) -> None:
         "heatmap": ([tensors.crops], [tensors.heatmaps]),
         "decode": ([tensors.heatmaps], list(tensors.outputs)),
         "landmarks": ([tensors.crops], list(tensors.outputs)),
+        "detector": ([PICTURE], [BOXES, BOX_SCORES]),
     }
     for name, (inputs, outputs) in expected.items():
         config = read(model_repository, name)
@@ -42,7 +44,17 @@ def test_configurations_are_stamped_for_the_shipped_model(model_repository: Path
     check_stamp(parameters, *identify(model_path(model_repository)))
 
 
-@pytest.mark.parametrize("name", ["heatmap", "decode"])
+def test_the_detectors_configuration_is_stamped_for_the_shipped_detector(model_repository: Path) -> None:
+    config = read(model_repository, "detector")
+    parameters = {key: value.string_value for key, value in config.parameters.items()}
+    check_stamp(parameters, *identify(model_path(model_repository, kind=DetectorMetadata), DetectorMetadata))
+
+
+def test_the_detector_is_small(model_repository: Path) -> None:
+    assert model_path(model_repository, kind=DetectorMetadata).stat().st_size <= 1.5e6
+
+
+@pytest.mark.parametrize("name", ["heatmap", "decode", "detector"])
 def test_queues_refuse_what_they_cannot_hold(model_repository: Path, name: str) -> None:
     config = read(model_repository, name)
     policy = config.dynamic_batching.default_queue_policy
@@ -54,10 +66,14 @@ def test_queues_refuse_what_they_cannot_hold(model_repository: Path, name: str) 
     assert [group.count for group in config.instance_group] == [1]
 
 
+def test_a_request_to_the_detector_is_one_picture(model_repository: Path) -> None:
+    assert read(model_repository, "detector").max_batch_size == 1
+
+
 def test_one_batch_size_for_all_three(model_repository: Path) -> None:
     assert {read(model_repository, name).max_batch_size for name in ("heatmap", "decode", "landmarks")} == {8}
 
 
-@pytest.mark.parametrize("name", ["heatmap", "decode"])
+@pytest.mark.parametrize("name", ["heatmap", "decode", "detector"])
 def test_models_stay_a_page_long(model_repository: Path, name: str) -> None:
     assert len((model_repository / name / "1/model.py").read_text(encoding="utf-8").splitlines()) <= 60

@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
-from service import embedded
+from service import embedded, guard
 from service.embedded import EmbeddedTriton, EmbeddedTritonError, free_ports
 
 pytestmark = pytest.mark.usefixtures("needs_triton")
@@ -71,7 +72,7 @@ def test_stopping_leaves_nothing_behind(model_repository: Path, own_temp: Path) 
         triton = EmbeddedTriton(model_repository)
         url = await triton.start()
         running = processes(own_temp)
-        assert {name: len(pids) for name, pids in running.items()} == {"guard": 1, "tritonserver": 1, STUB: 2}
+        assert {name: len(pids) for name, pids in running.items()} == {"guard": 1, "tritonserver": 1, STUB: 3}
         # the terminal's Ctrl-C goes to the foreground group of its session
         assert all(os.getsid(pid) != os.getsid(0) for pids in running.values() for pid in pids)
         assert listens(url)
@@ -104,13 +105,16 @@ asyncio.run(main())
 def test_a_parent_killed_outright_leaves_nothing_behind(model_repository: Path, own_temp: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(model_repository)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        url = parent.stdout.readline().strip()
-        assert listens(url)
-        (folder,) = own_temp.iterdir()
-        running = [pid for pids in processes(own_temp).values() for pid in pids]
-        assert len(running) == 4
-        wait_for_end(running, (parent.pid, signal.SIGKILL))
+        try:
+            assert parent.stdout is not None
+            url = parent.stdout.readline().strip()
+            assert listens(url)
+            (folder,) = own_temp.iterdir()
+            running = [pid for pids in processes(own_temp).values() for pid in pids]
+            assert len(running) == 5
+            wait_for_end(running, (parent.pid, signal.SIGKILL))
+        finally:
+            parent.kill()
     assert not list(own_temp.iterdir())
     assert not shared_memory(folder.name)
     assert not listens(url)
@@ -180,6 +184,20 @@ def test_with_a_python_that_has_no_stub(monkeypatch: pytest.MonkeyPatch, model_r
     monkeypatch.setattr(sys, "version_info", (3, 14, 0))
     with pytest.raises(EmbeddedTritonError, match=r"Python 3\.10 to 3\.12, not 3\.14"):
         asyncio.run(EmbeddedTriton(model_repository).start())
+
+
+def test_a_child_that_has_died_unnoticed_is_seen() -> None:
+    """The shell becomes a program that, like Triton, never asks what became of its children."""
+    script = "sleep 0 & exec sleep 60"
+    with subprocess.Popen(["sh", "-c", script]) as parent:
+        end = time.monotonic() + 60
+        while not guard.has_dead_child(parent.pid):
+            assert time.monotonic() < end
+        parent.kill()
+    with subprocess.Popen(["sleep", "60"]) as parent:
+        assert not guard.has_dead_child(parent.pid)
+        parent.kill()
+    assert not guard.has_dead_child(parent.pid)
 
 
 def test_free_ports_differ_and_are_free() -> None:

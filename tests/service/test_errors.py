@@ -60,6 +60,7 @@ def test_the_codes_are_stable():
         "too_many_bytes",
         "too_many_images",
         "too_many_pixels",
+        "unauthenticated",
         "unavailable",
         "unknown_model",
         "unsupported_image",

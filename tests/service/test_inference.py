@@ -20,8 +20,8 @@ from service.inference import (
     EngineTimeout,
     EngineUnavailable,
     LocalEngine,
-    TritonEngine,
 )
+from service.triton import TritonEngine
 
 
 @asynccontextmanager
@@ -203,31 +203,6 @@ def test_a_deadline_ends_the_wait(engine: Engine) -> None:
     outcomes, after = asyncio.run(run())
     assert {type(outcome) for outcome in outcomes} == {EngineTimeout}
     assert after.points.shape == (1, 98, 2)
-
-
-def test_a_call_to_triton_is_never_cancelled() -> None:
-    """Neither by its caller's end nor by a deadline: releases of Triton crash on it."""
-    engine = TritonEngine("127.0.0.1:1")
-
-    async def run() -> list[str]:
-        answered, ended = asyncio.Event(), []
-
-        async def call() -> None:
-            await answered.wait()
-            ended.append("answered")
-
-        waiting = asyncio.create_task(engine._uncancelled(call(), 30.0))
-        await asyncio.sleep(0)  # lets it begin
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        with pytest.raises(EngineTimeout):
-            await engine._uncancelled(call(), 0.01)
-        answered.set()
-        await engine.close()
-        return ended
-
-    assert asyncio.run(run()) == ["answered", "answered"]
 
 
 def test_no_triton_there() -> None:

@@ -5,7 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from service.bootstrap import StartError, model_file, model_repository
+from service.reference import reference
 from service.settings import Settings
+from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +35,12 @@ def test_nonsense_is_refused(monkeypatch, name, value):
 
 def test_every_setting_is_described():
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_page_of_all_settings_is_up_to_date():
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert page == reference(), "run: python -m service.reference > docs/configuration.md"
+    assert page.count("\n| `LANDMARKS_") == len(Settings.model_fields)
 
 
 def test_the_repository_is_found_or_asked_for(tmp_path: Path):

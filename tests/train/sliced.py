@@ -22,6 +22,7 @@ from train.datasets import DataSource
 from train.datasets.face import Face
 from train.errors import TrainingError
 from train.evaluate import Predictions
+from train.learner import Learner
 from train.loop import Run, train_one_epoch
 from train.record import TrainingData
 from train.samples import Batch
@@ -68,7 +69,8 @@ def steps(spoil: bool = False) -> dict[str, Any]:
         parts[1].targets[-1, 0] = SPOILT if distributed.rank() == distributed.processes() - 1 else 0
     try:
         whole = distributed.parallel(model)
-        loss = train_one_epoch(whole, objective, parts, optimizer, schedule, None, 1e3, here, torch.float32)
+        learner = Learner(model, optimizer, schedule, None, gradient_clip=1e3)
+        loss = train_one_epoch(learner, whole, objective, parts, here, torch.float32)
     except TrainingError as error:
         return {"error": str(error)}
     return {"loss": loss, "model": model.state_dict()}

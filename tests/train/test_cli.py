@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
+from landmarks.layout import GROUPS
 from landmarks.metadata import METADATA_KEY, ModelMetadata
 from landmarks.repository import model_path
+from landmarks.runtime import identify
 from tests.train.command import landmarks_train
 from tests.train.miniature import write_miniature
 from train.__main__ import main
@@ -47,14 +50,27 @@ def test_export_writes_a_model_that_says_what_it_is(run: Path, repository_copy: 
     model = onnx.load(model_path(repository_copy))
     (text,) = (item.value for item in model.metadata_props if item.key == METADATA_KEY)
     metadata = ModelMetadata.from_json(text)
-    report = json.loads((run / "report.json").read_text())
     assert metadata.codec.input_size == 64
-    assert metadata.codec.covariance_scale == report["calibration"]["scale"]
+    assert metadata.codec.covariance_scale == 1.0  # not calibrated yet
+    assert metadata.degrees_of_freedom == {}
     assert metadata.run_id == json.loads((run / "run.json").read_text())["run_id"]
     assert metadata.data == ("faces300w",)
     assert np.array(metadata.golden_points).shape == (98, 2)
     for name in ("heatmap", "decode", "landmarks"):
         assert metadata.run_id in (repository_copy / name / "config.pbtxt").read_text()
+
+
+def test_a_calibrated_run_is_exported_calibrated(run: Path, repository_copy: Path, data: str, tmp_path: Path) -> None:
+    calibrated = shutil.copytree(run, tmp_path / "run")
+    done = landmarks_train("calibrate", "--run", calibrated, "--data", data, "--held-out", 2)
+    assert done.returncode == 0, done.stderr
+    tails = json.loads(done.stdout)["tails"]
+    assert landmarks_train("export", "--run", calibrated, "--repository", repository_copy).returncode == 0
+    metadata, _ = identify(model_path(repository_copy))
+    assert isinstance(metadata.codec.covariance_scale, tuple)
+    assert metadata.codec.covariance_scale[96] == pytest.approx(tails["pupils"]["scale"], abs=1e-4)
+    assert metadata.codec.covariance_floor == 0.16
+    assert set(metadata.degrees_of_freedom) == set(GROUPS)
 
 
 def test_the_exported_model_has_the_runs_figures(run: Path, repository_copy: Path, data: str) -> None:
@@ -77,7 +93,12 @@ def test_evaluate_by_decoder_boxes_and_with_pictures(run: Path, data: str, tmp_p
         assert (figures["boxes"], figures["flip_averaged"], figures["faces"]) == (boxes, True, 4)
         assert figures["by_decoder"]["argmax"]["nme"] == pytest.approx(figures["by_k"]["1"]["nme"], abs=1e-3)
         assert figures["by_decoder"]["top9"]["nme"] == pytest.approx(figures["by_k"]["9"]["nme"], abs=1e-3)
-        assert {path.name for path in (tmp_path / boxes).iterdir()} == {"ced.png", "best.png", "worst.png"}
+        assert {path.name for path in (tmp_path / boxes).iterdir()} == {
+            "ced.png",
+            "best.png",
+            "worst.png",
+            "reliability.png",
+        }
     assert both["P1"]["by_k"] != both["P2"]["by_k"]
 
 
@@ -85,7 +106,7 @@ def test_triton_serves_what_was_exported(run: Path, repository_copy: Path, needs
     """Another crop size than the shipped model's, and the golden crop comes back as exported."""
     pytest.importorskip("tritonclient.grpc", reason="the serving dependencies are not installed")
     from service.embedded import EmbeddedTriton
-    from service.inference import TritonEngine
+    from service.triton import TritonEngine
 
     assert landmarks_train("export", "--run", run, "--repository", repository_copy).returncode == 0
 

@@ -22,6 +22,7 @@ from train.config import Config, load_config  # noqa: E402
 from train.datasets import DataSource  # noqa: E402
 from train.errors import ConfigError, DataError, TrainingError  # noqa: E402
 from train.evaluate import predict  # noqa: E402
+from train.learner import Learner  # noqa: E402
 from train.loop import Run, TrainingData, train_one_epoch  # noqa: E402
 from train.optimisation import averaged, warmup_then_cosine  # noqa: E402
 from train.record import Journal  # noqa: E402
@@ -97,8 +98,9 @@ def test_a_loss_that_is_not_finite_names_its_faces() -> None:
     crops = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
     batch = Batch(crops, torch.zeros(2, 1, dtype=torch.int64), torch.tensor([17, 4]))
     cpu = torch.device("cpu")
+    learner = Learner(model, optimizer, schedule, None, gradient_clip=1.0)
     with pytest.raises(TrainingError, match=r"nan in the batch of faces \[17, 4\]"):
-        train_one_epoch(model, CellObjective(), [batch], optimizer, schedule, None, 1.0, cpu, torch.float32)
+        train_one_epoch(learner, model, CellObjective(), [batch], cpu, torch.float32)
 
 
 # ---------------------------------------------------------------- loop
@@ -209,12 +211,12 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(source: 
     for precision in ("float32", "bfloat16"):
         run = start(source, tmp_path / precision, epochs=2, precision=precision)
         types: list[object] = []
-        head = run.model.get_submodule("head")
+        head = run.learner.model.get_submodule("head")
         head.register_forward_hook(lambda module, inputs, output, types=types: types.append(output.dtype))
         run.train(source.test_faces(), evaluate_every=100)
         course[precision] = losses(tmp_path / precision)
         assert types[0] == getattr(torch, precision)
-        assert {value.dtype for value in run.model.parameters()} == {torch.float32}
+        assert {value.dtype for value in run.learner.model.parameters()} == {torch.float32}
     assert course["bfloat16"] != course["float32"]
     assert course["bfloat16"] == pytest.approx(course["float32"], rel=0.02)
 

@@ -6,9 +6,11 @@ import pytest
 from train.layouts import AFLW19, COCO17, COFW29, IBUG68, WFLW98
 from train.metrics import (
     Array,
-    Calibration,
+    Tails,
+    auroc,
     box_size,
-    calibrate,
+    fit_level,
+    fit_tails,
     group_nme,
     inter_ocular,
     inter_pupil,
@@ -117,7 +119,7 @@ def test_oks_by_hand() -> None:
     assert oks(errors) == pytest.approx([np.exp(-0.5), (1 + np.exp(-2)) / 2])
 
 
-# ---------------------------------------------------------------- calibration
+# ---------------------------------------------------------------- uncertainty
 
 
 def test_mahalanobis_by_hand() -> None:
@@ -125,14 +127,42 @@ def test_mahalanobis_by_hand() -> None:
     assert mahalanobis(np.array([[2.0, 3.0]]), covariance).tolist() == [2.0]
 
 
-def test_calibration_finds_what_made_the_errors() -> None:
-    rng = np.random.default_rng(0)
-    moments = np.eye(2) * rng.uniform(0.5, 30, 4000)[:, None, None]
-    spread = np.sqrt(0.6 * moments[:, 0, 0] + 2.0)
-    found = calibrate(rng.standard_normal((4000, 2)) * spread[:, None], moments)
-    assert found.scale == pytest.approx(0.6, rel=0.15)
-    assert found.floor == pytest.approx(2.0, rel=0.25)
+def drawn(scale: float, freedom: float, count: int = 20_000, seed: int = 0) -> Array:
+    """Squared distances of draws from a Student distribution in the plane: Gaussian ones over a random length."""
+    rng = np.random.default_rng(seed)
+    gaussian = (rng.standard_normal((count, 2)) ** 2).sum(axis=1)
+    return scale * gaussian * freedom / rng.chisquare(freedom, count)
 
 
-def test_calibration_is_applied_as_the_decoder_applies_it() -> None:
-    assert Calibration(2.0, 3.0).apply(np.array([[1.0, 0.5], [0.5, 1.0]])).tolist() == [[5.0, 1.0], [1.0, 5.0]]
+def test_tails_are_found_again() -> None:
+    found = fit_tails(drawn(0.5, 6.0))
+    assert found.degrees_of_freedom == pytest.approx(6, rel=0.2)
+    # the covariance of a Student distribution is v / (v - 2) times its scale matrix
+    assert found.scale == pytest.approx(0.5 * 6 / 4, rel=0.05)
+
+
+def test_gaussian_errors_have_no_tails_to_speak_of() -> None:
+    found = fit_tails(drawn(2.0, 1e6))
+    assert found.degrees_of_freedom > 30
+    assert found.scale == pytest.approx(2.0, rel=0.05)
+
+
+def test_one_level_for_several_groups() -> None:
+    groups = {
+        "heavy": (Tails(3.0, 4.0), 2 * drawn(1.5, 4.0).reshape(-1, 10)),
+        "light": (Tails(1.0, 100.0), np.append(2 * drawn(0.98, 100.0), np.nan).reshape(1, -1)),
+    }
+    assert fit_level(groups) == pytest.approx(2.0, rel=0.05)
+
+
+def test_auroc_by_hand() -> None:
+    scores = np.array([0.9, 0.2, 0.5, 0.5, 0.8])
+    failed = np.array([False, True, True, False, False])
+    # of the six pairs of a failed face and another, five are ordered rightly and one is a tie
+    assert auroc(scores, failed) == pytest.approx(5.5 / 6)
+    assert auroc(-scores, failed) == pytest.approx(0.5 / 6)
+
+
+def test_without_failures_there_is_nothing_to_rank() -> None:
+    assert auroc(np.array([0.1, 0.2]), np.array([False, False])) is None
+    assert auroc(np.array([0.1, 0.2]), np.array([True, True])) is None

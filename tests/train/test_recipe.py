@@ -48,7 +48,7 @@ def test_a_rate_with_milestones_may_rise_first() -> None:
 def test_the_backbone_can_be_replaced(tmp_path: Path) -> None:
     data = f"faces300w:{write_miniature(tmp_path / 'faces', train=16)}"
     args = parser().parse_args(["fit", "--data", data, "--out", str(tmp_path / "run"), "--backbone", "resnet"])
-    with pytest.raises(ConfigError, match="unknown backbone 'resnet'; known: compact, hrnet_w18"):
+    with pytest.raises(ConfigError, match="unknown backbone 'resnet'; known: compact, compact_deep, hrnet_w18"):
         args.act(args)
 
 
@@ -57,7 +57,7 @@ def test_an_hrnet_takes_steps_by_the_recipe(tmp_path: Path) -> None:
     small = {"stages": [{"epochs": 1, "input_size": 64}], "batch_size": 2}
     run = Run(load_config("h3r", small), TrainingData(("faces300w",), source.train_faces()), tmp_path / "run", 0)
     run.train(source.test_faces())
-    assert run.schedule.last_epoch == 2  # two steps of two faces
+    assert run.learner.schedule.last_epoch == 2  # two steps of two faces
     (row,) = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     assert row["loss"] == pytest.approx(5.545, abs=0.3)  # ln(16 * 16), as of nearly even maps
     assert json.loads((tmp_path / "run" / "report.json").read_text())["faces"] == 2

@@ -39,9 +39,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--threshold", type=float, help="instead of the one chosen on held-out training photographs")
     command.set_defaults(act=evaluate)
 
-    command = commands.add_parser("export-detector", help="write a finished run's detector as an ONNX file")
+    command = commands.add_parser("export-detector", help="write a finished run's detector into a model repository")
     command.add_argument("--run", required=True, type=Path, help="folder of the run")
-    command.add_argument("--out", required=True, type=Path, help="the file to write")
+    command.add_argument("--repository", type=Path, default=Path("model_repo"), help="the repository [%(default)s]")
     command.set_defaults(act=export)
 
 
@@ -94,8 +94,13 @@ def _open(args: argparse.Namespace) -> tuple[Network, DetectorSpec]:
 
 def export(args: argparse.Namespace) -> None:
     """Exports and says what was written."""
+    from landmarks.detection import DetectorMetadata
+    from landmarks.repository import model_path
     from train.detection.export import export_detector
 
-    metadata = export_detector(args.run, args.out)
-    size, threshold = args.out.stat().st_size / 1e6, metadata.spec.threshold
-    print(f"exported {metadata.name} (run {metadata.run_id}) as {args.out}: {size:.2f} MB, threshold {threshold}")
+    metadata = export_detector(args.run, args.repository)
+    size = model_path(args.repository, kind=DetectorMetadata).stat().st_size / 1e6
+    print(
+        f"exported {metadata.name} (run {metadata.run_id}) into {args.repository}: "
+        f"{size:.2f} MB, threshold {metadata.spec.threshold}"
+    )

@@ -7,33 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from landmarks.detection import (
-    DETECTOR_METADATA_KEY,
-    DetectorMetadata,
-    DetectorSpec,
-    Maps,
-    Network,
-    find_faces,
-)
+from landmarks.detection import DetectorMetadata, DetectorSpec, Maps, Network, find_faces
 from landmarks.golden import golden_crop
 from train.detection.evaluate import torch_maps
 from train.detection.loop import load_detector, read_report
 from train.errors import TrainingError
 from train.loop import DESCRIPTION_FILE
+from train.onnx_file import install, write_onnx
 
 PICTURES = "pictures"
 TOLERANCE = 1e-3
 """Largest difference in a logit between PyTorch and ONNX Runtime."""
 
 
-def export_detector(folder: Path, path: Path) -> DetectorMetadata:
-    """Writes a finished run's network as an ONNX file.
+def export_detector(folder: Path, repository: Path) -> DetectorMetadata:
+    """Writes a finished run's network into a Triton model repository and stamps the detector's configuration.
 
     Raises TrainingError when the run has not finished, when its network does not find the golden crop's face, or when
     ONNX Runtime and PyTorch disagree.
@@ -46,14 +39,11 @@ def export_detector(folder: Path, path: Path) -> DetectorMetadata:
         name=config.name,
         spec=spec,
         run_id=origin["run_id"],
+        commit=origin["commit"],
         data=tuple(origin["data"]),
         golden_box=golden_box(network, spec),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    write_onnx(model, metadata, temporary)
-    check_against_torch(temporary, network)
-    temporary.replace(path)
+    install(repository, metadata, lambda path: write_checked(model, metadata, path))
     return metadata
 
 
@@ -66,26 +56,14 @@ def golden_box(network: Network, spec: DetectorSpec) -> tuple[float, float, floa
     return x1, y1, x2, y2
 
 
-def write_onnx(model: nn.Module, metadata: DetectorMetadata, path: Path) -> None:
-    """The network as an ONNX file for pictures of any size, with its metadata stamped in."""
-    names = [f"maps{level.stride}" for level in metadata.spec.levels]
+def write_checked(model: nn.Module, metadata: DetectorMetadata, path: Path) -> None:
+    """The network as an ONNX file for pictures of any size. Raises as `check_against_torch` does."""
+    names = tuple(f"maps{level.stride}" for level in metadata.spec.levels)
     axes = {PICTURES: {0: "batch", 1: "height", 2: "width"}}
     axes |= {name: {0: "batch", 2: f"rows_{name}", 3: f"columns_{name}"} for name in names}
     example = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
-    torch.onnx.export(
-        model,
-        (example,),
-        str(path),
-        input_names=[PICTURES],
-        output_names=names,
-        dynamic_axes=axes,
-        opset_version=17,
-        dynamo=False,
-    )
-    exported = onnx.load(path)
-    onnx.helper.set_model_props(exported, {DETECTOR_METADATA_KEY: metadata.to_json()})
-    onnx.checker.check_model(exported)
-    onnx.save(exported, path)
+    write_onnx(model, example, axes, names, metadata, path)
+    check_against_torch(path, torch_maps(model))
 
 
 def check_against_torch(path: Path, network: Network) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import cv2
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -26,8 +25,9 @@ from train.detection.photographs import Photograph, fingerprint, held_out
 from train.detection.samples import SceneBatch, SceneBatches, SceneSamples, collate
 from train.detection.targets import losses
 from train.errors import TrainingError
-from train.loop import CHECKPOINT_FILE, DESCRIPTION_FILE, REPORT_FILE, load_checkpoint
-from train.optimisation import averaged, choose_precision, parameter_groups, warmup_then_cosine
+from train.learner import CHECKPOINT_FILE, Learner, load_result
+from train.loop import DESCRIPTION_FILE, REPORT_FILE
+from train.optimisation import choose_precision, warmup_then_cosine
 from train.record import Journal, git_commit
 
 Row = dict[str, Any]
@@ -37,10 +37,7 @@ Row = dict[str, Any]
 class Step:
     """What a batch is trained with."""
 
-    model: nn.Module
-    average: AveragedModel | None
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
+    learner: Learner
     config: DetectorConfig
     device: torch.device
 
@@ -48,25 +45,19 @@ class Step:
         """One step; returns the losses of centres and of sides. Raises TrainingError when they are not finite."""
         precision = choose_precision(self.config.precision, self.device)
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            maps = self.model(batch.pictures.to(self.device))
+            maps = self.learner.model(batch.pictures.to(self.device))
         parts = losses(maps, batch.targets.to(self.device))
         loss = parts.centres + self.config.sides_weight * parts.sides
         if not torch.isfinite(loss):
             photographs = batch.indices.tolist()
             raise TrainingError(f"the loss is {loss.item()} in the batch of photographs {photographs}: lower the rate?")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
-        self.optimizer.step()
-        self.schedule.step()
-        if self.average:
-            self.average.update_parameters(self.model)
+        self.learner.step(loss)
         return parts.centres.item(), parts.sides.item()
 
 
 def train_one_epoch(step: Step, batches: Iterable[SceneBatch]) -> Row:
     """One pass over the batches; returns the mean losses."""
-    step.model.train()
+    step.learner.model.train()
     centres, sides = zip(*(step(batch) for batch in batches), strict=True)
     return {
         "loss": sum(centres) / len(centres) + step.config.sides_weight * sum(sides) / len(sides),
@@ -97,16 +88,16 @@ class DetectorRun:
         training, self._held_out = held_out(photographs, config.held_out)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(config.seed)
-        self.model = CentreDetector().to(self.device)
-        self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = averaged(self.model, config.ema) if config.ema else None
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.weight_decay), lr=config.learning_rate, fused=True
-        )
         self._sampler = SceneBatches(len(training), config)
         total, warmup = config.epochs * len(self._sampler), config.warmup_epochs * len(self._sampler)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: warmup_then_cosine(step, warmup, total)
+        model = CentreDetector().to(self.device)
+        self.learner = Learner.create(
+            model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+            config.learning_rate,
+            config.weight_decay,
+            config.gradient_clip,
+            config.ema,
+            lambda step: warmup_then_cosine(step, warmup, total),
         )
         self._loader: DataLoader[Any] = DataLoader(
             SceneSamples(training, config, self.spec),
@@ -121,27 +112,21 @@ class DetectorRun:
     def checkpoint(self) -> Path:
         return self.folder / CHECKPOINT_FILE
 
-    @property
-    def result(self) -> nn.Module:
-        """The network that the run is about: of averaged weights, where they are averaged."""
-        module: nn.Module = self.average.module if self.average else self.model
-        return module
-
     def start_from(self, weights: Path) -> None:
         """Starts from another run's checkpoint, which run.json then states by its hash. Raises TrainingError."""
-        self._started_from = load_weights(self.model, weights)
+        self._started_from = load_weights(self.learner.model, weights)
 
     def train(self, test: Sequence[Photograph], evaluate_every: int = 10) -> None:
         """Trains to the configured end from wherever the run stands, saving after every epoch."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "config.json", self.config.model_dump(mode="json"))
         write_json(self.folder / DESCRIPTION_FILE, self._describe())
-        step = Step(self.model, self.average, self.optimizer, self.schedule, self.config, self.device)
+        step = Step(self.learner, self.config, self.device)
         with Journal(self.folder, self.epoch) as journal:
             while self.epoch < self.config.epochs:
                 self._sampler.epoch = self.epoch
                 label = f"epoch {self.epoch + 1}/{self.config.epochs}"
-                row = {"epoch": self.epoch, "learning_rate": self.schedule.get_last_lr()[0]}
+                row = {"epoch": self.epoch, "learning_rate": self.learner.rate}
                 row |= train_one_epoch(step, tqdm(self._loader, desc=label, unit="batch", leave=False))
                 self.epoch += 1
                 if self.epoch % evaluate_every == 0 and self.epoch < self.config.epochs:
@@ -152,7 +137,7 @@ class DetectorRun:
         write_json(self.folder / REPORT_FILE, self._report(test))
 
     def _judge(self, photographs: Sequence[Photograph]) -> list[Judged]:
-        return judge_all(finder(torch_maps(self.result), self.spec), photographs, progress=True)
+        return judge_all(finder(torch_maps(self.learner.result), self.spec), photographs, progress=True)
 
     def _figures(self, judged: Sequence[Judged]) -> Row:
         return asdict(figures(judged, choose_threshold(judged, self.config.false_boxes)))
@@ -186,40 +171,17 @@ class DetectorRun:
 
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all."""
-        state = {
-            "config": self.config.model_dump(mode="json"),
-            "epoch": self.epoch,
-            "started_from": self._started_from,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
-        if self.average:
-            state["averaged"] = self.average.module.state_dict()
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.replace(self.checkpoint)
+        self.learner.save(self.checkpoint, self.config, self.epoch, started_from=self._started_from)
 
     def resume(self) -> None:
         """Continues from the folder's checkpoint. Raises TrainingError when it is of another configuration."""
-        state = load_checkpoint(self.checkpoint)
-        if DetectorConfig.model_validate(state["config"]) != self.config:
-            raise TrainingError(f"{self.checkpoint} was written under another configuration: choose another --out")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        if self.average:
-            self.average.module.load_state_dict(state["averaged"])
-            self.average.n_averaged.fill_(self.schedule.last_epoch)  # one update per step
+        state = self.learner.resume(self.checkpoint, self.config)
         self.epoch, self._started_from = state["epoch"], state.get("started_from")
 
 
 def load_detector(folder: Path) -> tuple[DetectorConfig, nn.Module]:
     """A run's configuration, and its network in evaluation mode. Raises TrainingError without a checkpoint."""
-    state = load_checkpoint(folder / CHECKPOINT_FILE)
-    model = CentreDetector()
-    model.load_state_dict(state.get("averaged", state["model"]))
-    return DetectorConfig.model_validate(state["config"]), model.eval()
+    return load_result(folder, DetectorConfig, lambda _: CentreDetector())
 
 
 def read_report(folder: Path) -> Row:

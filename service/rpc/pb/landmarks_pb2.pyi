@@ -114,7 +114,14 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[ModelDescription, _Mapping]]] = ...) -> None: ...
 
 class ModelDescription(_message.Message):
-    __slots__ = ("name", "version", "provenance", "layout", "input_size", "crop_scale", "topk", "decoders", "run_id", "data")
+    __slots__ = ("name", "version", "provenance", "layout", "input_size", "crop_scale", "topk", "decoders", "run_id", "data", "degrees_of_freedom")
+    class DegreesOfFreedomEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +132,7 @@ class ModelDescription(_message.Message):
     DECODERS_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    DEGREES_OF_FREEDOM_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     provenance: str
@@ -135,7 +143,8 @@ class ModelDescription(_message.Message):
     decoders: _containers.RepeatedScalarFieldContainer[str]
     run_id: str
     data: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., provenance: _Optional[str] = ..., layout: _Optional[str] = ..., input_size: _Optional[int] = ..., crop_scale: _Optional[float] = ..., topk: _Optional[int] = ..., decoders: _Optional[_Iterable[str]] = ..., run_id: _Optional[str] = ..., data: _Optional[_Iterable[str]] = ...) -> None: ...
+    degrees_of_freedom: _containers.ScalarMap[str, float]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., provenance: _Optional[str] = ..., layout: _Optional[str] = ..., input_size: _Optional[int] = ..., crop_scale: _Optional[float] = ..., topk: _Optional[int] = ..., decoders: _Optional[_Iterable[str]] = ..., run_id: _Optional[str] = ..., data: _Optional[_Iterable[str]] = ..., degrees_of_freedom: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("name", "version", "provenance")

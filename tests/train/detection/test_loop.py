@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
 
-from landmarks.detection import find_faces  # noqa: E402
+from landmarks.detection import DetectorMetadata, find_faces  # noqa: E402
+from landmarks.runtime import identify  # noqa: E402
+from tests.conftest import ROOT  # noqa: E402
 from tests.train.command import landmarks_train  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.__main__ import parser  # noqa: E402
@@ -74,7 +77,7 @@ def test_it_learns(source: DataSource, tmp_path: Path) -> None:
         "learning_rate": 0.01,
         "batch_size": 3,
     }
-    start(source, tmp_path, epochs=12, **settings).train(load(source, "val"))
+    start(source, tmp_path, epochs=30, **settings).train(load(source, "val"))
     losses = [row["loss"] for row in rows(tmp_path)]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
     report = json.loads((tmp_path / "report.json").read_text())
@@ -110,8 +113,8 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_last_bit(source: DataSource, t
     resumed.train(load(source, "val"))
     # the row of the epoch whose saving was the last thing that happened is lost; the others are there
     assert rows(tmp_path / "broken")[-1] == rows(tmp_path / "whole")[-1]
-    for name, value in whole.result.state_dict().items():
-        assert torch.equal(value, resumed.result.state_dict()[name]), name
+    for name, value in whole.learner.result.state_dict().items():
+        assert torch.equal(value, resumed.learner.result.state_dict()[name]), name
 
 
 def test_another_configuration_is_not_resumed(source: DataSource, tmp_path: Path) -> None:
@@ -122,8 +125,8 @@ def test_another_configuration_is_not_resumed(source: DataSource, tmp_path: Path
 
 def test_a_loss_that_is_not_finite_names_its_photographs(source: DataSource, tmp_path: Path) -> None:
     run = start(source, tmp_path)
-    torch.nn.init.constant_(next(run.model.parameters()), float("nan"))
-    step = Step(run.model, None, run.optimizer, run.schedule, run.config, run.device)
+    torch.nn.init.constant_(next(run.learner.model.parameters()), float("nan"))
+    step = Step(run.learner, run.config, run.device)
     batch = SceneBatch(torch.zeros(2, 64, 64, 3, dtype=torch.uint8), torch.zeros(2, 4, 84), torch.tensor([7, 3]))
     with pytest.raises(TrainingError, match=r"photographs \[7, 3\]"):
         step(batch)
@@ -138,7 +141,8 @@ def run_command(*arguments: object) -> None:
 
 
 def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, run, model = f"faces300w:{source.root}", tmp_path / "run", tmp_path / "detector.onnx"
+    data, run = f"faces300w:{source.root}", tmp_path / "run"
+    model = tmp_path / "repository/detector/1/model.onnx"
     config = tmp_path / "tiny.toml"
     config.write_text("epochs = 1\n" + "\n".join(f"{key} = {value}" for key, value in TINY.items()))
     fit = ["fit-detector", "--data", data, "--config", config, "--out", run, "--workers", 0]
@@ -151,9 +155,14 @@ def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pyt
     report = json.loads((run / "report.json").read_text())
     (run / "report.json").write_text(json.dumps({**report, "threshold": 1e-6}))
     # a process of its own: the exporter warns, and here warnings are errors
-    done = landmarks_train("export-detector", "--run", run, "--out", model)
+    shutil.copytree(ROOT / "model_repo", tmp_path / "repository")
+    done = landmarks_train("export-detector", "--run", run, "--repository", tmp_path / "repository")
     assert done.returncode == 0, done.stderr
     assert "threshold 1e-06" in done.stdout
+    metadata, model_provenance = identify(model, DetectorMetadata)
+    assert metadata.commit == json.loads((run / "run.json").read_text())["commit"]
+    assert metadata.to_json() in model.parents[1].joinpath("config.pbtxt").read_text()
+    assert model_provenance in model.parents[1].joinpath("config.pbtxt").read_text()
     assert model.stat().st_size < 1.5e6
 
     network, metadata = open_detector(model)
@@ -178,7 +187,7 @@ def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pyt
         (["fit-detector", "--data", "wflw:/x", "--out", "run"], DataError),
         (["fit-detector", "--data", "faces300w:/nonexistent", "--out", "run"], DataError),
         (["fit-detector", "--data", "faces300w:/x", "--config", "/nonexistent", "--out", "run"], ConfigError),
-        (["export-detector", "--run", "/nonexistent", "--out", "x.onnx"], TrainingError),
+        (["export-detector", "--run", "/nonexistent", "--repository", "/nonexistent"], TrainingError),
         (["evaluate-detector", "--run", "/nonexistent", "--data", "faces300w:/nonexistent"], TrainingError),
         (["evaluate-detector", "--model", "/nonexistent", "--data", "faces300w:/nonexistent"], TrainingError),
     ],

@@ -59,8 +59,9 @@ def test_every_tenth_photograph_is_held_out() -> None:
     assert fingerprint(training) != fingerprint(photos)
 
 
-def test_the_shipped_configuration_is_the_defaults() -> None:
-    assert load_detector_config("detector") == DetectorConfig()
+def test_the_shipped_configuration_is_a_short_continuation() -> None:
+    changes = {"epochs": 30, "learning_rate": 1.5e-3, "compose": {"background": 0.2}}
+    assert load_detector_config("detector") == DetectorConfig.model_validate(changes)
 
 
 def test_unknown_keys_are_errors(tmp_path: Path) -> None:

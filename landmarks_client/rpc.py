@@ -1,0 +1,186 @@
+"""The gRPC door: messages of `proto/landmarks/v1/landmarks.proto`, and failures from their google.rpc details."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
+from grpc_status import rpc_status
+
+from landmarks_client.errors import DEADLINE_EXCEEDED, NO_ANSWER, LandmarksError, NoAnswer, ServiceProblem
+from landmarks_client.pb import landmarks_pb2 as pb
+from landmarks_client.pb import landmarks_pb2_grpc
+from landmarks_client.results import Answer, AnswerWarning, Face, Model, ModelDescription, floats
+from landmarks_client.wire import Access, Call, ClientUsageError, Options, Outcome, Part, Tls
+
+_CHANNEL: Final = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+
+
+class RpcTransport:
+    """A channel, which connects by itself and connects again when it has to."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        # a connection of this client's own: by default all channels of a process share one
+        options = [*_CHANNEL, ("grpc.use_local_subchannel_pool", 1)]
+        if access.scheme == "grpcs":
+            self._channel = grpc.secure_channel(access.host, _credentials(access.tls), options)
+        else:
+            self._channel = grpc.insecure_channel(access.host, options)
+        self._stub = landmarks_pb2_grpc.LandmarksStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def detect(self, part: Part, call: Call) -> Answer:
+        return answer(self._send(call, self._stub.Detect, request(part)))
+
+    def detect_batch(self, parts: Sequence[Part], call: Call) -> list[Outcome]:
+        return outcomes(self._send(call, self._stub.DetectBatch, batch(parts)))
+
+    def models(self, call: Call) -> list[ModelDescription]:
+        return models(self._send(call, self._stub.ListModels, pb.ListModelsRequest()))
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _send(self, call: Call, method: Any, message: Any) -> Any:
+        try:
+            return method(message, timeout=call.timeout, metadata=_metadata(self._access, call))
+        except grpc.RpcError as error:
+            raise failure(error, self._access, call) from error
+
+
+class AsyncRpcTransport:
+    """The same for code that awaits."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        options = [*_CHANNEL, ("grpc.use_local_subchannel_pool", 1)]
+        if access.scheme == "grpcs":
+            self._channel = grpc.aio.secure_channel(access.host, _credentials(access.tls), options)
+        else:
+            self._channel = grpc.aio.insecure_channel(access.host, options)
+        self._stub = landmarks_pb2_grpc.LandmarksStub(self._channel)  # type: ignore[no-untyped-call]
+
+    async def detect(self, part: Part, call: Call) -> Answer:
+        return answer(await self._send(call, self._stub.Detect, request(part)))
+
+    async def detect_batch(self, parts: Sequence[Part], call: Call) -> list[Outcome]:
+        return outcomes(await self._send(call, self._stub.DetectBatch, batch(parts)))
+
+    async def models(self, call: Call) -> list[ModelDescription]:
+        return models(await self._send(call, self._stub.ListModels, pb.ListModelsRequest()))
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _send(self, call: Call, method: Any, message: Any) -> Any:
+        try:
+            return await method(message, timeout=call.timeout, metadata=_metadata(self._access, call))
+        except grpc.aio.AioRpcError as error:
+            raise failure(error, self._access, call) from error
+
+
+def _metadata(access: Access, call: Call) -> tuple[tuple[str, str], ...]:
+    return (("x-request-id", call.request_id), *access.headers)
+
+
+def _credentials(tls: Tls) -> Any:
+    def content(path: Path | None) -> bytes | None:
+        return None if path is None else path.read_bytes()
+
+    try:
+        return grpc.ssl_channel_credentials(content(tls.ca), content(tls.key), content(tls.certificate))
+    except OSError as error:
+        raise ClientUsageError(f"the TLS files cannot be used: {error}") from error
+
+
+def request(part: Part) -> pb.DetectRequest:
+    """Raises ClientUsageError for options of a wrong type."""
+    options: Options = part.options
+    scalars: dict[str, Any] = {k: v for k, v in options.items() if k not in ("boxes", "omit") and v is not None}
+    try:
+        boxes = [pb.Box(x1=x1, y1=y1, x2=x2, y2=y2) for x1, y1, x2, y2 in options.get("boxes", ())]
+        return pb.DetectRequest(image=part.image, boxes=boxes, omit=options.get("omit", ()), **scalars)
+    except (ValueError, TypeError) as error:
+        raise ClientUsageError(f"the options cannot be sent: {error}") from error
+
+
+def batch(parts: Sequence[Part]) -> pb.DetectBatchRequest:
+    return pb.DetectBatchRequest(requests=[request(part) for part in parts])
+
+
+def failure(error: Any, access: Access, call: Call) -> LandmarksError:
+    """The LandmarksError of a grpc.RpcError: the service's own, or what became of the call on the way."""
+    status = rpc_status.from_call(error)
+    if status is not None:
+        return _problem(status, call)
+    code, detail = error.code(), error.details() or "no details"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return NoAnswer(DEADLINE_EXCEEDED, f"no answer from {access.url} in time", request_id=call.request_id)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return NoAnswer(NO_ANSWER, f"no answer from {access.url}: {detail}", request_id=call.request_id)
+    return ServiceProblem(code.name.lower(), detail, request_id=call.request_id)
+
+
+def _problem(status: Any, call: Call) -> ServiceProblem:
+    info, asked, retry = ErrorInfo(), RequestInfo(request_id=call.request_id), RetryInfo()
+    found = {type(known) for detail in status.details for known in (info, asked, retry) if detail.Unpack(known)}
+    delay = retry.retry_delay
+    return ServiceProblem(
+        info.reason,
+        status.message,
+        title=info.metadata["title"],
+        action=info.metadata["action"],
+        request_id=asked.request_id,
+        retry_after=delay.seconds + delay.nanos / 1e9 if RetryInfo in found else None,
+    )
+
+
+def answer(message: pb.DetectResponse) -> Answer:
+    timings = message.timings_ms
+    warnings: Any = message.warnings  # the generated types take them for Python's own Warning
+    return Answer(
+        message.request_id,
+        Model(message.model.name, message.model.version, message.model.provenance),
+        message.image.width,
+        message.image.height,
+        tuple(_face(face) for face in message.faces),
+        {f.name: getattr(timings, f.name) for f in timings.DESCRIPTOR.fields} if message.HasField("timings_ms") else {},
+        tuple(AnswerWarning(warning.code, warning.message) for warning in warnings),
+    )
+
+
+def _face(face: pb.Face) -> Face:
+    return Face(
+        box=floats(face.box, 4),
+        box_source=face.box_source,
+        box_score=face.box_score if face.HasField("box_score") else None,
+        score=face.score,
+        inter_ocular=face.inter_ocular,
+        points=floats(face.points, -1, 2),
+        scores=floats(face.scores, -1),
+        covariances=floats(face.covariances, -1, 3),
+    )
+
+
+def outcomes(message: pb.DetectBatchResponse) -> list[Outcome]:
+    return [_outcome(result) for result in message.results]
+
+
+def _outcome(result: pb.DetectResult) -> Outcome:
+    if result.WhichOneof("outcome") == "answer":
+        return answer(result.answer)
+    told = result.problem
+    return ServiceProblem(told.code, told.detail, title=told.title, action=told.action, request_id=told.request_id)
+
+
+def models(message: pb.ListModelsResponse) -> list[ModelDescription]:
+    return [
+        ModelDescription(
+            each.name, each.version, each.provenance, each.layout, each.input_size, each.crop_scale, each.topk,
+            tuple(each.decoders), each.run_id, tuple(each.data), dict(each.degrees_of_freedom),
+        )
+        for each in message.models
+    ]  # fmt: skip

@@ -1,0 +1,67 @@
+"""The examples of docs/clients.md, as they stand there."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.__main__ import parser
+from service.detect import detect
+from service.settings import Settings
+from tests.client.test_detect import doors
+from tests.conftest import ROOT
+from tests.fakes import FakeDetector, FakeEngine, encoded, picture
+
+TEXT = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+SHELL = re.findall(r"^(landmarks detect .*|curl .*)$", TEXT, re.MULTILINE)
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+PRINTED = ["(98, 2) float32\n(98,) (98, 2, 2)\n", "4 answers\n1\nnot_an_image\n"]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[dict[str, Any]]:
+    with doors(FakeEngine(), FakeDetector(((10, 10, 200, 200), 0.875))) as found:
+        yield found
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "shots").mkdir()
+    for name in ("photo.jpg", "shots/a.jpg"):
+        (tmp_path / name).write_bytes(encoded(picture(), ".jpg"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def addressed(text: str, service: dict[str, Any]) -> str:
+    return text.replace("http://127.0.0.1:8080", service["http"]).replace("grpc://127.0.0.1:8081", service["grpc"])
+
+
+def test_there_are_examples() -> None:
+    assert (len(SHELL), len(PYTHON)) == (5, 2)
+
+
+@pytest.mark.parametrize("line", SHELL)
+def test_a_command_runs(service: dict[str, Any], here: Path, line: str) -> None:
+    command = shlex.split(addressed(line, service))
+    if command[0] == "landmarks":
+        assert asyncio.run(detect(parser().parse_args(command[1:]), Settings())) == 0
+        return
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    ended = subprocess.run([*command, "-sS", "--fail"], capture_output=True, text=True, timeout=60, check=True)
+    assert '"points"' in ended.stdout
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
+def test_a_program_runs(service: dict[str, Any], here: Path, number: int, capsys: Any) -> None:
+    exec(compile(addressed(PYTHON[number], service), "docs/clients.md", "exec"), {})
+    assert capsys.readouterr().out == PRINTED[number]

@@ -1,0 +1,239 @@
+"""What needs no service of ours: addresses, retries, TLS and keys, strangers, and what the package stands on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import trustme
+
+from landmarks_client import AsyncClient, Client, ClientUsageError, NoAnswer, ServiceProblem, Tls
+from landmarks_client.pb import landmarks_pb2 as pb
+from landmarks_client.pb import landmarks_pb2_grpc
+from landmarks_client.retry import Attempts
+from landmarks_client.wire import access
+from tests.conftest import ROOT
+
+MODELS: dict[str, list] = {"models": []}
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://host", "http://", "file:///etc/passwd"])
+def test_an_address_of_another_kind_is_refused(url: str) -> None:
+    with pytest.raises(ClientUsageError, match="is no address"):
+        Client(url)
+
+
+def test_an_address_says_how_and_where() -> None:
+    found = access("https://host:1/prefix/", "secret", None)
+    assert (found.scheme, found.host, found.url) == ("https", "host:1/prefix", "https://host:1/prefix")
+    assert found.headers == [("authorization", "Bearer secret")]
+    assert access("grpc://host:1", None, None).headers == []
+
+
+def test_tls_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClientUsageError, match="without TLS"):
+        Client("http://host", tls=Tls())
+    with pytest.raises(ClientUsageError, match="go together"):
+        Tls(certificate=tmp_path / "a.pem")
+    for url in ("https://host", "grpcs://host"):
+        with pytest.raises(ClientUsageError, match="TLS files"):
+            Client(url, tls=Tls(ca=tmp_path / "missing.pem"))
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+def test_a_timeout_is_a_positive_number(timeout: float) -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(ClientUsageError, match="positive"):
+        client.models(timeout=timeout)
+
+
+def test_each_has_options_for_each_image() -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(ClientUsageError, match="1 options for 2 images"):
+        client.landmarks_batch([b"", b""], each=[{}])
+
+
+def test_options_of_a_wrong_type_are_told_before_they_are_sent() -> None:
+    with Client("grpc://127.0.0.1:1") as client, pytest.raises(ClientUsageError, match="cannot be sent"):
+        client.landmarks(b"", boxes=[(1, 2, 3)])
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def failure(retry_after: float | None) -> ServiceProblem:
+    return ServiceProblem("overloaded", "busy", retry_after=retry_after)
+
+
+def test_attempts_wait_as_asked_and_stop_at_the_deadline() -> None:
+    clock = Clock()
+    attempts = Attempts("id", 3.0, clock)
+    assert (attempts.next().request_id, attempts.next().timeout) == ("id", 3.0)
+    assert 1.0 <= attempts.wait_after(failure(1.0)) <= 1.25
+    clock.now += 1.5
+    assert attempts.next().timeout == 1.5
+    assert 1.0 <= attempts.wait_after(failure(1.0)) <= 1.25
+    clock.now += 1.0
+    with pytest.raises(ServiceProblem):  # half a second is left
+        attempts.wait_after(failure(1.0))
+
+
+def test_attempts_wait_longer_every_time() -> None:
+    attempts = Attempts("id", 3.0, Clock())
+    waits = [attempts.wait_after(failure(0.0)) for _ in range(4)]
+    assert all(base <= wait <= 1.25 * base for base, wait in zip((0.05, 0.1, 0.2, 0.4), waits, strict=True))
+
+
+def test_a_failure_that_would_come_again_is_not_tried_again() -> None:
+    with pytest.raises(ServiceProblem):
+        Attempts("id", 3.0, Clock()).wait_after(failure(None))
+
+
+Answering = Callable[[bytes], bytes]
+"""The head of an HTTP request -> the bytes to answer; none to hang up."""
+
+
+@asynccontextmanager
+async def listening(answering: Answering, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(answering(await reader.readuntil(b"\r\n\r\n")))
+            await writer.drain()
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def http(body: bytes, status: str = "200 OK") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        http(b"<html>"),
+        http(b"<html>", "502 Bad Gateway"),
+        http(b"[]"),
+        http(b'{"models": [{}]}'),
+        http(b'{"models": 3}'),
+        http(b'{"error": 1}', "401 Unauthorized"),
+        http(b"null", "500 Internal Server Error"),
+    ],
+)
+def test_a_stranger_at_the_address_is_told_of(said: bytes) -> None:
+    async def run() -> Any:
+        async with listening(lambda head: said) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
+            return await client.models()
+
+    with pytest.raises(NoAnswer, match=r"is not the landmark service \(not_understood\)"):
+        asyncio.run(run())
+
+
+def test_a_connection_that_is_lost_is_tried_again() -> None:
+    heads: list[bytes] = []
+
+    def answering(head: bytes) -> bytes:
+        heads.append(head)
+        return b"" if len(heads) < 3 else http(json.dumps(MODELS).encode())
+
+    async def run() -> Any:
+        async with listening(answering) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
+            return await client.models()
+
+    assert asyncio.run(run()) == []
+    identities = {line for head in heads for line in head.split(b"\r\n") if line.lower().startswith(b"x-request-id")}
+    assert (len(heads), len(identities)) == (3, 1)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls(authority: trustme.CA, tmp_path: Path) -> Tls:
+    """A client's files."""
+    own = authority.issue_cert("client@example.org")
+    files = tmp_path / "ca.pem", tmp_path / "cert.pem", tmp_path / "key.pem"
+    authority.cert_pem.write_to_path(str(files[0]))
+    own.cert_chain_pems[0].write_to_path(str(files[1]))
+    own.private_key_pem.write_to_path(str(files[2]))
+    return Tls(*files)
+
+
+def test_rest_shows_its_key_and_its_certificate(authority: trustme.CA, tls: Tls) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    heads: list[bytes] = []
+
+    def answering(head: bytes) -> bytes:
+        heads.append(head)
+        return http(json.dumps(MODELS).encode())
+
+    async def run() -> None:
+        async with listening(answering, context) as port:
+            async with AsyncClient(f"https://localhost:{port}", api_key="secret", tls=tls) as client:
+                assert await client.models() == []
+            stranger = AsyncClient(f"https://localhost:{port}", tls=Tls(), timeout=5)
+            with pytest.raises(NoAnswer, match="CERTIFICATE_VERIFY_FAILED"):
+                await stranger.models()
+            await stranger.close()
+
+    asyncio.run(run())
+    assert b"authorization: bearer secret" in heads[0].lower()
+
+
+class Models(landmarks_pb2_grpc.LandmarksServicer):
+    async def ListModels(self, request, context):  # noqa: N802
+        metadata = dict(context.invocation_metadata())
+        name = f"{metadata['authorization']} {context.auth_context()['x509_subject_alternative_name'][0].decode()}"
+        return pb.ListModelsResponse(models=[pb.ModelDescription(name=name)])
+
+
+def test_grpc_shows_its_key_and_its_certificate(authority: trustme.CA, tls: Tls) -> None:
+    own = authority.issue_cert("localhost")
+    pair = own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes()
+    credentials = grpc.ssl_server_credentials([pair], authority.cert_pem.bytes(), require_client_auth=True)
+
+    async def run() -> str:
+        server = grpc.aio.server()
+        landmarks_pb2_grpc.add_LandmarksServicer_to_server(Models(), server)
+        port = server.add_secure_port("localhost:0", credentials)
+        await server.start()
+        try:
+            async with AsyncClient(f"grpcs://localhost:{port}", api_key="secret", tls=tls) as client:
+                return (await client.models())[0].name
+        finally:
+            await server.stop(None)
+
+    assert asyncio.run(run()) == "Bearer secret client@example.org"
+
+
+def test_the_generated_code_is_the_services() -> None:
+    for name in ("landmarks_pb2.py", "landmarks_pb2.pyi", "landmarks_pb2_grpc.py"):
+        ours = (ROOT / "landmarks_client" / "pb" / name).read_text()
+        theirs = (ROOT / "service" / "rpc" / "pb" / name).read_text()
+        assert ours == theirs.replace("service.rpc.pb", "landmarks_client.pb"), "run proto/generate.sh"
+
+
+def test_the_client_needs_nothing_of_the_service() -> None:
+    unwanted = "{'service', 'landmarks', 'fastapi', 'torch', 'cv2', 'tritonclient', 'pydantic'}"
+    program = f"import sys, landmarks_client; print({unwanted} & set(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"

@@ -1,0 +1,126 @@
+"""Hundreds of damaged and hostile inputs through both doors: every one is answered, none by a fault of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import string
+from typing import Any
+from urllib.parse import quote
+
+import grpc
+import httpx
+import orjson
+import pytest
+from grpc_status import rpc_status
+
+from service.errors import ErrorKind
+from service.rest.errors import STATUS as HTTP
+from tests.contract.doors import open_doors
+from tests.contract.hostile import BOX, Asked, Case, Http, Message, Wire, corpus
+from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+
+SEED = 5
+CASES = corpus(SEED)
+AT_ONCE = 8
+LIMITS = {"max_in_flight": 4 * AT_ONCE, "max_bytes": 100_000, "max_pixels": 250_000, "request_timeout": 600.0}
+
+OWN_FAULTS = {ErrorKind.INTERNAL.value, ErrorKind.UNAVAILABLE.value, ErrorKind.OVERLOADED.value}
+CODES = {kind.value for kind in ErrorKind} - OWN_FAULTS
+STATUS = {kind.value: status for kind, status in HTTP.items()}
+GRPC_ALONE = {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+"""What gRPC answers before the service is asked: no such method, and a message or metadata over its limits."""
+
+
+def test_the_corpus_is_large_and_always_the_same() -> None:
+    assert len(CASES) >= 300
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert corpus(SEED) == CASES
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_every_input_is_answered_and_none_by_a_fault(part: int) -> None:
+    """In eight parts, so that a crash is seen where it happens."""
+
+    async def run() -> tuple[list[str], str]:
+        gateway = make_gateway(FakeEngine(), FakeDetector(((5, 5, 60, 60), 0.9)), **LIMITS)
+        async with open_doors(gateway) as doors:
+            turns = asyncio.Semaphore(AT_ONCE)
+            doors["rest"].client.timeout = None  # a busy machine is no fault of the service
+
+            async def one(case: Case) -> list[str]:
+                async with turns:
+                    return [f"{case.name}: {problem}" for problem in await SEND[type(case)](doors, case)]
+
+            found = await asyncio.gather(*(one(case) for case in CASES[part::8]))
+            for door in doors.values():  # and it still works
+                assert (await door.ask(encoded(picture()), boxes=[BOX])).code == "ok"
+            return [problem for problems in found for problem in problems], gateway.metrics.text().decode()
+
+    problems, metrics = asyncio.run(run())
+    assert problems == []
+    assert not [line for line in metrics.splitlines() if 'code="internal"' in line]
+    assert "landmarks_in_flight 0.0" in metrics
+
+
+async def send_asked(doors: dict[str, Any], case: Asked) -> list[str]:
+    codes = [(await door.ask(case.image, **case.options)).code for door in doors.values()]
+    problems = [f"an untyped failure {code!r}" for code in codes if code not in CODES | {"ok"}]
+    return problems + ([f"the doors differ: {codes}"] if len(set(codes)) > 1 else [])
+
+
+async def send_http(doors: dict[str, Any], case: Http) -> list[str]:
+    rest = doors["rest"].client
+    headers = [(name.encode(), value.encode("utf-8")) for name, value in case.headers]
+    target = case.path + (f"?{case.query}" if case.query else "")
+    url = httpx.URL(rest.base_url, raw_path=quote(target, safe=string.printable).encode())  # as it is, if ASCII
+    return said(await rest.request(case.method, url, content=case.body, headers=headers))
+
+
+def said(response: httpx.Response) -> list[str]:
+    """What is wrong with an answer."""
+    if response.status_code < 400:
+        return []
+    if response.content == b"Invalid HTTP request received.":  # nothing that the service could know an answer to
+        return [] if response.status_code == 400 else [str(response.status_code)]
+    try:
+        body = orjson.loads(response.content)
+        expected = STATUS[body["code"]]
+    except (ValueError, KeyError, TypeError):
+        return [f"an untyped failure {response.status_code}: {response.content[:80]!r}"]
+    wrong = [] if body["code"] in CODES else [f"a fault of the service: {body['code']}"]
+    wrong += [] if expected == response.status_code == body["status"] else [f"status {response.status_code} of {body}"]
+    return wrong + ([] if response.headers.get("x-request-id") == body["request_id"] else ["ids differ"])
+
+
+async def send_wire(doors: dict[str, Any], case: Wire) -> list[str]:
+    """Reads to the end: every answer must be a 2xx or 4xx, and the connection must end."""
+    url = httpx.URL(doors["rest"].url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    try:
+        writer.write(case.data)
+        writer.write_eof()
+        answer = await reader.read()
+    except (ConnectionError, OSError):  # cut off: an answer, to this
+        answer = b""
+    finally:
+        writer.close()
+    lines = [line for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1")]
+    return [f"answered {line!r}" for line in lines if line.split()[1][:1] not in (b"1", b"2", b"4")]
+
+
+async def send_message(doors: dict[str, Any], case: Message) -> list[str]:
+    call = doors["grpc"].channel.unary_unary(f"/landmarks.v1.Landmarks/{case.method}")(
+        case.data, metadata=case.metadata
+    )
+    try:
+        await call
+        return []
+    except grpc.aio.AioRpcError as error:
+        status = rpc_status.from_call(error)
+        if status is None:
+            return [] if error.code() in GRPC_ALONE else [f"{error.code()} without a code: {error.details()}"]
+        code = dict(error.trailing_metadata())["landmarks-error-code"]
+        return [] if code in CODES else [f"a fault of the service: {code}"]
+
+
+SEND: dict[type, Any] = {Asked: send_asked, Http: send_http, Wire: send_wire, Message: send_message}

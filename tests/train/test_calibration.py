@@ -1,0 +1,81 @@
+"""Covariances fitted to a run's errors: found again where they are known, and carried into the exported model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the training dependencies are not installed")
+
+from landmarks.codec import CodecSpec
+from tests.train.miniature import write_miniature
+from train.calibration import Calibration, calibrate, calibrate_run, uncalibrated
+from train.config import Config
+from train.datasets import DataSource
+from train.layouts import AFLW19, WFLW98
+from train.loop import Run, TrainingData
+from train.metrics import Tails
+from train.trained import open_run
+
+
+def distances(faces: int, level: float, seed: int) -> np.ndarray:
+    """Squared distances whose true scale is 2 at the jaw and 1 elsewhere, Gaussian, times a level."""
+    scale = np.ones(98)
+    scale[:33] = 2.0
+    return level * scale * np.random.default_rng(seed).exponential(2.0, (faces, 98))
+
+
+def test_groups_are_told_apart_by_all_faces_and_their_level_by_the_unseen() -> None:
+    every = np.concatenate([distances(900, 1.0, 1), distances(100, 1.5, 2)])
+    found = calibrate(every, np.arange(1000) >= 900, 0.16, WFLW98)
+    assert (found.faces, found.held_out, found.floor) == (1000, 100, 0.16)
+    assert found.tails["jaw"].scale == pytest.approx(3.0, rel=0.1)
+    assert found.tails["nose"].scale == pytest.approx(1.5, rel=0.1)
+    assert found.tails["jaw"].degrees_of_freedom > 15
+
+
+def test_where_nothing_is_held_out_the_level_is_that_of_all() -> None:
+    found = calibrate(distances(500, 1.0, 1), np.zeros(500, np.bool_), 0.0, WFLW98)
+    assert found.tails["jaw"].scale == pytest.approx(2.0, rel=0.1)
+
+
+def test_a_group_that_nobody_annotated_is_left_out() -> None:
+    some = np.random.default_rng(0).exponential(2.0, (50, 19))
+    some[:, AFLW19.groups["chin"]] = np.nan
+    assert set(calibrate(some, np.arange(50) > 40, 0.0, AFLW19).tails) == set(AFLW19.groups) - {"chin"}
+
+
+def test_a_calibration_is_applied_group_by_group() -> None:
+    calibration = Calibration({"pupils": Tails(0.5, 7.123)}, 0.16, 10, 2)
+    codec = calibration.apply(CodecSpec(), WFLW98)
+    assert codec.covariance_scale == (1.0,) * 96 + (0.5, 0.5)
+    assert codec.covariance_floor == 0.16
+    assert calibration.degrees_of_freedom == {"pupils": 7.12}
+
+
+def test_what_is_fitted_under_has_a_tenth_of_a_cell() -> None:
+    spec = uncalibrated(CodecSpec(covariance_scale=3.0))
+    assert (spec.covariance_scale, spec.covariance_floor) == (1.0, 0.16)
+
+
+def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path) -> None:
+    source = DataSource("faces300w", write_miniature(tmp_path / "faces", train=6, val=2))
+    config = Config.model_validate({"stages": [{"epochs": 1, "input_size": 32}], "batch_size": 4})
+    Run(config, TrainingData(("faces300w",), source.train_faces()), tmp_path / "run", workers=0).train(
+        source.test_faces()
+    )
+    assert open_run(tmp_path / "run").codec.covariance_scale == 1.0
+    calibration = calibrate_run(tmp_path / "run", source, every=2)
+    assert calibration.faces == 6
+    assert 0 < calibration.held_out < 6
+    assert set(calibration.tails) == set(WFLW98.groups)
+    assert Calibration.read(tmp_path / "run") == calibration
+    calibrated = open_run(tmp_path / "run")
+    assert calibrated.codec == calibration.apply(config.codec(32), WFLW98)
+    assert calibrated.degrees_of_freedom == calibration.degrees_of_freedom
+    # again, from the same moments as before
+    assert calibrate_run(tmp_path / "run", source, every=2) == calibration
+    json.loads((tmp_path / "run" / "calibration.json").read_text())

@@ -1,0 +1,161 @@
+"""An exported network -> the same in 8-bit integers, in a model repository of its own; what that costs and gains."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.codec import decode
+from landmarks.golden import golden_crop
+from landmarks.metadata import METADATA_KEY, ModelMetadata
+from landmarks.repository import model_path
+from train.errors import TrainingError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from landmarks.runtime import Network
+    from train.datasets import DataSource
+
+SUFFIX: Final = "-int8"
+"""What the name of a quantized model ends in."""
+ROUNDS: Final = 100
+"""Crops that each network is timed on, in turn."""
+
+Crops = NDArray[np.uint8]
+
+
+def quantize(repository: Path, out: Path, source: DataSource, samples: int) -> dict[str, Any]:
+    """Writes a repository with the 8-bit network of another one; returns how the two compare, by the served runtime.
+
+    The ranges of activations are taken from `samples` training faces, evenly chosen; of `source`'s test split the
+    errors are reported. Raises TrainingError when `out` exists, when NNCF is not installed, or when the network is
+    quantized already.
+    """
+    from landmarks.runtime import Network
+    from train.onnx_file import install
+
+    if out.exists():
+        raise TrainingError(f"{out} exists: choose another --out")
+    plain = Network(model_path(repository))
+    if plain.metadata.name.endswith(SUFFIX):
+        raise TrainingError(f"{repository} holds {plain.metadata.name}, which is quantized already")
+    crops = training_crops(plain.metadata, source, samples)
+    quantized = quantized_model(model_path(repository), crops)
+    metadata = replace(plain.metadata, name=plain.metadata.name + SUFFIX)
+    shutil.copytree(repository, out)
+    try:
+        install(out, metadata, lambda path: write(quantized, metadata, path))
+        # its own answer, by the runtime that serves it
+        metadata = replace(metadata, golden_points=golden_points(Network(model_path(out))))
+        install(out, metadata, lambda path: write(quantized, metadata, path))
+    except BaseException:
+        shutil.rmtree(out)
+        raise
+    return compared({"float32": plain, "int8": Network(model_path(out))}, source, crops)
+
+
+def training_crops(metadata: ModelMetadata, source: DataSource, samples: int) -> Crops:
+    """Crops [N, S, S, 3] of so many faces of the split for training, or of all where there are fewer."""
+    from train.evaluate import crops_of
+    from train.samples import PhotoCache
+
+    faces = source.train_faces()
+    chosen = [faces[i] for i in np.unique(np.linspace(0, len(faces) - 1, samples).round().astype(int))]
+    batches = crops_of(chosen, metadata.crop_scale, metadata.codec.input_size, "P2", PhotoCache(limit=0))
+    return np.concatenate([crops for crops, _ in batches])
+
+
+def quantized_model(path: Path, crops: Crops) -> onnx.ModelProto:
+    """By post-training quantization of weights and activations. Raises TrainingError when NNCF is not installed."""
+    try:
+        import nncf
+    except ImportError as error:
+        raise TrainingError("NNCF is not installed: pip install 'h3r-landmarks[train]'") from error
+    import onnx
+
+    data = nncf.Dataset(list(crops), lambda crop: {"crops": crop[None]})
+    device = nncf.TargetDevice.CPU
+    quantized: onnx.ModelProto = nncf.quantize(onnx.load(path), data, subset_size=len(crops), target_device=device)
+    return quantized
+
+
+def write(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
+    """An ONNX file that says what it is."""
+    import onnx
+
+    onnx.helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def golden_points(network: Network) -> tuple[tuple[float, float], ...]:
+    """What the network makes of the golden crop, in crop pixels to 1/1000."""
+    codec = network.metadata.codec
+    points = decode(network(golden_crop(codec.input_size)[None]), codec).points[0]
+    return tuple((round(float(x), 3), round(float(y), 3)) for x, y in points)
+
+
+# ---------------------------------------------------------------- what it costs and gains
+
+
+def compared(networks: Mapping[str, Network], source: DataSource, crops: Crops) -> dict[str, Any]:
+    """NME on the test split and milliseconds a crop of float32 and int8, timed in turn, and how they compare."""
+    from train.evaluate import predict
+
+    milliseconds = timed(networks, crops)
+    figures: dict[str, Any] = {}
+    for name, network in networks.items():
+        codec, scale = network.metadata.codec, network.metadata.crop_scale
+        predictions = predict(network, source.test_faces(), codec, scale, [codec.topk], progress=True, label=name)
+        figures[name] = {"nme": predictions.report(codec.topk).nme, "milliseconds": milliseconds[name]}
+    first, last = figures["float32"], figures["int8"]
+    return {
+        **figures,
+        "faces": len(source.test_faces()),
+        "nme_added": last["nme"] - first["nme"],
+        "speedup": first["milliseconds"] / last["milliseconds"],
+    }
+
+
+def timed(networks: Mapping[str, Callable[[Crops], Any]], crops: Crops, rounds: int = ROUNDS) -> dict[str, float]:
+    """Median milliseconds for one crop of each network, which take turns, so that a busy machine is busy for all."""
+    spent: dict[str, list[float]] = {name: [] for name in networks}
+    for i in range(rounds):
+        crop = crops[i % len(crops)][None]
+        for name, network in networks.items():
+            start = time.perf_counter()
+            network(crop)
+            spent[name].append(1e3 * (time.perf_counter() - start))
+    return {name: float(np.median(values)) for name, values in spent.items()}
+
+
+# ---------------------------------------------------------------- command line
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `quantize` to the subparsers of `landmarks-train`."""
+    command = commands.add_parser("quantize", help="an 8-bit version of an exported network, for CPUs")
+    command.add_argument("--repository", type=Path, default=Path("model_repo"), help="what to read [%(default)s]")
+    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help="a data set to take ranges and errors on")
+    command.add_argument("--out", type=Path, default=Path("model_repo_int8"), help="a new repository [%(default)s]")
+    command.add_argument("--samples", type=int, default=300, help="training faces that ranges come from [%(default)s]")
+    command.set_defaults(act=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Quantizes and prints how the two networks compare."""
+    from train.datasets import DataSource
+
+    if args.samples < 1:
+        raise TrainingError("--samples takes a whole number from 1 on")
+    print(json.dumps(quantize(args.repository, args.out, DataSource.parse(args.data), args.samples), indent=2))
