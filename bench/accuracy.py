@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from landmarks.detection import DetectorMetadata
 from landmarks.repository import model_path
-from service.detector import Detector, HaarDetector, YuNetDetector
+from service.detector import Detector, NetworkDetector, ThreadedDetector, YuNet
+from service.finders import LocalFinder
 from service.images import ImageLimits
 from service.inference import LocalEngine
 from service.options import Options
@@ -27,7 +29,7 @@ from train.datasets.face import Face
 from train.layouts import WFLW98
 from train.metrics import Array, inter_ocular, point_errors, report
 
-ROOT = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[1] / "model_repo"
 
 
 def found_points(answer: Answer, face: Face) -> Array | None:
@@ -40,16 +42,21 @@ def found_points(answer: Answer, face: Face) -> Array | None:
     return None
 
 
-async def measure(faces: list[Face], detector: Detector) -> None:
+async def measure(faces: list[Face], yunet: Path | None) -> None:
     """Runs the pipeline over the photographs and prints the figures."""
     by_photo: dict[Path, list[Face]] = defaultdict(list)
     for face in faces:
         if isinstance(face.image, Path):  # the pipeline takes files
             by_photo[face.image].append(face)
-    engine = LocalEngine(model_path(ROOT / "model_repo"))
+    engine = LocalEngine(model_path(REPOSITORY))
     await engine.start()
     predicted, truth = [], []
     with ThreadPoolExecutor(1) as executor:
+        detector: Detector = (
+            ThreadedDetector(YuNet(yunet), executor)
+            if yunet
+            else NetworkDetector(LocalFinder(engine, model_path(REPOSITORY, kind=DetectorMetadata)), executor)
+        )
         pipeline = Pipeline(engine, detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64))
         for photo, on_photo in tqdm(by_photo.items(), unit="photo", leave=False):
             answer = await pipeline.detect(photo.read_bytes(), Options(), timeout=60)
@@ -61,17 +68,16 @@ async def measure(faces: list[Face], detector: Detector) -> None:
     await engine.close()
     points = np.array(truth)
     figures = report(point_errors(np.array(predicted), points, inter_ocular(points, WFLW98)))
-    print(f"{type(detector).__name__}: {figures.faces} of {len(faces)} faces found, {figures}")
+    print(f"{'YuNet' if yunet else 'own detector'}: {figures.faces} of {len(faces)} faces found, {figures}")
 
 
 def main() -> int:
     """Reads the command line and measures."""
     parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
     parser.add_argument("--data", required=True, metavar="FORMAT:PATH", help="an annotated data set")
-    parser.add_argument("--yunet", type=Path, help="ONNX file of the YuNet detector; without it the bundled cascade")
+    parser.add_argument("--yunet", type=Path, help="ONNX file of the YuNet detector, instead of the repository's own")
     args = parser.parse_args()
-    detector = YuNetDetector(args.yunet) if args.yunet else HaarDetector()
-    asyncio.run(measure(DataSource.parse(args.data).test_faces(), detector))
+    asyncio.run(measure(DataSource.parse(args.data).test_faces(), args.yunet))
     return 0
 
 

@@ -15,18 +15,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from bench.cascade import Cascade
 from landmarks.crop import Crop, warp
-from landmarks.detection import DETECTOR_METADATA_KEY, Detections, DetectorMetadata, Maps, Network, find_faces
-from service.detector import HaarDetector, YuNetDetector
+from landmarks.detection import find_faces
+from landmarks.runtime import DetectorNetwork
+from service.detector import YuNet
 from train.datasets import DataSource
 from train.datasets.face import Image, read_photo
 from train.detection.evaluate import Find, Judged, figures, judge
 from train.detection.photographs import Photograph, load
-from train.detection.scenes import inside, size_of, transform_boxes
+from train.detection.scenes import SEEN, clipped, share_within, size_of, transform_boxes
 
 CROWD = (1150, 2048)
 """Height and width of the crowd."""
@@ -36,19 +36,6 @@ CROWD_MARGIN = 2.4
 """Side of what a tile shows, over the longer side of its photograph's largest face."""
 CROWD_LEAST_SIDE = 12.0
 """Pixels; smaller faces of the crowd need not be found."""
-
-
-def openvino_network(path: Path, threads: int) -> tuple[Network, DetectorMetadata]:
-    """An exported detector as it is served: OpenVINO, float32."""
-    model = openvino.Core().read_model(path)
-    text = model.get_rt_info(["framework", DETECTOR_METADATA_KEY]).astype(str)
-    options = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
-
-    def run(pictures: NDArray[np.uint8]) -> Maps:
-        return [maps[0] for maps in request.infer([pictures], share_outputs=True).values()]
-
-    return run, DetectorMetadata.from_json(text)
 
 
 def crowd(photographs: Sequence[Photograph]) -> tuple[Image, Photograph]:
@@ -63,8 +50,8 @@ def crowd(photographs: Sequence[Photograph]) -> tuple[Image, Photograph]:
         matrix = Crop.around(largest, CROWD_MARGIN, CROWD_TILE).image_to_crop()
         picture[top : top + CROWD_TILE, left : left + CROWD_TILE] = warp(read_photo(photo.path), matrix, CROWD_TILE)
         shown = transform_boxes(matrix, photo.boxes)
-        kept = inside(shown, CROWD_TILE)
-        boxes.append(shown[kept] + np.array([left, top, left, top]))
+        kept = share_within(shown, CROWD_TILE) >= SEEN
+        boxes.append(clipped(shown, CROWD_TILE)[kept] + np.array([left, top, left, top]))
         scores.append(photo.scores[kept])
     return picture, Photograph(Path("crowd"), np.concatenate(boxes), np.concatenate(scores))
 
@@ -75,7 +62,6 @@ class Contender:
 
     name: str
     find: Find
-    threshold: float = 0.0
     judged: list[Judged] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
@@ -89,17 +75,11 @@ class Contender:
 
 def contenders(args: argparse.Namespace) -> list[Contender]:
     """Those that there are files for."""
-    network, metadata = openvino_network(args.model, args.threads)
-    spec = metadata.spec
-    haar = HaarDetector()
-    found = [
-        Contender(f"ours ({metadata.run_id})", lambda image: find_faces(image, network, spec)),
-        Contender("OpenCV's cascade", lambda image: Detections(*haar.detect(image))),
-    ]
-    if args.yunet:
-        yunet = YuNetDetector(args.yunet)
-        found.insert(1, Contender("YuNet", lambda image: Detections(*yunet.detect(image))))
-    return found
+    network = DetectorNetwork(args.model, args.threads)
+    spec = network.metadata.spec
+    ours = Contender(f"ours ({network.metadata.run_id})", lambda image: find_faces(image, network, spec))
+    yunet = [Contender("YuNet", YuNet(args.yunet))] if args.yunet else []
+    return [ours, *yunet, Contender("OpenCV's cascade", Cascade())]
 
 
 def main() -> int:

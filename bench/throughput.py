@@ -8,8 +8,6 @@ thread of this process (the network itself uses every core). Both get the face's
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
 import os
 import re
 import statistics
@@ -23,7 +21,6 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import grpc
 import numpy as np
 from tqdm import tqdm
 
@@ -31,8 +28,8 @@ from landmarks.codec import decode
 from landmarks.crop import Crop, transform_points, warp
 from landmarks.repository import model_path
 from landmarks.runtime import Network
+from landmarks_client import Client
 from service.images import ImageLimits, decode_image
-from service.rpc.pb import landmarks_pb2, landmarks_pb2_grpc
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,37 +65,19 @@ def bare_request(jpeg: bytes, box: tuple[float, ...]) -> Request:
     return request
 
 
-def rest_request(port: int, jpeg: bytes, box: tuple[float, ...]) -> Request:
-    """A request over a connection of its own that stays open."""
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    path = "/v1/landmarks?box=" + ",".join(f"{v:g}" for v in box)
+def served_request(url: str, jpeg: bytes, box: tuple[float, ...]) -> Request:
+    """A request by a client with a connection of its own that stays open."""
+    client = Client(url)
 
     def request() -> None:
-        connection.request("POST", path, jpeg, {"Content-Type": "image/jpeg"})
-        answer = json.loads(connection.getresponse().read())
-        assert len(answer["faces"][0]["points"]) == 98, answer
+        assert client.landmarks(jpeg, boxes=[box]).faces[0].points.shape == (98, 2)
 
     return request
 
 
-def grpc_request(port: int, jpeg: bytes, box: tuple[float, ...]) -> Request:
-    """A request over a channel of its own."""
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)])
-    stub = landmarks_pb2_grpc.LandmarksStub(channel)  # type: ignore[no-untyped-call]
-    x1, y1, x2, y2 = box
-    message = landmarks_pb2.DetectRequest(image=jpeg, boxes=[landmarks_pb2.Box(x1=x1, y1=y1, x2=x2, y2=y2)])
-
-    def request() -> None:
-        assert len(stub.Detect(message).faces[0].points) == 196
-
-    return request
-
-
-def connect_all(
-    door: Callable[[int, bytes, tuple[float, ...]], Request], count: int, port: int, jpeg: bytes, box: tuple[float, ...]
-) -> list[Request]:
+def connect_all(count: int, url: str, jpeg: bytes, box: tuple[float, ...]) -> list[Request]:
     """As many clients of one door, each with a connection of its own."""
-    return [door(port, jpeg, box) for _ in range(count)]
+    return [served_request(url, jpeg, box) for _ in range(count)]
 
 
 def rate(clients: list[Request], seconds: float) -> float:
@@ -119,6 +98,13 @@ def rate(clients: list[Request], seconds: float) -> float:
 @contextmanager
 def served() -> Iterator[tuple[int, int]]:
     """`landmarks serve` on free ports: (REST, gRPC)."""
+    with started() as (_, rest, rpc):
+        yield rest, rpc
+
+
+@contextmanager
+def started() -> Iterator[tuple[int, int, int]]:
+    """`landmarks serve` on free ports: its process id, and (REST, gRPC)."""
     environment = {**os.environ, "LANDMARKS_PORT": "0", "LANDMARKS_GRPC_PORT": "0", "LANDMARKS_LOG_LEVEL": "warning"}
     command = [sys.executable, "-m", "service", "serve"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
@@ -131,7 +117,7 @@ def served() -> Iterator[tuple[int, int]]:
                     raise SystemExit("the service did not start; its messages are above")
                 text += line
             rest, rpc = re.findall(r"(?:REST  http://|gRPC  )127\.0\.0\.1:(\d+)", text)
-            yield int(rest), int(rpc)
+            yield process.pid, int(rest), int(rpc)
         finally:
             process.terminate()
 
@@ -151,8 +137,8 @@ def main() -> int:
         contenders: dict[str, Callable[[], list[Request]]] = {"bare": lambda: [bare]}
         for count in args.concurrency:
             contenders |= {
-                f"REST, concurrency {count}": partial(connect_all, rest_request, count, rest_port, jpeg, box),
-                f"gRPC, concurrency {count}": partial(connect_all, grpc_request, count, rpc_port, jpeg, box),
+                f"REST, concurrency {count}": partial(connect_all, count, f"http://127.0.0.1:{rest_port}", jpeg, box),
+                f"gRPC, concurrency {count}": partial(connect_all, count, f"grpc://127.0.0.1:{rpc_port}", jpeg, box),
             }
         rates: dict[str, list[float]] = {name: [] for name in contenders}
         with tqdm(total=(args.rounds + 1) * len(contenders), unit="measurement", leave=False) as bar:
