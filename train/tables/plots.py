@@ -29,11 +29,13 @@ def picture(path: Path, x: str, y: str, width: float = 7.5) -> Iterator[Axes]:
     figure.savefig(path)
 
 
-def curves(path: Path, series: Series, x: str, y: str) -> None:
-    """One curve for each of the series."""
+def curves(path: Path, series: Series, x: str, y: str, ticks: Sequence[float] = ()) -> None:
+    """One curve for each of the series; `ticks` on the x axis, where they are given."""
     with picture(path, x, y) as axes:
         for label, (xs, ys) in series.items():
             axes.plot(xs, ys, marker="o", markersize=4, label=label)
+        if ticks:
+            axes.set_xticks(ticks)
 
 
 def bars(path: Path, groups: Sequence[str], rows: Mapping[str, Sequence[float]], y: str) -> None:

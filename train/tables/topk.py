@@ -90,4 +90,4 @@ def plot(shop: Workshop, measured: Sequence[tuple[Recipe, NDArray[np.float64]]])
         "k = 1": (sizes, [errors[0] for _, errors in measured]),
         "best k": (sizes, [errors.min() for _, errors in measured]),
     }
-    curves(shop.out / "fig-8.png", by_size, "crop, pixels", "NME, %")
+    curves(shop.out / "fig-8.png", by_size, "crop, pixels", "NME, %", ticks=sizes)
