@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -78,14 +80,17 @@ def training_crops(metadata: ModelMetadata, source: DataSource, samples: int) ->
 def quantized_model(path: Path, crops: Crops) -> onnx.ModelProto:
     """By post-training quantization of weights and activations. Raises TrainingError when NNCF is not installed."""
     try:
-        import nncf
+        with redirect_stdout(sys.stderr):
+            import nncf
     except ImportError as error:
         raise TrainingError("NNCF is not installed: pip install 'h3r-landmarks[train]'") from error
     import onnx
 
     data = nncf.Dataset(list(crops), lambda crop: {"crops": crop[None]})
     device = nncf.TargetDevice.CPU
-    quantized: onnx.ModelProto = nncf.quantize(onnx.load(path), data, subset_size=len(crops), target_device=device)
+    # its log and its progress bars would stand among the figures that the command prints
+    with redirect_stdout(sys.stderr):
+        quantized: onnx.ModelProto = nncf.quantize(onnx.load(path), data, subset_size=len(crops), target_device=device)
     return quantized
 
 

@@ -63,7 +63,7 @@ class FormRequest(_Documented):
 
 
 class ModelInfo(_Documented):
-    name: str = Field(examples=["compact"])
+    name: str = Field(examples=["compact_deep"])
     version: str = Field(examples=["1"])
     provenance: str = Field(description="sha256 of the model file.", examples=["sha256:9f86d0..."])
 
@@ -153,7 +153,7 @@ class BatchRequest(_Documented):
 class ModelDescription(_Documented):
     """What a served model is, and what it was trained for."""
 
-    name: str = Field(description="What the option `model` takes.", examples=["compact"])
+    name: str = Field(description="What the option `model` takes.", examples=["compact_deep"])
     version: str
     provenance: str = Field(description="sha256 of the model file.")
     layout: str = Field(description="Names and order of the points.", examples=["wflw98"])

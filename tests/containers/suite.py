@@ -179,7 +179,7 @@ def test_the_gpu_image_is_built_on_a_stand_in_of_nvidias(images: None, tmp_path:
         "from pathlib import Path; from landmarks.runtime import identify\n"
         "print(identify(Path('/models/heatmap/1/model.onnx'))[0].name)"
     )
-    assert docker("run", "--rm", "--read-only", "--entrypoint", "python3", image, "-c", script) == "compact"
+    assert docker("run", "--rm", "--read-only", "--entrypoint", "python3", image, "-c", script) == "compact_deep"
     # the stand-in has no backend for GPUs, so this is the default configuration
     confined = ("--read-only", "--tmpfs", "/tmp", "--cap-drop=ALL", "--network=none", "--shm-size=512m")
     server = docker("run", "--detach", *confined, image, "--model-repository=/models", "--disable-auto-complete-config")
