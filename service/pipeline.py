@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from landmarks.codec import Decoded
 from landmarks.crop import Crop, transform_covariances, transform_points, warp
+from landmarks.flip import average, with_mirrored
 from landmarks.layout import OUTER_EYE_CORNERS
 from landmarks.uncertainty import face_score
 from service.detector import Detector
-from service.flip import average, with_mirrored
 from service.images import Image, ImageLimits, ImageWarning, Picture, read_picture
 from service.inference import Engine, ServedModel
 from service.options import Options, check_options, checked_box

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.codec import CodecError, CodecSpec, Decoded, decode
-from landmarks.layout import FLIP
+from landmarks.codec import CodecSpec, Decoded, decode
+from landmarks.flip import average, with_mirrored
 from train.codecs import Maps, decode_points, decoder
 
 Crops = NDArray[np.uint8]
@@ -53,54 +53,13 @@ def moved(decoded: Decoded, pixels: float) -> Decoded:
     return decoded._replace(points=decoded.points + np.float32(pixels)) if pixels else decoded
 
 
-# ---------------------------------------------------------------- flip-averaged testing
-
-
 def flip_averaging_reader(
     network: Network, codec: CodecSpec, readings: Sequence[Reading], pairs: Sequence[int], correction: float = 0.0
 ) -> Reader:
-    """A reader that averages with the mirrored crop, `pairs` being the layout's flip: twice the cost.
+    """A reader that averages with the mirrored crop as the service does, `pairs` being the layout's flip."""
+    read = reader(network, codec, readings, correction)
 
-    It averages maps where mirrored crops have mirrored maps, which takes pixel rule "center" and a quantizer that
-    treats both sides alike; elsewhere it averages points.
-    """
-    if codec.pixel_rule == "center" and not correction:
-        return reader(flip_averaged(network, codec, pairs), codec, readings)
-    plain = reader(network, codec, readings, correction)
+    def read_both(crops: Crops) -> dict[Reading, Decoded]:
+        return {way: average(both, codec.input_size, pairs) for way, both in read(with_mirrored(crops)).items()}
 
-    def read(crops: Crops) -> dict[Reading, Decoded]:
-        straight, mirrored = plain(crops), plain(np.ascontiguousarray(crops[:, :, ::-1]))
-        return {way: flip_averaged_points(straight[way], mirrored[way], codec, pairs) for way in readings}
-
-    return read
-
-
-def flip_averaged(network: Network, spec: CodecSpec, pairs: Sequence[int] = FLIP) -> Network:
-    """A network that averages its maps with those of the mirrored crop, mirrored back. It costs twice as much.
-
-    Only under pixel rule "center" do mirrored crops have mirrored maps; CodecError otherwise (`flip_averaged_points`
-    serves both rules).
-    """
-    if spec.pixel_rule != "center":
-        raise CodecError('averaging the maps of a mirrored crop needs pixel_rule "center": average the points instead')
-
-    def averaged(crops: Crops) -> Maps:
-        mirrored = network(np.ascontiguousarray(crops[:, :, ::-1]))
-        return (network(crops) + mirrored[:, list(pairs), :, ::-1]) / np.float32(2)
-
-    return averaged
-
-
-def flip_averaged_points(decoded: Decoded, mirrored: Decoded, spec: CodecSpec, pairs: Sequence[int] = FLIP) -> Decoded:
-    """What was read from crops and what was read from the same crops mirrored -> their mean.
-
-    A covariance is that of the two answers' mixture: the mean of both, and what the points' disagreement adds. It
-    serves both pixel rules, and networks whose decoding needs a correction.
-    """
-    points, scores, covariances = (values[:, list(pairs)] for values in mirrored)
-    sign = np.array([-1, 1], np.float32)
-    back = np.array([spec.input_size - 1, 0], np.float32) + sign * points
-    apart = (decoded.points - back) / 2
-    mean = (decoded.covariances + sign[:, None] * sign * covariances) / 2
-    mixture = mean + apart[..., :, None] * apart[..., None, :]
-    return Decoded((decoded.points + back) / 2, (decoded.scores + scores) / 2, mixture)
+    return read_both

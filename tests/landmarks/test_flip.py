@@ -1,8 +1,8 @@
 import numpy as np
 
 from landmarks.codec import Decoded
+from landmarks.flip import average, mirror, with_mirrored
 from landmarks.layout import FLIP
-from service.flip import average, mirror, with_mirrored
 
 
 def decoded(seed: int, count: int) -> Decoded:
@@ -39,6 +39,15 @@ def test_a_point_by_hand() -> None:
     # means 3, 1 and 2, and the points lie (2, 2) from their mean
     assert answer.covariances[0, 0].tolist() == [[7.0, 5.0], [5.0, 6.0]]
     assert {values.dtype for values in answer} == {np.dtype(np.float32)}
+
+
+def test_points_of_another_layout_have_pairs_of_their_own() -> None:
+    flat = np.zeros((2, 2, 2, 2), np.float32)
+    points = np.array([[[3, 5], [11, 6]], [[3, 6], [11, 7]]], np.float32)
+    answer = average(Decoded(points, np.array([[0.5, 0.25], [0.75, 0.5]], np.float32), flat), 16, pairs=[1, 0])
+    # the mirrored answer, back: (15 - 11, 7) and (15 - 3, 6)
+    assert answer.points.tolist() == [[[3.5, 6.0], [11.5, 6.0]]]
+    assert answer.scores.tolist() == [[0.5, 0.5]]
 
 
 def test_a_network_that_treats_mirror_images_alike_gains_nothing_and_loses_nothing() -> None:

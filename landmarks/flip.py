@@ -1,6 +1,11 @@
-"""Flip averaging: a face is answered together with its mirror image, and the two answers are averaged."""
+"""Flip averaging: a face is answered together with its mirror image, and the two answers are averaged.
+
+Points are averaged, not maps: so it serves both pixel rules of the codec, and a server that answers with points.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,31 +13,31 @@ from numpy.typing import NDArray
 from landmarks.codec import Decoded
 from landmarks.layout import FLIP
 
-_FLIP = np.array(FLIP)
-
 
 def with_mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Crops [N, S, S, 3] -> [2 N, S, S, 3]: the crops, then their mirror images."""
     return np.concatenate([crops, crops[:, :, ::-1]])
 
 
-def average(decoded: Decoded, size: int) -> Decoded:
+def average(decoded: Decoded, size: int, pairs: Sequence[int] = FLIP) -> Decoded:
     """What was decoded of `with_mirrored` crops of side `size` [2 N, ...] -> one answer a crop [N, ...].
+
+    `pairs[i]`: the point of the layout that takes the place of point i in a mirror.
 
     Points and scores are means. A covariance is that of the two answers' mixture: their mean, and the part that the
     points' disagreement adds.
     """
     count = len(decoded.points) // 2
     seen, mirrored = (Decoded(*(values[part] for values in decoded)) for part in (slice(count), slice(count, None)))
-    back = mirror(mirrored, size)
+    back = mirror(mirrored, size, pairs)
     apart = (seen.points - back.points) / 2
     spread = (seen.covariances + back.covariances) / 2 + apart[..., :, None] * apart[..., None, :]
     return Decoded((seen.points + back.points) / 2, (seen.scores + back.scores) / 2, spread)
 
 
-def mirror(decoded: Decoded, size: int) -> Decoded:
+def mirror(decoded: Decoded, size: int, pairs: Sequence[int] = FLIP) -> Decoded:
     """The answer [N, ...] for crops of side `size` -> the answer for their mirror images."""
+    points, scores, covariances = (values[:, list(pairs)] for values in decoded)
     sign: NDArray[np.float32] = np.array([-1, 1], np.float32)
-    points = decoded.points[:, _FLIP] * sign + np.array([size - 1, 0], np.float32)
-    covariances = decoded.covariances[:, _FLIP] * (sign[:, None] * sign)
-    return Decoded(points, decoded.scores[:, _FLIP], covariances)
+    back = points * sign + np.array([size - 1, 0], np.float32)
+    return Decoded(back, scores, covariances * (sign[:, None] * sign))
