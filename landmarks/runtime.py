@@ -63,9 +63,13 @@ class Network:
 
         One crop at a time: batching buys nothing on a CPU, and so a face's numbers do not depend on its neighbours.
         """
+        import openvino
+
         heatmaps = np.empty((len(crops), *self._tensors.heatmaps.shape), np.float32)
         for crop, heatmap in zip(crops, heatmaps, strict=True):
-            heatmap[:] = self._request.infer([crop[None]], share_outputs=True)[0][0]
+            # written where it belongs: copying it there would take a twentieth of an 8-bit network's time
+            self._request.set_output_tensor(openvino.Tensor(heatmap[None], shared_memory=True))
+            self._request.infer([crop[None]], share_outputs=True)
         return heatmaps
 
     def _compile(self, model: openvino.Model, path: Path) -> Any:
