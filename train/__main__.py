@@ -13,7 +13,7 @@ from landmarks.metadata import MetadataError
 from landmarks.repository import RepositoryError
 from train.calibration import add_commands as add_calibration_commands
 from train.checkpoints import add_commands as add_checkpoint_commands
-from train.config import load_config
+from train.config import Config, load_config
 from train.datasets import FORMATS, DataSource, parse_mix
 from train.detection.commands import add_commands as add_detection_commands
 from train.errors import TrainError, TrainingError
@@ -24,7 +24,6 @@ from train.tables import add_commands as add_table_commands
 from train.turn.command import add_commands as add_turn_commands
 
 if TYPE_CHECKING:
-    from train.config import Config
     from train.datasets.face import BoxKind, Face
     from train.evaluate import Predictions
     from train.record import TrainingData
@@ -114,7 +113,7 @@ def fit(args: argparse.Namespace) -> None:
     from train.record import METRICS_FILE
 
     replaced = {"seed": args.seed, "name": args.backbone}
-    config = load_config(args.config, {key: value for key, value in replaced.items() if value is not None})
+    config = load_config(Config, args.config, {key: value for key, value in replaced.items() if value is not None})
     sources = parse_mix(args.data, args.lift)
     data = training_data(sources, config)
     with joined():
@@ -133,10 +132,10 @@ def fit(args: argparse.Namespace) -> None:
 
 def training_data(sources: list[DataSource], config: Config) -> TrainingData:
     """The faces of the first source, the further ones, and of neither those of photographs that are held out."""
-    from train.calibration import held_out, without
+    from train.calibration import split_by_name, without
     from train.record import TrainingData
 
-    faces, out = held_out(sources[0].train_faces(), config.held_out)
+    faces, out = split_by_name(sources[0].train_faces(), config.held_out)
     further = without([face for source in sources[1:] for face in source.train_faces()], out)
     return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, further)
 

@@ -29,7 +29,7 @@ CALIBRATION_FILE: Final = "calibration.json"
 # ---------------------------------------------------------------- what is held out
 
 
-def held_out(faces: Sequence[Face], every: int) -> tuple[list[Face], list[Face]]:
+def split_by_name(faces: Sequence[Face], every: int) -> tuple[list[Face], list[Face]]:
     """The faces to train on, and those of about every n-th photograph, kept out of training; 0 keeps none out.
 
     A photograph's name alone decides, so that the part is the same whatever else is in the list.
@@ -121,8 +121,8 @@ def calibrate(distances: Array, unseen: NDArray[np.bool_], floor: float, layout:
 def calibrate_run(folder: Path, source: DataSource, boxes: BoxKind = "P2", every: int | None = None) -> Calibration:
     """Calibrates a run on the faces that its data set has for training, and writes it into the run's folder.
 
-    `every`: as in `held_out`; None: as the run's own configuration says. Raises TrainingError when the set has other
-    points than the network.
+    `every`: as in `split_by_name`; None: as the run's own configuration says. Raises TrainingError when the set has
+    other points than the network.
     """
     from train.evaluate import check_points, predict
     from train.trained import load_run, open_run
@@ -130,7 +130,7 @@ def calibrate_run(folder: Path, source: DataSource, boxes: BoxKind = "P2", every
     model, every = open_run(folder), load_run(folder)[0].held_out if every is None else every
     check_points(model.codec, source.layout)
     codec = uncalibrated(model.codec)
-    seen, out = held_out(source.train_faces(), every)
+    seen, out = split_by_name(source.train_faces(), every)
     predictions = predict(
         model.network,
         [*seen, *out],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,18 +18,20 @@ else:
     import tomli as tomllib
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A configuration or a part of one: fixed once read, and of known keys alone."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Stage(_Strict):
+class Stage(Strict):
     """A stretch of epochs at one crop size. Early epochs on small crops cost a fraction of full ones."""
 
     epochs: int = Field(ge=1)
     input_size: int = Field(ge=32, multiple_of=32, description="side of the crop in pixels")
 
 
-class Photometric(_Strict):
+class Photometric(Strict):
     """Changes of colour and sharpness; probabilities are those of a picture."""
 
     colour: float = Field(0.4, ge=0, lt=1, description="largest relative change of brightness, contrast, saturation")
@@ -43,7 +45,7 @@ class Photometric(_Strict):
     jpeg: float = Field(0.3, ge=0, le=1)
 
 
-class Augment(_Strict):
+class Augment(Strict):
     """Random changes to each training sample; the defaults are the paper's recipe (section 5.3)."""
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored crop")
@@ -61,7 +63,7 @@ class Augment(_Strict):
     )
 
 
-class Config(_Strict):
+class Config(Strict):
     """Everything a run depends on besides the data."""
 
     name: str = Field("compact", description="the backbone")
@@ -119,15 +121,18 @@ class Config(_Strict):
         )
 
 
-def load_config(source: str, overrides: dict[str, Any] | None = None) -> Config:
-    """Reads a TOML file, or a configuration shipped with the package by its bare name ("compact").
+C = TypeVar("C", bound=Strict)
+
+
+def load_config(kind: type[C], source: str, overrides: dict[str, Any] | None = None) -> C:
+    """Reads a TOML file, or a configuration shipped with the package by its bare name ("compact", "detector").
 
     `overrides` replace top-level keys. Raises ConfigError when the file is missing or a key is unknown or unusable.
     """
     shipped = Path(__file__).parent / "configs" / f"{source}.toml"
     try:
         text = (shipped if shipped.is_file() else Path(source)).read_text("utf-8")
-        return Config.model_validate({**tomllib.loads(text), **(overrides or {})})
+        return kind.model_validate({**tomllib.loads(text), **(overrides or {})})
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {source!r}: {error}") from error
     except ValidationError as error:

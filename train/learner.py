@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from train import distributed
+from train.config import Config
+from train.detection.config import DetectorConfig
 from train.errors import TrainingError
 from train.optimisation import averaged, parameter_groups
 
@@ -34,19 +36,14 @@ class Learner:
     """Largest norm of a step's gradient."""
 
     @classmethod
-    def create(
-        cls,
-        model: nn.Module,
-        learning_rate: float,
-        weight_decay: float,
-        gradient_clip: float,
-        ema: float,
-        factor: Callable[[int], float],
-    ) -> Learner:
-        """AdamW at `learning_rate` times the `factor` of each step; weights averaged with decay `ema`, 0 for none."""
-        optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay), lr=learning_rate, fused=True)
+    def create(cls, model: nn.Module, config: Config | DetectorConfig, factor: Callable[[int], float]) -> Learner:
+        """AdamW at the configuration's rate times the `factor` of each step; weights averaged where it says so."""
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        groups = parameter_groups(model, config.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return cls(model, optimizer, schedule, averaged(model, ema) if ema else None, gradient_clip)
+        average = averaged(model, config.ema) if config.ema else None
+        return cls(model, optimizer, schedule, average, config.gradient_clip)
 
     @property
     def rate(self) -> float:

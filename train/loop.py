@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from train import distributed
@@ -82,23 +82,10 @@ class Run:
         torch.manual_seed(config.seed)
         model = distributed.synchronised(build(config.name, data.layout.points), self.device).to(self.device)
         self.objective = objective_of(config)
-        self.learner = Learner.create(
-            model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-            config.learning_rate,
-            config.weight_decay,
-            config.gradient_clip,
-            config.ema,
-            rate_factor(config, len(self._sampler)),
-        )
+        self.learner = Learner.create(model, config, rate_factor(config, len(self._sampler)))
         self._photos = PhotoCache()
-        self._loader: DataLoader[Any] = DataLoader(
-            TrainingSamples(data.every_face, config, data.layout),
-            batch_sampler=self._sampler,
-            num_workers=workers,
-            collate_fn=collate,
-            persistent_workers=workers > 0,
-            worker_init_fn=_single_threaded,
-        )
+        samples = TrainingSamples(data.every_face, config, data.layout)
+        self._loader = loader(samples, self._sampler, collate, workers)
 
     def start_from(self, weights: Path) -> None:
         """Starts from published weights or another run's checkpoint, which run.json then states by its hash.
@@ -129,8 +116,13 @@ class Run:
         """The run's folder with what is known before the first epoch, and its journal."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "config.json", self.config.model_dump(mode="json"))
-        write_json(self.folder / DESCRIPTION_FILE, describe(self.config, self._data, self._started_from))
+        write_json(self.folder / DESCRIPTION_FILE, self._describe())
         return Journal(self.folder, self.epoch)
+
+    def _describe(self) -> dict[str, Any]:
+        data = self._data
+        size = {"faces": len(data.every_face), "layout": data.layout.name}
+        return describe(self.config, data.names, data.fingerprint, self._started_from, **size)
 
     def _train_epoch(self, model: nn.Module) -> dict[str, Any]:
         """One epoch's row of metrics, without an evaluation."""
@@ -180,6 +172,18 @@ class Run:
         state = self.learner.resume(self.checkpoint, self.config)
         self.epoch = state["epoch"]
         self._started_from = state.get("started_from")
+
+
+def loader(samples: Dataset[Any], batches: Sampler[Any], collate: Callable[..., Any], workers: int) -> DataLoader[Any]:
+    """The batches, made ahead by so many processes, which stay from epoch to epoch; 0: by this one."""
+    return DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+        worker_init_fn=_single_threaded,
+    )
 
 
 def _single_threaded(_worker: int) -> None:

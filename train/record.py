@@ -16,6 +16,7 @@ import torch
 
 from train.config import Config
 from train.datasets.face import Face
+from train.detection.config import DetectorConfig
 from train.layouts import WFLW98, PointLayout
 
 METRICS_FILE: Final = "metrics.jsonl"
@@ -52,9 +53,14 @@ class TrainingData:
         return f"sha256:{digest.hexdigest()}"
 
 
-def describe(config: Config, data: TrainingData, started_from: str | None = None) -> dict[str, Any]:
-    """What a run was made from: identity, command, commit, data and versions. The configuration lies beside it."""
-    commit, fingerprint = git_commit(), data.fingerprint
+def describe(
+    config: Config | DetectorConfig, names: Sequence[str], fingerprint: str, started_from: str | None, **more: Any
+) -> dict[str, Any]:
+    """What a run was made from: identity, command, commit, data and versions. The configuration lies beside it.
+
+    `names` and `fingerprint` are the data's; `more` is what else there is to say of them.
+    """
+    commit = git_commit()
     identity = hashlib.sha256(f"{config.model_dump_json()} {commit} {fingerprint}".encode()).hexdigest()
     return {
         "run_id": f"{config.name}-{identity[:12]}",
@@ -62,9 +68,8 @@ def describe(config: Config, data: TrainingData, started_from: str | None = None
         "commit": commit,
         "seed": config.seed,
         "started_from": started_from,
-        "data": list(data.names),
-        "faces": len(data.every_face),
-        "layout": data.layout.name,
+        "data": list(names),
+        **more,
         "data_fingerprint": fingerprint,
         "torch": torch.__version__,
     }

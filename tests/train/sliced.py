@@ -17,7 +17,7 @@ from train import distributed, loop
 from train.__main__ import main
 from train.backbones.compact import Compact
 from train.codecs import OUTSIDE, CellObjective
-from train.config import load_config
+from train.config import Config, load_config
 from train.datasets import DataSource
 from train.datasets.face import Face
 from train.errors import TrainingError
@@ -88,7 +88,7 @@ class BrokenRun(Run):
 def fit(data: Path, config: Path, folder: Path, kind: type[Run] = Run) -> None:
     """A run, or what goes on from there."""
     source = DataSource("faces300w", data)
-    run = kind(load_config(str(config)), TrainingData(("miniature",), source.train_faces()), folder, workers=0)
+    run = kind(load_config(Config, str(config)), TrainingData(("miniature",), source.train_faces()), folder, workers=0)
     if run.checkpoint.exists():
         run.resume()
     run.train(source.test_faces())

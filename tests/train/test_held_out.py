@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.calibration import held_out, without
+from train.calibration import split_by_name, without
 from train.datasets import Face
 
 
@@ -19,20 +19,20 @@ FACES = [face(f"photograph_{i}.jpg") for i in range(1000) for _ in range(1 + i %
 
 
 def test_the_parts_make_the_whole_and_share_no_photograph() -> None:
-    training, out = held_out(FACES, 20)
+    training, out = split_by_name(FACES, 20)
     assert len(training) + len(out) == len(FACES)
     assert not {each.image for each in training} & {each.image for each in out}
     assert len({each.image for each in out}) == pytest.approx(50, abs=20)
 
 
 def test_a_photograph_is_held_out_whatever_stands_beside_it() -> None:
-    _, out = held_out(FACES, 20)
-    _, fewer = held_out(FACES[:300], 20)
+    _, out = split_by_name(FACES, 20)
+    _, fewer = split_by_name(FACES[:300], 20)
     assert fewer == [each for each in out if each in FACES[:300]]
 
 
 def test_nothing_is_held_out_unless_asked() -> None:
-    assert held_out(FACES, 0) == (FACES, [])
+    assert split_by_name(FACES, 0) == (FACES, [])
 
 
 def test_what_was_made_from_a_held_out_photograph_goes_with_it() -> None:

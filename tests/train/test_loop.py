@@ -338,9 +338,9 @@ def test_unusable_configurations_are_refused_by_key(tmp_path: Path, text: str, m
     path = tmp_path / "config.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        load_config(str(path))
+        load_config(Config, str(path))
 
 
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.toml"):
-        load_config(str(tmp_path / "nothing.toml"))
+        load_config(Config, str(tmp_path / "nothing.toml"))

@@ -20,7 +20,7 @@ from train.optimisation import rate_factor  # noqa: E402
 
 def test_fit_trains_by_the_recipe_unless_told_otherwise() -> None:
     args = parser().parse_args(["fit", "--data", "wflw:data", "--out", "run"])
-    recipe = load_config(args.config)
+    recipe = load_config(Config, args.config)
     assert (recipe.name, recipe.stages[-1].input_size, recipe.epochs) == ("hrnet_w18", 256, 60)
     assert (recipe.objective, recipe.quantizer, recipe.topk) == ("cells", "random", 9)
     assert (recipe.learning_rate, recipe.weight_decay, recipe.batch_size) == (1e-4, 0.0, 16)
@@ -28,14 +28,14 @@ def test_fit_trains_by_the_recipe_unless_told_otherwise() -> None:
 
 def test_the_augmentation_is_that_of_section_5_3() -> None:
     """A flip half the time, 30 degrees, 25 %, 16 pixels of 256; colours; an erased rectangle."""
-    augment = load_config("h3r").augment
+    augment = load_config(Config, "h3r").augment
     assert augment == Augment()
     assert (augment.flip, augment.rotation, augment.scale, augment.shift) == (0.5, 30.0, 0.25, 16.0)
     assert min(augment.brightness, augment.contrast, augment.saturation, augment.erasing) > 0
 
 
 def test_the_rate_falls_to_a_tenth_at_each_milestone() -> None:
-    factor = rate_factor(load_config("h3r"), batches=10)
+    factor = rate_factor(load_config(Config, "h3r"), batches=10)
     assert [factor(step) for step in (0, 299, 300, 499, 500, 599)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
@@ -55,7 +55,9 @@ def test_the_backbone_can_be_replaced(tmp_path: Path) -> None:
 def test_an_hrnet_takes_steps_by_the_recipe(tmp_path: Path) -> None:
     source = DataSource("faces300w", write_miniature(tmp_path / "faces", train=4, val=2))
     small = {"stages": [{"epochs": 1, "input_size": 64}], "batch_size": 2}
-    run = Run(load_config("h3r", small), TrainingData(("faces300w",), source.train_faces()), tmp_path / "run", 0)
+    run = Run(
+        load_config(Config, "h3r", small), TrainingData(("faces300w",), source.train_faces()), tmp_path / "run", 0
+    )
     run.train(source.test_faces())
     assert run.learner.schedule.last_epoch == 2  # two steps of two faces
     (row,) = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())

@@ -246,5 +246,5 @@ def test_targets_decode_to_the_points_on_average(tmp_path: Path) -> None:
 
 
 def test_the_shipped_configuration_is_the_papers_augmentation() -> None:
-    assert load_config("compact").augment == Augment()
+    assert load_config(Config, "compact").augment == Augment()
     assert (Augment().rotation, Augment().scale, Augment().shift) == (30, 0.25, 16)

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from train.config import load_config
 from train.datasets import FORMATS, DataSource
-from train.detection.config import load_detector_config
+from train.detection.config import DetectorConfig
 from train.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def fit(args: argparse.Namespace) -> None:
     from train.detection.loop import DetectorRun
     from train.detection.photographs import load
 
-    config = load_detector_config(args.config, {} if args.seed is None else {"seed": args.seed})
+    config = load_config(DetectorConfig, args.config, {} if args.seed is None else {"seed": args.seed})
     source = DataSource.parse(args.data)
     photographs, test = (load(source, split) for split in (FORMATS[source.name].train, FORMATS[source.name].test))
     run = DetectorRun(config, (source.name,), photographs, args.out, args.workers)

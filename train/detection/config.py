@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from train.config import Photometric
-from train.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-CONFIGS = Path(__file__).parents[1] / "configs"
+from train.config import Photometric, Strict
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Compose(_Strict):
+class Compose(Strict):
     """How training pictures are put together; probabilities are those of a picture unless something else is said."""
 
     tiles: dict[int, float] = Field(
@@ -41,7 +27,7 @@ class Compose(_Strict):
     occlude: float = Field(0.1, ge=0, le=1, description="of a face: a part of it is hidden")
 
 
-class DetectorConfig(_Strict):
+class DetectorConfig(Strict):
     """Everything a run depends on besides the data."""
 
     name: str = Field("detector", description="as the exported model reports it")
@@ -61,19 +47,3 @@ class DetectorConfig(_Strict):
     false_boxes: float = Field(0.05, gt=0, description="false boxes per held-out photograph that the threshold allows")
     compose: Compose = Compose()
     photometric: Photometric = Photometric()
-
-
-def load_detector_config(source: str, overrides: dict[str, Any] | None = None) -> DetectorConfig:
-    """Reads a TOML file, or a configuration shipped with the package by its bare name ("detector").
-
-    `overrides` replace top-level keys. Raises ConfigError when the file is missing or a key is unknown or unusable.
-    """
-    shipped = CONFIGS / f"{source}.toml"
-    try:
-        text = (shipped if shipped.is_file() else Path(source)).read_text("utf-8")
-        return DetectorConfig.model_validate({**tomllib.loads(text), **(overrides or {})})
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration {source!r}: {error}") from error
-    except ValidationError as error:
-        reasons = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'config'}: {item['msg']}" for item in error.errors())
-        raise ConfigError(f"configuration {source!r}: {reasons}") from error

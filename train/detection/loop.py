@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from landmarks.detection import DetectorSpec
@@ -21,14 +17,14 @@ from train.checkpoints import load_weights, write_json
 from train.detection.config import DetectorConfig
 from train.detection.evaluate import Judged, choose_threshold, curve, figures, finder, judge_all, torch_maps
 from train.detection.network import CentreDetector
-from train.detection.photographs import Photograph, fingerprint, held_out
+from train.detection.photographs import Photograph, fingerprint, split_by_place
 from train.detection.samples import SceneBatch, SceneBatches, SceneSamples, collate
 from train.detection.targets import losses
 from train.errors import TrainingError
 from train.learner import CHECKPOINT_FILE, Learner, load_result
-from train.loop import DESCRIPTION_FILE, REPORT_FILE
+from train.loop import DESCRIPTION_FILE, REPORT_FILE, loader
 from train.optimisation import choose_precision, warmup_then_cosine
-from train.record import Journal, git_commit
+from train.record import Journal, describe
 
 Row = dict[str, Any]
 
@@ -83,30 +79,16 @@ class DetectorRun:
         self.epoch = 0
         self._started_from: str | None = None
         self.spec = DetectorSpec()
-        self._names = list(names)
+        self._names = names
         self._photographs = photographs
-        training, self._held_out = held_out(photographs, config.held_out)
+        training, self._held_out = split_by_place(photographs, config.held_out)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(config.seed)
         self._sampler = SceneBatches(len(training), config)
         total, warmup = config.epochs * len(self._sampler), config.warmup_epochs * len(self._sampler)
         model = CentreDetector().to(self.device)
-        self.learner = Learner.create(
-            model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-            config.learning_rate,
-            config.weight_decay,
-            config.gradient_clip,
-            config.ema,
-            lambda step: warmup_then_cosine(step, warmup, total),
-        )
-        self._loader: DataLoader[Any] = DataLoader(
-            SceneSamples(training, config, self.spec),
-            batch_sampler=self._sampler,
-            num_workers=workers,
-            collate_fn=collate,
-            persistent_workers=workers > 0,
-            worker_init_fn=_single_threaded,
-        )
+        self.learner = Learner.create(model, config, lambda step: warmup_then_cosine(step, warmup, total))
+        self._loader = loader(SceneSamples(training, config, self.spec), self._sampler, collate, workers)
 
     @property
     def checkpoint(self) -> Path:
@@ -155,19 +137,8 @@ class DetectorRun:
         }
 
     def _describe(self) -> Row:
-        commit, data = git_commit(), fingerprint(self._photographs)
-        identity = hashlib.sha256(f"{self.config.model_dump_json()} {commit} {data}".encode()).hexdigest()
-        return {
-            "run_id": f"{self.config.name}-{identity[:12]}",
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "commit": commit,
-            "seed": self.config.seed,
-            "started_from": self._started_from,
-            "data": self._names,
-            "photographs": len(self._photographs),
-            "data_fingerprint": data,
-            "torch": torch.__version__,
-        }
+        photos = self._photographs
+        return describe(self.config, self._names, fingerprint(photos), self._started_from, photographs=len(photos))
 
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all."""
@@ -191,8 +162,3 @@ def read_report(folder: Path) -> Row:
         raise TrainingError(f"{folder} has no {REPORT_FILE}: the run is not finished; go on with fit-detector --resume")
     report: Row = json.loads(path.read_text())
     return report
-
-
-def _single_threaded(_worker: int) -> None:
-    """A worker's OpenCV must not take the cores from the network."""
-    cv2.setNumThreads(0)

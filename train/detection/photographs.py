@@ -59,8 +59,11 @@ def _row(root: Path, path: Path, number: int, line: str, split: Split) -> Photog
     return Photograph(image, boxes, scores)
 
 
-def held_out(photographs: Sequence[Photograph], every: int) -> tuple[list[Photograph], list[Photograph]]:
-    """The photographs to train on, and every n-th, kept for choosing the threshold."""
+def split_by_place(photographs: Sequence[Photograph], every: int) -> tuple[list[Photograph], list[Photograph]]:
+    """The photographs to train on, and every n-th of the list, kept for choosing the threshold.
+
+    `train.calibration.split_by_name` would choose others; the shipped detector and its threshold come from these.
+    """
     kept = [photo for i, photo in enumerate(photographs) if i % every == 0]
     return [photo for i, photo in enumerate(photographs) if i % every], kept
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from train.config import load_config
+from train.config import Config, load_config
 from train.tables.plots import scatter
 from train.tables.workshop import CONFIGS, UNKNOWN, Recipe, Table, Workshop
 
@@ -78,7 +78,7 @@ def table_7(shop: Workshop) -> None:
 def compared(shop: Workshop) -> list[tuple[str, Recipe]]:
     """Our rows: the compact backbone at each crop size, the HRNets at that of their recipe."""
     compact = [("compact", Recipe.of(CONFIGS[size])) for size in shop.sizes]
-    return compact + [(name, Recipe(name, load_config(RECIPE, {"name": name}))) for name in HRNETS]
+    return compact + [(name, Recipe(name, load_config(Config, RECIPE, {"name": name}))) for name in HRNETS]
 
 
 def own_row(shop: Workshop, name: str, recipe: Recipe) -> Row:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from train.config import load_config
+from train.config import Config, load_config
 from train.tables.plots import bars
 from train.tables.workshop import NO_OTHERS, Recipe, Table, Workshop
 
@@ -37,7 +37,7 @@ class Method:
         start = self.recipe(max(smaller)) if smaller else None
         pace = {"learning_rate": 1e-3, "warmup_epochs": 0.5} if start else {}
         stages = [{"epochs": EPOCHS[size], "input_size": size}]
-        config = load_config("compact", {"stages": stages, **pace, **self.changes})
+        config = load_config(Config, "compact", {"stages": stages, **pace, **self.changes})
         return Recipe(f"{self.folder}-{size}", config, start)
 
 

@@ -41,7 +41,7 @@ class Recipe:
     @staticmethod
     def of(source: str) -> Recipe:
         """A configuration as it stands, shipped or a file; its run is named after it. Raises ConfigError."""
-        return Recipe(Path(source).stem, load_config(source))
+        return Recipe(Path(source).stem, load_config(Config, source))
 
     @property
     def size(self) -> int:

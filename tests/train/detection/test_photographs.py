@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from train.config import load_config
 from train.datasets import DataSource
-from train.detection.config import DetectorConfig, load_detector_config
-from train.detection.photographs import Photograph, fingerprint, held_out, load
+from train.detection.config import DetectorConfig
+from train.detection.photographs import Photograph, fingerprint, load, split_by_place
 from train.errors import ConfigError, DataError
 
 ROW = {"image": "a.jpg", "split": "train", "faces": [], "boxes": [{"xyxy": [1, 2, 30, 40], "score": 0.75}]}
@@ -53,7 +54,7 @@ def test_other_sets_and_other_splits_are_refused(tmp_path: Path) -> None:
 
 def test_every_tenth_photograph_is_held_out() -> None:
     photos = [Photograph(Path(f"{i}.jpg"), np.zeros((0, 4)), np.zeros(0)) for i in range(21)]
-    training, kept = held_out(photos, 10)
+    training, kept = split_by_place(photos, 10)
     assert [photo.path.stem for photo in kept] == ["0", "10", "20"]
     assert len(training) == 18
     assert fingerprint(training) != fingerprint(photos)
@@ -61,13 +62,13 @@ def test_every_tenth_photograph_is_held_out() -> None:
 
 def test_the_shipped_configuration_is_a_short_continuation() -> None:
     changes = {"epochs": 30, "learning_rate": 1.5e-3, "compose": {"background": 0.2}}
-    assert load_detector_config("detector") == DetectorConfig.model_validate(changes)
+    assert load_config(DetectorConfig, "detector") == DetectorConfig.model_validate(changes)
 
 
 def test_unknown_keys_are_errors(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text("[compose]\nflop = 0.5\n")
     with pytest.raises(ConfigError, match=r"compose\.flop: Extra inputs"):
-        load_detector_config(str(path))
+        load_config(DetectorConfig, str(path))
     with pytest.raises(ConfigError, match="cannot read"):
-        load_detector_config(str(tmp_path / "nothing.toml"))
+        load_config(DetectorConfig, str(tmp_path / "nothing.toml"))
