@@ -26,7 +26,7 @@ test: $(VENV)/dev.installed ## run the whole suite, a real Triton included
 	$(BIN)/python -m pytest tests/train/test_tables.py
 
 test-containers: $(VENV)/dev.installed ## build the images and try them on a Docker engine, under load and with restarts
-	$(BIN)/python -m pytest tests/containers/suite.py
+	$(BIN)/python -m pytest tests/containers/suite_{images,compose,restarts}.py
 
 demo: $(VENV)/demo.installed ## find the points of IMAGE=photo.jpg (or of a portrait), draw them into out.png
 	@image="$(IMAGE)"; \

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Regenerates service/rpc/pb and landmarks_client/pb from the schema: proto/generate.sh
+# Regenerates landmarks_client/pb from the schema: proto/generate.sh
 #
 # The compiler is pinned to the last release whose Python output does not insist on one major version of the protobuf
 # runtime: what it writes runs with protobuf 5, 6 and 7 alike. tests/service/test_proto.py compares the result with the
@@ -13,9 +13,7 @@ python3 -m venv "$tools"
 "$tools/bin/python" -m grpc_tools.protoc --proto_path=proto \
     --python_out="$tools" --pyi_out="$tools" --grpc_python_out="$tools" landmarks/v1/landmarks.proto
 for file in landmarks_pb2.py landmarks_pb2.pyi landmarks_pb2_grpc.py; do
-    # the package `landmarks` on the Python side is the shared truth, so the generated code lives with its users: the
-    # gateway, and the client, which is there without the gateway
-    for package in service.rpc.pb landmarks_client.pb; do
-        sed "s/^from landmarks\.v1 import/from $package import/" "$tools/landmarks/v1/$file" >"$(echo $package | tr . /)/$file"
-    done
+    # the package `landmarks` on the Python side is the shared truth, and the client is there without the gateway: so
+    # the generated code lives with the client, and the gateway takes it from there
+    sed "s/^from landmarks\.v1 import/from landmarks_client.pb import/" "$tools/landmarks/v1/$file" >"landmarks_client/pb/$file"
 done

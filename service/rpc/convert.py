@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from landmarks_client.pb import landmarks_pb2 as pb
 from service.errors import ErrorKind, ServiceError
 from service.gateway import part_ids
 from service.inference import ServedModel
 from service.options import DECODERS, ImageRequest, Options
 from service.pipeline import Answer, Face
 from service.rest.errors import problem
-from service.rpc.pb import landmarks_pb2 as pb
 
 _MOST = 4096
 """Of boxes, and of a batch's images: beyond it they are refused for their number, and not looked at one by one."""

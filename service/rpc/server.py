@@ -11,12 +11,12 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from landmarks_client.pb import landmarks_pb2 as pb
+from landmarks_client.pb import landmarks_pb2_grpc
 from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway, Readiness, request_id
 from service.rpc.convert import answer_message, batch_message, models_message, read_batch, read_options
 from service.rpc.errors import REQUEST_ID_KEY, STATUS, trailing_metadata
-from service.rpc.pb import landmarks_pb2 as pb
-from service.rpc.pb import landmarks_pb2_grpc
 from service.rpc.readable import ReadableCheck
 from service.security import MISSING_KEY, ApiKeys, Protection, key_of
 from service.telemetry import client, stage

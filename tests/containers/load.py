@@ -11,8 +11,8 @@ import grpc
 import httpx
 
 from landmarks.golden import golden_crop
-from service.rpc.pb import landmarks_pb2 as pb
-from service.rpc.pb import landmarks_pb2_grpc
+from landmarks_client.pb import landmarks_pb2 as pb
+from landmarks_client.pb import landmarks_pb2_grpc
 from tests.fakes import encoded
 
 IMAGE = encoded(golden_crop(256))

@@ -16,11 +16,11 @@ from google.protobuf.json_format import MessageToDict
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from grpc_status import rpc_status
 
+from landmarks_client.pb import landmarks_pb2 as pb
+from landmarks_client.pb import landmarks_pb2_grpc
 from service.gateway import Gateway
 from service.rest.schema import ProblemModel
 from service.rpc.errors import CODE_KEY, PUSHBACK_KEY, REQUEST_ID_KEY
-from service.rpc.pb import landmarks_pb2 as pb
-from service.rpc.pb import landmarks_pb2_grpc
 from service.rpc.server import build_server
 from service.security import Protection
 from service.server import RestServer, close_doors

@@ -17,9 +17,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
+from landmarks_client.pb import landmarks_pb2 as pb
+from landmarks_client.pb import landmarks_pb2_grpc
 from service.logs import JsonFormatter
-from service.rpc.pb import landmarks_pb2 as pb
-from service.rpc.pb import landmarks_pb2_grpc
 from service.security import Protection, new_key, read_keys
 from service.server import _metrics_served
 from service.settings import Settings

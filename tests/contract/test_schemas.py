@@ -9,9 +9,9 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from pydantic import BaseModel
 
+from landmarks_client.pb import landmarks_pb2 as pb
 from service.options import DECODERS, OMITTABLE
 from service.rest import schema
-from service.rpc.pb import landmarks_pb2 as pb
 
 PAIRS: dict[type[BaseModel], Any] = {
     schema.JsonRequest: pb.DetectRequest,

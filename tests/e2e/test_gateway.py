@@ -20,9 +20,9 @@ import pytest
 
 from landmarks.golden import golden_crop
 from landmarks.layout import FLIP
+from landmarks_client.pb import landmarks_pb2 as pb
+from landmarks_client.pb import landmarks_pb2_grpc
 from service.embedded import free_ports
-from service.rpc.pb import landmarks_pb2 as pb
-from service.rpc.pb import landmarks_pb2_grpc
 from tests.conftest import ROOT
 from tests.fakes import encoded
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import descriptor_pb2
 
-from service.rpc.pb import landmarks_pb2
+from landmarks_client.pb import landmarks_pb2
 from tests.conftest import ROOT
 
 

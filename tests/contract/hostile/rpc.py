@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from service.rpc.pb import landmarks_pb2 as pb
+from landmarks_client.pb import landmarks_pb2 as pb
 from tests.contract.hostile.cases import Case, Message
 from tests.fakes import encoded, picture
 

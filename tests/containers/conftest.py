@@ -1,0 +1,49 @@
+"""The images, built once, and the service of them, up.
+
+The names suite_*.py keep the tests out of the ordinary run: make test-containers. BASE_IMAGE, PIP_CONF and the other
+settings of deploy/build.sh are taken from the environment, as are DOCKER and COMPOSE, the commands.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from service.embedded import free_ports
+from tests.containers.engine import DOCKER, Project, build, composes, docker
+from tests.containers.service import PROMETHEUS, TAG, Service
+
+
+@pytest.fixture(scope="session")
+def images() -> None:
+    assert docker("info", check=False), f"no Docker engine answers {DOCKER}: start one"
+    built = build("gateway", "triton-cpu", TAG=TAG)
+    assert built.returncode == 0, built.stderr[-5000:]
+
+
+@pytest.fixture(scope="session")
+def service(images: None) -> Iterator[Service]:
+    assert composes(), "no Compose: install docker-compose, or docker's plugin"
+    rest, rpc, metrics = free_ports(3)
+    ports = {"REST_PORT": str(rest), "GRPC_PORT": str(rpc)}
+    monitoring = {"PROMETHEUS_PORT": str(metrics), "PROMETHEUS_IMAGE": PROMETHEUS}
+    project = Project(composes()[0], f"landmarks-test-{os.getpid()}", {**ports, **monitoring, "TAG": TAG})
+    try:
+        project.run("up", "-d")
+        project.wait_until_healthy()
+        yield Service(project, rest, rpc, metrics)
+    finally:
+        project.run("--profile", "monitoring", "down", "--volumes", "--timeout", "5")
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Prints a line of the report, past pytest's capturing."""
+
+    def print_line(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n  {line}", end="", flush=True)  # noqa: T201
+
+    return print_line

@@ -1,0 +1,68 @@
+"""One Chromium, one service and one tab for all tests of the page."""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e.page.browsing import BOX, BUSY_MACHINE_MS, FakeService, opened, start
+from tests.fakes import encoded, picture
+
+
+@pytest.fixture(scope="package")
+def service(browser: Browser) -> Iterator[FakeService]:
+    service = FakeService()
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    thread = threading.Thread(target=lambda: asyncio.run(service.serve(started)))
+    thread.start()
+    loop, stop = started.result(BUSY_MACHINE_MS / 1000)
+    yield service
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
+
+
+@pytest.fixture(scope="package")
+def camera(tmp_path_factory) -> Path:
+    """What Chromium's camera films."""
+    path = tmp_path_factory.mktemp("camera") / "film.mjpeg"
+    path.write_bytes(encoded(picture(), ".jpg") * 4)
+    return path
+
+
+@pytest.fixture(scope="package")
+def browser(camera: Path) -> Iterator[Browser]:
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium on this machine")
+    arguments = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={camera}",
+    ]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=arguments, timeout=BUSY_MACHINE_MS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="package")
+def tab(browser: Browser, service: FakeService) -> Iterator[Page]:
+    with opened(browser, service.url) as page:
+        yield page
+
+
+@pytest.fixture
+def page(tab: Page, service: FakeService) -> Iterator[Page]:
+    """The page, fresh, in a tab that stays open: a tab for each test would take seconds."""
+    start(tab, service.url)
+    yield tab
+    tab.unroute_all()
+    service.engine.error, service.detector.found = None, ((BOX, 0.75),)

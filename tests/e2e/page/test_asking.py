@@ -1,0 +1,114 @@
+"""What the page asks for, what it does with the answer, and what it says when there is none."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from service.inference import EngineUnavailable
+from tests.e2e.page.browsing import BOX, choose, screen, show
+from tests.fakes import encoded, picture
+
+
+def test_a_box_drawn_by_hand_is_asked_for(page):
+    show(page)
+    page.get_by_role("button", name="Draw a box").click()
+    page.mouse.move(*screen(page, 100, 20))
+    page.mouse.down()
+    page.mouse.move(*screen(page, 180, 120), steps=3)
+    with page.expect_request("**/v1/landmarks*") as request:
+        page.mouse.up()
+    boxes = [tuple(map(float, part.split(","))) for part in re.findall(r"box=([^&]+)", request.value.url)]
+    assert boxes[0] == pytest.approx(BOX)
+    assert boxes[1] == pytest.approx((100, 20, 180, 120), abs=1)
+    expect(page.locator("#faces li")).to_have_count(2)
+    expect(page.locator("#faces")).to_contain_text("box given")
+
+
+def test_boxes_and_options_by_keyboard(page):
+    show(page)
+    page.get_by_text("Box by numbers, options").click()
+    page.get_by_label("Box x1, y1, x2, y2").fill("20.5, 30.5, 200.5, 210.5")
+    page.keyboard.press("Enter")
+    expect(page.locator("#faces li")).to_have_count(2)
+    page.get_by_label("Cells").fill("4")
+    with page.expect_request("**/v1/landmarks*") as request:
+        page.keyboard.press("Enter")
+    assert request.value.url.endswith("box=20.5,30.5,200.5,210.5&topk=4")
+
+
+def test_the_json_is_copied_as_the_service_wrote_it(page):
+    with page.expect_response("**/v1/landmarks*") as response:
+        show(page)
+    page.get_by_role("button", name="Copy JSON").click()
+    expect(page.locator("#status")).to_have_text("JSON copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == response.value.text()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "a.landmarks.json"
+    assert download.value.path().read_text() == response.value.text()
+    page.get_by_role("button", name="Copy curl").click()
+    expect(page.locator("#status")).to_have_text("curl line copied.")
+    expected = f"curl --data-binary '@a.png' -H 'Content-Type: application/octet-stream' '{page.url}v1/landmarks'"
+    assert page.evaluate("navigator.clipboard.readText()") == expected
+
+
+def test_pictures_come_by_drop_and_paste(page):
+    for way, width in (("drop", 40), ("paste", 50)):
+        page.evaluate(
+            """([way, bytes]) => {
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+                const kind = way === "drop" ? DragEvent : ClipboardEvent;
+                const key = way === "drop" ? "dataTransfer" : "clipboardData";
+                document.body.dispatchEvent(new kind(way, { [key]: transfer, bubbles: true, cancelable: true }));
+            }""",
+            [way, list(encoded(picture(width, 30)))],
+        )
+        expect(page.locator("#facts")).to_contain_text(f"{width} \u00d7 30 px")
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def test_a_refused_file_is_told_of_with_its_code(page):
+    choose(page, b"hello")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("not_an_image")
+    expect(alert).to_contain_text("JPEG, PNG, WebP, BMP or TIFF")
+    expect(alert.get_by_role("button", name="Try again")).to_be_hidden()  # it would be refused again
+    show(page)
+    expect(alert).to_be_hidden()
+
+
+def test_what_may_pass_can_be_tried_again(page, service):
+    service.engine.error = EngineUnavailable("gone")
+    page.route("**/v1/landmarks*", lambda route: route.fulfill(status=502, body="<html>"), times=1)
+    choose(page, encoded(picture()))
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("http_502")  # a proxy's own page is no problem document
+    alert.get_by_role("button", name="Try again").click()
+    expect(alert).to_contain_text("unavailable")
+    service.engine.error = None
+    alert.get_by_role("button", name="Try again").click()
+    expect(page.locator("#faces li")).to_have_count(1)
+    expect(alert).to_be_hidden()
+
+
+def test_a_key_is_asked_for_when_the_service_wants_one(page):
+    problem = {"title": "No valid key", "detail": "send one", "code": "unauthenticated", "status": 401}
+
+    def guard(route):
+        if route.request.headers.get("authorization") == "Bearer sesame":
+            return route.continue_()
+        return route.fulfill(status=401, content_type="application/problem+json", body=json.dumps(problem))
+
+    page.route("**/v1/landmarks*", guard)
+    expect(page.get_by_label("API key")).to_be_hidden()
+    choose(page, encoded(picture()))
+    expect(page.get_by_label("API key")).to_be_focused()
+    page.keyboard.type("sesame")
+    page.keyboard.press("Enter")
+    expect(page.locator("#faces li")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_be_hidden()
