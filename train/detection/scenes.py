@@ -30,6 +30,8 @@ LEAST_COVER = 0.8
 """Least share of a tile's side that its photograph covers: smaller faces come from smaller tiles."""
 BACKDROP_FROM = 100
 """Smallest tile in pixels where what its photograph leaves black may be filled from another."""
+LARGEST_BACKGROUND = 1.25
+"""Largest magnification of a part of a photograph that is taken wherever it falls."""
 PASTED = (9.0, 110.0)
 """Sizes of faces that are put in, in pixels."""
 
@@ -121,7 +123,8 @@ class Composer:
             place = (rng.uniform(0.1, 0.9, 2) - 0.5) * side / scale
             centre = (box[:2] + box[2:]) / 2 - place
         else:
-            scale = log_uniform(rng, zoom_out, 3.0 * side / min(height, width))
+            # up to its full size, where most of the places are that a picture is searched for faces
+            scale = log_uniform(rng, zoom_out, LARGEST_BACKGROUND)
             centre = rng.uniform(0, [width, height])
         centre = _kept_on(centre, side / scale, (width, height))
         roll = math.radians(rng.uniform(-180, 180) if rng.random() < config.upside else rng.normal(0, config.rotation))
