@@ -24,6 +24,7 @@ from service.images import ImageLimits
 from service.inference import LocalEngine
 from service.options import Options
 from service.pipeline import Answer, Limits, Pipeline
+from service.rollout import Rollout
 from train.datasets import DataSource
 from train.datasets.face import Face
 from train.layouts import WFLW98
@@ -57,7 +58,7 @@ async def measure(faces: list[Face], yunet: Path | None) -> None:
             if yunet
             else NetworkDetector(LocalFinder(engine, model_path(REPOSITORY, kind=DetectorMetadata)), executor)
         )
-        pipeline = Pipeline(engine, detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64))
+        pipeline = Pipeline(Rollout(engine), detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64))
         for photo, on_photo in tqdm(by_photo.items(), unit="photo", leave=False):
             answer = await pipeline.detect(photo.read_bytes(), Options(), timeout=60)
             for face in on_photo:

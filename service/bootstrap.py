@@ -6,15 +6,17 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from landmarks.detection import DetectorMetadata
 from landmarks.repository import model_path
 from landmarks.tensors import HEATMAP_MODEL
 from service.addresses import Addresses, Names
+from service.comparison import Comparison
 from service.detector import Detector, NetworkDetector, ThreadedDetector, YuNet
 from service.embedded import EmbeddedTriton, EmbeddedTritonError
 from service.finders import Finder, LocalFinder, TritonFinder
@@ -23,6 +25,7 @@ from service.images import ImageLimits
 from service.inference import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, LocalEngine
 from service.keeper import KeptTriton
 from service.pipeline import Limits, Pipeline
+from service.rollout import Rollout, Share
 from service.settings import Settings
 from service.telemetry import NoTracer, Telemetry, Tracer
 from service.triton import TritonEngine
@@ -41,10 +44,14 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     telemetry = Telemetry(tracer)
     executor = ThreadPoolExecutor(settings.threads or min(os.cpu_count() or 1, 8), "landmarks-images")
     try:
-        async with _running_engine(settings, executor, telemetry) as (engine, detector):
+        async with (
+            _running_engine(settings, executor, telemetry) as (engine, detector),
+            _running_rollout(settings, engine, telemetry) as rollout,
+            _running_comparison(settings, telemetry) as comparison,
+        ):
             limits = Limits(ImageLimits(settings.max_bytes, settings.max_pixels, settings.max_side), settings.max_faces)
             yield Gateway(
-                Pipeline(engine, detector, executor, limits),
+                Pipeline(rollout, detector, executor, limits, comparison),
                 Readiness(engine, detector),
                 max_bytes=settings.max_bytes,
                 max_images=settings.max_images,
@@ -79,16 +86,11 @@ async def _running_engine(
 async def _chosen_engine(settings: Settings, telemetry: Telemetry) -> AsyncIterator[TritonEngine | LocalEngine]:
     """Tritons that run already, one of our own, or none at all."""
     if settings.triton_url is not None:
-        yield _observed(_named(settings.triton_url), telemetry)
+        yield _observed(_named("triton_url", settings.triton_url), telemetry)
     elif settings.engine == "local":
         yield LocalEngine(model_file(model_repository(settings)))
     else:
-        repository = model_repository(settings)
-        triton = KeptTriton(
-            lambda: EmbeddedTriton(
-                repository, start_timeout=settings.startup_timeout, otlp_endpoint=settings.otlp_endpoint
-            )
-        )
+        triton = _kept(settings, model_repository(settings))
         try:
             await triton.start()
             yield _observed(triton, telemetry)
@@ -96,18 +98,91 @@ async def _chosen_engine(settings: Settings, telemetry: Telemetry) -> AsyncItera
             await triton.stop()
 
 
+def _kept(settings: Settings, repository: Path) -> KeptTriton:
+    timeout, otlp = settings.startup_timeout, settings.otlp_endpoint
+    return KeptTriton(lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp))
+
+
 def _observed(addresses: Addresses, telemetry: Telemetry) -> TritonEngine:
-    metrics = telemetry.metrics
-    engine = TritonEngine(addresses, lambda reason: metrics.triton_retries.labels(reason).inc())
-    metrics.triton_endpoints.set_function(lambda: engine.endpoints)
+    engine = _asking(addresses, telemetry)
+    telemetry.metrics.triton_endpoints.set_function(lambda: engine.endpoints)
     return engine
 
 
-def _named(url: str) -> Names:
+def _asking(addresses: Addresses, telemetry: Telemetry) -> TritonEngine:
+    return TritonEngine(addresses, lambda reason: telemetry.metrics.triton_retries.labels(reason).inc())
+
+
+def _named(setting: str, url: str) -> Names:
     try:
         return Names(url)
     except ValueError as error:
-        raise StartError(f"LANDMARKS_TRITON_URL: {error}") from error
+        raise StartError(f"LANDMARKS_{setting.upper()}: {error}") from error
+
+
+@asynccontextmanager
+async def _running_rollout(settings: Settings, primary: Engine, telemetry: Telemetry) -> AsyncIterator[Rollout]:
+    """The primary and, once it is up, the candidate: nothing waits for that one."""
+    metrics = telemetry.metrics
+    async with _chosen_candidate(settings, telemetry) as candidate:
+        if candidate is None:
+            if settings.candidate_share or settings.candidate_share_file:
+                logger.warning("a candidate's share is set, but there is no LANDMARKS_CANDIDATE_URL or _REPOSITORY")
+            yield Rollout(primary)
+            return
+        share = Share(settings.candidate_share, settings.candidate_share_file)
+        metrics.candidate_share.set_function(share)
+        rollout = Rollout(primary, candidate, share, lambda reason: metrics.fallbacks.labels(reason).inc())
+        try:
+            async with _beside(rollout.bring_up(), share.follow()):
+                yield rollout
+        finally:
+            await candidate.close()
+
+
+@asynccontextmanager
+async def _chosen_candidate(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Engine | None]:
+    """As the engine is chosen, but not started yet."""
+    repository = settings.candidate_repository
+    if settings.candidate_url is not None:
+        yield _asking(_named("candidate_url", settings.candidate_url), telemetry)
+    elif repository is None:
+        yield None
+    elif settings.engine == "local":
+        yield LocalEngine(model_path(repository))
+    else:
+        triton = _kept(settings, repository)
+        try:
+            triton.begin()
+            yield _asking(triton, telemetry)
+        finally:
+            await triton.stop()
+
+
+@asynccontextmanager
+async def _running_comparison(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Comparison]:
+    metrics = telemetry.metrics
+    comparison = Comparison(
+        settings.compare_share,
+        metrics.model_distance.observe,
+        lambda reason: metrics.comparisons_dropped.labels(reason).inc(),
+    )
+    try:
+        yield comparison
+    finally:
+        await comparison.close()
+
+
+@asynccontextmanager
+async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Works that go on meanwhile, and end then."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _wait_until_ready(network: Engine | Detector, timeout: float) -> None:

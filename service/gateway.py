@@ -60,7 +60,7 @@ class Gateway:
     @property
     def models(self) -> tuple[ServedModel, ...]:
         """The models that a request may ask for."""
-        return (self.pipeline.model,)
+        return self.pipeline.models
 
     @contextmanager
     def admitted(self, door: Door, request_id: str, carrier: Mapping[str, str]) -> Iterator[None]:

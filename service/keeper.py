@@ -39,6 +39,10 @@ class KeptTriton:
         self._urls = [await self._triton.start()]
         self._keeping = asyncio.create_task(self._keep())
 
+    def begin(self) -> None:
+        """Starts the first one in the background, and goes on trying while it cannot be started."""
+        self._keeping = asyncio.create_task(self._keep())
+
     async def stop(self) -> None:
         """Ends it for good; harmless when it is not running."""
         if self._keeping is not None:
@@ -51,17 +55,21 @@ class KeptTriton:
     async def _keep(self) -> None:
         failures = 0
         while True:
-            started = time.monotonic()
-            status = await self._triton.wait()
-            self._urls = []
-            logger.error("Triton ended by itself, with status %d; it is started again", status)
-            if time.monotonic() - started >= STEADY_SECONDS:
+            if self._urls and await self._lasted() >= STEADY_SECONDS:
                 failures = 0
             while not self._urls:
                 await self._triton.stop()  # its files
                 await asyncio.sleep(min(LONGEST_PAUSE, self._first_pause * 2 ** min(failures, 16)))
                 failures += 1
                 await self._restart()
+
+    async def _lasted(self) -> float:
+        """Seconds until it ended."""
+        started = time.monotonic()
+        status = await self._triton.wait()
+        self._urls = []
+        logger.error("Triton ended by itself, with status %d; it is started again", status)
+        return time.monotonic() - started
 
     async def _restart(self) -> None:
         self._triton = self._make()
@@ -70,4 +78,4 @@ class KeptTriton:
         except EmbeddedTritonError as error:
             logger.error("%s", error)
         else:
-            logger.warning("Triton has been started again")
+            logger.warning("Triton has been started")

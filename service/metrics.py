@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from service.rollout import Role
 
 if TYPE_CHECKING:
     from service.pipeline import Answer, Face
@@ -15,6 +17,7 @@ SECONDS = (*(round(step * decade, 6) for decade in (1e-3, 1e-2, 1e-1, 1.0) for s
 """Bounds at most 1.7 apart from 1 ms to 10 s: a quantile read from them is never further off."""
 SCORES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 SPREADS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.5)
+DISTANCES = (0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
 
 
 class Metrics:
@@ -40,6 +43,21 @@ class Metrics:
         self._spreads = self._histogram(
             "face_spread", "Standard deviation of a face's points over its inter-ocular distance", SPREADS
         )
+        self._answers = self._counter("answers", "Images answered, by the model's role: primary, candidate", "role")
+        for role in get_args(Role):
+            self._answers.labels(role)  # from zero on, so that the first answer is seen as a rate
+        self.fallbacks = self._counter(
+            "candidate_fallbacks", "Images that the primary answered in the candidate's place, by reason", "reason"
+        )
+        self.candidate_share = self._gauge("candidate_share", "Share of the images that the candidate is asked for")
+        self.model_distance = self._histogram(
+            "model_distance",
+            "Mean distance between the two models' points of a face over its inter-ocular distance",
+            DISTANCES,
+        )
+        self.comparisons_dropped = self._counter(
+            "comparisons_dropped", "Images that the two models were not compared on after all, by reason", "reason"
+        )
         ProcessCollector(registry=self.registry)
 
     def stage(self, door: str, name: str, seconds: float) -> None:
@@ -51,6 +69,7 @@ class Metrics:
 
     def observe(self, answer: Answer) -> None:
         """An answer's faces: how many, and what tells without labels that they are no longer those of the training."""
+        self._answers.labels(answer.role).inc()
         self._faces.observe(len(answer.faces))
         for face in answer.faces:
             self._scores.observe(float(face.score))

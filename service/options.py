@@ -35,7 +35,7 @@ class Options:
     detector_threshold: float | None = None
     """Least score in [0, 1] of a detected face. The detector has one of its own, which this can only raise."""
     model: str | None = None
-    """Name of the model that must answer; None: the one that is served."""
+    """Name of the model that must answer; None: whichever `service.rollout` takes."""
     decoder: str | None = None
     """One of DECODERS; None: "topk"."""
     flip: bool = False
@@ -57,15 +57,11 @@ class ImageRequest(NamedTuple):
 
 
 def check_options(options: Options, model: ServedModel, max_boxes: int) -> None:
-    """Raises ServiceError for options that no image could satisfy."""
+    """Raises ServiceError for options that no image could satisfy. That `model` bears the name asked for is known."""
     if len(options.boxes) > max_boxes:
         raise ServiceError(
             ErrorKind.TOO_MANY_BOXES,
             f"{len(options.boxes)} boxes given, at most {max_boxes} are answered: send them in parts",
-        )
-    if options.model not in (None, model.name):
-        raise ServiceError(
-            ErrorKind.UNKNOWN_MODEL, f"no model {_quoted(options.model)} is served; there is {model.name!r}"
         )
     problem = _problem(options, model)
     if problem is not None:

@@ -3,6 +3,7 @@
 ::
 
     check -> read_picture -> find (given boxes, or the detector) -> crop -> infer -> place (crop pixels -> image pixels)
+                                                                    by the model that `service.rollout` chooses
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,12 @@ from landmarks.crop import Crop, transform_covariances, transform_points, warp
 from landmarks.flip import average, with_mirrored
 from landmarks.layout import OUTER_EYE_CORNERS
 from landmarks.uncertainty import face_score
+from service.comparison import COMPARISON_SECONDS, Comparison
 from service.detector import Detector
 from service.images import Image, ImageLimits, ImageWarning, Picture, read_picture
-from service.inference import Engine, ServedModel
+from service.inference import ServedModel
 from service.options import Options, check_options, checked_box
+from service.rollout import Role, Rollout, Variant
 from service.telemetry import stage
 
 Floats = NDArray[np.float32]
@@ -49,6 +52,14 @@ class Region:
     source: Literal["given", "detected"]
     score: np.float32 | None
     """The detector's, in [0, 1]; None for a given box."""
+
+
+class Scene(NamedTuple):
+    """What is asked of a model: it says itself how the faces are to be cropped."""
+
+    picture: Picture
+    regions: list[Region]
+    options: Options
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,8 @@ class Answer:
     warnings: tuple[ImageWarning, ...] = ()
     omit: frozenset[str] = frozenset()
     """Fields of `service.options.OMITTABLE` that the caller does without."""
+    role: Role = "primary"
+    """Of the model."""
 
 
 STAGES = ("decode", "detect", "crop", "infer", "total")
@@ -87,17 +100,25 @@ STAGES = ("decode", "detect", "crop", "infer", "total")
 class Pipeline:
     """Everything a request passes through. One for the process; calls run side by side."""
 
-    def __init__(self, engine: Engine, detector: Detector, executor: Executor, limits: Limits) -> None:
+    def __init__(
+        self,
+        rollout: Rollout,
+        detector: Detector,
+        executor: Executor,
+        limits: Limits,
+        comparison: Comparison | None = None,
+    ) -> None:
         """`executor`: threads for what would block the event loop: decoding and cropping."""
-        self._engine = engine
+        self._rollout = rollout
         self._detector = detector
         self._executor = executor
         self._limits = limits
+        self._comparison = comparison or Comparison()
 
     @property
-    def model(self) -> ServedModel:
-        """The model that answers."""
-        return self._engine.model
+    def models(self) -> tuple[ServedModel, ...]:
+        """The models that may answer."""
+        return self._rollout.models
 
     async def detect(self, data: bytes, options: Options, timeout: float) -> Answer:
         """The faces of one image file, within `timeout` seconds. Raises ServiceError, EngineError or TimeoutError."""
@@ -105,35 +126,37 @@ class Pipeline:
 
     async def _detect(self, data: bytes, options: Options, deadline: float) -> Answer:
         watch = Stopwatch()
-        check_options(options, self.model, self._limits.max_faces)
+        order = self._rollout.order(options.model)
+        check_options(options, order[-1].model, self._limits.max_faces)
         picture = await self._in_thread(lambda: watch.time("decode", lambda: read_picture(data, self._limits.image)))
-        faces = await self.faces(picture, options, deadline, watch)
-        height, width = picture.pixels.shape[:2]
-        return Answer(self.model, width, height, faces, watch.finish(), picture.warnings, options.omit)
-
-    async def faces(self, picture: Picture, options: Options, deadline: float, watch: Stopwatch) -> tuple[Face, ...]:
-        """The faces of one picture, by `deadline` (of `time.monotonic`)."""
         with watch.stage("detect"):
-            regions = await self._find(picture.pixels, options, deadline)
-        if not regions:
-            return ()
-        crops, pixels = await self._in_thread(lambda: watch.time("crop", lambda: self._cut(picture, regions)))
-        with watch.stage("infer"):
-            decoded = await self._infer(pixels, options, deadline)
-        return tuple(place(*each) for each in zip(regions, crops, *decoded, strict=True))
+            scene = Scene(picture, await self._find(picture.pixels, options, deadline), options)
+        variant, faces = await self._rollout.answered(order, lambda each: self._faces(each, scene, deadline, watch))
+        if variant is order[0]:  # else it stands in for the one that it would be compared with
+            self._compare(variant, faces, scene)
+        height, width = picture.pixels.shape[:2]
+        warnings, role = picture.warnings, variant.role
+        return Answer(variant.model, width, height, faces, watch.finish(), warnings, options.omit, role)
 
-    async def _infer(self, crops: NDArray[np.uint8], options: Options, deadline: float) -> Decoded:
+    async def _faces(self, variant: Variant, scene: Scene, deadline: float, watch: Stopwatch) -> tuple[Face, ...]:
+        """One model's answer, by `deadline` (of `time.monotonic`)."""
+        if not scene.regions:
+            return ()
+        crops, pixels = await self._in_thread(lambda: watch.time("crop", lambda: _cut(scene, variant.model)))
+        with watch.stage("infer"):
+            decoded = await self._infer(variant, pixels, scene.options, deadline)
+        return tuple(place(*each) for each in zip(scene.regions, crops, *decoded, strict=True))
+
+    async def _infer(self, variant: Variant, crops: NDArray[np.uint8], options: Options, deadline: float) -> Decoded:
         asked = with_mirrored(crops) if options.flip else crops
-        decoded = await self._engine.infer(asked, topk=options.cells, timeout=deadline - time.monotonic())
+        decoded = await variant.engine.infer(asked, topk=options.cells, timeout=deadline - time.monotonic())
         return average(decoded, crops.shape[1]) if options.flip else decoded
 
-    def _cut(self, picture: Picture, regions: list[Region]) -> tuple[list[Crop], NDArray[np.uint8]]:
-        metadata = self._engine.model.metadata
-        size = metadata.codec.input_size
-        crops = [Crop.around(region.box, metadata.crop_scale, size) for region in regions]
-        pixels = np.empty((len(crops), size, size, 3), np.uint8)
-        cut(picture, crops, pixels)
-        return crops, pixels
+    def _compare(self, variant: Variant, faces: tuple[Face, ...], scene: Scene) -> None:
+        other = self._rollout.other(variant)
+        if other is not None:
+            end = time.monotonic() + COMPARISON_SECONDS
+            self._comparison.offer(variant.role, faces, lambda: self._faces(other, scene, end, Stopwatch()))
 
     async def _find(self, image: Image, options: Options, deadline: float) -> list[Region]:
         height, width = image.shape[:2]
@@ -152,6 +175,15 @@ class Pipeline:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # with the context of the request, which its log lines and its trace are found by
         return await asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, work)
+
+
+def _cut(scene: Scene, model: ServedModel) -> tuple[list[Crop], NDArray[np.uint8]]:
+    """The faces' crops as a model wants them, and their pixels [N, S, S, 3]."""
+    size = model.metadata.codec.input_size
+    crops = [Crop.around(region.box, model.metadata.crop_scale, size) for region in scene.regions]
+    pixels = np.empty((len(crops), size, size, 3), np.uint8)
+    cut(scene.picture, crops, pixels)
+    return crops, pixels
 
 
 def cut(picture: Picture, crops: list[Crop], out: NDArray[np.uint8]) -> None:

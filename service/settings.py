@@ -65,6 +65,35 @@ class Settings(BaseSettings):
     )
     startup_timeout: float = Field(120.0, gt=0, description="Seconds the network may take to become ready.")
 
+    candidate_url: str | None = Field(
+        None,
+        description="host:port of the Tritons of a candidate, a model that is tried out beside the one that serves; "
+        "several as for triton_url. Nothing waits for it, and what it fails to answer is answered without it.",
+    )
+    candidate_repository: Path | None = Field(
+        None,
+        description="Folder of the candidate's model where candidate_url is unset: a second Triton of this process's "
+        "own loads it, or with engine=local this process itself.",
+    )
+    candidate_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the images that the candidate answers, of those whose request names no model.",
+    )
+    candidate_share_file: Path | None = Field(
+        None,
+        description="File that holds the candidate's share instead, read again every second: 0 to 1, as text. One that "
+        "cannot be read, or holds something else, leaves the share as it was.",
+    )
+    compare_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the images whose faces are afterwards given to the other model too, to compare the "
+        "points; two at a time, and never before the answer.",
+    )
+
     max_bytes: int = Field(32 * 2**20, ge=1, description="Largest image file in bytes.")
     max_pixels: int = Field(100_000_000, ge=1, description="Largest image in pixels, checked before it is decoded.")
     max_side: int = Field(30_000, ge=1, le=32_766, description="Longest image side in pixels, checked as well.")

@@ -16,6 +16,7 @@ from service.gateway import Gateway, Readiness
 from service.images import ImageLimits
 from service.inference import ServedModel
 from service.pipeline import Limits, Pipeline
+from service.rollout import Rollout
 
 MODEL = ServedModel(
     "fake",
@@ -89,7 +90,9 @@ def make_gateway(engine: Any, detector: Any, **changes: Any) -> Gateway:
     }
     limits = Limits(ImageLimits(values["max_bytes"], values["max_pixels"], values["max_side"]), values["max_faces"])
     return Gateway(
-        Pipeline(engine, detector, ThreadPoolExecutor(2), limits),
+        Pipeline(
+            values.get("rollout") or Rollout(engine), detector, ThreadPoolExecutor(2), limits, values.get("comparison")
+        ),
         Readiness(engine, detector, max_age=0),
         max_bytes=values["max_bytes"],
         max_images=values["max_images"],

@@ -14,6 +14,7 @@ from tests.deploy.tools import DEPLOY
 
 GPU = ("-f", "docker-compose.yml")
 CPU = (*GPU, "-f", "deploy/compose.cpu.yml")
+CANDIDATE = ("-f", "deploy/compose.candidate.yml")
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -47,7 +48,7 @@ SETTINGS = set(re.findall(r"^#([A-Z_]+)=", (DEPLOY / "env.example").read_text(),
 
 
 def test_the_example_names_every_setting_with_its_default() -> None:
-    text = (ROOT / "docker-compose.yml").read_text() + (DEPLOY / "compose.cpu.yml").read_text()
+    text = "".join((ROOT / name).read_text() for name in (*GPU, *CPU, *CANDIDATE) if name != "-f")
     defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text))
     example = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (DEPLOY / "env.example").read_text(), re.MULTILINE))
     example.pop("COMPOSE_PROJECT_NAME")
@@ -71,6 +72,14 @@ def test_others_get_the_cpu_and_monitoring_when_they_ask_for_it(compose: tuple[s
     assert {"prom/prometheus:v3.5.0", "grafana/grafana:12.1.0"} <= set(re.findall(r"image: (\S+)", text))
 
 
+def test_a_candidate_stands_beside_the_model(compose: tuple[str, ...]) -> None:
+    text = config(compose, *CPU, *CANDIDATE, "config", CANDIDATE_IMAGE="ours/triton-cpu:2", CANDIDATE_RUNTIME="runc")
+    assert "runtime: nvidia" not in text
+    assert {"h3r-landmarks/triton-cpu:latest", "ours/triton-cpu:2"} <= set(re.findall(r"image: (\S+)", text))
+    assert re.search(r"LANDMARKS_CANDIDATE_URL: candidate:8001", text)
+    assert re.search(r"LANDMARKS_TRITON_URL: triton:8001", text)
+
+
 def test_ports_are_published_to_this_machine_alone_by_default() -> None:
     ports = re.findall(r'"(\S+):\$\{[A-Z_]+PORT:-\d+\}:\d+"', (ROOT / "docker-compose.yml").read_text())
     assert ports == ["${BIND:-127.0.0.1}", "${BIND:-127.0.0.1}", "127.0.0.1", "127.0.0.1"]
@@ -86,7 +95,8 @@ def test_prometheus_and_the_health_check_ask_the_port_of_the_metrics() -> None:
 
 def test_every_setting_of_the_gateway_exists() -> None:
     """Those that stand as comments too: a name that is no setting would be passed over in silence."""
-    texts = [(DEPLOY / "gateway.env").read_text(), (ROOT / "docker-compose.yml").read_text()]
+    files = (DEPLOY / "gateway.env", ROOT / "docker-compose.yml", DEPLOY / "compose.candidate.yml")
+    texts = [path.read_text() for path in files]
     named = {name.lower() for text in texts for name in re.findall(r"\bLANDMARKS_([A-Z_]+)(?:=|: )", text)}
     assert {"insecure", "api_keys_file", "metrics_port"} <= named <= set(Settings.model_fields)
 

@@ -145,14 +145,20 @@ def test_disruptions_leave_one_running(manifests: dict[tuple[str, str], Manifest
         assert manifests["HorizontalPodAutoscaler", name]["spec"]["minReplicas"] == 2
 
 
-def test_the_components_add_monitors_and_replace_the_autoscaler(tmp_path: Path) -> None:
+def with_components(tmp_path: Path, *names: str) -> dict[tuple[str, str], Manifest]:
+    """The overlay for CPUs and some of the components."""
     folder = tmp_path.resolve()
     up = Path(*[".."] * len(folder.parts[1:]))
-    parts = [
-        up.joinpath(*(FOLDER / part).parts[1:]) for part in ("overlays/cpu", "components/monitoring", "components/keda")
+    base, *parts = [
+        up.joinpath(*(FOLDER / part).parts[1:]) for part in ("overlays/cpu", *(f"components/{name}" for name in names))
     ]
-    (folder / "kustomization.yaml").write_text(f"resources: [{parts[0]}]\ncomponents: [{parts[1]}, {parts[2]}]\n")
-    manifests = by_name(rendered(folder))
+    text = f"resources: [{base}]\ncomponents: [{', '.join(map(str, parts))}]\n"
+    (folder / "kustomization.yaml").write_text(text)
+    return by_name(rendered(folder))
+
+
+def test_the_components_add_monitors_and_replace_the_autoscaler(tmp_path: Path) -> None:
+    manifests = with_components(tmp_path, "monitoring", "keda")
     assert ("HorizontalPodAutoscaler", "triton") not in manifests
     assert manifests["ScaledObject", "triton"]["spec"]["scaleTargetRef"] == {"name": "triton"}
     for name in ("gateway", "triton"):
@@ -161,3 +167,35 @@ def test_the_components_add_monitors_and_replace_the_autoscaler(tmp_path: Path) 
         assert endpoint["port"] in ports
         labels = manifests["ServiceMonitor", name]["spec"]["selector"]["matchLabels"]
         assert labels.items() <= manifests["Service", name]["metadata"]["labels"].items()
+
+
+def test_a_candidate_has_tritons_of_its_own_that_gateways_alone_reach(tmp_path: Path) -> None:
+    path = tmp_path / "candidate.yaml"
+    path.write_text(rendered(FOLDER / "candidate"))
+    run(tool("kubernetes-validate", "pip install kubernetes-validate"), "--strict", path)
+    manifests = by_name(path.read_text())
+    assert {name for _, name in manifests} == {"candidate-triton", "candidate-egress", "candidate-ingress"}
+    own = {"app.kubernetes.io/name": "candidate"}
+    deployment = manifests["Deployment", "candidate-triton"]["spec"]
+    assert deployment["selector"]["matchLabels"] == deployment["template"]["metadata"]["labels"] == own
+    assert pod(manifests, "candidate-triton")["containers"][0]["image"] == "h3r-landmarks/triton-cpu:candidate"
+    service = manifests["Service", "candidate-triton"]["spec"]
+    assert (service["selector"], service["clusterIP"]) == (own, "None")
+    assert manifests["PodDisruptionBudget", "candidate-triton"]["spec"]["selector"]["matchLabels"] == own
+    scaled = manifests["HorizontalPodAutoscaler", "candidate-triton"]["spec"]["scaleTargetRef"]
+    assert scaled["name"] == "candidate-triton"
+    (there,) = manifests["NetworkPolicy", "candidate-egress"]["spec"]["egress"]
+    assert there["to"] == [{"podSelector": {"matchLabels": own}}]
+    assert manifests["NetworkPolicy", "candidate-ingress"]["spec"]["podSelector"]["matchLabels"] == own
+
+
+def test_gateways_are_told_of_a_candidate_by_a_component(tmp_path: Path) -> None:
+    manifests = with_components(tmp_path, "candidate")
+    (settings,) = (manifest["data"] for (kind, _), manifest in manifests.items() if kind == "ConfigMap")
+    assert settings["LANDMARKS_CANDIDATE_URL"] == "candidate-triton:8001"
+    assert settings["LANDMARKS_TRITON_URL"] == "triton:8001"  # added to the others
+    spec = pod(manifests, "gateway")
+    mounts = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
+    (volume,) = (volume for volume in spec["volumes"] if volume["name"] == "candidate")
+    assert volume["configMap"] == {"name": "candidate", "optional": True}
+    assert settings["LANDMARKS_CANDIDATE_SHARE_FILE"] == f"{mounts['candidate']}/share"

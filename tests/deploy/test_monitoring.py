@@ -76,6 +76,8 @@ def exposed() -> Series:
             with gateway.admitted("rest", "a", {}), round_trip():
                 assert (await doors["rest"].ask(b"")).code == "overloaded"
         gateway.metrics.triton_retries.labels("unavailable").inc()  # a matter of several Tritons
+        gateway.metrics.fallbacks.labels("unavailable").inc()  # and of two models
+        gateway.metrics.comparisons_dropped.labels("busy").inc()
         transport = httpx.ASGITransport(build_metrics_app(gateway))
         async with httpx.AsyncClient(transport=transport, base_url="http://metrics") as client:
             return (await client.get("/metrics")).text

@@ -10,9 +10,9 @@ import httpx
 import trustme
 
 from landmarks.golden import golden_crop
+from landmarks_client.pb import landmarks_pb2 as pb
+from landmarks_client.pb import landmarks_pb2_grpc
 from service.embedded import free_ports
-from service.rpc.pb import landmarks_pb2 as pb
-from service.rpc.pb import landmarks_pb2_grpc
 from service.security import new_key
 from tests.e2e.test_gateway import served
 from tests.fakes import encoded

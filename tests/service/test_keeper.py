@@ -83,6 +83,21 @@ def test_the_first_must_start() -> None:
     asyncio.run(run())
 
 
+def test_one_that_is_only_begun_may_fail_at_first() -> None:
+    async def run() -> list[TritonDouble]:
+        made: list[TritonDouble] = []
+        triton = kept(made, True, False, False, True, True)
+        triton.begin()
+        assert list(await triton()) == []
+        await asyncio.wait_for(address(triton, 4), 30)
+        made[3].die()
+        await asyncio.wait_for(address(triton, 5), 30)
+        await triton.stop()
+        return made
+
+    assert all(server.is_stopped for server in asyncio.run(run()))
+
+
 def test_stopping_while_it_is_started_again_ends_that() -> None:
     async def run() -> int:
         made: list[TritonDouble] = []

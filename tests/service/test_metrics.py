@@ -51,5 +51,14 @@ def test_answers_tell_of_drift():
     assert seen["landmarks_faces_sum"] == 2
 
 
+def test_answers_are_counted_by_the_models_role():
+    metrics = Metrics()
+    for role in ("candidate", "primary", "candidate"):
+        metrics.observe(Answer(MODEL, 8, 8, (), {}, role=role))
+    seen = samples(metrics)
+    assert seen['landmarks_answers_total{role="primary"}'] == 1
+    assert seen['landmarks_answers_total{role="candidate"}'] == 2
+
+
 def test_the_process_tells_of_itself():
     assert samples(Metrics())["process_resident_memory_bytes"] > 1e6

@@ -25,7 +25,8 @@ def test_defaults_and_environment(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "70000"), ("ENGINE", "none"), ("MAX_BYTES", "0"), ("GRACE", "-1")]
+    ("name", "value"),
+    [("PORT", "70000"), ("ENGINE", "none"), ("MAX_BYTES", "0"), ("GRACE", "-1"), ("CANDIDATE_SHARE", "1.1")],
 )
 def test_nonsense_is_refused(monkeypatch, name, value):
     monkeypatch.setenv(f"LANDMARKS_{name}", value)
