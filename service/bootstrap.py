@@ -93,7 +93,9 @@ async def _chosen_engine(settings: Settings, telemetry: Telemetry) -> AsyncItera
         triton = _kept(settings, model_repository(settings))
         try:
             await triton.start()
-            yield _observed(triton, telemetry)
+            engine = _observed(triton, telemetry)
+            triton.heed(lambda: engine.endpoints > 0)
+            yield engine
         finally:
             await triton.stop()
 
@@ -154,7 +156,9 @@ async def _chosen_candidate(settings: Settings, telemetry: Telemetry) -> AsyncIt
         triton = _kept(settings, repository)
         try:
             triton.begin()
-            yield _asking(triton, telemetry)
+            engine = _asking(triton, telemetry)
+            triton.heed(lambda: engine.endpoints > 0)
+            yield engine
         finally:
             await triton.stop()
 

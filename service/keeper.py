@@ -1,9 +1,10 @@
-"""Keeps an embedded Triton running: one that ends is started again, after a pause that grows while that fails."""
+"""Keeps an embedded Triton running: one that ends or hangs is started again, after a pause that grows with failures."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,15 +18,23 @@ LONGEST_PAUSE: Final = 60.0
 """Seconds between two attempts to start, at most."""
 STEADY_SECONDS: Final = 60.0
 """One that ran for so long is started again without a long pause."""
+LOOK_SECONDS: Final = 1.0
+"""How often one that runs is looked at."""
 
 
 class KeptTriton:
     """One Triton at a time, wherever it listens. Used as the `Addresses` of a TritonEngine."""
 
-    def __init__(self, make: Callable[[], EmbeddedTriton], first_pause: float = 0.5) -> None:
-        """`make`: the next server, not started yet. `first_pause`: seconds before it, doubled after each failure."""
+    def __init__(
+        self, make: Callable[[], EmbeddedTriton], first_pause: float = 0.5, longest_silence: float = 60.0
+    ) -> None:
+        """`make`: the next server, not started yet. `first_pause`: seconds before it, doubled after each failure.
+        `longest_silence`: seconds that one which has answered before may answer nothing; see `heed`.
+        """
         self._make = make
         self._first_pause = first_pause
+        self._longest_silence = longest_silence
+        self._answers: Callable[[], bool] = lambda: True
         self._triton = make()
         self._urls: list[str] = []
         self._keeping: asyncio.Task[None] | None = None
@@ -33,6 +42,10 @@ class KeptTriton:
     async def __call__(self) -> Sequence[str]:
         """Where it listens; nowhere while it is being started again."""
         return self._urls
+
+    def heed(self, answers: Callable[[], bool]) -> None:
+        """`answers`: whether the server does what it is for. A process of it may hang, and itself be none the wiser."""
+        self._answers = answers
 
     async def start(self) -> None:
         """Raises EmbeddedTritonError when the first one cannot be started."""
@@ -64,12 +77,29 @@ class KeptTriton:
                 await self._restart()
 
     async def _lasted(self) -> float:
-        """Seconds until it ended."""
+        """Seconds until it ended, or had to be given up."""
         started = time.monotonic()
-        status = await self._triton.wait()
+        ended = asyncio.create_task(self._triton.wait())
+        try:
+            if await self._hangs(ended):
+                logger.error("Triton has answered nothing for %g s; it is started again", self._longest_silence)
+            else:
+                logger.error("Triton ended by itself, with status %d; it is started again", ended.result())
+        finally:
+            ended.cancel()
         self._urls = []
-        logger.error("Triton ended by itself, with status %d; it is started again", status)
         return time.monotonic() - started
+
+    async def _hangs(self, ended: asyncio.Task[int]) -> bool:
+        """Returns once it has ended, or has answered nothing for long although it did before."""
+        last = math.inf
+        while not ended.done():
+            if self._answers():
+                last = time.monotonic()
+            elif time.monotonic() - last >= self._longest_silence:
+                return True
+            await asyncio.wait({ended}, timeout=min(LOOK_SECONDS, self._longest_silence))
+        return False
 
     async def _restart(self) -> None:
         self._triton = self._make()

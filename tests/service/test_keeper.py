@@ -41,7 +41,7 @@ def kept(made: list[TritonDouble], *starts: bool) -> KeptTriton:
         made.append(TritonDouble(len(made) + 1, next(fates)))
         return made[-1]
 
-    return KeptTriton(make, first_pause=0.0)
+    return KeptTriton(make, first_pause=0.0, longest_silence=0.0)
 
 
 async def address(triton: KeptTriton, number: int) -> None:
@@ -69,6 +69,25 @@ def test_one_that_dies_is_started_again_until_that_succeeds() -> None:
     made = asyncio.run(run())
     assert len(made) == 5
     assert all(server.is_stopped for server in made)
+
+
+def test_one_that_hangs_is_started_again_once_it_has_answered_before() -> None:
+    async def run() -> list[TritonDouble]:
+        made: list[TritonDouble] = []
+        triton = kept(made, True, True)
+        looks = iter([False, True, False])  # not up yet, up, hung
+        triton.heed(lambda: next(looks, False))
+        await triton.start()
+        await asyncio.wait_for(address(triton, 2), 30)
+        assert made[0].is_stopped
+        # the second has never answered: it is given its time
+        assert next(looks, None) is None
+        await asyncio.sleep(0)
+        assert list(await triton()) == ["127.0.0.1:2"]
+        await triton.stop()
+        return made
+
+    assert len(asyncio.run(run())) == 2
 
 
 def test_the_first_must_start() -> None:
