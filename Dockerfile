@@ -13,6 +13,8 @@ ARG BASE_IMAGE=python:3.11-slim-bookworm
 ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.07-py3
 # the image whose Python the target wheels fetches files for
 ARG WHEELS_IMAGE=${BASE_IMAGE}
+# what the images' labels say; deploy/build.sh knows it
+ARG VERSION=unknown REVISION=unknown CREATED=unknown
 
 # ---------------------------------------------------------------- packages
 
@@ -94,13 +96,15 @@ COPY --from=wheels-download /fetched /
 FROM ${TRITON_IMAGE} AS triton
 ARG PIP_INDEX_URL
 ARG PIP_NO_INDEX
+# triton.txt leaves out PyTorch: enough where no GPU will be
+ARG TRITON_LOCK=triton-gpu.txt
 # into the system's Python, the one that the Python backend finds
 RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
-    --mount=type=bind,source=deploy/locks/triton.txt,target=/locks/triton.txt \
+    --mount=type=bind,source=deploy/locks,target=/locks \
     --mount=type=bind,source=deploy/wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf --mount=type=secret,id=ca-bundle \
-    sh /install.sh /locks/triton.txt install --break-system-packages
+    sh /install.sh /locks/${TRITON_LOCK} install --break-system-packages
 RUN --mount=type=bind,from=project,source=/dist,target=/dist \
     python3 -m pip install --no-cache-dir --no-index --no-deps --break-system-packages /dist/*.whl
 COPY deploy/image/healthy.py deploy/image/supervise.py /opt/
@@ -118,9 +122,7 @@ ENTRYPOINT ["python3", "-I", "/opt/supervise.py", "tritonserver"]
 CMD ["--model-repository=/models", "--model-config-name=gpu", "--disable-auto-complete-config", \
      "--http-address=127.0.0.1", "--metrics-address=0.0.0.0", "--exit-timeout-secs=20", \
      "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000"]
-ARG VERSION=unknown
-ARG REVISION=unknown
-ARG CREATED=unknown
+ARG VERSION REVISION CREATED
 LABEL org.opencontainers.image.title="h3r-landmarks triton" \
       org.opencontainers.image.description="NVIDIA Triton with the landmark network, for GPUs" \
       org.opencontainers.image.version=$VERSION \
@@ -145,9 +147,7 @@ ENTRYPOINT ["python3", "-I", "/opt/supervise.py", "tritonserver"]
 CMD ["--model-repository=/models", "--allow-gpu-metrics=false", "--disable-auto-complete-config", \
      "--http-address=127.0.0.1", "--metrics-address=0.0.0.0", "--exit-timeout-secs=20", \
      "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000"]
-ARG VERSION=unknown
-ARG REVISION=unknown
-ARG CREATED=unknown
+ARG VERSION REVISION CREATED
 LABEL org.opencontainers.image.title="h3r-landmarks triton-cpu" \
       org.opencontainers.image.description="NVIDIA Triton with the landmark network, for CPUs" \
       org.opencontainers.image.version=$VERSION \
@@ -162,9 +162,7 @@ USER 10001:10001
 WORKDIR /runs
 ENTRYPOINT ["landmarks-train"]
 CMD ["--help"]
-ARG VERSION=unknown
-ARG REVISION=unknown
-ARG CREATED=unknown
+ARG VERSION REVISION CREATED
 LABEL org.opencontainers.image.title="h3r-landmarks train" \
       org.opencontainers.image.description="Trains, evaluates and exports the landmark network" \
       org.opencontainers.image.version=$VERSION \
@@ -183,9 +181,7 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=3m --retries=6 \
     CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:9100/readyz"]
 ENTRYPOINT ["landmarks"]
 CMD ["serve"]
-ARG VERSION=unknown
-ARG REVISION=unknown
-ARG CREATED=unknown
+ARG VERSION REVISION CREATED
 LABEL org.opencontainers.image.title="h3r-landmarks gateway" \
       org.opencontainers.image.description="98 facial landmarks with their uncertainty, over REST and gRPC" \
       org.opencontainers.image.version=$VERSION \

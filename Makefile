@@ -51,6 +51,7 @@ types: $(VENV)/dev.installed ## types, strictly
 	$(BIN)/mypy landmarks landmarks_client service train bench tests
 	$(BIN)/mypy model_repo/heatmap/1/model.py
 	$(BIN)/mypy model_repo/decode/1/model.py
+	$(BIN)/mypy model_repo/decode/1/torch_decode.py
 	$(BIN)/mypy model_repo/detector/1/model.py
 
 proto: ## generate the gRPC code from proto/

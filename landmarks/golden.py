@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from landmarks.crop import warp
 
-GOLDEN_TOLERANCE = 0.1
+GOLDEN_TOLERANCE = 0.05
 """Largest difference in crop pixels between a point as exported and as served (other kernels, same weights)."""
 
 

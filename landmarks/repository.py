@@ -1,7 +1,8 @@
 """Triton's model repository: where model files lie, and the two parameters its configurations are stamped with.
 
-Every `config.pbtxt` carries the metadata and the hash of the model file that it was made for, so that the network, the
-decoder and whoever calls them can each see that they belong together. `stamp` writes both; loading checks them.
+Every configuration (`config.pbtxt`, and those of `configs/` that Triton's --model-config-name chooses) carries the
+metadata and the hash of the model file that it was made for, so that the network, the decoder and whoever calls them
+can each see that they belong together. `stamp` writes both; loading checks them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from landmarks.tensors import DECODE_MODEL, DETECTOR_MODEL, ENSEMBLE_MODEL, HEAT
 
 MODEL_FILE: Final = "model.onnx"
 """Name of a network's file within a version folder of its model."""
+
+ENGINES: Final = "/engines"
+"""Where the containers keep TensorRT's engines: a volume."""
 
 Metadata: TypeAlias = ModelMetadata | DetectorMetadata
 
@@ -59,6 +63,11 @@ def string_parameters(config: Mapping[str, Any]) -> dict[str, str]:
     return {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
 
 
+def stamp_of(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Those of a configuration's string parameters that `stamp` writes for a network; others are its backend's."""
+    return {key: parameters[key] for key in (METADATA_KEY, PROVENANCE_KEY) if key in parameters}
+
+
 def check_stamp(parameters: Mapping[str, str], metadata: Metadata, model_provenance: str) -> None:
     """Raises MetadataError unless a configuration's parameters are those of the model that was loaded."""
     told, command = type(metadata).from_mapping(parameters), EXPORTS[type(metadata)].command
@@ -81,37 +90,76 @@ def codec_of(metadata: Metadata) -> CodecSpec | DetectorSpec:
 
 
 def stamp(repository: Path, metadata: Metadata) -> None:
-    """Writes the metadata, the model file's hash and the tensors' shapes into the `config.pbtxt` of a network's models.
+    """Writes the metadata, the model file's hash and the tensors' shapes into the configurations of a network's models.
 
-    Raises RepositoryError, having changed nothing, when the model file or one of the parameters is not there.
+    For TensorRT that is also the shapes of its profile, and where it keeps its engines. Raises RepositoryError, having
+    changed nothing, when the model file or one of the parameters is not there.
     """
-    export = EXPORTS[type(metadata)]
+    export, path = EXPORTS[type(metadata)], model_path(repository, kind=type(metadata))
     try:
-        content = model_path(repository, kind=type(metadata)).read_bytes()
-        values = {export.key: metadata.to_json(), PROVENANCE_KEY: provenance(content)}
-        paths = [repository / name / "config.pbtxt" for name in export.models]
-        texts = {path: _stamped(path, values, _sized(metadata)) for path in paths}
+        values = {export.key: metadata.to_json(), PROVENANCE_KEY: provenance(path.read_bytes())}
+        folder = engine_folder(path, values[PROVENANCE_KEY])
+        paths = [config for name in export.models for config in configurations(repository, name)]
+        texts = {config: _stamped(config, values, _sized(metadata), folder) for config in paths}
     except OSError as error:
         raise RepositoryError(f"{error.filename} cannot be read: is {repository} a model repository?") from error
-    for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
+    for config, text in texts.items():
+        config.write_text(text, encoding="utf-8")
+
+
+def configurations(repository: Path, model: str) -> list[Path]:
+    """Every configuration of a model: the default one, then those of --model-config-name, which may be none."""
+    return [repository / model / "config.pbtxt", *sorted((repository / model / "configs").glob("*.pbtxt"))]
+
+
+def engine_folder(path: Path, model_provenance: str) -> str:
+    """Where TensorRT keeps what it built of the model file at `path`: a folder for each version and each content.
+
+    TensorRT's cache does not look at the weights: in one folder, a new version would be served with the engine of the
+    old one (docs/decisions/0012). It is a single folder, as ONNX Runtime makes no parents.
+    """
+    return f"{ENGINES}/{path.parent.parent.name}-{path.parent.name}-{model_provenance.removeprefix('sha256:')}"
 
 
 def _sized(metadata: Metadata) -> tuple[TensorSpec, ...]:
-    """The tensors whose shapes depend on the network."""
+    """The tensors whose shapes depend on the network, its input first."""
     if isinstance(metadata, DetectorMetadata):
         return ()
     tensors = contract(metadata.codec)
     return tensors.crops, tensors.heatmaps, *tensors.outputs
 
 
-def _stamped(path: Path, values: Mapping[str, str], tensors: tuple[TensorSpec, ...]) -> str:
+def _stamped(path: Path, values: Mapping[str, str], tensors: tuple[TensorSpec, ...], engines: str) -> str:
     text = path.read_text(encoding="utf-8")
     for key, value in values.items():
         text = replace_parameter(text, key, value, path)
     for tensor in tensors:
         text = replace_dims(text, tensor)
+    text = replace_option(text, "trt_engine_cache_path", engines)
+    for key, shape in profile(tensors[0], max_batch_size(text, path)).items() if tensors else ():
+        text = replace_option(text, key, shape)
     return text
+
+
+def profile(tensor: TensorSpec, largest: int) -> dict[str, str]:
+    """TensorRT's profile for batches of `tensor` from one to `largest`, tuned for that, as ONNX Runtime reads it."""
+    batches = {"min": 1, "opt": largest, "max": largest}
+    dims = "x".join(map(str, tensor.shape))
+    return {f"trt_profile_{name}_shapes": f"{tensor.name}:{batch}x{dims}" for name, batch in batches.items()}
+
+
+def max_batch_size(text: str, path: Path) -> int:
+    """What the text of a configuration says. Raises RepositoryError; `path` is for the message alone."""
+    found = re.search(r"^max_batch_size\s*:\s*(\d+)", text, re.MULTILINE)
+    if found is None:
+        raise RepositoryError(f"{path} must hold a line max_batch_size: N")
+    return int(found[1])
+
+
+def replace_option(text: str, key: str, value: str) -> str:
+    """The text of a configuration with the double-quoted option `key` of an accelerator, if it is there, set."""
+    option = rf"""(parameters\s*\{{\s*key:\s*"{re.escape(key)}"\s*value:\s*)"[^"\n]*\""""
+    return re.sub(option, lambda match: f'{match[1]}"{value}"', text)
 
 
 def replace_dims(text: str, tensor: TensorSpec) -> str:

@@ -198,10 +198,13 @@ def joined(parts: list[Decoded], tensors: Contract) -> Decoded:
 
 
 def check_golden(metadata: ModelMetadata, decoded: Decoded) -> None:
-    """Raises EngineFailure unless the answer to the golden crop [1, S, S, 3] is what the model was exported with."""
-    expected, points = np.array(metadata.golden_points, np.float32), decoded.points[0]
-    if expected.shape != points.shape:
+    """Raises EngineFailure unless each answer to a batch of golden crops is what the model was exported with."""
+    expected, points = np.array(metadata.golden_points, np.float32), decoded.points
+    if expected.shape != points.shape[1:]:
         raise EngineFailure("the model's metadata holds no golden points: export it with landmarks-train export")
     error = float(np.abs(points - expected).max())
-    if error > GOLDEN_TOLERANCE:
-        raise EngineFailure(f"the golden crop is answered {error:.3f} pixels off: wrong weights, or a wrong runtime")
+    if not error <= GOLDEN_TOLERANCE:
+        raise EngineFailure(
+            f"the golden crop is answered {error:.3f} pixels off in a batch of {len(points)}: "
+            "wrong weights, or a wrong runtime"
+        )

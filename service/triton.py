@@ -13,7 +13,7 @@ from tritonclient.grpc import InferInput
 from landmarks.codec import Decoded
 from landmarks.golden import golden_crop
 from landmarks.metadata import PROVENANCE_KEY, MetadataError, ModelMetadata
-from landmarks.repository import string_parameters
+from landmarks.repository import stamp_of, string_parameters
 from landmarks.tensors import (
     DECODE_MODEL,
     ENSEMBLE_MODEL,
@@ -99,13 +99,17 @@ def _decoded(answer: Any, tensors: Contract, faces: int) -> Decoded:
 
 
 async def _prove(endpoint: Endpoint[_Served]) -> _Served:
-    """Reads what an endpoint serves and has it answer the golden crop. Raises EngineError unless that is right."""
+    """Reads what an endpoint serves and has it answer the golden crop. Raises EngineError unless that is right.
+
+    One that is not up has to answer a full batch of it as well: a GPU may compute that by other kernels.
+    """
     served = await _identify(endpoint)
     metadata = served.model.metadata
-    tensors = contract(metadata.codec)
-    inputs = [tensor_input(tensors.crops, golden_crop(metadata.codec.input_size)[None])]
-    answer = await endpoint.infer(ENSEMBLE_MODEL, inputs, timeout=PROOF_SECONDS)
-    check_golden(metadata, _decoded(answer, tensors, 1))
+    tensors, crop = contract(metadata.codec), golden_crop(metadata.codec.input_size)[None]
+    for batch in (1,) if endpoint.is_up else (1, served.max_batch):
+        inputs = [tensor_input(tensors.crops, crop.repeat(batch, axis=0))]
+        answer = await endpoint.infer(ENSEMBLE_MODEL, inputs, timeout=PROOF_SECONDS)
+        check_golden(metadata, _decoded(answer, tensors, batch))
     return served
 
 
@@ -114,7 +118,7 @@ async def _identify(endpoint: Endpoint[_Served]) -> _Served:
     where = f"Triton at {endpoint.address}"
     names = (ENSEMBLE_MODEL, HEATMAP_MODEL, DECODE_MODEL)
     configs = [await endpoint.config(name) for name in names]
-    stamps = [string_parameters(config) for config in configs]
+    stamps = [stamp_of(string_parameters(config)) for config in configs]
     if stamps.count(stamps[0]) != len(stamps):
         raise EngineFailure(f"the models {', '.join(names)} of {where} were stamped differently")
     try:

@@ -25,7 +25,7 @@ compile() {
     --excludes "$scratch/unwanted" "$@" --output-file "deploy/locks/$file" "$source"
 }
 
-[ $# -gt 0 ] || set -- build.txt gateway.txt triton.txt triton-cpu.txt train-cuda.txt train-cpu.txt
+[ $# -gt 0 ] || set -- build.txt gateway.txt triton.txt triton-gpu.txt triton-cpu.txt train-cuda.txt train-cpu.txt
 for file; do
   case $file in
     # what builds this project's own wheel
@@ -33,6 +33,7 @@ for file; do
     gateway.txt) compile gateway.txt 3.11 pyproject.toml --extra gateway --extra otel ;;
     # the Python of NVIDIA's image
     triton.txt) compile triton.txt 3.12 pyproject.toml --extra triton ;;
+    triton-gpu.txt) compile triton-gpu.txt 3.12 pyproject.toml --extra triton-gpu ;;
     triton-cpu.txt)
       # of the wheel the server alone is used: what its Python interface needs is left out
       printf '%s\n' grpcio importlib-metadata protobuf pyzmq sh tritonclient typer typing-inspect wrapt \

@@ -18,6 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {
     "gateway.txt": ["gateway", "otel"],
     "triton.txt": ["triton"],
+    "triton-gpu.txt": ["triton-gpu"],
     "triton-cpu.txt": ["triton-cpu"],
     "train-cpu.txt": ["train", "triton"],
     "train-cuda.txt": ["train", "triton"],

@@ -11,10 +11,12 @@ from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, MetadataError, Mode
 from landmarks.repository import (
     RepositoryError,
     check_stamp,
+    engine_folder,
     model_path,
     provenance,
     replace_parameter,
     stamp,
+    stamp_of,
     string_parameters,
 )
 
@@ -96,6 +98,56 @@ input_map { key: "crops" value: "crops" }
     )
 
 
+GPU = """max_batch_size: 16
+parameters { key: "trt_engine_cache_enable" value: "1" }
+parameters { key: "trt_engine_cache_path" value: "" }
+parameters { key: "trt_profile_min_shapes" value: "" }
+parameters { key: "trt_profile_opt_shapes" value: "other" }
+parameters { key: "trt_profile_max_shapes" value: "" }
+parameters { key: "landmarks_metadata" value { string_value: '' } }
+parameters { key: "landmarks_provenance" value { string_value: 'old' } }
+"""
+
+
+def test_stamping_sets_every_configuration_of_a_model_and_what_tensorrt_is_told(repository: Path) -> None:
+    for name in ("heatmap/configs/gpu.pbtxt", "heatmap/configs/fp32.pbtxt", "decode/configs/gpu.pbtxt"):
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text(GPU)
+    expected = (
+        "max_batch_size: 16\n"
+        """parameters { key: "trt_engine_cache_enable" value: "1" }\n"""
+        """parameters { key: "trt_engine_cache_path" value: "/engines/heatmap-1-"""
+        """e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" }\n"""
+        """parameters { key: "trt_profile_min_shapes" value: "crops:1x128x128x3" }\n"""
+        """parameters { key: "trt_profile_opt_shapes" value: "crops:16x128x128x3" }\n"""
+        """parameters { key: "trt_profile_max_shapes" value: "crops:16x128x128x3" }\n"""
+    )
+    for _ in range(2):
+        stamp(repository, replace(METADATA, codec=CodecSpec(input_size=128)))
+        for name in ("heatmap/configs/gpu.pbtxt", "heatmap/configs/fp32.pbtxt", "decode/configs/gpu.pbtxt"):
+            text = (repository / name).read_text()
+            assert text.startswith(expected)
+            assert text.count(EMPTY_HASH) == 1
+            assert text.count('"input_size": 128') == 1
+
+
+def test_another_model_file_has_another_folder_for_its_engines() -> None:
+    path = Path("repo/heatmap/2/model.onnx")
+    assert engine_folder(path, "sha256:00ff") == "/engines/heatmap-2-00ff"
+    assert engine_folder(path, "sha256:01ff") == "/engines/heatmap-2-01ff"
+    assert engine_folder(Path("repo/heatmap/1/model.onnx"), "sha256:00ff") == "/engines/heatmap-1-00ff"
+
+
+@pytest.mark.parametrize("spoilt", ["max_batch_size: 8\n", CONFIG.replace("max_batch_size: 8", "")])
+def test_nothing_is_stamped_when_a_configuration_for_gpus_is_unusable(repository: Path, spoilt: str) -> None:
+    (repository / "decode/configs").mkdir()
+    (repository / "decode/configs/gpu.pbtxt").write_text(spoilt)
+    with pytest.raises(RepositoryError, match=r"decode/configs/gpu\.pbtxt must hold "):
+        stamp(repository, METADATA)
+    for name in ("heatmap", "decode", "landmarks"):
+        assert (repository / name / "config.pbtxt").read_text() == CONFIG
+
+
 def test_nothing_is_stamped_when_one_configuration_is_unusable(repository: Path) -> None:
     (repository / "landmarks/config.pbtxt").write_text("max_batch_size: 8\n")
     with pytest.raises(RepositoryError, match=r"landmarks/config\.pbtxt must hold once: .*landmarks_metadata"):
@@ -125,6 +177,12 @@ def test_any_value_can_be_replaced_by_any_other(first: str, second: str) -> None
     path = Path("config.pbtxt")
     through = replace_parameter(replace_parameter(CONFIG, METADATA_KEY, first, path), METADATA_KEY, second, path)
     assert through == replace_parameter(CONFIG, METADATA_KEY, second, path)
+
+
+def test_a_stamp_leaves_out_what_concerns_a_backend_alone() -> None:
+    stamped = {METADATA_KEY: "m", PROVENANCE_KEY: "p"}
+    assert stamp_of({**stamped, "FORCE_CPU_ONLY_INPUT_TENSORS": "no"}) == stamped
+    assert stamp_of({PROVENANCE_KEY: "p"}) == {PROVENANCE_KEY: "p"}
 
 
 def test_string_parameters_of_tritons_json() -> None:

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -5,14 +6,23 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from landmarks.detection import DetectorMetadata
-from landmarks.repository import check_stamp, model_path
+from landmarks.repository import ENGINES, check_stamp, configurations, model_path, stamp_of
 from landmarks.runtime import identify
 from landmarks.tensors import BOX_SCORES, BOXES, PICTURE, TensorSpec, contract
+from tests.conftest import ROOT
+
+GPU = "configs/gpu.pbtxt"
+FOR_GPUS = ("heatmap", "decode")
+"""The models that have a configuration of their own for GPUs; the others fall back to the default one."""
 
 
-def read(repository: Path, name: str) -> model_config_pb2.ModelConfig:
-    text = (repository / name / "config.pbtxt").read_text(encoding="utf-8")
+def read(repository: Path, name: str, file: str = "config.pbtxt") -> model_config_pb2.ModelConfig:
+    text = (repository / name / file).read_text(encoding="utf-8")
     return text_format.Parse(text, model_config_pb2.ModelConfig())
+
+
+def stamped(config: model_config_pb2.ModelConfig) -> dict[str, str]:
+    return stamp_of({key: value.string_value for key, value in config.parameters.items()})
 
 
 def declared(tensors: "list[model_config_pb2.ModelInput]") -> list[tuple[str, str, tuple[int, ...]]]:
@@ -37,11 +47,12 @@ def test_configurations_declare_the_contract(model_repository: Path) -> None:
         assert declared(list(config.output)) == promised(*outputs)
 
 
-@pytest.mark.parametrize("name", ["heatmap", "decode", "landmarks"])
-def test_configurations_are_stamped_for_the_shipped_model(model_repository: Path, name: str) -> None:
-    config = read(model_repository, name)
-    parameters = {key: value.string_value for key, value in config.parameters.items()}
-    check_stamp(parameters, *identify(model_path(model_repository)))
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [(name, "config.pbtxt") for name in ("heatmap", "decode", "landmarks")] + [(n, GPU) for n in FOR_GPUS],
+)
+def test_configurations_are_stamped_for_the_shipped_model(model_repository: Path, name: str, file: str) -> None:
+    check_stamp(stamped(read(model_repository, name, file)), *identify(model_path(model_repository)))
 
 
 def test_the_detectors_configuration_is_stamped_for_the_shipped_detector(model_repository: Path) -> None:
@@ -77,3 +88,65 @@ def test_one_batch_size_for_all_three(model_repository: Path) -> None:
 @pytest.mark.parametrize("name", ["heatmap", "decode", "detector"])
 def test_models_stay_a_page_long(model_repository: Path, name: str) -> None:
     assert len((model_repository / name / "1/model.py").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+# ---------------------------------------------------------------- GPUs
+
+
+def test_which_models_are_configured_for_gpus(model_repository: Path) -> None:
+    found = {path.parent.name: path for path in model_repository.glob("*/config.pbtxt")}
+    for name in found:
+        expected = [found[name], *([model_repository / name / GPU] if name in FOR_GPUS else [])]
+        assert configurations(model_repository, name) == expected
+
+
+@pytest.mark.parametrize("name", FOR_GPUS)
+def test_on_a_gpu_nothing_changes_for_whoever_asks(model_repository: Path, name: str) -> None:
+    """The contract's tensors, as those of config.pbtxt are; batches and queues as on the CPU."""
+    cpu, gpu = read(model_repository, name), read(model_repository, name, GPU)
+    assert list(gpu.input) == list(cpu.input)
+    assert list(gpu.output) == list(cpu.output)
+    assert gpu.max_batch_size == cpu.max_batch_size
+    assert gpu.dynamic_batching == cpu.dynamic_batching
+    (group,) = gpu.instance_group
+    assert (group.count, group.kind) == (1, model_config_pb2.ModelInstanceGroup.KIND_GPU)
+
+
+@pytest.mark.parametrize("name", FOR_GPUS)
+def test_one_crop_and_a_full_batch_are_warmed_up(model_repository: Path, name: str) -> None:
+    config = read(model_repository, name, GPU)
+    (tensor,) = config.input
+    assert [warmup.batch_size for warmup in config.model_warmup] == [1, config.max_batch_size]
+    for warmup in config.model_warmup:
+        given = warmup.inputs[tensor.name]
+        assert (given.data_type, list(given.dims), given.zero_data) == (tensor.data_type, list(tensor.dims), True)
+
+
+def test_tensorrt_is_told_what_holds_for_this_very_file(model_repository: Path) -> None:
+    config = read(model_repository, "heatmap", GPU)
+    assert config.backend == "onnxruntime"
+    (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+    content = model_path(model_repository).read_bytes()
+    size = config.input[0].dims[0]
+    assert accelerator.name == "tensorrt"
+    assert dict(accelerator.parameters) == {
+        "precision_mode": "FP16",
+        "max_workspace_size_bytes": "1073741824",
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": f"/engines/heatmap-1-{hashlib.sha256(content).hexdigest()}",
+        "trt_profile_min_shapes": f"crops:1x{size}x{size}x3",
+        "trt_profile_opt_shapes": f"crops:8x{size}x{size}x3",
+        "trt_profile_max_shapes": f"crops:8x{size}x{size}x3",
+    }
+
+
+def test_the_decoder_takes_heatmaps_where_they_lie(model_repository: Path) -> None:
+    config = read(model_repository, "decode", GPU)
+    assert config.backend == "python"
+    assert config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value == "no"
+
+
+def test_engines_are_kept_where_the_containers_have_a_volume() -> None:
+    assert f"install --directory --owner 10001 --group 10001 {ENGINES}\n" in (ROOT / "Dockerfile").read_text()
+    assert f'volumes: ["engines:{ENGINES}"]' in (ROOT / "docker-compose.yml").read_text()
+    assert f"mountPath: {ENGINES}}}" in (ROOT / "deploy/kubernetes/base/triton.yaml").read_text()

@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+import numpy as np
+from tritonclient.grpc import model_config_pb2, service_pb2_grpc
 from tritonclient.grpc import service_pb2 as pb
-from tritonclient.grpc import service_pb2_grpc
 
+from landmarks.codec import CodecSpec
+from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, ModelMetadata
+from landmarks.tensors import DECODE_MODEL, contract
 from service.endpoint import Endpoint
 
 
@@ -75,3 +79,45 @@ async def prove(endpoint: Endpoint[str]) -> str:
 def name_of(answer: Any) -> str:
     """Which of the doubles gave an answer of tritonclient's."""
     return str(answer.get_response().model_name)
+
+
+class ModelDouble(TritonDouble):
+    """Serves a model of its own: answers each crop with that model's golden points, moved by as much as a test says."""
+
+    def __init__(self, max_batch: int = 8) -> None:
+        super().__init__()
+        golden = tuple((float(i), 2.0 * i) for i in range(98))
+        self.metadata = ModelMetadata(
+            "double", CodecSpec(input_size=64), 1.25, "run-1", ("faces",), golden_points=golden
+        )
+        self.max_batch = max_batch
+        self.moved: dict[int, float] = {}
+        """Crop pixels that the last answer of a batch of this size is wrong by."""
+
+    @property
+    def batches(self) -> list[int]:
+        """Sizes of the batches it was asked for, in order."""
+        return [request.inputs[0].shape[0] for request in self.requests]
+
+    async def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
+        texts = {METADATA_KEY: self.metadata.to_json(), PROVENANCE_KEY: "sha256:00"}
+        if request.name == DECODE_MODEL:  # what concerns a backend alone may differ between models
+            texts["FORCE_CPU_ONLY_INPUT_TENSORS"] = "no"
+        parameters = {key: model_config_pb2.ModelParameter(string_value=text) for key, text in texts.items()}
+        config = model_config_pb2.ModelConfig(max_batch_size=self.max_batch, parameters=parameters)
+        return pb.ModelConfigResponse(config=config)
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return pb.ModelMetadataResponse(name=request.name, versions=["1"])
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await super().ModelInfer(request, context)
+        faces = request.inputs[0].shape[0]
+        points = np.tile(np.array(self.metadata.golden_points, np.float32), (faces, 1, 1))
+        points[-1, 0, 0] += self.moved.get(faces, 0.0)
+        arrays = (points, np.ones((faces, 98), np.float32), np.ones((faces, 98, 2, 2), np.float32))
+        answer = pb.ModelInferResponse(model_name=request.model_name)
+        for spec, values in zip(contract(self.metadata.codec).outputs, arrays, strict=True):
+            answer.outputs.add(name=spec.name, datatype=spec.dtype, shape=values.shape)
+            answer.raw_output_contents.append(values.tobytes())
+        return answer

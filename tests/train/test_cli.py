@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 
 from landmarks.layout import GROUPS
 from landmarks.metadata import METADATA_KEY, ModelMetadata
-from landmarks.repository import model_path
+from landmarks.repository import configurations, model_path, provenance
 from landmarks.runtime import identify
 from tests.train.command import landmarks_train
 from tests.train.miniature import write_miniature
@@ -56,8 +56,14 @@ def test_export_writes_a_model_that_says_what_it_is(run: Path, repository_copy: 
     assert metadata.run_id == json.loads((run / "run.json").read_text())["run_id"]
     assert metadata.data == ("faces300w",)
     assert np.array(metadata.golden_points).shape == (98, 2)
+    # TensorRT takes bytes but can only convert them, so nothing else may come before
+    assert [node.op_type for node in model.graph.node if "crops" in node.input] == ["Cast"]
     for name in ("heatmap", "decode", "landmarks"):
-        assert metadata.run_id in (repository_copy / name / "config.pbtxt").read_text()
+        for path in configurations(repository_copy, name):
+            assert metadata.run_id in path.read_text()
+    gpu = (repository_copy / "heatmap/configs/gpu.pbtxt").read_text()
+    assert "crops:8x64x64x3" in gpu
+    assert gpu.count(provenance(model_path(repository_copy).read_bytes()).removeprefix("sha256:")) == 2
 
 
 def test_a_calibrated_run_is_exported_calibrated(run: Path, repository_copy: Path, data: str, tmp_path: Path) -> None:

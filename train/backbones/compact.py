@@ -70,4 +70,5 @@ class Compact(nn.Module):
 
 def normalise(crops: Tensor) -> Tensor:
     """RGB bytes [N, S, S, 3] -> float [N, 3, S, S] about [-2, 2], channels last in memory."""
-    return (crops.permute(0, 3, 1, 2).to(torch.float32) - 127.5) / 64.0
+    # TensorRT takes bytes as an input, but can only convert them: so that comes first
+    return ((crops.to(torch.float32) - 127.5) / 64.0).permute(0, 3, 1, 2)

@@ -1,0 +1,144 @@
+"""What a GPU makes of the models: how far the golden crop is off, faces a second, and latencies.
+
+Starts the image `triton` by Docker, with the GPUs of this machine, asks it by gRPC as a gateway does, and removes it.
+A gateway is not measured. The golden crop's points are those that the network had on the CPU when it was exported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+from tqdm import tqdm
+
+from bench.throughput import ROOT
+from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
+from service.embedded import EmbeddedTriton, free_ports
+from service.inference import EngineError
+from service.triton import TritonEngine
+
+LOADS = ((1, 1), (1, 16), (8, 1), (8, 4))
+"""Faces in a request, and clients that each ask again as soon as they are answered."""
+
+
+@asynccontextmanager
+async def in_docker(image: str) -> AsyncIterator[str]:
+    """The address of a Triton in a container of its own, confined as docker-compose.yml confines it."""
+    (port,) = free_ports(1)
+    confined = (
+        "--read-only",
+        "--tmpfs=/tmp",
+        "--cap-drop=ALL",
+        "--shm-size=512m",
+        "--volume=landmarks-engines:/engines",
+    )
+    command = ("docker", "run", "--detach", "--rm", "--gpus=all", *confined, f"--publish=127.0.0.1:{port}:8001", image)
+    container = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        subprocess.run(("docker", "stop", container), stdout=subprocess.DEVNULL, check=False)
+
+
+@asynccontextmanager
+async def of_the_wheel() -> AsyncIterator[str]:
+    """The address of a Triton on the CPU."""
+    triton = EmbeddedTriton(ROOT / "model_repo")
+    try:
+        yield await triton.start()
+    finally:
+        await triton.stop()
+
+
+@asynccontextmanager
+async def connected(url: str, patience: float) -> AsyncIterator[TritonEngine]:
+    """An engine whose Triton has answered the golden crop; engines of TensorRT may have to be built first."""
+    engine, end = TritonEngine(url), time.monotonic() + patience
+    try:
+        while True:
+            try:
+                await engine.start()
+            except EngineError as error:
+                if time.monotonic() > end:
+                    raise SystemExit(f"not served after {patience:g} s: {error}") from error
+                await asyncio.sleep(1)
+            else:
+                break
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def golden_difference(engine: TritonEngine, faces: int) -> float:
+    """The largest difference of a golden point in a batch of so many, in crop pixels."""
+    metadata = engine.model.metadata
+    decoded = await engine.infer(np.repeat(golden_crop(metadata.codec.input_size)[None], faces, axis=0))
+    return float(np.abs(decoded.points - np.array(metadata.golden_points)).max())
+
+
+async def latencies(engine: TritonEngine, faces: int, clients: int, seconds: float) -> tuple[list[float], float]:
+    """The seconds of each request, and those until the last was answered."""
+    crops = np.repeat(golden_crop(engine.model.metadata.codec.input_size)[None], faces, axis=0)
+    begun, taken = time.perf_counter(), []
+
+    async def client() -> None:
+        while (start := time.perf_counter()) < begun + seconds:
+            await engine.infer(crops)
+            taken.append(time.perf_counter() - start)
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return taken, time.perf_counter() - begun
+
+
+async def measure(url: str, patience: float, seconds: float) -> None:
+    """Prints two tables of Markdown."""
+    async with connected(url, patience) as engine:
+        print(f"model {engine.model.name}, {engine.model.provenance}\n")
+        print(f"| batch | golden crop off by, px (at most {GOLDEN_TOLERANCE:g}) |\n| ---: | ---: |")
+        for faces in sorted({faces for faces, _ in LOADS}):
+            print(f"| {faces} | {await golden_difference(engine, faces):.4f} |")
+        print(
+            "\n| faces in a request | clients | faces/s | median, ms | 99 %, ms |\n| ---: | ---: | ---: | ---: | ---: |"
+        )
+        for faces, clients in tqdm(LOADS, leave=False):
+            await latencies(engine, faces, clients, seconds / 5)  # warms up
+            taken, elapsed = await latencies(engine, faces, clients, seconds)
+            median, late = 1e3 * np.percentile(taken, [50, 99])
+            print(f"| {faces} | {clients} | {faces * len(taken) / elapsed:.1f} | {median:.1f} | {late:.1f} |")
+
+
+def main() -> int:
+    """Measures, and prints tables of Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each load [%(default)s]")
+    parser.add_argument(
+        "--patience", type=float, default=1200.0, help="seconds until the golden crop is answered [%(default)s]"
+    )
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--image", default="h3r-landmarks/triton", help="what to start [%(default)s]")
+    choice.add_argument("--triton", metavar="HOST:PORT", help="ask this one instead, which runs")
+    choice.add_argument("--cpu", action="store_true", help="ask the wheel's Triton on this CPU instead")
+    args = parser.parse_args()
+
+    async def run() -> None:
+        if args.triton:
+            await measure(args.triton, args.patience, args.seconds)
+            return
+        async with of_the_wheel() if args.cpu else in_docker(args.image) as url:
+            await measure(url, args.patience, args.seconds)
+
+    try:
+        asyncio.run(run())
+    except EngineError as error:
+        raise SystemExit(str(error)) from error
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

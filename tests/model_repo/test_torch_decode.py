@@ -1,0 +1,144 @@
+"""The decoder for GPUs, on the CPU: it answers as `landmarks.codec.decode` does."""
+
+import importlib.util
+import math
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
+
+from landmarks import codec
+from landmarks.codec import CodecError, CodecSpec, Decoded
+from tests.conftest import ROOT
+
+torch = pytest.importorskip("torch", reason="the decoder for GPUs is in PyTorch")
+
+TINY = CodecSpec(points=1, input_size=16, stride=4, topk=1)  # one map of 4 x 4 cells
+SMALL = CodecSpec(points=5, input_size=48, covariance_scale=(0.5, 1.0, 0.7, 2.0, 1.5), covariance_floor=0.16)
+
+Maps = NDArray[Any]
+
+
+def load() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("torch_decode", ROOT / "model_repo/decode/1/torch_decode.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+torch_decode = load()
+
+
+def decode(maps: Maps, spec: CodecSpec, topk: "int | None" = None) -> Decoded:
+    decoded: Decoded = torch_decode.decode(torch.from_numpy(maps), spec, topk)
+    return decoded
+
+
+def assert_agree(maps: Maps, spec: CodecSpec, topk: "int | None" = None) -> None:
+    for ours, theirs in zip(decode(maps, spec, topk), codec.decode(maps, spec, topk), strict=True):
+        assert ours.dtype == np.float32
+        assert ours.shape == theirs.shape
+        assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+# ---------------------------------------------------------------- golden vectors
+
+
+def test_topk_mean_by_hand() -> None:
+    # logits ln 3 and ln 1: weights 3/4 and 1/4 over columns 1 and 2 of row 0
+    maps = np.full((1, 1, 4, 4), -20.0, np.float32)
+    maps[0, 0, 0, 1], maps[0, 0, 0, 2] = math.log(3), 0.0
+    assert_allclose(decode(maps, TINY, topk=2).points, [[[4 * 1.25 + 1.5, 1.5]]], atol=1e-5)
+
+
+def test_of_equal_cells_the_first_by_hand() -> None:
+    # four of sixteen equal cells: the first row
+    decoded = decode(np.zeros((1, 1, 4, 4), np.float32), TINY, topk=4)
+    assert decoded.points.tolist() == [[[4 * 1.5 + 1.5, 1.5]]]
+    assert decoded.scores.tolist() == [[0.25]]
+
+
+def test_zeros_of_either_sign_are_equal() -> None:
+    maps = np.full((1, 1, 4, 4), -1.0, np.float32)
+    maps[0, 0, 1, 1], maps[0, 0, 2, 2] = -0.0, 0.0
+    assert decode(maps, TINY).points.tolist() == [[[5.5, 5.5]]]
+
+
+def test_calibrated_covariance_by_hand() -> None:
+    # half the probability on column 1, half on column 3: variance 1 cell, 16 pixels squared
+    maps = np.full((1, 1, 4, 4), -1000.0, np.float32)
+    maps[0, 0, 2, 1] = maps[0, 0, 2, 3] = 0.0
+    spec = replace(TINY, topk=2, covariance_scale=0.5, covariance_floor=3.0)
+    # 0.5 * (16 + 3) and 0.5 * 3
+    assert_allclose(decode(maps, spec).covariances, [[[[9.5, 0.0], [0.0, 1.5]]]], atol=1e-6)
+
+
+def test_the_paper_s_pixel_rule_by_hand() -> None:
+    maps = np.zeros((1, 1, 4, 4), np.float16)
+    maps[0, 0, 3, 1] = 9.0
+    assert decode(maps, replace(TINY, pixel_rule="corner")).points.tolist() == [[[4.0, 12.0]]]
+
+
+# ---------------------------------------------------------------- the same as NumPy's
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 144), st.sampled_from([np.float16, np.float32]))
+def test_strongest_cells_are_those_of_a_full_sort_ties_included(seed: int, k: int, dtype: type) -> None:
+    # few distinct values of either sign, so that ties abound
+    maps: Maps = (np.random.default_rng(seed).integers(-3, 3, (2, 5, 12, 12)) / 4).astype(dtype)
+    logits, cells = torch_decode.strongest_cells(torch.from_numpy(maps).to(torch.float32), k)
+    flat = maps.reshape(2, 5, -1)
+    expected = np.argsort(-flat, axis=-1, kind="stable")[..., :k]
+    assert_array_equal(cells, expected)
+    assert_array_equal(logits, np.take_along_axis(flat, expected, axis=-1))
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 144), st.sampled_from([np.float16, np.float32]), st.sampled_from([2, 30])
+)
+def test_maps_with_many_ties_decode_alike(seed: int, k: int, dtype: type, levels: int) -> None:
+    maps: Maps = np.random.default_rng(seed).integers(-levels, levels, (2, 5, 12, 12)).astype(dtype)
+    assert_agree(maps, SMALL, k)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.float16, np.float32]), st.sampled_from(["center", "corner"]))
+def test_maps_of_a_model_s_size_decode_alike(seed: int, dtype: type, rule: Any) -> None:
+    maps: Maps = (6 * np.random.default_rng(seed).standard_normal((1, 98, 64, 64), np.float32)).astype(dtype)
+    assert_agree(maps, CodecSpec(pixel_rule=rule, covariance_scale=0.7, covariance_floor=0.2))
+
+
+def test_peaks_at_the_borders_decode_alike() -> None:
+    maps = np.full((1, 5, 12, 12), -8.0, np.float32)
+    for point, (row, column) in enumerate([(0, 0), (0, 11), (11, 0), (11, 11), (5, 6)]):
+        maps[0, point, row, column] = 3.0
+    assert_agree(maps, SMALL)
+
+
+def test_no_faces_decode_to_no_points() -> None:
+    assert_agree(np.empty((0, 5, 12, 12), np.float32), SMALL)
+
+
+def test_maps_may_lie_anyhow_in_memory() -> None:
+    maps = np.random.default_rng(1).standard_normal((1, 12, 12, 5)).astype(np.float32).transpose(0, 3, 1, 2)
+    assert_agree(maps, SMALL)
+
+
+# ---------------------------------------------------------------- errors
+
+
+def test_the_same_is_refused() -> None:
+    with pytest.raises(CodecError, match=r"\[N, 5, 12, 12\]"):
+        decode(np.zeros((1, 5, 12, 11), np.float32), SMALL)
+    with pytest.raises(CodecError, match="between 1 and the 144 cells"):
+        decode(np.zeros((1, 5, 12, 12), np.float32), SMALL, topk=145)

@@ -1,0 +1,125 @@
+"""What a Triton has to answer before it is asked for anything else."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from service import endpoint as endpoint_module
+from service.inference import EngineFailure
+from service.triton import TritonEngine
+from tests.service.triton_double import ModelDouble
+
+
+@pytest.fixture(autouse=True)
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint that is up is proved at every probe."""
+    for name in ("PROBE_SECONDS", "FIRST_PAUSE", "LONGEST_PAUSE"):
+        monkeypatch.setattr(endpoint_module, name, 0.01)
+    monkeypatch.setattr(endpoint_module, "PROOF_SECONDS", 0.0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        await asyncio.sleep(0.005)
+
+
+async def refused(double: ModelDouble) -> str:
+    """Why an engine refuses to start with this Triton."""
+    engine = TritonEngine(double.address)
+    try:
+        with pytest.raises(EngineFailure) as caught:
+            await engine.start()
+        assert not await engine.ready()
+        return str(caught.value)
+    finally:
+        await engine.close()
+        await double.stop()
+
+
+def test_one_crop_and_a_full_batch_at_first_and_one_crop_from_then_on() -> None:
+    async def run() -> list[int]:
+        double = ModelDouble(max_batch=8)
+        await double.start()
+        engine = TritonEngine(double.address)
+        try:
+            await engine.start()
+            await until(lambda: len(double.requests) >= 5)
+            return double.batches[:5]
+        finally:
+            await engine.close()
+            await double.stop()
+
+    assert asyncio.run(run()) == [1, 8, 1, 1, 1]
+
+
+def test_a_full_batch_again_when_it_comes_back() -> None:
+    async def run() -> list[int]:
+        double = ModelDouble(max_batch=4)
+        await double.start()
+        engine = TritonEngine(double.address)
+        try:
+            await engine.start()
+            await double.stop()
+            await until(lambda: engine.endpoints == 0)
+            double.requests.clear()
+            await double.start()
+            await until(lambda: engine.endpoints == 1)
+            return double.batches[:2]
+        finally:
+            await engine.close()
+            await double.stop()
+
+    assert asyncio.run(run()) == [1, 4]
+
+
+def test_one_wrong_answer_in_a_full_batch_is_enough() -> None:
+    async def run() -> tuple[str, list[int]]:
+        double = ModelDouble()
+        double.moved = {8: 0.06}
+        await double.start()
+        return await refused(double), double.batches[:2]
+
+    message, batches = asyncio.run(run())
+    assert "answered 0.060 pixels off in a batch of 8" in message
+    assert batches == [1, 8]
+
+
+def test_a_wrong_answer_to_one_crop_is_enough() -> None:
+    async def run() -> tuple[str, set[int]]:
+        double = ModelDouble()
+        double.moved = {1: 5.0}
+        await double.start()
+        return await refused(double), set(double.batches)
+
+    message, batches = asyncio.run(run())
+    assert "answered 5.000 pixels off in a batch of 1" in message
+    assert batches == {1}
+
+
+def test_one_that_goes_wrong_later_is_left_out_and_comes_back_once_it_is_right() -> None:
+    async def run() -> None:
+        double = ModelDouble()
+        await double.start()
+        engine = TritonEngine(double.address)
+        try:
+            await engine.start()
+            double.moved = {8: 0.06}  # which nobody looks for while it is up
+            await until(lambda: len(double.requests) >= 5)
+            assert engine.endpoints == 1
+            double.moved = {1: 0.06, 8: 0.06}
+            await until(lambda: engine.endpoints == 0)
+            double.moved = {8: 0.06}
+            double.requests.clear()
+            await until(lambda: double.batches[-2:] == [1, 8])
+            assert engine.endpoints == 0
+            double.moved = {8: 0.04}  # rounding, and other kernels
+            await until(lambda: engine.endpoints == 1)
+        finally:
+            await engine.close()
+            await double.stop()
+
+    asyncio.run(run())
