@@ -85,21 +85,23 @@ class Fleet(Generic[T]):
         inputs: list[InferInput],
         parameters: dict[str, Any] | None = None,
         deadline: float | None = None,
+        identity: T | None = None,
     ) -> Any:
         """Triton's answer, by `deadline` on the event loop's clock. Raises EngineError; at once when no endpoint is up.
 
-        A request whose endpoint is gone, or has a full queue, is sent to another one.
+        A request whose endpoint is gone, or has a full queue, is sent to another one; where it was made for one
+        `identity`, never to one that serves something else by now.
         """
-        return await self._asked(lambda each: each.infer(model, inputs, parameters, seconds_left(deadline)))
+        return await self._asked(lambda each: each.infer(model, inputs, parameters, seconds_left(deadline)), identity)
 
     async def config(self, model: str) -> dict[str, Any]:
         """A model's configuration, as Triton's JSON writes it. Raises EngineError."""
         return await self._asked(lambda endpoint: endpoint.config(model))
 
-    async def _asked(self, ask: Callable[[Endpoint[T]], Awaitable[R]]) -> R:
+    async def _asked(self, ask: Callable[[Endpoint[T]], Awaitable[R]], identity: T | None = None) -> R:
         tried: list[Endpoint[T]] = []
         failure: EngineError = EngineUnavailable("no Triton can be asked now")
-        while len(tried) < MAX_ATTEMPTS and (endpoint := self._least_busy(tried)) is not None:
+        while len(tried) < MAX_ATTEMPTS and (endpoint := self._least_busy(tried, identity)) is not None:
             if tried:
                 self._on_retry("overloaded" if isinstance(failure, EngineOverloaded) else "unavailable")
             tried.append(endpoint)
@@ -118,9 +120,9 @@ class Fleet(Generic[T]):
             self._drop(address)
         await asyncio.gather(*self._leaving)
 
-    def _least_busy(self, tried: list[Endpoint[T]]) -> Endpoint[T] | None:
+    def _least_busy(self, tried: list[Endpoint[T]], identity: T | None) -> Endpoint[T] | None:
         """The endpoint with the fewest calls in flight, of several such each in turn."""
-        left = [endpoint for endpoint in self.serving() if endpoint not in tried]
+        left = [each for each in self.serving() if each not in tried and identity in (None, each.identity)]
         first = next(self._turn) % max(1, len(left))
         return min(left[first:] + left[:first], key=lambda endpoint: endpoint.in_flight, default=None)
 

@@ -64,7 +64,7 @@ class TritonEngine:
 
         async def infer_batch(batch: NDArray[np.uint8]) -> Decoded:
             inputs = [tensor_input(tensors.crops, batch)]
-            answer = await self._fleet.infer(ENSEMBLE_MODEL, inputs, parameters, deadline)
+            answer = await self._fleet.infer(ENSEMBLE_MODEL, inputs, parameters, deadline, served)
             return _decoded(answer, tensors, len(batch))
 
         firsts = range(0, len(crops), served.max_batch)

@@ -213,6 +213,9 @@ def test_one_model_is_served_at_a_time_while_servers_are_replaced() -> None:
                 await old.stop()
                 await until(lambda: fleet.identity == "2")
                 assert await asked(fleet, 2) == ["new", "new"]
+                # what was prepared for the old model, the new one is not asked
+                with pytest.raises(EngineUnavailable):
+                    await fleet.infer("m", [], identity="1")
                 await old.start()
 
     asyncio.run(run())
