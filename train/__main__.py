@@ -50,14 +50,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
 
     command = commands.add_parser("fit", help="train a network; Ctrl-C stops it, --resume goes on; see torchrun below")
-    command.add_argument(
-        "--data",
-        required=True,
-        nargs="+",
-        metavar="FORMAT:PATH",
-        help=f"{DATA_HELP}; of several, all are trained on, and the first is tested on",
-    )
-    command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
+    add_mix_arguments(command)
     command.add_argument("--config", default="h3r", help="a TOML file, or a shipped one's name [%(default)s]")
     command.add_argument("--backbone", help="replaces the configuration's backbone")
     command.add_argument("--out", required=True, type=Path, help="the run's folder: checkpoint, metrics, final report")
@@ -94,6 +87,14 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--repository", type=Path, default=Path("model_repo"), help="the repository [%(default)s]")
     command.set_defaults(act=export)
 
+    command = commands.add_parser(
+        "fit-shape", help="a last layer for a finished run: points moved by where the others are"
+    )
+    add_mix_arguments(command)
+    command.add_argument("--run", required=True, type=Path, help="folder of the finished run")
+    command.add_argument("--out", required=True, type=Path, help="folder of the run that it becomes")
+    command.set_defaults(act=fit_shape)
+
     add_calibration_commands(commands)
     add_lift_commands(commands)
     add_checkpoint_commands(commands)
@@ -103,6 +104,18 @@ def parser() -> argparse.ArgumentParser:
     add_detection_commands(commands)
     add_turn_commands(commands)
     return top
+
+
+def add_mix_arguments(command: argparse.ArgumentParser) -> None:
+    """What `training_data` is made of."""
+    command.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="FORMAT:PATH",
+        help=f"{DATA_HELP}; of several, all are trained on, and the first is tested on",
+    )
+    command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
 
 
 def fit(args: argparse.Namespace) -> None:
@@ -128,6 +141,17 @@ def fit(args: argparse.Namespace) -> None:
         if predictions:  # the first of several processes
             draw_curves(args.out / METRICS_FILE, args.out / "curves.png")
             draw_evaluation(predictions, config.topk, args.out)
+
+
+def fit_shape(args: argparse.Namespace) -> None:
+    """Fits the layer to what the run was trained on, and draws what the network then finds."""
+    from train import shape
+    from train.pictures import draw_evaluation
+    from train.trained import load_run
+
+    sources, config = parse_mix(args.data, args.lift), load_run(args.run)[0]
+    predictions = shape.fit_shape(args.run, training_data(sources, config), sources[0].test_faces(), args.out)
+    draw_evaluation(predictions, config.topk, args.out)
 
 
 def training_data(sources: list[DataSource], config: Config) -> TrainingData:

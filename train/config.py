@@ -67,6 +67,7 @@ class Config(Strict):
     """Everything a run depends on besides the data."""
 
     name: str = Field("compact", description="the backbone")
+    shape: bool = Field(False, description="a last layer moves points by where the others are (`fit-shape` makes it)")
     stages: tuple[Stage, ...] = Field(min_length=1)
     seed: int = 0
     batch_size: int = Field(32, ge=1, description="faces per step, of all processes together")

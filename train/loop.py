@@ -80,7 +80,9 @@ class Run:
         )
         self.device = distributed.device()
         torch.manual_seed(config.seed)
-        model = distributed.synchronised(build(config.name, data.layout.points), self.device).to(self.device)
+        model = distributed.synchronised(build(config.name, data.layout.points, config.shape), self.device).to(
+            self.device
+        )
         self.objective = objective_of(config)
         self.learner = Learner.create(model, config, rate_factor(config, len(self._sampler)))
         self._photos = PhotoCache()

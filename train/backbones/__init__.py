@@ -11,6 +11,7 @@ from torch import nn
 from landmarks.layout import NUM_POINTS
 from train.backbones.compact import Compact
 from train.backbones.hrnet import HRNet
+from train.backbones.shape import Shaped
 from train.errors import ConfigError
 
 BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {
@@ -22,8 +23,12 @@ BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {
 }
 
 
-def build(name: str, points: int = NUM_POINTS) -> nn.Module:
-    """The backbone of that name with fresh weights. Raises ConfigError for an unknown name."""
+def build(name: str, points: int = NUM_POINTS, shape: bool = False) -> nn.Module:
+    """The backbone of that name with fresh weights, with or without a `Shaped` about it.
+
+    Raises ConfigError for an unknown name.
+    """
     if name not in BACKBONES:
         raise ConfigError(f"name: unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
-    return BACKBONES[name](points)
+    network = BACKBONES[name](points)
+    return Shaped(network, points) if shape else network

@@ -1,0 +1,122 @@
+"""What the points of a face know of each other: a last layer that sees all heatmaps at once.
+
+A convolution places a point by what is about it. Where that says little (a jaw without an edge, a covered eye) the
+other points say more. A linear regression of the points' errors on all points of the face finds much of it. It is
+solved rather than trained (`train.shape`): steps down a gradient do not get there, as what tells of an error is small
+beside what all faces have in common.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+REACH = 0.25
+"""Half-widths of the crop over which a map is tilted; beyond, it is raised or lowered as at the end."""
+FINEST = 0.005
+"""Standard deviation, in half-widths of the crop, that is added to each map's: less than half a cell of 64."""
+SPREADS = 0.2
+"""What the logarithms of spreads weigh among the features, beside positions of about 1."""
+
+
+class Moments(NamedTuple):
+    """Of each map's softmax, the crop reaching from -1 to 1; each [N, P]."""
+
+    x: Tensor
+    y: Tensor
+    xx: Tensor
+    xy: Tensor
+    yy: Tensor
+
+
+class ShapeTilt(nn.Module):
+    """Tilts every heatmap by where all of them are: logits [N, P, H, W] -> the same. A fresh one changes nothing.
+
+    A map's place and spread are the moments of its softmax. Adding a plane of slope g to logits whose softmax is a
+    Gaussian of covariance C moves its mean by C g, and leaves its shape alone. So each map is tilted by C^-1 times the
+    move that the regression asks for, which sees the face upright and of unit size: all moves turn and grow with it.
+    """
+
+    def __init__(self, points: int) -> None:
+        super().__init__()
+        self.register_buffer("shape", torch.linspace(-1, 1, points).expand(2, -1).clone())
+        self.regression = nn.Linear(3 * points, 2 * points)
+        nn.init.zeros_(self.regression.weight)
+        nn.init.zeros_(self.regression.bias)
+
+    shape: Tensor
+    """[2, P] the mean shape, its middle at 0; until it is fitted, any."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        found = moments(logits)
+        features, turn = self.features(found)
+        upright = self.regression(features).unflatten(1, (2, -1))
+        x, y = divided(upright[:, 0], upright[:, 1], turn)
+        determinant = found.xx * found.yy - found.xy**2
+        across = plane((found.yy * x - found.xy * y) / determinant, found.x, logits.shape[3])
+        down = plane((found.xx * y - found.xy * x) / determinant, found.y, logits.shape[2])
+        return logits + across.unsqueeze(2) + down.unsqueeze(3)
+
+    def features(self, found: Moments) -> tuple[Tensor, Tensor]:
+        """[N, 3 P] places and spreads of the maps in the face's own frame, and [N, 2, 1] what turned them into it.
+
+        The frame is that in which the face comes nearest to the mean shape, by least squares.
+        """
+        x, y = (each - each.mean(dim=1, keepdim=True) for each in (found.x, found.y))
+        mean_x, mean_y = self.shape
+        size = (x**2 + y**2).sum(dim=1, keepdim=True)
+        turn = torch.stack([mean_x * x + mean_y * y, mean_y * x - mean_x * y], dim=1).sum(dim=2, keepdim=True)
+        turn = turn / size.unsqueeze(1)
+        across, down = times(x, y, turn)
+        scale = 0.5 * (turn**2).sum(dim=1).log()
+        spread = 0.5 * (found.xx + found.yy).log() + scale
+        return torch.cat([across, down, SPREADS * spread], dim=1), turn
+
+
+def moments(logits: Tensor) -> Moments:
+    """Means and covariances of the maps [N, P, H, W]."""
+    count, points, height, width = logits.shape
+    shares = logits.float().flatten(2).softmax(dim=2).view(count, points, height, width)
+    across, down = axis(width, logits), axis(height, logits)
+    rows = shares.sum(dim=3)
+    first = shares @ across
+    x, y = first.sum(dim=2), rows @ down
+    xx = (shares @ across**2).sum(dim=2) - x**2
+    yy = rows @ down**2 - y**2
+    return Moments(x, y, xx.clamp(min=0) + FINEST**2, first @ down - x * y, yy.clamp(min=0) + FINEST**2)
+
+
+def plane(slope: Tensor, middle: Tensor, cells: int) -> Tensor:
+    """[N, P, cells] along one axis: zero at the middle, of that slope about it."""
+    return slope.unsqueeze(2) * (axis(cells, slope) - middle.unsqueeze(2)).clamp(-REACH, REACH)
+
+
+def axis(cells: int, like: Tensor) -> Tensor:
+    """[cells] where their centres lie, the crop reaching from -1 to 1."""
+    return (2 * torch.arange(cells, device=like.device, dtype=torch.float32) + 1) / cells - 1
+
+
+def times(x: Tensor, y: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """Places [N, P] turned and scaled as complex numbers are, by [N, 2, 1]."""
+    return x * turn[:, 0] - y * turn[:, 1], y * turn[:, 0] + x * turn[:, 1]
+
+
+def divided(x: Tensor, y: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """The opposite of `times`."""
+    size = (turn**2).sum(dim=1)
+    return (x * turn[:, 0] + y * turn[:, 1]) / size, (y * turn[:, 0] - x * turn[:, 1]) / size
+
+
+class Shaped(nn.Module):
+    """A network with a ShapeTilt behind it: RGB crops uint8 [N, S, S, 3] -> logits float [N, points, S/4, S/4]."""
+
+    def __init__(self, network: nn.Module, points: int) -> None:
+        super().__init__()
+        self.network = network
+        self.tilt = ShapeTilt(points)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        logits: Tensor = self.tilt(self.network(crops))
+        return logits

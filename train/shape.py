@@ -1,0 +1,111 @@
+"""Fits the last layer of a trained network, `train.backbones.shape`: what the points of a face tell of each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from landmarks.crop import transform_points
+from train.backbones.shape import Moments, Shaped, ShapeTilt, moments, times
+from train.checkpoints import write_json
+from train.config import Config
+from train.datasets.face import Face
+from train.errors import TrainingError
+from train.evaluate import Predictions, crops_of, predict, summary
+from train.learner import CHECKPOINT_FILE
+from train.loop import DESCRIPTION_FILE, REPORT_FILE, TrainingData
+from train.record import describe
+from train.samples import PhotoCache
+from train.trained import load_run, open_run
+
+RIDGE: Final = 1.0
+"""Added to the diagonal of the normal equations, faces counting one each."""
+LARGE: Final = 0.08
+"""Root mean square of a face's errors, in sizes of the face, beyond which it counts less in proportion."""
+
+
+def fit_shape(folder: Path, data: TrainingData, test: Sequence[Face], out: Path) -> Predictions:
+    """Makes of a run another one in the folder `out`: its network, and the layer fitted to its errors in `data`.
+
+    Returns what that finds in the test faces. Raises TrainingError when `out` holds a run, or the run has the layer.
+    """
+    config, network = load_run(folder)
+    if config.shape:
+        raise TrainingError(f"{folder} has the layer already: give the run that it was made from")
+    if (out / CHECKPOINT_FILE).exists():
+        raise TrainingError(f"{out / CHECKPOINT_FILE} exists: choose another --out")
+    shaped = Shaped(network, data.layout.points).eval()
+    found, truth, weights = observed(network, config, data)
+    solve(shaped.tilt, found, truth, weights, data.layout.flip)
+    fitted = config.model_copy(update={"shape": True})
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "config.json", fitted.model_dump(mode="json"))
+    size = {"faces": len(data.every_face), "layout": data.layout.name}
+    origin = json.loads((folder / DESCRIPTION_FILE).read_text())["run_id"]
+    write_json(out / DESCRIPTION_FILE, describe(fitted, data.names, data.fingerprint, origin, **size))
+    state = {"config": fitted.model_dump(mode="json"), "epoch": config.epochs, "model": shaped.state_dict()}
+    torch.save(state, out / CHECKPOINT_FILE)
+    model, ks = open_run(out), sorted({1, config.topk})
+    predictions = predict(model.network, test, model.codec, model.crop_scale, ks, progress=True, layout=data.layout)
+    write_json(out / REPORT_FILE, summary(predictions, ks, config.topk))
+    return predictions
+
+
+@torch.inference_mode()
+def observed(network: nn.Module, config: Config, data: TrainingData) -> tuple[Moments, Tensor, Tensor]:
+    """The maps' moments, the true points [N, P, 2], the crop reaching from -1 to 1, and the faces' weights [N].
+
+    Further data sets weigh as much as an epoch of training shows of them.
+    """
+    size = config.stages[-1].input_size
+    seen: list[Moments] = []
+    truth: list[Tensor] = []
+    with tqdm(total=len(data.every_face), desc="fit-shape", unit="face", leave=False) as bar:
+        for crops, matrices in crops_of(data.every_face, config.crop_scale, size, config.boxes, PhotoCache(limit=0)):
+            seen.append(moments(network(torch.from_numpy(crops))))
+            for matrix, face in zip(matrices, data.every_face[len(truth) :], strict=False):
+                points = torch.from_numpy(transform_points(matrix, face.points))
+                truth.append((2 * points + 1) / size - 1)
+            bar.update(len(crops))
+    weights = torch.tensor([1.0] * len(data.faces) + [config.further] * len(data.further))
+    return Moments(*(torch.cat(each) for each in zip(*seen, strict=True))), torch.stack(truth).float(), weights
+
+
+@torch.no_grad()
+def solve(tilt: ShapeTilt, found: Moments, truth: Tensor, weights: Tensor, pairs: Sequence[int]) -> None:
+    """Sets the layer to the ridge regression of the errors on the features, over the faces and their mirror images.
+
+    A point that is not annotated (NaN) counts as found. `pairs`: as of `landmarks.layout.FLIP`.
+    """
+    tilt.shape.copy_(mean_shape(truth, pairs))
+    features, turn = tilt.features(found)
+    errors = torch.cat(times(truth[..., 0] - found.x, truth[..., 1] - found.y, turn), dim=1).nan_to_num()
+    x, y = (torch.cat([each, mirrored(each, pairs)]).double() for each in (features, errors))
+    weight = weights.double().repeat(2).unsqueeze(1)
+    weight = weight * (LARGE / (y**2).mean(dim=1, keepdim=True).sqrt()).clamp(max=1)
+    mean_x, mean_y = ((weight * each).sum(dim=0) / weight.sum() for each in (x, y))
+    x, y = x - mean_x, y - mean_y
+    ridge = RIDGE * torch.eye(x.shape[1], dtype=torch.float64)
+    slopes = torch.linalg.solve((weight * x).T @ x + ridge, (weight * x).T @ y)
+    tilt.regression.weight.copy_(slopes.T)
+    tilt.regression.bias.copy_(mean_y - mean_x @ slopes)
+
+
+def mean_shape(points: Tensor, pairs: Sequence[int]) -> Tensor:
+    """[2, P] of faces [N, P, 2], each about its middle and of unit size: the mean, as wide to the left as the right."""
+    whole = points[~points.isnan().flatten(1).any(dim=1)]
+    whole = whole - whole.mean(dim=1, keepdim=True)
+    mean = (whole / (whole**2).sum(dim=2, keepdim=True).mean(dim=1, keepdim=True).sqrt()).mean(dim=0)
+    return (0.5 * (mean + mean[list(pairs)] * torch.tensor([-1.0, 1.0]))).T
+
+
+def mirrored(rows: Tensor, pairs: Sequence[int]) -> Tensor:
+    """Rows [N, 2 P] of x and y, or [N, 3 P] of spreads too, as the mirror image of the face has them."""
+    parts = rows.view(len(rows), -1, len(pairs))[:, :, list(pairs)]
+    return torch.cat([-parts[:, :1], parts[:, 1:]], dim=1).flatten(1)
