@@ -111,7 +111,8 @@ COPY deploy/image/healthy.py deploy/image/supervise.py /opt/
 COPY model_repo /models
 # where a volume for TensorRT's engines is mounted: it takes over the owner
 RUN install --directory --owner 10001 --group 10001 /engines
-ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1
+# a hundred threads would otherwise each keep what they freed
+ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
 USER 10001:10001
 EXPOSE 8001 8002
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10m --retries=6 \
@@ -137,7 +138,7 @@ COPY model_repo /models
 RUN install --directory --owner 10001 --group 10001 /engines
 # the Python backend finds its packages through the first python3
 ENV PATH=/opt/venv/bin:/opt/tritonserver/bin:$PATH LD_LIBRARY_PATH=/opt/tritonserver/lib \
-    HOME=/tmp PYTHONDONTWRITEBYTECODE=1
+    HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
 USER 10001:10001
 EXPOSE 8001 8002
 HEALTHCHECK --interval=5s --timeout=5s --start-period=2m --retries=6 \
