@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-REACH = 0.25
-"""Half-widths of the crop over which a map is tilted; beyond, it is raised or lowered as at the end."""
+REACH = 3.0
+"""Standard deviations about its mean over which a map is tilted; beyond, it is raised or lowered as at the end. A plane
+over all of a map lifts a far corner above the peak."""
 FINEST = 0.005
 """Standard deviation, in half-widths of the crop, that is added to each map's: less than half a cell of 64."""
 SPREADS = 0.2
@@ -55,8 +56,8 @@ class ShapeTilt(nn.Module):
         upright = self.regression(features).unflatten(1, (2, -1))
         x, y = divided(upright[:, 0], upright[:, 1], turn)
         determinant = found.xx * found.yy - found.xy**2
-        across = plane((found.yy * x - found.xy * y) / determinant, found.x, logits.shape[3])
-        down = plane((found.xx * y - found.xy * x) / determinant, found.y, logits.shape[2])
+        across = ramp((found.yy * x - found.xy * y) / determinant, found.x, found.xx, logits.shape[3])
+        down = ramp((found.xx * y - found.xy * x) / determinant, found.y, found.yy, logits.shape[2])
         return logits + across.unsqueeze(2) + down.unsqueeze(3)
 
     def features(self, found: Moments) -> tuple[Tensor, Tensor]:
@@ -88,9 +89,11 @@ def moments(logits: Tensor) -> Moments:
     return Moments(x, y, xx.clamp(min=0) + FINEST**2, first @ down - x * y, yy.clamp(min=0) + FINEST**2)
 
 
-def plane(slope: Tensor, middle: Tensor, cells: int) -> Tensor:
-    """[N, P, cells] along one axis: zero at the middle, of that slope about it."""
-    return slope.unsqueeze(2) * (axis(cells, slope) - middle.unsqueeze(2)).clamp(-REACH, REACH)
+def ramp(slope: Tensor, middle: Tensor, variance: Tensor, cells: int) -> Tensor:
+    """[N, P, cells] along one axis: zero at the middle, of that slope about it, level beyond the reach."""
+    reach = REACH * variance.sqrt().unsqueeze(2)
+    away = axis(cells, slope) - middle.unsqueeze(2)
+    return slope.unsqueeze(2) * torch.minimum(torch.maximum(away, -reach), reach)
 
 
 def axis(cells: int, like: Tensor) -> Tensor:
