@@ -20,10 +20,7 @@ up: $(VENV)/serve.installed ## start Triton and the gateway: REST on :8080, gRPC
 	@exec $(BIN)/landmarks serve
 
 test: $(VENV)/dev.installed ## run the whole suite, a real Triton included
-	$(BIN)/python -m pytest --ignore tests/train
-	$(BIN)/python -m pytest tests/train --ignore tests/train/test_tables.py
-	@# in a process of their own: at the end of the whole suite's they end in a segmentation fault, whose cause is not known
-	$(BIN)/python -m pytest tests/train/test_tables.py
+	$(BIN)/python -m pytest
 
 test-containers: $(VENV)/dev.installed ## build the images and try them on a Docker engine, under load and with restarts
 	$(BIN)/python -m pytest tests/containers/suite_{images,compose,restarts}.py

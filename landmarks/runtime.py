@@ -7,6 +7,7 @@ OpenVINO is imported when a model is loaded, so importing `landmarks` stays as l
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
@@ -74,14 +75,12 @@ class Network:
 
     def _compile(self, model: openvino.Model, path: Path) -> Any:
         """An inference request for exactly one crop."""
-        import openvino
-
         crops, heatmaps = self._tensors.crops, self._tensors.heatmaps
         try:
             model.reshape({crops.name: [1, *crops.shape]})
             _check_tensor(model.input(crops.name), crops)
             _check_tensor(model.output(heatmaps.name), heatmaps)
-            return openvino.Core().compile_model(model, "CPU", _OPTIONS).create_infer_request()
+            return _core().compile_model(model, "CPU", _OPTIONS).create_infer_request()
         except RuntimeError as error:
             raise NetworkError(f"{path} does not fit its own metadata ({crops} -> {heatmaps}): {error}") from error
 
@@ -94,13 +93,11 @@ class DetectorNetwork:
 
         Raises NetworkError when it cannot be run, MetadataError when it does not say what it is.
         """
-        import openvino
-
         model, self.metadata, self.provenance = _load(path, DetectorMetadata)
         _check_detector(model, self.metadata, path)
         options = {**_DETECTOR_OPTIONS, "INFERENCE_NUM_THREADS": threads}
         try:
-            self._request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+            self._request = _core().compile_model(model, "CPU", options).create_infer_request()
         except RuntimeError as error:
             raise NetworkError(f"{path} cannot be run: {error}") from error
 
@@ -125,6 +122,18 @@ def _load(path: Path, kind: type[M]) -> tuple[openvino.Model, M, str]:
     return model, kind.from_mapping(_properties(model, EXPORTS[kind].key)), provenance(content)
 
 
+@cache
+def _core() -> openvino.Core:
+    """The one of this process, which it keeps to its end.
+
+    The first network of a Core makes it a stack for signals, and its end puts the one before in place again: of several
+    Cores that do not end in reverse order one leaves a stack that is gone, and the next signal ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def _read(path: Path, command: str) -> bytes:
     try:
         return path.read_bytes()
@@ -133,10 +142,8 @@ def _read(path: Path, command: str) -> bytes:
 
 
 def _parse(content: bytes, path: Path) -> openvino.Model:
-    import openvino
-
     try:
-        return openvino.Core().read_model(content)
+        return _core().read_model(content)
     except RuntimeError as error:
         raise NetworkError(f"{path} is not an ONNX file that OpenVINO can read: {error}") from error
 

@@ -128,3 +128,21 @@ def test_openvino_cannot_report_that_it_is_used(model_repository: Path) -> None:
         f"Network(Path({str(model_path(model_repository))!r})); assert sys.modules['openvino_telemetry'] is None"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_networks_may_end_in_any_order(model_repository: Path) -> None:
+    """A Core for each would leave the process a signal stack that is gone."""
+    code = f"""
+import gc, os, signal
+from pathlib import Path
+from landmarks.runtime import Network
+first, second = (Network(Path({str(model_path(model_repository))!r})) for _ in range(2))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: print("alive"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n")
