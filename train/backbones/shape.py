@@ -66,7 +66,7 @@ class ShapeTilt(nn.Module):
         The frame is that in which the face comes nearest to the mean shape, by least squares.
         """
         x, y = (each - each.mean(dim=1, keepdim=True) for each in (found.x, found.y))
-        mean_x, mean_y = self.shape
+        mean_x, mean_y = self.shape.unbind()
         size = (x**2 + y**2).sum(dim=1, keepdim=True)
         turn = torch.stack([mean_x * x + mean_y * y, mean_y * x - mean_x * y], dim=1).sum(dim=2, keepdim=True)
         turn = turn / size.unsqueeze(1)
