@@ -25,7 +25,7 @@ from train.samples import PhotoCache
 from train.trained import load_run, open_run
 
 RIDGE: Final = 0.1
-"""Added to the diagonal of the normal equations, faces counting one each; of 0.03 to 3, best on held-out photographs."""
+"""Added to the diagonal of the normal equations, faces counting one each. Of 0.03 to 3 the best on held-out faces."""
 LARGE: Final = 0.08
 """Root mean square of a face's errors, in sizes of the face, beyond which it counts less in proportion."""
 

@@ -93,13 +93,16 @@ def wait_for(holds: Callable[[], bool], what: str, seconds: float = 240) -> None
         time.sleep(0.2)
 
 
-def crash(container: str, program: str) -> None:
-    """Kills every process in a container whose command line names a program, as running out of memory would."""
+def crash(container: str, program: str, by: str = "SIGKILL") -> None:
+    """Kills every process in a container whose command line names a program, as running out of memory would.
+
+    `by`: another signal for it.
+    """
     script = (
         "import os, signal, pathlib\n"
         "for process in pathlib.Path('/proc').glob('[0-9]*'):\n"
         "    words = (process / 'cmdline').read_text().split(chr(0))\n"
         f"    if any(word.endswith('/{program}') or word == '{program}' for word in words[:2]):\n"
-        "        os.kill(int(process.name), signal.SIGKILL)\n"
+        "        os.kill(int(process.name), signal.{by})\n"
     )
     docker("exec", container, "python3", "-I", "-c", script)

@@ -11,14 +11,17 @@ import grpc
 import httpx
 
 from landmarks.golden import golden_crop
+from landmarks.repository import model_path
+from landmarks.runtime import identify
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
+from tests.conftest import ROOT
 from tests.fakes import encoded
 
 IMAGE = encoded(golden_crop(256))
 BOX = (25.1, 25.1, 229.9, 229.9)
 """A fifth smaller than the image: with the network's crop scale of 1.25, the crop is the image itself."""
-POINT_0 = (48.827, 95.152)
+POINT_0 = identify(model_path(ROOT / "model_repo"))[0].golden_points[0]
 """The first point, as the shipped model's metadata state it."""
 
 Outcome = str

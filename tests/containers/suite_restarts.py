@@ -22,13 +22,16 @@ pytestmark = pytest.mark.timeout(1800)
 TOLD_BY_TRITON = {"ok", "unavailable", "internal"}
 TOLD_BY_GATEWAY = {"ok", "refused", "broken"}
 
+STUB = "triton_python_backend_stub"
+"""The process of a model in the Python backend."""
+
 
 def test_requests_in_flight_are_answered_while_the_gateway_stops(service: Service, tell: Callable[[str], None]) -> None:
     held = Held(service, count=6)
     gateway = service.gateway
     stopping = subprocess.Popen([DOCKER, "stop", "--time", "60", gateway], stdout=subprocess.DEVNULL)
     wait_for(lambda: is_closed(service.url), "the gateway to take no more requests")
-    docker("unpause", service.triton)
+    held.let_go()
     outcomes = held.outcomes()
     assert stopping.wait(90) == 0
     assert inspect(gateway)["State"]["ExitCode"] == 0
@@ -52,7 +55,7 @@ def test_requests_in_flight_are_told_when_triton_is_killed(service: Service, tel
 EVENTS: dict[str, tuple[Callable[[Service], object], set[str]]] = {
     "Triton restarted": (lambda service: docker("restart", service.triton), TOLD_BY_TRITON),
     "Triton crashed": (lambda service: crash(service.triton, "tritonserver"), TOLD_BY_TRITON),
-    "a model crashed": (lambda service: crash(service.triton, "triton_python_backend_stub"), TOLD_BY_TRITON),
+    "a model crashed": (lambda service: crash(service.triton, STUB), TOLD_BY_TRITON),
     "gateway restarted": (lambda service: docker("restart", service.gateway), TOLD_BY_GATEWAY),
     "gateway crashed": (lambda service: crash(service.gateway, "landmarks"), TOLD_BY_GATEWAY),
 }
@@ -93,11 +96,15 @@ def test_a_second_triton_takes_over(service: Service, tell: Callable[[str], None
 
 
 class Held:
-    """Requests that the gateway has accepted and Triton, paused, does not answer yet: half of them at either door."""
+    """Requests that the gateway has accepted and Triton does not answer yet, half of them at either door.
+
+    The processes of its models are paused, not Triton itself: a Triton that is silent altogether is soon given up.
+    """
 
     def __init__(self, service: Service, count: int) -> None:
         service.project.wait_until_healthy()
-        docker("pause", service.triton)
+        self._triton = service.triton
+        crash(self._triton, STUB, by="SIGSTOP")
         self._outcomes: list[str] = []
         self._channel = grpc.insecure_channel(f"127.0.0.1:{service.rpc}")
         stub = landmarks_pb2_grpc.LandmarksStub(self._channel)
@@ -106,6 +113,9 @@ class Held:
         for thread in self._threads:
             thread.start()
         wait_for(lambda: service.in_flight() == count, "the requests to be accepted", 25)
+
+    def let_go(self) -> None:
+        crash(self._triton, STUB, by="SIGCONT")
 
     def outcomes(self) -> Counter[str]:
         for thread in self._threads:

@@ -100,8 +100,8 @@ def test_what_was_found_at_random_is_drawn_to_the_shapes_that_there_are() -> Non
     with torch.no_grad():
         solve(layer, moments(logits[:500]), truth[:500], torch.ones(500), [*range(6, 12), *range(6)])
         before, after = ((means(maps) - truth[500:]).square().mean() for maps in (logits[500:], layer(logits[500:])))
-    # of 24 errors, those along place, turn, size and width cannot be told from the face's own: 5 of 24 stay
-    assert 5 / 24 * before < after < 0.5 * before
+    # of 24 errors, those along place, turn, size and width are seldom told from the face's own: about 5 of 24 stay
+    assert 0.15 * before < after < 0.3 * before
 
 
 def command(*words: object) -> None:
