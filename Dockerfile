@@ -112,7 +112,9 @@ COPY model_repo /models
 # where a volume for TensorRT's engines is mounted: it takes over the owner
 RUN install --directory --owner 10001 --group 10001 /engines
 # a hundred threads would otherwise each keep what they freed
-ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
+ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2 \
+    # the network needs the digits that TF32 drops
+    NVIDIA_TF32_OVERRIDE=0
 USER 10001:10001
 EXPOSE 8001 8002
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10m --retries=6 \

@@ -130,7 +130,7 @@ def test_tensorrt_is_told_what_holds_for_this_very_file(model_repository: Path) 
     size = config.input[0].dims[0]
     assert accelerator.name == "tensorrt"
     assert dict(accelerator.parameters) == {
-        "precision_mode": "FP16",
+        "precision_mode": "FP32",
         "max_workspace_size_bytes": "1073741824",
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": f"/engines/heatmap-1-{hashlib.sha256(content).hexdigest()}",
