@@ -93,9 +93,7 @@ async def _chosen_engine(settings: Settings, telemetry: Telemetry) -> AsyncItera
         triton = _kept(settings, model_repository(settings))
         try:
             await triton.start()
-            engine = _observed(triton, telemetry)
-            triton.heed(lambda: engine.endpoints > 0)
-            yield engine
+            yield _heeded(triton, _observed(triton, telemetry))
         finally:
             await triton.stop()
 
@@ -103,6 +101,12 @@ async def _chosen_engine(settings: Settings, telemetry: Telemetry) -> AsyncItera
 def _kept(settings: Settings, repository: Path) -> KeptTriton:
     timeout, otlp = settings.startup_timeout, settings.otlp_endpoint
     return KeptTriton(lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp))
+
+
+def _heeded(triton: KeptTriton, engine: TritonEngine) -> TritonEngine:
+    """The engine that asks this Triton: whether it is answered tells whether the Triton hangs."""
+    triton.heed(lambda: engine.endpoints > 0)
+    return engine
 
 
 def _observed(addresses: Addresses, telemetry: Telemetry) -> TritonEngine:
@@ -156,9 +160,7 @@ async def _chosen_candidate(settings: Settings, telemetry: Telemetry) -> AsyncIt
         triton = _kept(settings, repository)
         try:
             triton.begin()
-            engine = _asking(triton, telemetry)
-            triton.heed(lambda: engine.endpoints > 0)
-            yield engine
+            yield _heeded(triton, _asking(triton, telemetry))
         finally:
             await triton.stop()
 

@@ -80,9 +80,8 @@ class Run:
         )
         self.device = distributed.device()
         torch.manual_seed(config.seed)
-        model = distributed.synchronised(build(config.name, data.layout.points, config.shape), self.device).to(
-            self.device
-        )
+        model = build(config.name, data.layout.points, config.shape)
+        model = distributed.synchronised(model, self.device).to(self.device)
         self.objective = objective_of(config)
         self.learner = Learner.create(model, config, rate_factor(config, len(self._sampler)))
         self._photos = PhotoCache()
@@ -123,8 +122,7 @@ class Run:
 
     def _describe(self) -> dict[str, Any]:
         data = self._data
-        size = {"faces": len(data.every_face), "layout": data.layout.name}
-        return describe(self.config, data.names, data.fingerprint, self._started_from, **size)
+        return describe(self.config, data.names, data.fingerprint, self._started_from, **data.facts)
 
     def _train_epoch(self, model: nn.Module) -> dict[str, Any]:
         """One epoch's row of metrics, without an evaluation."""

@@ -45,6 +45,11 @@ class TrainingData:
         return [*self.faces, *self.further]
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What a run's description says of them."""
+        return {"faces": len(self.every_face), "layout": self.layout.name}
+
+    @property
     def fingerprint(self) -> str:
         """`sha256:<hex>` over every photograph's name, points and box, in order."""
         digest = hashlib.sha256()

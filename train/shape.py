@@ -46,9 +46,8 @@ def fit_shape(folder: Path, data: TrainingData, test: Sequence[Face], out: Path)
     fitted = config.model_copy(update={"shape": True})
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "config.json", fitted.model_dump(mode="json"))
-    size = {"faces": len(data.every_face), "layout": data.layout.name}
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())["run_id"]
-    write_json(out / DESCRIPTION_FILE, describe(fitted, data.names, data.fingerprint, origin, **size))
+    write_json(out / DESCRIPTION_FILE, describe(fitted, data.names, data.fingerprint, origin, **data.facts))
     state = {"config": fitted.model_dump(mode="json"), "epoch": config.epochs, "model": shaped.state_dict()}
     torch.save(state, out / CHECKPOINT_FILE)
     model, ks = open_run(out), sorted({1, config.topk})

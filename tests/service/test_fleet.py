@@ -1,7 +1,6 @@
 """Over real sockets, with doubles of Triton that fail as the real one was seen to."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -12,7 +11,7 @@ from service import endpoint as endpoint_module
 from service.endpoint import Endpoint
 from service.fleet import Fleet
 from service.inference import EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
-from tests.service.triton_double import TritonDouble, doubles, name_of, prove
+from tests.service.triton_double import TritonDouble, doubles, name_of, prove, until
 
 Prove = Callable[[Endpoint[str]], Awaitable[str]]
 UNHEALTHY = "in ensemble 'landmarks', Stub process 'decode_0_0' is not healthy."
@@ -44,13 +43,6 @@ async def fleet_of(*servers: TritonDouble, prove: Prove = prove) -> AsyncIterato
 async def asked(fleet: Fleet[str], count: int = 1) -> list[str]:
     """Who answered so many requests, one after the other."""
     return [name_of(await fleet.infer("m", [])) for _ in range(count)]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.005)
 
 
 def up(fleet: Fleet[str]) -> int:

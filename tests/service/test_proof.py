@@ -1,15 +1,15 @@
 """What a Triton has to answer before it is asked for anything else."""
 
 import asyncio
-import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from service import endpoint as endpoint_module
 from service.inference import EngineFailure
 from service.triton import TritonEngine
-from tests.service.triton_double import ModelDouble
+from tests.service.triton_double import ModelDouble, until
 
 
 @pytest.fixture(autouse=True)
@@ -20,38 +20,34 @@ def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint_module, "PROOF_SECONDS", 0.0)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.005)
-
-
-async def refused(double: ModelDouble) -> str:
-    """Why an engine refuses to start with this Triton."""
+@asynccontextmanager
+async def asking(double: ModelDouble) -> AsyncIterator[TritonEngine]:
+    """An engine, not started yet, of this Triton, which is."""
+    await double.start()
     engine = TritonEngine(double.address)
     try:
-        with pytest.raises(EngineFailure) as caught:
-            await engine.start()
-        assert not await engine.ready()
-        return str(caught.value)
+        yield engine
     finally:
         await engine.close()
         await double.stop()
 
 
+async def refused(double: ModelDouble) -> str:
+    """Why an engine refuses to start with this Triton."""
+    async with asking(double) as engine:
+        with pytest.raises(EngineFailure) as caught:
+            await engine.start()
+        assert not await engine.ready()
+        return str(caught.value)
+
+
 def test_one_crop_and_a_full_batch_at_first_and_one_crop_from_then_on() -> None:
     async def run() -> list[int]:
         double = ModelDouble(max_batch=8)
-        await double.start()
-        engine = TritonEngine(double.address)
-        try:
+        async with asking(double) as engine:
             await engine.start()
             await until(lambda: len(double.requests) >= 5)
             return double.batches[:5]
-        finally:
-            await engine.close()
-            await double.stop()
 
     assert asyncio.run(run()) == [1, 8, 1, 1, 1]
 
@@ -59,9 +55,7 @@ def test_one_crop_and_a_full_batch_at_first_and_one_crop_from_then_on() -> None:
 def test_a_full_batch_again_when_it_comes_back() -> None:
     async def run() -> list[int]:
         double = ModelDouble(max_batch=4)
-        await double.start()
-        engine = TritonEngine(double.address)
-        try:
+        async with asking(double) as engine:
             await engine.start()
             await double.stop()
             await until(lambda: engine.endpoints == 0)
@@ -69,9 +63,6 @@ def test_a_full_batch_again_when_it_comes_back() -> None:
             await double.start()
             await until(lambda: engine.endpoints == 1)
             return double.batches[:2]
-        finally:
-            await engine.close()
-            await double.stop()
 
     assert asyncio.run(run()) == [1, 4]
 
@@ -80,7 +71,6 @@ def test_one_wrong_answer_in_a_full_batch_is_enough() -> None:
     async def run() -> tuple[str, list[int]]:
         double = ModelDouble()
         double.moved = {8: 0.06}
-        await double.start()
         return await refused(double), double.batches[:2]
 
     message, batches = asyncio.run(run())
@@ -92,7 +82,6 @@ def test_a_wrong_answer_to_one_crop_is_enough() -> None:
     async def run() -> tuple[str, set[int]]:
         double = ModelDouble()
         double.moved = {1: 5.0}
-        await double.start()
         return await refused(double), set(double.batches)
 
     message, batches = asyncio.run(run())
@@ -103,9 +92,7 @@ def test_a_wrong_answer_to_one_crop_is_enough() -> None:
 def test_one_that_goes_wrong_later_is_left_out_and_comes_back_once_it_is_right() -> None:
     async def run() -> None:
         double = ModelDouble()
-        await double.start()
-        engine = TritonEngine(double.address)
-        try:
+        async with asking(double) as engine:
             await engine.start()
             double.moved = {8: 0.06}  # which nobody looks for while it is up
             await until(lambda: len(double.requests) >= 5)
@@ -118,8 +105,5 @@ def test_one_that_goes_wrong_later_is_left_out_and_comes_back_once_it_is_right()
             assert engine.endpoints == 0
             double.moved = {8: 0.04}  # rounding, and other kernels
             await until(lambda: engine.endpoints == 1)
-        finally:
-            await engine.close()
-            await double.stop()
 
     asyncio.run(run())

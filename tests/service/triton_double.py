@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -121,3 +122,11 @@ class ModelDouble(TritonDouble):
             answer.outputs.add(name=spec.name, datatype=spec.dtype, shape=values.shape)
             answer.raw_output_contents.append(values.tobytes())
         return answer
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Returns once it holds."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        await asyncio.sleep(0.005)
