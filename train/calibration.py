@@ -103,49 +103,90 @@ def uncalibrated(codec: CodecSpec) -> CodecSpec:
     return replace(codec, covariance_scale=1.0, covariance_floor=round((codec.stride / 10) ** 2, 6))
 
 
-def calibrate(distances: Array, unseen: NDArray[np.bool_], floor: float, layout: PointLayout) -> Calibration:
+def calibrate(
+    distances: Array, unseen: NDArray[np.bool_], floor: float, layout: PointLayout, hardness: float = 1.0
+) -> Calibration:
     """Fits to squared distances [faces, P] under the second moments; `unseen` [faces]: those not trained on.
 
     Scales and tails of the groups are fitted to all faces, because a group of two points takes thousands of faces to
     tell 50 % from 53. How much larger errors are on faces that the network has not been trained on is one factor for
-    all groups, which the few faces held out suffice for.
+    all groups, which the few faces held out suffice for. It is divided by their `hardness`.
     """
-    known = {name: distances[:, list(group)] for name, group in layout.groups.items()}
-    known = {name: values for name, values in known.items() if not np.isnan(values).all()}
-    tails = {name: fit_tails(values[~np.isnan(values)]) for name, values in known.items()}
-    level = fit_level({name: (tails[name], values[unseen]) for name, values in known.items()}) if unseen.any() else 1.0
+    tails = tails_of(distances, layout)
+    level = level_of(distances[unseen], tails, layout) / hardness if unseen.any() else 1.0
     tails = {name: replace(each, scale=level * each.scale) for name, each in tails.items()}
     return Calibration(tails, floor, len(distances), int(unseen.sum()))
 
 
-def calibrate_run(folder: Path, source: DataSource, boxes: BoxKind = "P2", every: int | None = None) -> Calibration:
+def tails_of(distances: Array, layout: PointLayout) -> dict[str, Tails]:
+    """By group, what is fitted to squared distances [faces, P]; without groups that nobody annotated."""
+    known = {name: distances[:, list(group)] for name, group in layout.groups.items()}
+    known = {name: values[~np.isnan(values)] for name, values in known.items()}
+    return {name: fit_tails(values) for name, values in known.items() if len(values)}
+
+
+def level_of(distances: Array, tails: Mapping[str, Tails], layout: PointLayout) -> float:
+    """The factor on all groups' scales that fits squared distances [faces, P] best."""
+    return fit_level({name: (each, distances[:, list(layout.groups[name])]) for name, each in tails.items()})
+
+
+def hardness_of(distances: Array, unseen: NDArray[np.bool_], layout: PointLayout) -> float:
+    """How much larger squared distances [faces, P] are on the faces held out than on all, to a network that was
+    trained on all of them alike: what sets those few faces apart is then not taken for what training does.
+    """
+    return level_of(distances[unseen], tails_of(distances, layout), layout)
+
+
+def calibrate_run(
+    folder: Path,
+    source: DataSource,
+    boxes: BoxKind = "P2",
+    every: int | None = None,
+    references: Sequence[Path] = (),
+) -> Calibration:
     """Calibrates a run on the faces that its data set has for training, and writes it into the run's folder.
 
-    `every`: as in `split_by_name`; None: as the run's own configuration says. Raises TrainingError when the set has
-    other points than the network.
+    `every`: as in `split_by_name`; None: as the run's own configuration says. `references`: runs that kept no face out
+    and say how hard those are that this one did. Raises TrainingError when the set has other points than the network,
+    or a reference kept faces out itself.
     """
-    from train.evaluate import check_points, predict
-    from train.trained import load_run, open_run
+    from train.trained import load_run
 
-    model, every = open_run(folder), load_run(folder)[0].held_out if every is None else every
-    check_points(model.codec, source.layout)
-    codec = uncalibrated(model.codec)
+    every = load_run(folder)[0].held_out if every is None else every
+    for reference in references:
+        if load_run(reference)[0].held_out:
+            raise TrainingError(f"{reference} kept faces out of training itself: it cannot tell how hard they are")
+    layout = source.layout
     seen, out = split_by_name(source.train_faces(), every)
+    unseen = np.arange(len(seen) + len(out)) >= len(seen)
+    judged = [hardness_of(_distances(each, [*seen, *out], layout, boxes)[0], unseen, layout) for each in references]
+    distances, floor = _distances(folder, [*seen, *out], layout, boxes)
+    calibration = calibrate(distances, unseen, floor, layout, float(np.exp(np.mean(np.log(judged or [1.0])))))
+    calibration.write(folder)
+    return calibration
+
+
+def _distances(folder: Path, faces: Sequence[Face], layout: PointLayout, boxes: BoxKind) -> tuple[Array, float]:
+    """A run's squared distances [faces, P] under its uncalibrated covariances, and the floor of these."""
+    from train.evaluate import check_points, predict
+    from train.trained import open_run
+
+    model = open_run(folder)
+    check_points(model.codec, layout)
+    codec = uncalibrated(model.codec)
     predictions = predict(
         model.network,
-        [*seen, *out],
+        faces,
         codec,
         model.crop_scale,
         [codec.topk],
         boxes,
         progress=True,
-        layout=source.layout,
+        layout=layout,
         correction=model.correction,
+        label=f"calibrate {folder.name}",
     )
-    unseen = np.arange(len(seen) + len(out)) >= len(seen)
-    calibration = calibrate(predictions.distances(codec.topk), unseen, codec.covariance_floor, source.layout)
-    calibration.write(folder)
-    return calibration
+    return predictions.distances(codec.topk), codec.covariance_floor
 
 
 # ---------------------------------------------------------------- command line
@@ -160,6 +201,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument(
         "--held-out", type=int, metavar="N", help="about every N-th photograph was kept out of training [as configured]"
     )
+    command.add_argument(
+        "--references", type=Path, nargs="+", default=[], metavar="RUN", help="runs that kept no photograph out"
+    )
     command.add_argument("--boxes", choices=["P1", "P2"], default="P2", help="tight or detector's boxes [%(default)s]")
     command.set_defaults(act=run_calibrate)
 
@@ -170,5 +214,6 @@ def run_calibrate(args: argparse.Namespace) -> None:
 
     if args.held_out is not None and args.held_out < 0:
         raise TrainingError("--held-out must not be negative; 0 says that nothing was held out")
-    calibration = calibrate_run(args.run, DataSource.parse(args.data, args.lift), args.boxes, args.held_out)
+    source = DataSource.parse(args.data, args.lift)
+    calibration = calibrate_run(args.run, source, args.boxes, args.held_out, args.references)
     print(json.dumps(asdict(calibration), indent=2))

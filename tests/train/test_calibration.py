@@ -12,9 +12,10 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 
 from landmarks.codec import CodecSpec
 from tests.train.miniature import write_miniature
-from train.calibration import Calibration, calibrate, calibrate_run, uncalibrated
+from train.calibration import Calibration, calibrate, calibrate_run, hardness_of, uncalibrated
 from train.config import Config
 from train.datasets import DataSource
+from train.errors import TrainingError
 from train.layouts import AFLW19, WFLW98
 from train.loop import Run, TrainingData
 from train.metrics import Tails
@@ -35,6 +36,17 @@ def test_groups_are_told_apart_by_all_faces_and_their_level_by_the_unseen() -> N
     assert found.tails["jaw"].scale == pytest.approx(3.0, rel=0.1)
     assert found.tails["nose"].scale == pytest.approx(1.5, rel=0.1)
     assert found.tails["jaw"].degrees_of_freedom > 15
+
+
+def test_what_makes_the_unseen_hard_for_every_network_is_not_the_gap() -> None:
+    """They are half as far off again: a fifth of it to a network that has seen them too, the rest for being unseen."""
+    unseen = np.arange(1000) >= 900
+    reference = np.concatenate([distances(900, 0.3, 3), distances(100, 0.3 * 1.2, 4)])
+    hardness = hardness_of(reference, unseen, WFLW98)
+    assert hardness == pytest.approx(1.2, rel=0.05)
+    every = np.concatenate([distances(900, 1.0, 1), distances(100, 1.5, 2)])
+    found = calibrate(every, unseen, 0.16, WFLW98, hardness)
+    assert found.tails["nose"].scale == pytest.approx(1.5 / 1.2, rel=0.1)
 
 
 def test_where_nothing_is_held_out_the_level_is_that_of_all() -> None:
@@ -79,3 +91,13 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path) -> None:
     # again, from the same moments as before
     assert calibrate_run(tmp_path / "run", source, every=2) == calibration
     json.loads((tmp_path / "run" / "calibration.json").read_text())
+    # a run that kept nothing out may judge how hard those are that are kept out now; to itself they are no gap
+    referred = calibrate_run(tmp_path / "run", source, every=2, references=[tmp_path / "run"])
+    assert referred.tails["nose"].scale == pytest.approx(
+        calibrate_run(tmp_path / "run", source, every=0).tails["nose"].scale
+    )
+    held = Run(config.model_copy(update={"held_out": 2}), TrainingData((), []), tmp_path / "held", workers=0)
+    held.folder.mkdir()
+    held.save()
+    with pytest.raises(TrainingError, match="held kept faces out of training itself"):
+        calibrate_run(tmp_path / "run", source, references=[tmp_path / "held"])
