@@ -60,11 +60,12 @@ def test_every_tenth_photograph_is_held_out() -> None:
     assert fingerprint(training) != fingerprint(photos)
 
 
-def test_the_shipped_configuration_is_a_short_continuation() -> None:
-    shipped, whole = load_config(DetectorConfig, "detector"), DetectorConfig()
-    assert shipped.name == "detector"
-    assert shipped.epochs < whole.epochs
-    assert shipped.learning_rate < whole.learning_rate
+def test_the_shipped_configurations_a_whole_training_and_its_continuation() -> None:
+    first, mined = (load_config(DetectorConfig, name) for name in ("detector", "detector_mined"))
+    assert first.name == mined.name == "detector"
+    assert mined.epochs < first.epochs
+    assert mined.learning_rate < first.learning_rate
+    assert (first.compose.mistakes, mined.compose.mistakes) == (0, 0.4)
 
 
 def test_unknown_keys_are_errors(tmp_path: Path) -> None:
