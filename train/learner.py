@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -78,9 +78,7 @@ class Learner:
         }
         if self.average:
             state["averaged"] = self.average.module.state_dict()
-        temporary = path.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.replace(path)
+        write_checkpoint(path, state)
 
     def resume(self, path: Path, config: BaseModel) -> dict[str, Any]:
         """Goes back to a checkpoint, read by the first process for all; returns what it holds.
@@ -97,6 +95,13 @@ class Learner:
             self.average.module.load_state_dict(state["averaged"])
             self.average.n_averaged.fill_(self.schedule.last_epoch)  # one update per step
         return state
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Writes a checkpoint, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    temporary.replace(path)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from tqdm import tqdm
 from landmarks.crop import transform_points
 from train.backbones.shape import Moments, Shaped, ShapeTilt, moments, times
 from train.checkpoints import write_json
+from train.codecs import correction, objective_of
 from train.config import Config
 from train.datasets.face import Face
 from train.errors import TrainingError
 from train.evaluate import Predictions, crops_of, predict, summary
-from train.learner import CHECKPOINT_FILE
+from train.learner import CHECKPOINT_FILE, write_checkpoint
 from train.loop import DESCRIPTION_FILE, REPORT_FILE, TrainingData
 from train.record import describe
 from train.samples import PhotoCache
@@ -33,11 +34,14 @@ LARGE: Final = 0.08
 def fit_shape(folder: Path, data: TrainingData, test: Sequence[Face], out: Path) -> Predictions:
     """Makes of a run another one in the folder `out`: its network, and the layer fitted to its errors in `data`.
 
-    Returns what that finds in the test faces. Raises TrainingError when `out` holds a run, or the run has the layer.
+    Returns what that finds in the test faces. Raises TrainingError when `out` holds a run, when the run has the layer,
+    or when its maps are not logits over cells.
     """
     config, network = load_run(folder)
     if config.shape:
         raise TrainingError(f"{folder} has the layer already: give the run that it was made from")
+    if config.objective != "cells":
+        raise TrainingError(f"{folder} has the objective {config.objective!r}: the layer is for that of 'cells'")
     if (out / CHECKPOINT_FILE).exists():
         raise TrainingError(f"{out / CHECKPOINT_FILE} exists: choose another --out")
     shaped = Shaped(network, data.layout.points).eval()
@@ -49,28 +53,39 @@ def fit_shape(folder: Path, data: TrainingData, test: Sequence[Face], out: Path)
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())["run_id"]
     write_json(out / DESCRIPTION_FILE, describe(fitted, data.names, data.fingerprint, origin, **data.facts))
     state = {"config": fitted.model_dump(mode="json"), "epoch": config.epochs, "model": shaped.state_dict()}
-    torch.save(state, out / CHECKPOINT_FILE)
+    write_checkpoint(out / CHECKPOINT_FILE, state)
     model, ks = open_run(out), sorted({1, config.topk})
-    predictions = predict(model.network, test, model.codec, model.crop_scale, ks, progress=True, layout=data.layout)
+    predictions = predict(
+        model.network,
+        test,
+        model.codec,
+        model.crop_scale,
+        ks,
+        progress=True,
+        layout=data.layout,
+        correction=model.correction,
+    )
     write_json(out / REPORT_FILE, summary(predictions, ks, config.topk))
     return predictions
 
 
 @torch.inference_mode()
 def observed(network: nn.Module, config: Config, data: TrainingData) -> tuple[Moments, Tensor, Tensor]:
-    """The maps' moments, the true points [N, P, 2], the crop reaching from -1 to 1, and the faces' weights [N].
+    """The maps' moments, where their middles should lie [N, P, 2], the crop from -1 to 1, and the faces' weights [N].
 
+    They should lie short of the points by what a decoder adds for the quantizer: see `train.codecs.correction`.
     Further data sets weigh as much as an epoch of training shows of them.
     """
-    size = config.stages[-1].input_size
+    size, added = config.stages[-1].input_size, correction(objective_of(config).quantizer)
+    codec = config.codec(size, data.layout.points)
     seen: list[Moments] = []
     truth: list[Tensor] = []
     with tqdm(total=len(data.every_face), desc="fit-shape", unit="face", leave=False) as bar:
         for crops, matrices in crops_of(data.every_face, config.crop_scale, size, config.boxes, PhotoCache(limit=0)):
             seen.append(moments(network(torch.from_numpy(crops))))
             for matrix, face in zip(matrices, data.every_face[len(truth) :], strict=False):
-                points = torch.from_numpy(transform_points(matrix, face.points))
-                truth.append((2 * points + 1) / size - 1)
+                cells = codec.to_cells(transform_points(matrix, face.points)) - added
+                truth.append(torch.from_numpy((2 * cells + 1) / codec.cells - 1))
             bar.update(len(crops))
     weights = torch.tensor([1.0] * len(data.faces) + [config.further] * len(data.further))
     return Moments(*(torch.cat(each) for each in zip(*seen, strict=True))), torch.stack(truth).float(), weights

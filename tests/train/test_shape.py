@@ -11,13 +11,19 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 
 from torch import Tensor  # noqa: E402
 
+from landmarks.codec import PixelRule, Quantizer  # noqa: E402
+from landmarks.crop import Crop, transform_points  # noqa: E402
 from landmarks.runtime import identify  # noqa: E402
 from tests.train.command import landmarks_train  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.__main__ import parser  # noqa: E402
-from train.backbones.shape import ShapeTilt, axis, moments  # noqa: E402
+from train.backbones import build  # noqa: E402
+from train.backbones.shape import FINEST, ShapeTilt, axis, moments  # noqa: E402
+from train.config import Config, Stage  # noqa: E402
+from train.datasets import FORMATS  # noqa: E402
 from train.errors import TrainingError  # noqa: E402
-from train.shape import mean_shape, mirrored, solve  # noqa: E402
+from train.record import TrainingData  # noqa: E402
+from train.shape import mean_shape, mirrored, observed, solve  # noqa: E402
 
 PAIRS = [1, 0, 2]
 """Of a triangle: two corners that change places in a mirror, and one below them."""
@@ -47,6 +53,37 @@ def test_moments_by_hand() -> None:
     found = moments(logits)
     values = [float(each) for each in found]
     assert values == pytest.approx([0.0, -0.5, 0.5625, 0.1875, 0.0625], abs=1e-4)
+
+
+def test_moments_are_those_of_the_softmax() -> None:
+    torch.manual_seed(0)
+    logits = 4 * torch.randn(2, 3, 8, 16) + 90  # exponents that float32 cannot hold
+    shares = logits.double().flatten(2).softmax(dim=2).view(logits.shape)
+    x, y = axis(16, logits).double(), axis(8, logits).double()[:, None]
+    mean_x, mean_y = ((shares * each).sum(dim=(2, 3), keepdim=True) for each in (x, y))
+    xx, xy, yy = (
+        (shares * one * other).sum(dim=(2, 3))
+        for one, other in ((x - mean_x, x - mean_x), (x - mean_x, y - mean_y), (y - mean_y, y - mean_y))
+    )
+    wanted = [mean_x[..., 0, 0], mean_y[..., 0, 0], xx + FINEST**2, xy, yy + FINEST**2]
+    for value, plain in zip(moments(logits), wanted, strict=True):
+        assert torch.allclose(value.double(), plain, atol=1e-6)
+
+
+@pytest.mark.parametrize(("quantizer", "short"), [("random", 0.0), ("floor", 0.5), ("ceil", -0.5)])
+@pytest.mark.parametrize("rule", ["center", "corner"])
+def test_maps_are_asked_for_the_place_that_their_decoder_reads_as_the_point(
+    quantizer: Quantizer, short: float, rule: PixelRule, tmp_path: Path
+) -> None:
+    faces = FORMATS["faces300w"].load(write_miniature(tmp_path / "faces", train=1, val=1), "train")
+    config = Config(stages=(Stage(epochs=1, input_size=64),), quantizer=quantizer, pixel_rule=rule)
+    network = build("compact", 98).eval()
+    _, asked, weights = observed(network, config, TrainingData(("faces300w",), faces))
+    crop = Crop.around(faces[0].box_of(config.boxes), config.crop_scale, 64)
+    cells = config.codec(64).to_cells(transform_points(crop.image_to_crop(), faces[0].points)) - short
+    # cell 0 of 16 has its middle at -15/16
+    assert torch.allclose(asked[0], torch.from_numpy(cells / 8 - 15 / 16).float(), atol=1e-5)
+    assert weights.tolist() == [1.0]
 
 
 def test_a_fresh_layer_changes_nothing() -> None:
