@@ -111,8 +111,9 @@ COPY deploy/image/healthy.py deploy/image/supervise.py /opt/
 COPY model_repo /models
 # where a volume for TensorRT's engines is mounted: it takes over the owner
 RUN install --directory --owner 10001 --group 10001 /engines
-# a hundred threads would otherwise each keep what they freed
-ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2 \
+# MALLOC_...: ALLOCATOR of service/memory.py
+ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 \
+    MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=16777216 MALLOC_TRIM_THRESHOLD_=33554432 \
     # the network needs the digits that TF32 drops
     NVIDIA_TF32_OVERRIDE=0
 USER 10001:10001
@@ -121,10 +122,11 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=10m --retries=6 \
     CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8000/v2/health/ready"]
 ENTRYPOINT ["python3", "-I", "/opt/supervise.py", "tritonserver"]
 # HTTP is for the health check alone: the gateway speaks gRPC. Connections end after five minutes, so that gateways
-# look again which servers there are
+# look again which servers there are. The last line is TRITON_OPTIONS of service/memory.py
 CMD ["--model-repository=/models", "--model-config-name=gpu", "--disable-auto-complete-config", \
      "--http-address=127.0.0.1", "--metrics-address=0.0.0.0", "--exit-timeout-secs=20", \
-     "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000"]
+     "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000", \
+     "--backend-config=python,shm-default-byte-size=33554432", "--grpc-infer-allocation-pool-size=0"]
 ARG VERSION REVISION CREATED
 LABEL org.opencontainers.image.title="h3r-landmarks triton" \
       org.opencontainers.image.description="NVIDIA Triton with the landmark network, for GPUs" \
@@ -140,7 +142,8 @@ COPY model_repo /models
 RUN install --directory --owner 10001 --group 10001 /engines
 # the Python backend finds its packages through the first python3
 ENV PATH=/opt/venv/bin:/opt/tritonserver/bin:$PATH LD_LIBRARY_PATH=/opt/tritonserver/lib \
-    HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
+    HOME=/tmp PYTHONDONTWRITEBYTECODE=1 \
+    MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=16777216 MALLOC_TRIM_THRESHOLD_=33554432
 USER 10001:10001
 EXPOSE 8001 8002
 HEALTHCHECK --interval=5s --timeout=5s --start-period=2m --retries=6 \
@@ -149,7 +152,8 @@ ENTRYPOINT ["python3", "-I", "/opt/supervise.py", "tritonserver"]
 # as above; the metrics of GPUs would need a library that the wheel lacks
 CMD ["--model-repository=/models", "--allow-gpu-metrics=false", "--disable-auto-complete-config", \
      "--http-address=127.0.0.1", "--metrics-address=0.0.0.0", "--exit-timeout-secs=20", \
-     "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000"]
+     "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000", \
+     "--backend-config=python,shm-default-byte-size=33554432", "--grpc-infer-allocation-pool-size=0"]
 ARG VERSION REVISION CREATED
 LABEL org.opencontainers.image.title="h3r-landmarks triton-cpu" \
       org.opencontainers.image.description="NVIDIA Triton with the landmark network, for CPUs" \

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 from pydantic import ValidationError
 
+from service import memory
 from service.bootstrap import StartError
 from service.detect import detect
 from service.logs import set_up as set_up_log
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"landmarks: LANDMARKS_{str(problem['loc'][0]).upper()}: {problem['msg']}\n")
         return 2
     set_up_log(settings)
+    memory.set_up()
     cv2.setLogLevel(0)  # of a damaged image the client is told
     try:
         return asyncio.run(_run(arguments, settings))

@@ -25,6 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from service import guard
+from service.memory import TRITON_OPTIONS, allocator_environment
 
 logger = logging.getLogger("service.triton")
 
@@ -127,6 +128,7 @@ class EmbeddedTriton:
             "--allow-gpu-metrics=false",
             "--metrics-address=127.0.0.1",
             f"--metrics-port={metrics_port}",
+            *TRITON_OPTIONS,
             *self._options,
         ]
         guarded = [sys.executable, "-I", guard.__file__, str(self._stop_timeout), str(folder), "--"]
@@ -247,8 +249,7 @@ def environment(wheel: Path, libpython: Path) -> dict[str, str]:
         "LD_LIBRARY_PATH": ":".join(libraries),
         # the stub finds its packages through the first python3 on PATH
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
-        # of its 120 threads each would otherwise keep what it freed to itself: 100 MB after a thousand requests
-        "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
+        **allocator_environment(),
     }
 
 

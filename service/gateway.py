@@ -7,6 +7,7 @@ import logging
 import math
 import re
 import time
+import traceback
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -176,6 +177,8 @@ def _told(error: Exception, request_id: str) -> ServiceError:
     failure = translate(error)
     if failure.kind is ErrorKind.INTERNAL:
         logger.error("request %s failed", request_id, exc_info=error)
+    # errors and frames refer to each other: the frames' pictures would stay until the garbage collector comes by
+    traceback.clear_frames(error.__traceback__)
     return failure
 
 

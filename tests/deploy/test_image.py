@@ -13,6 +13,7 @@ from threading import Thread
 
 import pytest
 
+from service.memory import ALLOCATOR, TRITON_OPTIONS
 from tests.conftest import ROOT
 from tests.deploy.tools import DEPLOY, run, tool
 
@@ -101,6 +102,13 @@ def test_no_image_runs_as_root_and_every_server_has_a_health_check() -> None:
         assert "\nUSER 10001:10001\n" in images[target]
         assert "org.opencontainers.image.revision=$REVISION" in images[target]
         assert ("HEALTHCHECK" in images[target]) == (target != "train")
+
+
+def test_tritons_memory_is_bounded_as_the_embedded_ones_is() -> None:
+    for target in ("triton", "triton-cpu"):
+        (image,) = re.findall(rf"^FROM \S+ AS {target}\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
+        assert all(f" {name}={value}" in image for name, value in ALLOCATOR.items())
+        assert all(f'"{option}"' in image for option in TRITON_OPTIONS)
 
 
 def test_nothing_is_built_from_but_what_is_named() -> None:

@@ -73,7 +73,7 @@ def test_queues_refuse_what_they_cannot_hold(model_repository: Path, name: str) 
     assert policy.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
     assert policy.allow_timeout_override
     assert policy.default_timeout_microseconds == 30_000_000  # without one, Triton heeds no request's own
-    assert [warmup.batch_size for warmup in config.model_warmup] == [1]
+    assert [warmup.batch_size for warmup in config.model_warmup] == [config.max_batch_size if name == "decode" else 1]
     assert [group.count for group in config.instance_group] == [1]
 
 

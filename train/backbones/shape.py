@@ -82,20 +82,21 @@ class ShapeTilt(nn.Module):
 def moments(logits: Tensor) -> Moments:
     """Means and covariances of the maps [N, P, H, W].
 
-    Not of their softmax but of what it divides: dividing nine sums a map costs less than dividing all of its cells.
+    Of what their softmax divides, not of the softmax: dividing sums costs less than dividing all cells. Squares are
+    taken about the mean: a map is narrow, and of a difference of large squares single precision would leave three
+    digits, which the layer makes cells of.
     """
     maps = logits.float()
     weights = (maps - maps.amax(dim=(2, 3), keepdim=True)).exp()
-    sums = powers(logits.shape[2], logits).T @ (weights @ powers(logits.shape[3], logits))
-    _, x, xx, y, xy, _, yy, _, _ = (sums / sums[:, :, :1, :1]).flatten(2).unbind(dim=2)
-    xx, yy = ((square - mean**2).clamp(min=0) + FINEST**2 for square, mean in ((xx, x), (yy, y)))
-    return Moments(x, y, xx, xy - x * y, yy)
-
-
-def powers(cells: int, like: Tensor) -> Tensor:
-    """[cells, 3] 1, x and x^2 along one axis."""
-    along = axis(cells, like)
-    return torch.stack([torch.ones_like(along), along, along**2], dim=1)
+    across, down = axis(logits.shape[3], logits), axis(logits.shape[2], logits)
+    columns, sums = weights.sum(dim=2), weights @ torch.stack([torch.ones_like(across), across], dim=1)
+    total = columns.sum(dim=2, keepdim=True)
+    columns, rows, firsts = columns / total, sums[..., 0] / total, sums[..., 1] / total
+    x, y = (columns * across).sum(dim=2, keepdim=True), (rows * down).sum(dim=2, keepdim=True)
+    xx = (columns * (across - x) ** 2).sum(dim=2) + FINEST**2
+    yy = (rows * (down - y) ** 2).sum(dim=2) + FINEST**2
+    xy = ((firsts - x * rows) * (down - y)).sum(dim=2)
+    return Moments(x.squeeze(2), y.squeeze(2), xx, xy, yy)
 
 
 def ramp(slope: Tensor, middle: Tensor, variance: Tensor, cells: int) -> Tensor:
