@@ -24,6 +24,7 @@ from landmarks.detection import (
     reduced,
     suppress,
     to_sides,
+    weighed,
 )
 from landmarks.metadata import MetadataError
 
@@ -215,6 +216,28 @@ def test_of_boxes_in_one_another_the_best_is_left() -> None:
     assert suppress(found, 0.4).boxes.tolist() == [outer, beside]
     best_within = Detections(found.boxes, np.array([0.9, 0.8, 0.7]))
     assert suppress(best_within, 0.4).boxes.tolist() == [inner, beside]
+
+
+def test_the_odds_of_small_boxes_fall_with_the_fourth_power_of_their_size() -> None:
+    """Odds of 9 at half the size are 9 / 16, which is a score of 0.36; from the full size on nothing changes."""
+    boxes = np.array([[0.0, 0, 11, 11], [0, 0, 44, 11], [0, 0, 100, 100], [0, 0, 11, 11]])
+    assert weighed(boxes, np.array([0.9, 0.9, 0.9, 1.0]), 22.0) == pytest.approx([0.36, 0.9, 0.9, 1.0])
+
+
+@pytest.mark.parametrize("side", [320, 640])
+def test_a_face_is_as_small_as_it_was_looked_at(side: int) -> None:
+    """Of 11 pixels in the picture that the network is given, whatever was made of it: odds of 9 / 16."""
+
+    def network(pictures: np.ndarray) -> list[np.ndarray]:
+        maps = empty(*pictures.shape[1:3])
+        if pictures.shape[2] == 320:
+            put(maps, (98.0, 98.0, 109.0, 109.0), score=0.9)
+        return maps
+
+    found = find_faces(picture(side, side), network, SPEC, threshold=0.3, longest=320)
+    assert found.scores == pytest.approx([0.36])
+    assert found.boxes[0, 2] - found.boxes[0, 0] == pytest.approx(11 * side / 320)
+    assert not len(find_faces(picture(side, side), network, SPEC, threshold=0.4, longest=320).boxes)
 
 
 def test_reduced_pixels_keep_their_edges() -> None:

@@ -1,4 +1,4 @@
-"""`landmarks-train fit-detector`, `evaluate-detector` and `export-detector`."""
+"""`landmarks-train fit-detector`, `calibrate-detector`, `evaluate-detector` and `export-detector`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATA_HELP = "a data set with a box for every face, as faces300w:PATH"
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the three commands to the subparsers of `landmarks-train`."""
+    """Adds the commands to the subparsers of `landmarks-train`."""
     command = commands.add_parser("fit-detector", help="train a face detector; stop with Ctrl-C, go on with --resume")
     command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
     command.add_argument("--config", default="detector", help="a TOML file, or a shipped one's name [%(default)s]")
@@ -30,6 +30,14 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--seed", type=int, help="replaces the configuration's seed")
     command.add_argument("--workers", type=int, default=1, help="processes that compose pictures [%(default)s]")
     command.set_defaults(act=fit)
+
+    command = commands.add_parser("calibrate-detector", help="choose a run's threshold on all training photographs")
+    command.add_argument("--run", required=True, type=Path, help="folder of a finished run")
+    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
+    command.add_argument(
+        "--false-boxes", type=float, default=0.1, help="allowed in a photograph, on average [%(default)s]"
+    )
+    command.set_defaults(act=calibrate)
 
     command = commands.add_parser("evaluate-detector", help="recall and false boxes of a run or a model, as JSON")
     network = command.add_mutually_exclusive_group(required=True)
@@ -62,6 +70,29 @@ def fit(args: argparse.Namespace) -> None:
     elif args.weights:
         run.start_from(args.weights)
     run.train(test)
+
+
+def calibrate(args: argparse.Namespace) -> None:
+    """Writes the threshold into the run's report.
+
+    A run chooses its own on the photographs held out, which are few. This is for a network that finds faces no better
+    in those that it was trained on.
+    """
+    from landmarks.detection import DetectorSpec
+    from train.checkpoints import write_json
+    from train.detection.evaluate import choose_threshold, figures, finder, judge_all, torch_maps
+    from train.detection.loop import load_detector, read_report
+    from train.detection.photographs import load
+    from train.loop import REPORT_FILE
+
+    source = DataSource.parse(args.data)
+    report, (_, model) = read_report(args.run), load_detector(args.run)
+    photographs = load(source, FORMATS[source.name].train)
+    judged = judge_all(finder(torch_maps(model), DetectorSpec()), photographs, progress=True)
+    threshold = choose_threshold(judged, args.false_boxes)
+    chosen = {"threshold": threshold, "train": asdict(figures(judged, threshold))}
+    write_json(args.run / REPORT_FILE, {**report, **chosen})
+    print(json.dumps(chosen, indent=2))
 
 
 def evaluate(args: argparse.Namespace) -> None:

@@ -17,9 +17,6 @@ class Compose(Strict):
         description="photographs along a side of the mosaic, and how often",
     )
     background: float = Field(0.12, ge=0, le=1, description="of a tile: a part of a photograph wherever it falls")
-    mistakes: float = Field(
-        0.0, ge=0, le=1, description="of a tile whose photograph has any: about one, where the first weights are wrong"
-    )
     backdrop: float = Field(0.6, ge=0, le=1, description="of a large tile: what its photograph leaves is not black")
     sizes: tuple[float, float] = Field((9.0, 330.0), description="smallest and largest face aimed at, in pixels")
     flip: float = Field(0.5, ge=0, le=1, description="of a tile")

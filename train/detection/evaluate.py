@@ -34,8 +34,6 @@ Find = Callable[[Image], Detections]
 class Judged:
     """One photograph's detections, best first, held against its boxes."""
 
-    boxes: NDArray[np.float64]
-    """[N, 4]"""
     scores: NDArray[np.float64]
     """[N]"""
     matched: NDArray[np.int64]
@@ -57,28 +55,21 @@ def iou(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.f
     return overlaps
 
 
-def wanted(photo: Photograph, least_side: float = LEAST_SIDE) -> NDArray[np.bool_]:
-    """[N] which of a photograph's boxes are to be found."""
-    kept: NDArray[np.bool_] = (photo.boxes[:, 2:] - photo.boxes[:, :2]).max(axis=1, initial=0) >= least_side
-    return kept & (photo.scores >= LEAST_SCORE)
-
-
 def judge(found: Detections, photo: Photograph, least_side: float = LEAST_SIDE) -> Judged:
     """Matches greedily, best detection first, each with the box it overlaps most of those not yet taken.
 
     Wanted boxes go first. What matches only a box that need not be found is ignored, however often.
     """
     order = np.argsort(-found.scores, kind="stable")
-    looked_for = wanted(photo, least_side)
-    overlaps = iou(found.boxes[order], photo.boxes[looked_for])
-    spared = iou(found.boxes[order], photo.boxes[~looked_for]).max(axis=1, initial=0) >= MATCH
+    wanted = (photo.scores >= LEAST_SCORE) & ((photo.boxes[:, 2:] - photo.boxes[:, :2]).max(axis=1) >= least_side)
+    overlaps = iou(found.boxes[order], photo.boxes[wanted])
+    spared = iou(found.boxes[order], photo.boxes[~wanted]).max(axis=1, initial=0) >= MATCH
     matched, ious = np.full(len(order), -1), np.zeros(len(order))
     for i, row in enumerate(overlaps):
         if row.max(initial=0) >= MATCH:
             matched[i], ious[i] = row.argmax(), row.max()
             overlaps[:, matched[i]] = 0
-    false = (matched < 0) & ~spared
-    return Judged(found.boxes[order], found.scores[order], matched, false, ious, int(looked_for.sum()))
+    return Judged(found.scores[order], matched, (matched < 0) & ~spared, ious, int(wanted.sum()))
 
 
 def judge_all(find: Find, photographs: Sequence[Photograph], progress: bool = False) -> list[Judged]:

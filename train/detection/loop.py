@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,8 +15,7 @@ from tqdm import tqdm
 from landmarks.detection import DetectorSpec
 from train.checkpoints import load_weights, write_json
 from train.detection.config import DetectorConfig
-from train.detection.evaluate import Find, Judged, choose_threshold, curve, figures, finder, judge_all, torch_maps
-from train.detection.mining import mine, with_mistakes
+from train.detection.evaluate import Judged, choose_threshold, curve, figures, finder, judge_all, torch_maps
 from train.detection.network import CentreDetector
 from train.detection.photographs import Photograph, fingerprint, split_by_place
 from train.detection.samples import SceneBatch, SceneBatches, SceneSamples, collate
@@ -26,8 +25,6 @@ from train.learner import CHECKPOINT_FILE, Learner, load_result
 from train.loop import DESCRIPTION_FILE, REPORT_FILE, loader
 from train.optimisation import choose_precision, warmup_then_cosine
 from train.record import Journal, describe
-
-MISTAKES_FILE: Final = "mistakes.json"
 
 Row = dict[str, Any]
 
@@ -84,14 +81,14 @@ class DetectorRun:
         self.spec = DetectorSpec()
         self._names = names
         self._photographs = photographs
-        self._training, self._held_out = split_by_place(photographs, config.held_out)
+        training, self._held_out = split_by_place(photographs, config.held_out)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(config.seed)
-        self._sampler = SceneBatches(len(self._training), config)
+        self._sampler = SceneBatches(len(training), config)
         total, warmup = config.epochs * len(self._sampler), config.warmup_epochs * len(self._sampler)
         model = CentreDetector().to(self.device)
         self.learner = Learner.create(model, config, lambda step: warmup_then_cosine(step, warmup, total))
-        self._workers = workers
+        self._loader = loader(SceneSamples(training, config, self.spec), self._sampler, collate, workers)
 
     @property
     def checkpoint(self) -> Path:
@@ -107,14 +104,12 @@ class DetectorRun:
         write_json(self.folder / "config.json", self.config.model_dump(mode="json"))
         write_json(self.folder / DESCRIPTION_FILE, self._describe())
         step = Step(self.learner, self.config, self.device)
-        samples = SceneSamples(self._mined(), self.config, self.spec)
-        batches = loader(samples, self._sampler, collate, self._workers)
         with Journal(self.folder, self.epoch) as journal:
             while self.epoch < self.config.epochs:
                 self._sampler.epoch = self.epoch
                 label = f"epoch {self.epoch + 1}/{self.config.epochs}"
                 row = {"epoch": self.epoch, "learning_rate": self.learner.rate}
-                row |= train_one_epoch(step, tqdm(batches, desc=label, unit="batch", leave=False))
+                row |= train_one_epoch(step, tqdm(self._loader, desc=label, unit="batch", leave=False))
                 self.epoch += 1
                 if self.epoch % evaluate_every == 0 and self.epoch < self.config.epochs:
                     row |= self._figures(self._judge(self._held_out))
@@ -123,20 +118,8 @@ class DetectorRun:
                 tqdm.write("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
         write_json(self.folder / REPORT_FILE, self._report(test))
 
-    def _find(self) -> Find:
-        return finder(torch_maps(self.learner.result), self.spec)
-
-    def _mined(self) -> list[Photograph]:
-        """The photographs to train on, with the mistakes that the first weights make in them if these are wanted."""
-        if not self.config.compose.mistakes:
-            return self._training
-        path = self.folder / MISTAKES_FILE
-        if not path.exists():
-            mine(self._find(), self._training, path)
-        return with_mistakes(self._training, path)
-
     def _judge(self, photographs: Sequence[Photograph]) -> list[Judged]:
-        return judge_all(self._find(), photographs, progress=True)
+        return judge_all(finder(torch_maps(self.learner.result), self.spec), photographs, progress=True)
 
     def _figures(self, judged: Sequence[Judged]) -> Row:
         return asdict(figures(judged, choose_threshold(judged, self.config.false_boxes)))

@@ -30,7 +30,7 @@ class CentreDetector(nn.Module):
         self,
         stem: tuple[int, int] = (8, 24),
         widths: Sequence[int] = (32, 48, 80),
-        blocks: Sequence[int] = (1, 3, 3),
+        blocks: Sequence[int] = (1, 2, 2),
         neck: int = 32,
     ) -> None:
         super().__init__()

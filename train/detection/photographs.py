@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,8 +29,6 @@ class Photograph:
     """[N, 4] xyxy in the photograph's pixels; may reach beyond it."""
     scores: NDArray[np.float64]
     """[N] the detector's, in [0, 1]"""
-    mistakes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
-    """[M, 4] where a detector in training was wrong, see `train.detection.mining`."""
 
 
 def load(source: DataSource, split: Split) -> list[Photograph]:

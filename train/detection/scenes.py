@@ -32,8 +32,6 @@ BACKDROP_FROM = 100
 """Smallest tile in pixels where what its photograph leaves black may be filled from another."""
 LARGEST_BACKGROUND = 1.25
 """Largest magnification of a part of a photograph that is taken wherever it falls."""
-LEAST_REDUCTION = 0.2
-"""Smallest magnification of a part of a photograph where a detector was wrong."""
 PASTED = (9.0, 110.0)
 """Sizes of faces that are put in, in pixels."""
 
@@ -117,15 +115,13 @@ class Composer:
         height, width = shape
         zoom_out = LEAST_COVER * side / max(height, width)
         faces = np.flatnonzero(photo.scores >= self._trusted_score)
-        if len(photo.mistakes) and rng.random() < config.mistakes:
-            # about as large as it is looked at when a picture is searched
-            scale = log_uniform(rng, max(zoom_out, LEAST_REDUCTION), LARGEST_BACKGROUND)
-            centre = _beside(rng.choice(photo.mistakes), side / scale, rng)
-        elif len(faces) and rng.random() >= config.background:
+        if len(faces) and rng.random() >= config.background:
             box = photo.boxes[rng.choice(faces)]
             low, high = max(config.sizes[0], 0.08 * side), min(config.sizes[1], 1.05 * side)
             scale = np.clip(log_uniform(rng, low, high) / size_of(box[None])[0], zoom_out, 4.0)
-            centre = _beside(box, side / scale, rng)
+            # where in the tile the face's centre lies
+            place = (rng.uniform(0.1, 0.9, 2) - 0.5) * side / scale
+            centre = (box[:2] + box[2:]) / 2 - place
         else:
             # up to its full size, where most of the places are that a picture is searched for faces
             scale = log_uniform(rng, zoom_out, LARGEST_BACKGROUND)
@@ -236,12 +232,6 @@ def soft_ellipse(side: int, radii: NDArray[np.float64], degrees: float) -> NDArr
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """As likely between 10 and 20 as between 100 and 200."""
     return math.exp(rng.uniform(math.log(low), math.log(max(low, high))))
-
-
-def _beside(box: NDArray[np.float64], extent: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The centre of a window in which the box's own lies anywhere but close to the edge."""
-    centre: NDArray[np.float64] = (box[:2] + box[2:]) / 2 - (rng.uniform(0.1, 0.9, 2) - 0.5) * extent
-    return centre
 
 
 def _kept_on(centre: NDArray[np.float64], extent: float, size: tuple[int, int]) -> NDArray[np.float64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -93,21 +92,6 @@ def test_every_box_is_the_part_of_a_face_that_the_picture_shows(photographs: lis
     for seed in range(10):
         scene = composed(photographs, seed, tiles={3: 1.0}, upside=1.0, background=0.5)
         assert (clipped(scene.boxes, SIZE) == scene.boxes).all()
-
-
-def test_a_mistake_is_shown_about_as_large_as_it_is_looked_at(photographs: list[Photograph]) -> None:
-    """The mistake is a box in the corner, where there is no face and where views of faces seldom reach."""
-    corner = np.array([[4.0, 4.0, 20.0, 24.0]])
-    wrong = [replace(photo, mistakes=corner) for photo in photographs]
-    for seed in range(12):
-        matrix = Composer(wrong, Compose(mistakes=1.0, upside=0.0, rotation=0.0), SIZE, 0.7)._view(
-            wrong[0], (240, 320), SIZE, np.random.default_rng(seed)
-        )
-        (shown,) = transform_boxes(matrix, corner)
-        x, y = (shown[:2] + shown[2:]) / 2
-        assert 0 < x < SIZE
-        assert 0 < y < SIZE
-        assert 0.2 * 17 < size_of(shown[None])[0] < 1.25 * 22
 
 
 def test_boxes_that_are_not_trusted_are_kept_as_such(photographs: list[Photograph]) -> None:
