@@ -103,6 +103,6 @@ def crash(container: str, program: str, by: str = "SIGKILL") -> None:
         "for process in pathlib.Path('/proc').glob('[0-9]*'):\n"
         "    words = (process / 'cmdline').read_text().split(chr(0))\n"
         f"    if any(word.endswith('/{program}') or word == '{program}' for word in words[:2]):\n"
-        "        os.kill(int(process.name), signal.{by})\n"
+        f"        os.kill(int(process.name), signal.{by})\n"
     )
     docker("exec", container, "python3", "-I", "-c", script)
