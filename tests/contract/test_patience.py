@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.gateway import Gateway
@@ -111,9 +112,12 @@ def test_who_watches_the_health_does_not_hold_up_the_end() -> None:
                 first.set()
 
         async with open_doors(make_gateway(FakeEngine(), FakeDetector())) as doors:
-            watching = asyncio.create_task(watch(doors["grpc"].channel))
+            # a channel of its own: that of the doors is closed with them, maybe before it has heard the end
+            own = grpc.aio.insecure_channel(doors["grpc"].address)
+            watching = asyncio.create_task(watch(own))
             await first.wait()
         await watching
+        await own.close()
         return seen
 
     assert asyncio.run(run()) == [1, 2]  # serving, then not, then the end
