@@ -115,6 +115,9 @@ class YuNet:
     LONGEST: Final = 800
     """Longest side in pixels of what it looks at; a larger image is reduced first."""
     MIN_SCORE: Final = 0.6
+    SMALLEST: Final = 10
+    """Pixels; the smallest face that it was trained on. OpenCV's answer to a picture with a shorter side depends on
+    what its memory held before."""
 
     def __init__(self, path: Path) -> None:
         """`path`: the ONNX file. Raises ValueError when it is not there or is not YuNet."""
@@ -127,6 +130,8 @@ class YuNet:
     def __call__(self, image: Image) -> Detections:
         """The faces of an RGB image, the largest first."""
         small = reduced(image, self.LONGEST)
+        if min(small.shape[:2]) < self.SMALLEST:
+            return Detections(np.zeros((0, 4)), np.zeros(0))
         network = self._network.get()
         network.setInputSize((small.shape[1], small.shape[0]))
         _, rows = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
