@@ -1,6 +1,7 @@
-"""A fleet on one machine: gateways that share Tritons, one of which is killed under load.
+"""A fleet on one machine: gateways that share Tritons, one of which is killed under load, and then the others.
 
-Prints the throughput before and after, and what became of every request.
+Prints the throughput before and after the first loss, what became of every request, and what clients are told when
+no Triton is left.
 """
 
 from __future__ import annotations
@@ -102,12 +103,17 @@ def main() -> int:
             before = load.rate(args.seconds)
             os.kill(pid_of(addresses[0]), signal.SIGKILL)
             after = load.rate(args.seconds)
-    statuses = load.seen.statuses
+            statuses, slowest = load.seen.statuses.copy(), 1e3 * max(load.seen.accepted)
+            for address in addresses[1:]:
+                os.kill(pid_of(address), signal.SIGKILL)
+            load.rate(3.0)
     print(f"{args.gateways} gateways, {args.tritons} Tritons, {args.concurrency} clients\n")
     print("| requests/s | after the loss of one Triton | answered | lost | slowest, ms |")
     print("| ---: | ---: | ---: | ---: | ---: |")
-    slowest = 1e3 * max(load.seen.accepted)
     print(f"| {before:.1f} | {after:.1f} | {statuses[200]} | {statuses.total() - statuses[200]} | {slowest:.0f} |")
+    told = load.seen.statuses - statuses
+    last = 1e3 * max(load.seen.turned_away)
+    print(f"\nwith no Triton left: {told[503]} of {told.total() - told[200]} told 503, the slowest after {last:.0f} ms")
     return 0
 
 

@@ -88,18 +88,14 @@ def quantized_model(path: Path, crops: Crops) -> onnx.ModelProto:
         raise TrainingError("NNCF is not installed: pip install 'h3r-landmarks[train]'") from error
     import onnx
 
-    model = onnx.load(path)
-    # its input would be rounded, which OpenVINO (2026.4) gets wrong where the layer of `train.backbones.shape` follows:
-    # 1.1 points of NME
-    first = next(node.name for node in model.graph.node if node.op_type == "Conv")
     data = nncf.Dataset(list(crops), lambda crop: {"crops": crop[None]})
     device = nncf.TargetDevice.CPU
     # its log and its progress bars would stand among the figures that the command prints
     with redirect_stdout(sys.stderr):
         # the layer of `train.backbones.shape`, where there is one, takes differences of places
-        spared = nncf.IgnoredScope(names=[first], patterns=[f"{SPARED}.*"], validate=False)
+        spared = nncf.IgnoredScope(patterns=[f"{SPARED}.*"], validate=False)
         quantized: onnx.ModelProto = nncf.quantize(
-            model, data, subset_size=len(crops), target_device=device, ignored_scope=spared
+            onnx.load(path), data, subset_size=len(crops), target_device=device, ignored_scope=spared
         )
     return quantized
 

@@ -70,5 +70,6 @@ class Compact(nn.Module):
 
 def normalise(crops: Tensor) -> Tensor:
     """RGB bytes [N, S, S, 3] -> float [N, 3, S, S] about [-2, 2], channels last in memory."""
-    # TensorRT takes bytes as an input, but can only convert them: so that comes first
-    return ((crops.to(torch.float32) - 127.5) / 64.0).permute(0, 3, 1, 2)
+    # TensorRT takes bytes as an input, but can only convert them: so that comes first. Axes that moved between the
+    # arithmetic and the first convolution would keep 8-bit networks from reading the bytes themselves
+    return (crops.to(torch.float32).permute(0, 3, 1, 2) - 127.5) / 64.0

@@ -124,8 +124,8 @@ class HRNet(nn.Module):
     def __init__(self, points: int = 98, width: int = 18) -> None:
         super().__init__()
         self.points = points
-        self.register_buffer("mean", 255 * torch.tensor(MEAN), persistent=False)
-        self.register_buffer("deviation", 255 * torch.tensor(DEVIATION), persistent=False)
+        self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", 255 * torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
         widths = [width << i for i in range(4)]
         self.conv1, self.bn1 = conv(3, 64, stride=2), nn.BatchNorm2d(64)
         self.conv2, self.bn2 = conv(64, 64, stride=2), nn.BatchNorm2d(64)
@@ -171,8 +171,7 @@ class HRNet(nn.Module):
 
     def features(self, crops: Tensor) -> Tensor:
         """All branches at stride 4: float [N, 15 * width, S/4, S/4]."""
-        x = (crops.to(torch.float32) - self.mean) / self.deviation
-        x = x.permute(0, 3, 1, 2)
+        x = (crops.to(torch.float32).permute(0, 3, 1, 2) - self.mean) / self.deviation
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
         xs = self.stage2(_enter(self.transition1, [self.layer1(x)]))
