@@ -63,25 +63,31 @@ class Augment(Strict):
     )
 
 
-class Config(Strict):
-    """Everything a run depends on besides the data."""
+class Recipe(Strict):
+    """How any network is trained, whatever its samples are."""
 
-    name: str = Field("compact", description="the backbone")
-    shape: bool = Field(False, description="a last layer moves points by where the others are (`fit-shape` makes it)")
-    stages: tuple[Stage, ...] = Field(min_length=1)
+    name: str = Field(description="as the exported model reports it")
     seed: int = 0
-    batch_size: int = Field(32, ge=1, description="faces per step, of all processes together")
+    batch_size: int = Field(32, ge=1, description="samples per step, of all processes together")
     learning_rate: float = Field(2e-3, gt=0, description="peak, after a linear warm-up")
     weight_decay: float = Field(0.05, ge=0)
     warmup_epochs: float = Field(2.0, ge=0)
-    milestones: tuple[int, ...] = Field(
-        (), description="epochs after each of which the rate falls to a tenth; none: it falls to zero by a cosine"
-    )
     gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of the averaged weights, which then are the run's result; 0: no averaging"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast")
+
+
+class Config(Recipe):
+    """Everything a run depends on besides the data."""
+
+    name: str = Field("compact", description="the backbone")
+    shape: bool = Field(False, description="a last layer moves points by where the others are (`fit-shape` makes it)")
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    milestones: tuple[int, ...] = Field(
+        (), description="epochs after each of which the rate falls to a tenth; none: it falls to zero by a cosine"
+    )
     crop_scale: float = Field(1.25, gt=0, description="side of the crop over the longer side of the face box")
     further: float = Field(1.0, gt=0, le=1, description="share of the data sets beyond the first that an epoch shows")
     held_out: int = Field(0, ge=0, description="about every n-th photograph is kept out of training, to calibrate on")

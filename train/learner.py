@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from train import distributed
-from train.config import Config
-from train.detection.config import DetectorConfig
+from train.config import Recipe
 from train.errors import TrainingError
 from train.optimisation import averaged, parameter_groups
 
@@ -36,7 +35,7 @@ class Learner:
     """Largest norm of a step's gradient."""
 
     @classmethod
-    def create(cls, model: nn.Module, config: Config | DetectorConfig, factor: Callable[[int], float]) -> Learner:
+    def create(cls, model: nn.Module, config: Recipe, factor: Callable[[int], float]) -> Learner:
         """AdamW at the configuration's rate times the `factor` of each step; weights averaged where it says so."""
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         groups = parameter_groups(model, config.weight_decay)

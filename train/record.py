@@ -14,9 +14,8 @@ from typing import Any, Final
 
 import torch
 
-from train.config import Config
+from train.config import Recipe
 from train.datasets.face import Face
-from train.detection.config import DetectorConfig
 from train.layouts import WFLW98, PointLayout
 
 METRICS_FILE: Final = "metrics.jsonl"
@@ -59,7 +58,7 @@ class TrainingData:
 
 
 def describe(
-    config: Config | DetectorConfig, names: Sequence[str], fingerprint: str, started_from: str | None, **more: Any
+    config: Recipe, names: Sequence[str], fingerprint: str, started_from: str | None, **more: Any
 ) -> dict[str, Any]:
     """What a run was made from: identity, command, commit, data and versions. The configuration lies beside it.
 

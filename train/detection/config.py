@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
-from train.config import Photometric, Strict
+from train.config import Photometric, Recipe, Strict
 
 
 class Compose(Strict):
@@ -27,20 +25,16 @@ class Compose(Strict):
     occlude: float = Field(0.1, ge=0, le=1, description="of a face: a part of it is hidden")
 
 
-class DetectorConfig(Strict):
-    """Everything a run depends on besides the data."""
+class DetectorConfig(Recipe):
+    """Everything a run depends on besides the data. The rate falls to zero by a cosine."""
 
-    name: str = Field("detector", description="as the exported model reports it")
-    input_size: int = Field(256, ge=64, multiple_of=32, description="side of the training pictures in pixels")
-    epochs: int = Field(70, ge=1, description="an epoch shows every photograph once, others beside it")
-    seed: int = 0
-    batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(2e-3, gt=0, description="peak, after a linear warm-up; falls to zero by a cosine")
-    weight_decay: float = Field(0.05, ge=0)
+    name: str = "detector"
+    batch_size: int = Field(16, ge=1, description="pictures per step")
     warmup_epochs: float = Field(1.0, ge=0)
     gradient_clip: float = Field(10.0, gt=0, description="largest gradient norm")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights, which are the run's result")
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast")
+    input_size: int = Field(256, ge=64, multiple_of=32, description="side of the training pictures in pixels")
+    epochs: int = Field(70, ge=1, description="an epoch shows every photograph once, others beside it")
     sides_weight: float = Field(1.0, gt=0, description="of the loss of widths and heights")
     trusted_score: float = Field(0.7, ge=0, le=1, description="boxes of lower scores are neither faces nor background")
     held_out: int = Field(10, ge=2, description="every n-th training photograph is kept for choosing the threshold")
