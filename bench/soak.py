@@ -3,7 +3,9 @@
 The requests are drawn from a seed: good photographs of several sizes by either door, alone and in batches, with and
 without boxes, flipped, and bad ones: damaged, too large, of no image, with absurd boxes. Prints the memory of the
 gateway and of each process of its Triton, and fails where one has grown by more than the bar allows. A process may hold
-on to the last request until the next one comes, so the same small ones are asked before each measurement.
+on to the last request until the next one comes, so the same small ones are asked before each measurement. The first
+hundred are all of the largest photograph: what the most demanding requests take at once is there from then on, and what
+is added later has leaked.
 """
 
 from __future__ import annotations
@@ -48,6 +50,12 @@ class Mix:
         """The next request."""
         kinds = (self._good, self._good, self._good, self._batch, self._bad, self._damaged, self._strange)
         return self._chance.choice(kinds)()
+
+    def heavy(self) -> Ask:
+        """A request of the largest photograph, by either door."""
+        client, (jpeg, box) = self._chance.choice(self._clients), self._photos[-1]
+        boxes = [box] * self._chance.choice((0, 8))
+        return lambda: _code(lambda: client.landmarks(jpeg, boxes=boxes))
 
     def settle(self) -> None:
         """Leaves every process with the same request as its last."""
@@ -134,16 +142,20 @@ def main() -> int:
         mix = Mix(args.seed, f"http://127.0.0.1:{rest}", f"grpc://127.0.0.1:{rpc}")
         with tqdm(total=args.last, unit="request", leave=False, disable=None) as bar:
 
+            def ask_all(asks: list[Ask]) -> None:
+                codes.update(threads.map(lambda ask: ask(), asks))
+                bar.update(len(asks))
+
             def run(count: int) -> dict[str, Memory]:
                 while count > 0:
                     asks = [mix.draw() for _ in range(min(count, 100))]
                     count -= len(asks)
-                    codes.update(threads.map(lambda ask: ask(), asks))
-                    bar.update(len(asks))
+                    ask_all(asks)
                 mix.settle()
                 return resident(pid)
 
-            early = run(args.first)
+            ask_all([mix.heavy() for _ in range(min(args.first, 100))])
+            early = run(args.first - 100)
             late = run(args.last - args.first)
     return print_table(args.first, args.last, early, late, codes)
 

@@ -1,0 +1,33 @@
+"""Takes page.png, the README's picture of the page: `python -m docs.images.page` in a checkout, with Chromium."""
+
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from bench.throughput import served
+
+POINT = 60
+"""The one pointed at: the right eye's outer corner."""
+
+
+def main() -> None:
+    """Asks for the portrait twice, so that the time shown is that of a service that runs."""
+    with served() as (port, _), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 880}, color_scheme="dark")
+        page.goto(f"http://127.0.0.1:{port}/")
+        for button in ("#welcome-portrait", "#portrait"):
+            with page.expect_response("**/v1/landmarks*"):
+                page.locator(button).click()
+            page.locator("#faces li").first.wait_for()
+        page.get_by_label("90 %").check()
+        page.keyboard.press("f")
+        page.locator(f'tr[data-index="{POINT}"]').click()
+        page.locator("#tip").wait_for()
+        page.screenshot(path=Path(__file__).with_suffix(".png"))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
