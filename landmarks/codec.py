@@ -54,6 +54,8 @@ class CodecSpec:
     """Calibration: crop pixels squared added to the second moments of both axes beforehand (0 = uncalibrated)."""
 
     def __post_init__(self) -> None:
+        if any(not isinstance(value, int) for value in (self.points, self.input_size, self.stride, self.topk)):
+            raise CodecError("points, input_size, stride and topk are whole numbers")
         if self.points < 1 or self.stride < 1 or self.input_size < 1 or self.input_size % self.stride:
             raise CodecError(
                 f"input_size {self.input_size} must be a positive multiple of stride {self.stride}, "
@@ -154,20 +156,6 @@ def encode(
     u = spec.to_cells(np.asarray(points, np.float64))
     inside = np.all((u >= 0) & (u <= spec.cells - 1), axis=-1)
     return Encoded(quantize(np.where(inside[..., None], u, 0.0), quantizer, rng), inside)
-
-
-def expected_heatmap(points: Floats, spec: CodecSpec) -> NDArray[np.float64]:
-    """Crop pixels [..., 2] -> [..., cells, cells]: the probability of each cell under randomized rounding.
-
-    At most four cells are non-zero and their mean is the coordinate itself (the paper's Theorem 2). Points outside
-    the map raise CodecError.
-    """
-    if not np.all(encode(points, spec, quantizer="floor").inside):
-        raise CodecError("a point outside the heatmap has no expected heatmap")
-    u = spec.to_cells(np.asarray(points, np.float64))[..., None]
-    tent = np.maximum(0.0, 1.0 - np.abs(u - np.arange(spec.cells)))  # [..., 2, cells]
-    heatmap: NDArray[np.float64] = tent[..., 1, :, None] * tent[..., 0, None, :]
-    return heatmap
 
 
 # ---------------------------------------------------------------- decode

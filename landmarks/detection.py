@@ -74,6 +74,14 @@ class DetectorSpec:
     overlap: float = 0.4
     """Of two boxes with a larger overlap (IoU), the one of lower score goes."""
 
+    def __post_init__(self) -> None:
+        if not self.levels:
+            raise MetadataError("a detector needs at least one level")
+        if not (0 < self.threshold <= 1 and 0 <= self.overlap <= 1 and self.small > 0):
+            raise MetadataError(
+                f"threshold {self.threshold!r} and overlap {self.overlap!r} lie in [0, 1], small {self.small!r} above 0"
+            )
+
     @property
     def multiple(self) -> int:
         """Height and width of what the network is given are multiples of so many pixels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
@@ -42,6 +43,12 @@ class ModelMetadata:
     degrees_of_freedom: Mapping[str, float] = field(default_factory=dict, repr=False)
     """How heavy the tails of the errors are, by group of the layout: see `landmarks.uncertainty`. A group that is not
     there has a Gaussian's."""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and isinstance(self.run_id, str)):
+            raise MetadataError(f"name and run_id are texts, not {self.name!r} and {self.run_id!r}")
+        if not 0 < self.crop_scale < math.inf:
+            raise MetadataError(f"crop_scale must be positive, not {self.crop_scale!r}")
 
     def to_json(self) -> str:
         """One canonical line of JSON: equal metadata gives equal text."""

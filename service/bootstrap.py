@@ -37,6 +37,11 @@ class StartError(Exception):
     """The service cannot start, or cannot go on; the message says why and what to do."""
 
 
+def image_limits(settings: Settings) -> ImageLimits:
+    """The largest image that is decoded."""
+    return ImageLimits(settings.max_bytes, settings.max_pixels, settings.max_side)
+
+
 @asynccontextmanager
 async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """The gateway with its engine ready; on leaving, everything that was started has ended. Raises StartError."""
@@ -49,7 +54,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             _running_rollout(settings, engine, telemetry) as rollout,
             _running_comparison(settings, telemetry) as comparison,
         ):
-            limits = Limits(ImageLimits(settings.max_bytes, settings.max_pixels, settings.max_side), settings.max_faces)
+            limits = Limits(image_limits(settings), settings.max_faces)
             yield Gateway(
                 Pipeline(rollout, detector, executor, limits, comparison),
                 Readiness(engine, detector),

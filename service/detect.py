@@ -21,11 +21,11 @@ from tqdm import tqdm
 
 from landmarks_client import AsyncClient, ClientUsageError, LandmarksError, Tls
 from landmarks_client import Options as Asked
-from service.bootstrap import running_gateway
+from service.bootstrap import image_limits, running_gateway
 from service.drawing import draw
-from service.errors import translate
+from service.errors import ServiceError, translate
 from service.gateway import request_id
-from service.images import ImageLimits, decode_image
+from service.images import decode_image
 from service.options import Options
 from service.photos import expand, name_of, overlay_paths
 from service.records import Body, Records, RecordsError, make_format, new_file, resumed_file
@@ -159,6 +159,8 @@ def _answerer(ask: Ask, overlays: dict[Path, Path], settings: Settings) -> Calla
                 await asyncio.to_thread(_draw, data, outcome.body or {}, overlays[photo], settings)
         except DetectError as error:
             return replace(outcome, failure=error)
+        except ServiceError as error:  # answered elsewhere, under other limits
+            return replace(outcome, failure=DetectError(error.kind.value, f"cannot be drawn: {error.message}"))
         except OSError as error:
             return replace(outcome, failure=DetectError("unreadable", error.strerror or str(error)))
         return outcome
@@ -167,7 +169,7 @@ def _answerer(ask: Ask, overlays: dict[Path, Path], settings: Settings) -> Calla
 
 
 def _draw(data: bytes, body: Body, overlay: Path, settings: Settings) -> None:
-    image = decode_image(data, ImageLimits(settings.max_bytes, settings.max_pixels))
+    image = decode_image(data, image_limits(settings))
     picture = cv2.cvtColor(draw(image, [np.array(face["points"]) for face in body["faces"]]), cv2.COLOR_RGB2BGR)
     try:
         written = cv2.imwrite(str(overlay), picture)

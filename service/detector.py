@@ -26,6 +26,9 @@ from service.inference import EngineError
 
 logger = logging.getLogger(__name__)
 
+GOLDEN_SECONDS: Final = 10.0
+"""How long the golden crop's face may take to be found."""
+
 T = TypeVar("T")
 
 
@@ -84,7 +87,7 @@ class NetworkDetector:
 
     async def _finds_golden(self, served: ServedDetector) -> bool:
         """Whether the golden crop's face is where the network found it when it was exported."""
-        boxes = (await self._finder.find(golden_crop(), None)).boxes
+        boxes = (await self._finder.find(golden_crop(), GOLDEN_SECONDS)).boxes
         error = np.abs(boxes[0] - served.metadata.golden_box).max() if len(boxes) else np.inf
         if error > GOLDEN_TOLERANCE:
             logger.error("the golden crop's face is found %.3f pixels off: wrong weights, or a wrong runtime", error)

@@ -80,10 +80,14 @@ class EmbeddedTriton:
         """
         if self._process is not None:
             raise EmbeddedTritonError("an EmbeddedTriton starts once: make another one")
-        free, metrics_port = free_ports(2)
-        port = self._port or free
+        try:
+            free, metrics_port = free_ports(2)
+            port = self._port or free
+            self._process = self._launch(port, metrics_port)
+        except OSError as error:  # too many files, no room for its own
+            await self.stop()
+            raise EmbeddedTritonError(f"Triton cannot be started: {error}") from error
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
-        self._process = self._launch(port, metrics_port)
         self._log = threading.Thread(target=self._forward_log, args=(self._process,), daemon=True)
         self._log.start()
         try:

@@ -110,16 +110,18 @@ class Endpoint(Generic[T]):
 
     async def probe(self) -> None:
         """Finds out whether the endpoint is up. Never raises; one probe at a time."""
-        asked = time.monotonic()
+        asked, was_up = time.monotonic(), self.is_up
         try:
             await self._check()
         except EngineError as error:
             # slow, but answering: busy rather than broken
             if not (self.is_up and isinstance(error, EngineTimeout | EngineOverloaded) and self._answered >= asked):
                 self.eject(error)
+                self._failures += not was_up
         except Exception as error:
             logger.exception("Triton at %s could not be probed", self.address)
             self.eject(EngineFailure(f"Triton at {self.address} could not be probed: {error}"))
+            self._failures += not was_up
         self.probed.set()
 
     async def _check(self) -> None:
@@ -143,7 +145,7 @@ class Endpoint(Generic[T]):
         is_news = self.is_up or type(error) is not type(self.failure)
         logger.log(logging.WARNING if is_news else logging.DEBUG, "left out: %s", error)
         self.failure = error
-        self._failures += 1
+        self._failures += self.is_up  # once, however many calls meet it
         self.identity = None
         for answer in self._waiting:
             if not answer.done():

@@ -25,6 +25,9 @@ from service.errors import ErrorKind, ServiceError
 Image = NDArray[np.uint8]
 """RGB [height, width, 3]."""
 
+MAX_SIDE: Final = 30_000
+"""Pixels. OpenCV crops nothing that is longer than 32,766."""
+
 
 @dataclass(frozen=True)
 class ImageLimits:
@@ -32,8 +35,7 @@ class ImageLimits:
 
     max_bytes: int
     max_pixels: int
-    max_side: int = 30_000
-    """OpenCV crops nothing that is longer than 32,766."""
+    max_side: int = MAX_SIDE
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,6 @@ class LocalEngine:
         """`model_path`: the ONNX file; the name of its folder is the version when it is a number, else "1"."""
         self._path = model_path
         self._network: Network | None = None
-        self._golden = False
         self._waiting = 0
         self._worker = ThreadPoolExecutor(1, "landmarks-engine")
 
@@ -110,11 +109,14 @@ class LocalEngine:
 
     async def start(self) -> None:
         try:
-            self._network = await self.run(lambda: Network(self._path), None)
+            network = await self.run(lambda: Network(self._path), None)
         except ImportError as error:
             raise EngineUnavailable("OpenVINO is not installed: pip install h3r-landmarks[serve]") from error
         except (NetworkError, MetadataError) as error:
             raise EngineFailure(str(error)) from error
+        codec = network.metadata.codec
+        check_golden(network.metadata, await self._decoded(network, golden_crop(codec.input_size)[None], None, None))
+        self._network = network
 
     async def infer(
         self, crops: NDArray[np.uint8], *, topk: int | None = None, timeout: float | None = None
@@ -122,8 +124,13 @@ class LocalEngine:
         network = self._network
         if network is None:
             raise EngineUnavailable("the engine is not started, or closed")
+        check_request(crops, topk, network.metadata.codec)
+        return await self._decoded(network, crops, topk, timeout)
+
+    async def _decoded(
+        self, network: Network, crops: NDArray[np.uint8], topk: int | None, timeout: float | None
+    ) -> Decoded:
         codec = network.metadata.codec
-        check_request(crops, topk, codec)
         try:
             decoded = await self.run(lambda: decode(network(crops), codec, topk), timeout)
         except RuntimeError as error:
@@ -131,17 +138,8 @@ class LocalEngine:
         return checked(decoded, contract(codec), len(crops))
 
     async def ready(self) -> bool:
-        """Runs the golden crop until it has been answered rightly once: the weights in memory do not change."""
-        if self._network is None:
-            return False
-        try:
-            if not self._golden:
-                metadata = self._network.metadata
-                check_golden(metadata, await self.infer(golden_crop(metadata.codec.input_size)[None]))
-                self._golden = True
-        except EngineError as error:
-            logger.warning("the in-process engine is not ready: %s", error)
-        return self._golden
+        """Once started: it has answered its golden crop rightly, and the weights in memory do not change."""
+        return self._network is not None
 
     async def close(self) -> None:
         self._network = None

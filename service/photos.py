@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,13 @@ def expand(given: Iterable[Path]) -> list[Path]:
 
 
 def _expanded(given: Path) -> Iterator[Path]:
-    if given.is_dir():
+    try:
+        is_folder, is_there = given.is_dir(), given.exists()
+    except OSError:  # a name that is too long, in a folder that may not be read
+        is_folder, is_there = False, True
+    if is_folder:
         yield from sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    elif given.exists():  # even one whose name has a bracket
+    elif is_there:  # even one whose name has a bracket
         yield given
     else:
         found = sorted(Path(name) for name in glob.glob(str(given), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
@@ -37,10 +42,8 @@ def overlay_paths(overlay: Path, photos: list[Path]) -> dict[Path, Path]:
     """Where the drawing of each photograph goes: `out.png` of one, out-<name>.png of several, no two the same."""
     if len(photos) == 1:
         return {photos[0]: overlay}
-    taken: dict[str, int] = {}
-    paths = {}
+    names: dict[str, Path] = {}
     for photo in photos:
-        taken[photo.stem] = taken.get(photo.stem, 0) + 1
-        number = f"-{taken[photo.stem]}" if taken[photo.stem] > 1 else ""
-        paths[photo] = overlay.with_name(f"{overlay.stem}-{photo.stem}{number}{overlay.suffix}")
-    return paths
+        numbered = (f"{photo.stem}-{number}" for number in count(2))
+        names[next(name for name in chain([photo.stem], numbered) if name not in names)] = photo
+    return {photo: overlay.with_name(f"{overlay.stem}-{name}{overlay.suffix}") for name, photo in names.items()}

@@ -35,7 +35,7 @@ async def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM, then lets requests in flight finish. Raises StartError."""
     shield = _protection(settings)
     with _stop_signals() as stop, bound(settings.host, settings.port) as rest_socket:
-        # a port that is taken is known at once, rather than after Triton's start
+        # a port where somebody listens is known at once, rather than after Triton's start
         with bound(settings.host, settings.grpc_port), _metrics_bound(settings):
             pass
         async with AsyncExitStack() as stack:
@@ -54,9 +54,9 @@ async def _serve(
     rest = RestServer(gateway, settings.grace, settings.read_timeout, shield)
     # the metrics' port outlives the doors: while they close, it says that the service is no longer ready
     async with _metrics_served(settings, gateway) as metrics_port:
-        running = asyncio.ensure_future(rest.serve(sockets=[rest_socket]))
+        running = asyncio.create_task(rest.serve(sockets=[rest_socket]))
+        await listens(rest, running, settings.host, settings.port)
         await rpc.start()
-        await rest.listening.wait()
         _announce(settings, shield, rest_socket.getsockname()[1], rpc_port, metrics_port)
         await stop.wait()
         await close_doors(gateway, rest, running, rpc, settings.grace)
@@ -93,13 +93,23 @@ async def _metrics_served(settings: Settings, gateway: Gateway) -> AsyncIterator
             yield None
             return
         server = HttpServer(build_metrics_app(gateway), settings.grace, settings.read_timeout)
-        running = asyncio.ensure_future(server.serve(sockets=[sock]))
-        await server.listening.wait()
+        running = asyncio.create_task(server.serve(sockets=[sock]))
+        host, port = sock.getsockname()[:2]
+        await listens(server, running, host, port)
         try:
-            yield sock.getsockname()[1]
+            yield port
         finally:
             server.should_exit = True
             await running
+
+
+async def listens(server: HttpServer, running: asyncio.Task[None], host: str, port: int) -> None:
+    """Returns once the server does. Raises StartError where another has begun to listen there since it was bound."""
+    listening = asyncio.create_task(server.listening.wait())
+    await asyncio.wait([listening, running], return_when=asyncio.FIRST_COMPLETED)
+    listening.cancel()
+    if running.done():
+        raise _taken(host, port) from running.exception()
 
 
 async def close_doors(

@@ -6,16 +6,17 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from landmarks.detection import LONGEST
+from service.images import MAX_SIDE
 
 
 class Settings(BaseSettings):
     """The default of every setting suits a laptop; `LANDMARKS_PORT=9000` in the environment sets `port`."""
 
-    model_config = SettingsConfigDict(env_prefix="LANDMARKS_", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="LANDMARKS_", frozen=True, env_ignore_empty=True, allow_inf_nan=False)
 
     host: str = Field("127.0.0.1", description="Address that both doors listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port of the REST door; 0 takes a free one.")
@@ -96,7 +97,7 @@ class Settings(BaseSettings):
 
     max_bytes: int = Field(32 * 2**20, ge=1, description="Largest image file in bytes.")
     max_pixels: int = Field(100_000_000, ge=1, description="Largest image in pixels, checked before it is decoded.")
-    max_side: int = Field(30_000, ge=1, le=32_766, description="Longest image side in pixels, checked as well.")
+    max_side: int = Field(MAX_SIDE, ge=1, le=32_766, description="Longest image side in pixels, checked as well.")
     max_faces: int = Field(32, ge=1, le=4096, description="Most faces answered, and most boxes accepted, per image.")
     max_images: int = Field(16, ge=1, le=4096, description="Most images in one call.")
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Largest call of several images in bytes.")
@@ -141,6 +142,13 @@ class Settings(BaseSettings):
         description="URL of an OpenTelemetry collector that takes OTLP over HTTP, as in http://127.0.0.1:4318: traces "
         "are sent there (pip install h3r-landmarks[otel]). The SDK's own variables OTEL_* say the rest.",
     )
+
+    @field_validator("grpc_port", "metrics_port")
+    @classmethod
+    def _is_another(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and value in (info.data.get("port"), info.data.get("grpc_port")):
+            raise ValueError(f"port {value} is another door's already; 0 takes a free one")
+        return value
 
     @field_validator("cors_origins", mode="before")
     @classmethod

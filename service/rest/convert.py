@@ -15,10 +15,6 @@ from service.rest.accept import to_json
 from service.rest.errors import problem
 
 
-def answer_json(answer: Answer, request_id: str) -> bytes:
-    return to_json(answer_body(answer, request_id))
-
-
 def answer_body(answer: Answer, request_id: str) -> dict[str, Any]:
     """As the wire has it, for a writer of `service.rest.accept`."""
     body = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import math
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -112,8 +114,13 @@ async def _form(request: Request, limit: int, wanted: str) -> AsyncIterator[Form
 class _WholeForm(MultiPartParser):
     """Refuses a form that ends before its last boundary. Starlette takes the parts that came until then."""
 
+    # the body is bounded already, and read into memory next: no detour by way of /tmp
+    spool_max_size = sys.maxsize
+
     def __init__(self, headers: Headers, body: AsyncIterator[bytes]) -> None:
-        super().__init__(headers, self._to_its_end(body), max_fields=2, max_part_size=FORM_OVERHEAD)
+        # how many images there may be is the gateway's to say
+        parts = {"max_files": math.inf, "max_fields": 2}
+        super().__init__(headers, self._to_its_end(body), **parts, max_part_size=FORM_OVERHEAD)
         self._ended = False
 
     def on_end(self) -> None:

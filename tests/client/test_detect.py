@@ -220,8 +220,8 @@ def test_photographs_are_files_folders_and_globs_each_once(folder: Path) -> None
     bracket = folder / "[x].png"
     bracket.write_bytes(b"")
     assert expand([bracket]) == [bracket]
-    missing = folder / "missing.jpg"
-    assert expand([missing]) == [missing]
+    missing, too_long = folder / "missing.jpg", folder / f"{'x' * 300}.jpg"
+    assert expand([missing, too_long]) == [missing, too_long]
 
 
 def test_no_two_overlays_have_the_same_name() -> None:
@@ -232,6 +232,25 @@ def test_no_two_overlays_have_the_same_name() -> None:
         two: Path("d/o-x-2.png"),
         three: Path("d/o-y.png"),
     }
+    numbered = Path("c/x-2.png")  # as the second x would be called
+    assert list(overlay_paths(Path("o.png"), [one, two, numbered]).values()) == [
+        Path("o-x.png"),
+        Path("o-x-2.png"),
+        Path("o-x-2-2.png"),
+    ]
+
+
+def test_a_picture_that_cannot_be_drawn_here_is_answered_all_the_same(
+    service: dict[str, Any], folder: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANDMARKS_MAX_SIDE", "300")  # less than the service's
+    out = tmp_path / "out.jsonl"
+    photos = (folder / "a.png", folder / "deep" / "b.png")
+    assert run(*photos, "--url", service["http"], "--out", out, "--overlay", tmp_path / "o.png") == 1
+    assert len(out.read_text().splitlines()) == 2
+    first, _, last = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{photos[0]}: cannot be drawn: ")
+    assert last == "landmarks: 2 of 2 photographs failed: 2 side_too_long"
 
 
 FACE = {"box": [1.0, 2.0, 3.0, 4.0], "box_source": "given", "box_score": None, "score": 0.5, "inter_ocular": 2.0}

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import tempfile
 
 import numpy as np
 import orjson
@@ -143,6 +144,14 @@ def test_too_many_bytes_in_every_form():
     assert [reply(response).code for response in responses] == ["too_many_bytes"] * 4
 
 
+def test_a_form_takes_no_room_on_the_disk(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    large = form()
+    large["files"] = [("image", ("a.png", IMAGE + bytes(3_000_000), "image/png"))]
+    (response,) = send(large, max_bytes=4_000_000)
+    assert response.status_code == 200
+
+
 def test_the_layout_is_described():
     (response,) = send({"method": "GET", "url": "/v1/layout"})
     described = LayoutModel.model_validate_json(response.content, strict=True)
@@ -267,7 +276,7 @@ def test_options_of_a_batch_are_for_all_images_or_for_each():
         ({"url": "/v1/landmarks/batch", "files": [("picture", ("a", IMAGE))]}, "invalid_request", "other parts"),
         ({"url": "/v1/landmarks/batch", "files": [("image", (None, "text"))]}, "invalid_request", "file name"),
         (batch(bytes(3_000_000)), "too_many_bytes", "the body has more than"),
-        (batch(*[b"x"] * 1001), "invalid_request", "form"),
+        (batch(*[b"x"] * 1001), "too_many_images", "1001 images"),
         ({"url": "/v1/landmarks/batch", "method": "GET"}, "method_not_allowed", "/docs"),
     ],
 )

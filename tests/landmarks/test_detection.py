@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -294,6 +295,13 @@ def test_metadata_survives_its_text() -> None:
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(MetadataError, match="not a detector's metadata"):
         DetectorMetadata.from_json(text)
+
+
+@pytest.mark.parametrize("wrong", [{"levels": []}, {"threshold": "x"}, {"threshold": 0}, {"overlap": 2}, {"small": 0}])
+def test_a_spec_that_no_map_can_be_read_by_is_refused(wrong: dict[str, Any]) -> None:
+    values = json.loads(METADATA.to_json())
+    with pytest.raises(MetadataError):
+        DetectorMetadata.from_json(json.dumps({**values, "spec": {**values["spec"], **wrong}}))
 
 
 def test_a_box_of_three_numbers_is_refused() -> None:

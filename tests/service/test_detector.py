@@ -94,6 +94,13 @@ async def readiness(*changes: Callable[[FakeFinder], None]) -> list[bool]:
         return states
 
 
+def test_the_golden_face_is_not_waited_for_without_end() -> None:
+    finder = FakeFinder((GOLDEN, 0.9))
+    with ThreadPoolExecutor(1) as executor:
+        assert asyncio.run(NetworkDetector(finder, executor).ready())
+    assert [timeout for _, timeout in finder.asked] == [10.0]
+
+
 def test_ready_once_the_golden_face_is_found_where_it_was_at_export() -> None:
     def gone(finder: FakeFinder) -> None:
         finder.error = EngineUnavailable("gone")

@@ -1,6 +1,7 @@
 """Real processes throughout: what must be gone afterwards is looked up in /proc and /dev/shm."""
 
 import asyncio
+import errno
 import importlib.util
 import os
 import select
@@ -183,6 +184,15 @@ def test_without_libpython(monkeypatch: pytest.MonkeyPatch, model_repository: Pa
 def test_with_a_python_that_has_no_stub(monkeypatch: pytest.MonkeyPatch, model_repository: Path) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 14, 0))
     with pytest.raises(EmbeddedTritonError, match=r"Python 3\.10 to 3\.12, not 3\.14"):
+        asyncio.run(EmbeddedTriton(model_repository).start())
+
+
+def test_a_machine_that_is_out_of_files(monkeypatch: pytest.MonkeyPatch, model_repository: Path) -> None:
+    def none_left(count: int) -> list[int]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(embedded, "free_ports", none_left)
+    with pytest.raises(EmbeddedTritonError, match=r"cannot be started: .*Too many open files"):
         asyncio.run(EmbeddedTriton(model_repository).start())
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from landmarks.detection import Detections, DetectorMetadata
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path, provenance
-from landmarks.runtime import identify
+from landmarks.runtime import DetectorNetwork
 from service.detector import NetworkDetector
 from service.embedded import EmbeddedTriton, EmbeddedTritonError
 from service.finders import LocalFinder, TritonFinder
@@ -151,7 +151,7 @@ def test_a_triton_without_a_detector_is_told_of(repository_copy: Path) -> None:
 def test_a_detector_swapped_for_another_is_refused_at_load(repository_copy: Path) -> None:
     path = model_path(repository_copy, kind=DetectorMetadata)
     content = path.read_bytes()
-    run_id = identify(path, DetectorMetadata)[0].run_id.encode()
+    run_id = DetectorNetwork(path, threads=1).metadata.run_id.encode()
     path.write_bytes(content.replace(run_id, run_id[:-1] + b"~"))
     with pytest.raises(EmbeddedTritonError) as caught:
         asyncio.run(EmbeddedTriton(repository_copy).start())

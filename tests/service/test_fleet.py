@@ -170,6 +170,30 @@ def test_requests_leave_an_endpoint_that_stops_answering_probes() -> None:
     asyncio.run(run())
 
 
+def test_calls_that_break_off_together_are_one_failure_of_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "FIRST_PAUSE", 1.0)
+    monkeypatch.setattr(endpoint_module, "LONGEST_PAUSE", 100.0)
+
+    async def run() -> list[float]:
+        async with doubles("a") as (a,):
+            endpoint = Endpoint(a.address, prove)
+            await endpoint.probe()
+            a.gate = asyncio.Event()
+            calls = [asyncio.create_task(endpoint.infer("m", [])) for _ in range(5)]
+            await until(lambda: len(a.requests) == 5)
+            a.failure = (grpc.StatusCode.UNAVAILABLE, "gone")
+            a.gate.set()
+            await asyncio.gather(*calls, return_exceptions=True)
+            a.ready, pauses = False, [endpoint.pause]
+            for _ in range(2):
+                await endpoint.probe()
+                pauses.append(endpoint.pause)
+            await endpoint.close()
+            return pauses
+
+    assert asyncio.run(run()) == [2, 4, 8]
+
+
 def test_what_is_not_as_it_should_be_is_not_asked() -> None:
     wrong: set[str] = set()
 

@@ -235,10 +235,15 @@ def test_a_model_file_that_is_none(tmp_path: Path, content: bytes | None, messag
         asyncio.run(run())
 
 
-def test_wrong_weights_are_never_ready(repository_with_wrong_weights: Path) -> None:
+def test_wrong_weights_are_told_at_once_and_never_ready(repository_with_wrong_weights: Path) -> None:
     async def run() -> bool:
-        async with started(LocalEngine(model_path(repository_with_wrong_weights))) as engine:
+        engine = LocalEngine(model_path(repository_with_wrong_weights))
+        try:
+            with pytest.raises(EngineFailure, match="golden"):
+                await engine.start()
             return await engine.ready()
+        finally:
+            await engine.close()
 
     assert asyncio.run(run()) is False
 

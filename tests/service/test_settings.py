@@ -26,12 +26,27 @@ def test_defaults_and_environment(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "70000"), ("ENGINE", "none"), ("MAX_BYTES", "0"), ("GRACE", "-1"), ("CANDIDATE_SHARE", "1.1")],
+    [
+        ("PORT", "70000"),
+        ("ENGINE", "none"),
+        ("MAX_BYTES", "0"),
+        ("GRACE", "-1"),
+        ("GRACE", "inf"),
+        ("REQUEST_TIMEOUT", "inf"),
+        ("CANDIDATE_SHARE", "1.1"),
+        ("GRPC_PORT", "8080"),
+        ("METRICS_PORT", "8080"),
+        ("METRICS_PORT", "8081"),
+    ],
 )
 def test_nonsense_is_refused(monkeypatch, name, value):
     monkeypatch.setenv(f"LANDMARKS_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+def test_free_ports_may_be_asked_for_more_than_once():
+    assert Settings(port=0, grpc_port=0, metrics_port=0).metrics_port == 0
 
 
 def test_every_setting_is_described():
