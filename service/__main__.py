@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +22,9 @@ from service.options import DECODERS, OMITTABLE
 from service.records import FORMATS
 from service.security import SecurityError, new_key
 from service.server import serve
-from service.settings import Settings
+from service.settings import Settings, unknown_settings
+
+logger = logging.getLogger(__name__)
 
 _EXAMPLES = """\
 examples:
@@ -44,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"landmarks: LANDMARKS_{str(problem['loc'][0]).upper()}: {problem['msg']}\n")
         return 2
     set_up_log(settings)
+    for name in unknown_settings(os.environ):
+        logger.warning("%s is no setting: see `landmarks serve --help`", name)
     memory.set_up()
     cv2.setLogLevel(0)  # of a damaged image the client is told
     try:
@@ -113,7 +119,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_keys(command: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    keys = command.add_parser("keys", help="API keys").add_subparsers(required=True, metavar="command")
+    about = "API keys, without which no other machine is answered: `landmarks keys new NAME` makes one."
+    keys = command.add_parser("keys", help="API keys", description=about).add_subparsers(
+        required=True, metavar="command"
+    )
     new = keys.add_parser(
         "new",
         help="make a key",
@@ -182,17 +191,17 @@ def _omitted(text: str) -> tuple[str, ...]:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("give 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("give a whole number, 1 or more")
+    return int(text)
 
 
 def _box(text: str) -> tuple[float, ...]:
-    box = tuple(float(part) for part in text.split(","))
-    if len(box) != 4:
-        raise argparse.ArgumentTypeError("a box is four numbers: x1,y1,x2,y2")
-    return box
+    try:
+        x1, y1, x2, y2 = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("a box is four numbers: x1,y1,x2,y2") from error
+    return x1, y1, x2, y2
 
 
 def _settings_help() -> str:

@@ -23,7 +23,7 @@ from landmarks_client import AsyncClient, ClientUsageError, LandmarksError, Tls
 from landmarks_client import Options as Asked
 from service.bootstrap import image_limits, running_gateway
 from service.drawing import draw
-from service.errors import ServiceError, translate
+from service.errors import ErrorKind, ServiceError, translate
 from service.gateway import request_id
 from service.images import decode_image
 from service.options import Options
@@ -33,7 +33,7 @@ from service.rest.convert import answer_body
 from service.settings import Settings
 
 Ask = Callable[[bytes], Awaitable[Body]]
-"""Image file -> the wire's answer. Raises DetectError."""
+"""Image file -> the wire's answer. Raises DetectError, or what ends the run."""
 
 INTERRUPTED: Final = 130
 """What a shell makes of a program that Ctrl-C ended."""
@@ -233,7 +233,7 @@ async def _here(settings: Settings, options: Options) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def _elsewhere(arguments: argparse.Namespace, settings: Settings, options: Asked) -> AsyncIterator[Ask]:
-    """A service that runs already. Raises ClientUsageError."""
+    """A service that runs already. Raises ClientUsageError; asking it raises UsageError where it wants another key."""
     files = (arguments.ca, arguments.cert, arguments.key)
     tls = Tls(*files) if any(files) else None
     logging.getLogger("httpx").setLevel("WARNING")  # it tells of every request
@@ -246,6 +246,8 @@ async def _elsewhere(arguments: argparse.Namespace, settings: Settings, options:
             try:
                 return (await client.landmarks(data, **options)).as_dict()
             except LandmarksError as error:
+                if error.code == ErrorKind.UNAUTHENTICATED.value:  # nor would it answer the next photograph
+                    raise UsageError(f"{error.title}: set {_KEY_VARIABLE} to a key of {arguments.url}") from error
                 raise DetectError(error.code, str(error)) from error
 
         yield ask

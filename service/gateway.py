@@ -193,11 +193,13 @@ def request_id(given: str | None) -> str:
 
 
 def parse_timeout(text: str) -> float:
-    """Seconds, positive. Raises ServiceError of kind INVALID_REQUEST."""
+    """Seconds, positive: the header X-Request-Timeout. Raises ServiceError of kind INVALID_REQUEST."""
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds > 0):
-        raise ServiceError(ErrorKind.INVALID_REQUEST, "the timeout must be a positive number of seconds")
+        raise ServiceError(
+            ErrorKind.INVALID_REQUEST, "X-Request-Timeout, the timeout, must be a positive number of seconds"
+        )
     return seconds

@@ -180,10 +180,8 @@ def read_header(data: bytes) -> Header:
     for signature, name, reader in _READERS:
         if signature.match(data):
             return _read(name, reader, data)
-    raise ServiceError(
-        ErrorKind.NOT_AN_IMAGE,
-        "these bytes are not an image that is read here; send a JPEG, PNG, WebP, BMP or TIFF file",
-    )
+    what = "these bytes are not an image that is read here" if data else "the file is empty"
+    raise ServiceError(ErrorKind.NOT_AN_IMAGE, f"{what}; send a JPEG, PNG, WebP, BMP or TIFF file")
 
 
 def _read(name: str, reader: Callable[[BytesIO], ImageFile], data: bytes) -> Header:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from landmarks.detection import LONGEST
 from service.images import MAX_SIDE
+
+_OTHERS: Final = frozenset({"LANDMARKS_API_KEY", "LANDMARKS_TEST_DATA"})
+"""Variables of the environment that are for clients and for tests."""
 
 
 class Settings(BaseSettings):
@@ -162,3 +166,9 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"https?://[^/?#\s]+", origin):
                 raise ValueError(f"{origin!r} is not an origin such as https://tools.example.com")
         return value
+
+
+def unknown_settings(environment: Iterable[str]) -> list[str]:
+    """Variables that begin as settings do and are none: misspelt, most likely."""
+    known = _OTHERS | {f"LANDMARKS_{name.upper()}" for name in Settings.model_fields}
+    return sorted(name for name in environment if name.upper().startswith("LANDMARKS_") and name.upper() not in known)

@@ -31,11 +31,12 @@ async def read_request(request: Request, max_bytes: int) -> ImageRequest:
     if media_type in ("", "application/octet-stream") or media_type.startswith("image/"):
         options = query_options(request.query_params)
         return ImageRequest(await whole_body(request, max_bytes), options)
-    _refuse_query(request)
     if media_type == "application/json":
+        _refuse_query(request)
         body = await whole_body(request, max_bytes * 4 // 3 + FORM_OVERHEAD)
         return await asyncio.to_thread(_from_json, body)
     if media_type == "multipart/form-data":
+        _refuse_query(request)
         return await _from_form(request, max_bytes)
     raise ServiceError(
         ErrorKind.UNSUPPORTED_MEDIA_TYPE,

@@ -25,6 +25,7 @@ from service.__main__ import parser
 from service.detect import detect
 from service.photos import expand, overlay_paths
 from service.records import Csv, JsonLines, RecordsError, make_format, new_file, resumed_file
+from service.security import ApiKeys, Protection
 from service.settings import Settings
 from tests.conftest import ROOT
 from tests.contract.doors import open_doors
@@ -35,12 +36,12 @@ IMAGE = encoded(picture())
 
 
 @contextmanager
-def doors(engine: FakeEngine, detector: FakeDetector) -> Iterator[dict[str, Any]]:
+def doors(engine: FakeEngine, detector: FakeDetector, shield: Protection | None = None) -> Iterator[dict[str, Any]]:
     """Both doors in a thread of their own: the command has an event loop too."""
     ready, found = threading.Event(), {}
 
     async def serve() -> None:
-        async with open_doors(make_gateway(engine, detector, max_in_flight=16)) as opened:
+        async with open_doors(make_gateway(engine, detector, max_in_flight=16), shield) as opened:
             found["http"] = opened["rest"].url
             found["grpc"] = f"grpc://{opened['grpc'].address}"
             found["loop"], found["stop"] = asyncio.get_running_loop(), asyncio.Event()
@@ -164,6 +165,32 @@ def test_arguments_that_make_no_sense_together_are_told(
 ) -> None:
     assert run(folder, *arguments) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--box", "1,2,3"), "--box: a box is four numbers: x1,y1,x2,y2"),
+        (("--box", "a,b,c,d"), "--box: a box is four numbers: x1,y1,x2,y2"),
+        (("--concurrency", "0"), "--concurrency: give a whole number, 1 or more"),
+        (("--concurrency", "two"), "--concurrency: give a whole number, 1 or more"),
+    ],
+)
+def test_what_an_argument_should_be_is_told(arguments: tuple[str, ...], told: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        run("photo.jpg", *arguments)
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("door", ["http", "grpc"])
+def test_a_service_that_wants_a_key_ends_the_run_at_the_first_photograph(
+    folder: Path, door: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANDMARKS_API_KEY", "lm_wrong")
+    with doors(FakeEngine(), FakeDetector(), Protection(ApiKeys({"ana": bytes(32)}))) as service:
+        assert run(folder, "--url", service[door]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"set LANDMARKS_API_KEY to a key of {service[door]}")
 
 
 def test_an_empty_folder_is_told(tmp_path: Path, capsys: Any) -> None:

@@ -42,7 +42,7 @@ def composes() -> list[tuple[str, ...]]:
 
 def build(*targets: str, root: Path = ROOT, **settings: str) -> subprocess.CompletedProcess[str]:
     """Runs deploy/build.sh with these settings beside those of the environment."""
-    command = ["sh", "deploy/build.sh", *targets]
+    command = ["deploy/build.sh", *targets]
     return subprocess.run(
         command, cwd=root, env={**os.environ, **settings}, capture_output=True, text=True, check=False
     )

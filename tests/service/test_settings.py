@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from service.bootstrap import StartError, model_file, model_repository
 from service.reference import reference
-from service.settings import Settings
+from service.settings import Settings, unknown_settings
 from tests.conftest import ROOT
 
 
@@ -47,6 +47,11 @@ def test_nonsense_is_refused(monkeypatch, name, value):
 
 def test_free_ports_may_be_asked_for_more_than_once():
     assert Settings(port=0, grpc_port=0, metrics_port=0).metrics_port == 0
+
+
+def test_what_looks_like_a_setting_and_is_none():
+    names = ["LANDMARKS_PROT", "LANDMARKS_PORT", "landmarks_host", "LANDMARKS_API_KEY", "PATH"]
+    assert unknown_settings(names) == ["LANDMARKS_PROT"]
 
 
 def test_every_setting_is_described():
