@@ -28,14 +28,15 @@ test-containers: $(VENV)/dev.installed ## build the images and try them on a Doc
 demo: $(VENV)/demo.installed ## find the points of IMAGE=photo.jpg (or of a portrait), draw them into out.png
 	@image="$(IMAGE)"; \
 	if [ -z "$$image" ]; then image=$(VENV)/astronaut.png; \
-	  $(BIN)/python -c 'import shutil, skimage, pathlib; shutil.copy(pathlib.Path(skimage.__file__).parent / "data/astronaut.png", "'$$image'")'; fi; \
+	  $(BIN)/python -c 'import skimage.data, PIL.Image; PIL.Image.fromarray(skimage.data.astronaut()).save("'$$image'")'; fi; \
 	exec $(BIN)/landmarks detect "$$image" --overlay out.png
 
 bench: $(VENV)/dev.installed ## faces per second served over faces per second in one process
 	@exec $(BIN)/python -m bench.throughput
 
-bench-detector: $(VENV)/dev.installed ## face detectors compared: MODEL=detector.onnx DATA=faces300w:/data [YUNET=yunet.onnx]
-	@exec $(BIN)/python -m bench.detector --model "$(MODEL)" --data "$(DATA)" $(if $(YUNET),--yunet "$(YUNET)")
+bench-detector: $(if $(DATA),$(VENV)/dev.installed) ## face detectors compared: DATA=faces300w:/data [MODEL=detector.onnx] [YUNET=yunet.onnx]
+	@test -n "$(DATA)" || { echo "give photographs: make bench-detector DATA=faces300w:/data"; exit 2; }
+	@exec $(BIN)/python -m bench.detector --model "$(or $(MODEL),model_repo/detector/1/model.onnx)" --data "$(DATA)" $(if $(YUNET),--yunet "$(YUNET)")
 
 soak: $(VENV)/dev.installed ## memory of the service after 1,000 and after 10,000 mixed requests
 	@exec $(BIN)/python -m bench.soak
