@@ -26,6 +26,7 @@ from landmarks_client.wire import (
     Tls,
     Transport,
     access,
+    plain,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Client:
     def __init__(self, url: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float = 30.0) -> None:
         """`url`: http://host:port or https://, grpc://host:port or grpcs://. `timeout`: seconds, retries included.
 
-        Raises ClientUsageError for another kind of address, or TLS options that cannot be used.
+        Raises ClientUsageError for another kind of address, and for a key or TLS options that cannot be used.
         """
         self._timeout = timeout
         where = access(url, api_key, tls)
@@ -56,9 +57,10 @@ class Client:
         """The faces of one image.
 
         `timeout`: seconds for this request, instead of the client's. `request_id`: your own, at most 128 plain
-        characters. Raises ServiceProblem, NoAnswer, or OSError for a file that cannot be read.
+        characters. Raises ServiceProblem, NoAnswer, OSError for a file that cannot be read, or ClientUsageError for
+        what cannot be sent.
         """
-        part = Part(_bytes(image), options)
+        part = _part(image, options)
         return self._tried(timeout, request_id, lambda call: self._transport.detect(part, call))
 
     def landmarks_batch(
@@ -118,7 +120,7 @@ class AsyncClient:
         self, image: Image, *, timeout: float | None = None, request_id: str | None = None, **options: Unpack[Options]
     ) -> Answer:
         """As `Client.landmarks`."""
-        part = Part(await asyncio.to_thread(_bytes, image), options)
+        part = await asyncio.to_thread(_part, image, options)
         return await self._tried(timeout, request_id, lambda call: self._transport.detect(part, call))
 
     async def landmarks_batch(
@@ -159,12 +161,15 @@ class AsyncClient:
                 await asyncio.sleep(attempts.wait_after(error))
 
 
-def _bytes(image: Image) -> bytes:
-    return image.read_bytes() if isinstance(image, Path) else image
+def _part(image: Image, options: Options) -> Part:
+    content = image.read_bytes() if isinstance(image, Path) else image
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise ClientUsageError(f"an image is the bytes of a file, or its Path, not {type(image).__name__}")
+    return Part(bytes(content), plain(options))
 
 
 def _parts(images: Sequence[Image], options: Options, each: Sequence[Options] | None) -> list[Part]:
     own: Sequence[Options] = [{}] * len(images) if each is None else each
     if len(own) != len(images):
         raise ClientUsageError(f"`each` has {len(own)} options for {len(images)} images: give one for each image")
-    return [Part(_bytes(image), {**options, **more}) for image, more in zip(images, own, strict=True)]
+    return [_part(image, {**options, **more}) for image, more in zip(images, own, strict=True)]

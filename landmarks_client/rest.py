@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
 
-from landmarks_client.errors import (
-    DEADLINE_EXCEEDED,
-    NO_ANSWER,
-    NOT_UNDERSTOOD,
-    LandmarksError,
-    NoAnswer,
-    ServiceProblem,
-)
+from landmarks_client.deadline import DeadlineTransport
+from landmarks_client.errors import DEADLINE_EXCEEDED, NO_ANSWER, NOT_UNDERSTOOD, NoAnswer, ServiceProblem
 from landmarks_client.results import Answer, AnswerWarning, Face, Model, ModelDescription, floats, single
-from landmarks_client.wire import Access, Call, ClientUsageError, Options, Outcome, Part, Tls
+from landmarks_client.wire import Access, Call, ClientUsageError, Outcome, Part
 
 T = TypeVar("T")
 
@@ -32,7 +28,7 @@ class RestTransport:
 
     def __init__(self, access: Access) -> None:
         self._url = access.url
-        self._http = httpx.Client(**_settings(access))
+        self._http = httpx.Client(**_settings(access), transport=DeadlineTransport(_context(access), _LIMITS))
 
     def detect(self, part: Part, call: Call) -> Answer:
         return self._send(call, answer, "POST", "/v1/landmarks", **_raw(part))
@@ -47,8 +43,10 @@ class RestTransport:
         self._http.close()
 
     def _send(self, call: Call, read: Callable[[Any], T], method: str, path: str, **request: Any) -> T:
+        built = _built(self._http, call, method, path, timeout=time.monotonic() + call.timeout, **request)
         with _told(self._url, call):
-            return read(_body(self._http.request(method, path, timeout=call.timeout, **_with_headers(call, request))))
+            response = self._http.send(built)
+        return _understood(self._url, call, response, read)
 
 
 class AsyncRestTransport:
@@ -56,7 +54,7 @@ class AsyncRestTransport:
 
     def __init__(self, access: Access) -> None:
         self._url = access.url
-        self._http = httpx.AsyncClient(**_settings(access))
+        self._http = httpx.AsyncClient(**_settings(access), verify=_context(access) or False, limits=_LIMITS)
 
     async def detect(self, part: Part, call: Call) -> Answer:
         return await self._send(call, answer, "POST", "/v1/landmarks", **_raw(part))
@@ -71,23 +69,21 @@ class AsyncRestTransport:
         await self._http.aclose()
 
     async def _send(self, call: Call, read: Callable[[Any], T], method: str, path: str, **request: Any) -> T:
+        built = _built(self._http, call, method, path, timeout=None, **request)
         with _told(self._url, call):
-            response = await self._http.request(method, path, timeout=call.timeout, **_with_headers(call, request))
-            return read(_body(response))
+            response = await asyncio.wait_for(self._http.send(built), call.timeout)
+        return _understood(self._url, call, response, read)
 
 
 def _settings(access: Access) -> dict[str, Any]:
     # a proxy of the environment is not asked for a service that is named by its address
-    return {
-        "base_url": access.url,
-        "headers": access.headers,
-        "limits": _LIMITS,
-        "trust_env": False,
-        "verify": _context(access.tls) if access.scheme == "https" else False,
-    }
+    return {"base_url": access.url, "headers": access.headers, "trust_env": False}
 
 
-def _context(tls: Tls) -> ssl.SSLContext:
+def _context(access: Access) -> ssl.SSLContext | None:
+    if access.scheme != "https":
+        return None
+    tls = access.tls
     try:
         context = ssl.create_default_context(cafile=tls.ca)
         if tls.certificate is not None:
@@ -97,9 +93,14 @@ def _context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def _with_headers(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    own = {"X-Request-ID": call.request_id, "X-Request-Timeout": f"{call.timeout:.3f}"}
-    return {**request, "headers": own | request.get("headers", {})}
+def _built(http: httpx.Client | httpx.AsyncClient, call: Call, method: str, path: str, **request: Any) -> httpx.Request:
+    """Raises ClientUsageError for options that no address can hold."""
+    try:
+        built = http.build_request(method, path, **request)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ClientUsageError(f"the options cannot be sent: {error}") from error
+    built.headers.update({"X-Request-ID": call.request_id, "X-Request-Timeout": f"{call.timeout:.3f}"})
+    return built
 
 
 def _raw(part: Part) -> dict[str, Any]:
@@ -108,39 +109,29 @@ def _raw(part: Part) -> dict[str, Any]:
     return {"content": part.image, "params": _query(part.options), "headers": headers}
 
 
-def _query(options: Options) -> list[tuple[str, str]]:
-    boxes = [("box", ",".join(repr(float(v)) for v in box)) for box in options.get("boxes", ())]
-    rest = [(name, value) for name, value in options.items() if name != "boxes" and value is not None]
-    return boxes + [(name, _text(value)) for name, value in rest if value != () and value != []]
+def _query(options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    boxes = [("box", ",".join(map(repr, box))) for box in options.get("boxes", ())]
+    return boxes + [(name, _text(value)) for name, value in options.items() if name != "boxes"]
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return value if isinstance(value, str) else str(value) if isinstance(value, (int, float)) else ",".join(value)
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _form(parts: Sequence[Part]) -> list[tuple[str, Any]]:
     """Each image as a file, and a list of their options."""
     images = [("image", (str(number), part.image, "application/octet-stream")) for number, part in enumerate(parts)]
-    return [*images, ("options", (None, json.dumps([_json_options(part.options) for part in parts])))]
-
-
-def _json_options(options: Options) -> dict[str, Any]:
-    given = {name: value for name, value in options.items() if value is not None}
-    boxes = [[float(v) for v in box] for box in options.get("boxes", ())]
-    omit = list(options.get("omit", ()))
-    return given | ({"boxes": boxes} if boxes else {}) | ({"omit": omit} if omit else {})
+    return [*images, ("options", (None, json.dumps([part.options for part in parts])))]
 
 
 @contextmanager
 def _told(url: str, call: Call) -> Iterator[None]:
-    """What goes wrong on the way is a LandmarksError."""
+    """Raises NoAnswer for what goes wrong on the way."""
     try:
         yield
-    except LandmarksError:
-        raise
-    except httpx.TimeoutException as error:
+    except (httpx.TimeoutException, asyncio.TimeoutError) as error:
         raise NoAnswer(DEADLINE_EXCEEDED, f"no answer from {url} in time", request_id=call.request_id) from error
     except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
         # the connection was there and was lost: another may serve
@@ -149,6 +140,12 @@ def _told(url: str, call: Call) -> Iterator[None]:
         ) from error
     except httpx.HTTPError as error:
         raise NoAnswer(NO_ANSWER, f"no answer from {url}: {_why(error)}", request_id=call.request_id) from error
+
+
+def _understood(url: str, call: Call, response: httpx.Response, read: Callable[[Any], T]) -> T:
+    """What `read` makes of the body. Raises ServiceProblem, or NoAnswer for what the service would never say."""
+    try:
+        return read(_body(response))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         detail = f"what answers at {url} is not the landmark service"
         raise NoAnswer(NOT_UNDERSTOOD, detail, request_id=call.request_id) from error

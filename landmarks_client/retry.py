@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from landmarks_client.errors import LandmarksError
-from landmarks_client.wire import Call, ClientUsageError
+from landmarks_client.wire import Call, ClientUsageError, header
 
 FIRST_WAIT: Final = 0.05
 """Seconds; doubled with every further attempt, and never less than what the service asks for."""
@@ -21,10 +21,12 @@ class Attempts:
     """The tries at one request. Inference changes nothing, so that each of them may be repeated."""
 
     def __init__(self, request_id: str, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`timeout`: seconds for all tries together. Raises ClientUsageError where they are no positive number."""
+        """`timeout`: seconds for all tries together. Raises ClientUsageError where they are no positive number, or
+        the id is one that no header can carry.
+        """
         if not (math.isfinite(timeout) and timeout > 0):
             raise ClientUsageError("the timeout must be a positive number of seconds")
-        self._request_id = request_id
+        self._request_id = header("the request id", request_id)
         self._clock = clock
         self._end = clock() + timeout
         self._wait = FIRST_WAIT

@@ -14,7 +14,7 @@ from landmarks_client.errors import DEADLINE_EXCEEDED, NO_ANSWER, LandmarksError
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from landmarks_client.results import Answer, AnswerWarning, Face, Model, ModelDescription, floats
-from landmarks_client.wire import Access, Call, ClientUsageError, Options, Outcome, Part, Tls
+from landmarks_client.wire import Access, Call, ClientUsageError, Outcome, Part, Tls
 
 _CHANNEL: Final = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
@@ -98,11 +98,10 @@ def _credentials(tls: Tls) -> Any:
 
 def request(part: Part) -> pb.DetectRequest:
     """Raises ClientUsageError for options of a wrong type."""
-    options: Options = part.options
-    scalars: dict[str, Any] = {k: v for k, v in options.items() if k not in ("boxes", "omit") and v is not None}
+    rest: dict[str, Any] = {name: value for name, value in part.options.items() if name != "boxes"}
+    boxes = [pb.Box(x1=x1, y1=y1, x2=x2, y2=y2) for x1, y1, x2, y2 in part.options.get("boxes", ())]
     try:
-        boxes = [pb.Box(x1=x1, y1=y1, x2=x2, y2=y2) for x1, y1, x2, y2 in options.get("boxes", ())]
-        return pb.DetectRequest(image=part.image, boxes=boxes, omit=options.get("omit", ()), **scalars)
+        return pb.DetectRequest(image=part.image, boxes=boxes, **rest)
     except (ValueError, TypeError) as error:
         raise ClientUsageError(f"the options cannot be sent: {error}") from error
 

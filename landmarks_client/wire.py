@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypedDict
+from typing import Any, Final, Protocol, TypeAlias, TypedDict
+
+import httpx
+import numpy as np
 
 from landmarks_client.errors import ServiceProblem
 from landmarks_client.results import Answer, ModelDescription
@@ -13,6 +17,9 @@ from landmarks_client.results import Answer, ModelDescription
 Image: TypeAlias = "bytes | Path"
 """An image file: JPEG, PNG, WebP, BMP or TIFF; its bytes, or where it lies."""
 Outcome: TypeAlias = "Answer | ServiceProblem"
+
+_SCHEMES: Final = ("http", "https", "grpc", "grpcs")
+_HEADER: Final = re.compile("[!-~]+")
 
 
 class Options(TypedDict, total=False):
@@ -78,13 +85,51 @@ class Access:
 
 
 def access(url: str, api_key: str | None, tls: Tls | None) -> Access:
-    """Raises ClientUsageError for an address of another kind than http, https, grpc or grpcs."""
-    scheme, separator, host = url.rstrip("/").partition("://")
-    if not separator or not host or scheme not in ("http", "https", "grpc", "grpcs"):
+    """Raises ClientUsageError for what is no address with http, https, grpc or grpcs, or a key that cannot be sent."""
+    scheme, _, host = url.rstrip("/").partition("://")
+    if scheme not in _SCHEMES or not _names_a_host(url):
         raise ClientUsageError(f"{url!r} is no address: give http://host:port, https://, grpc:// or grpcs://")
     if tls is not None and scheme in ("http", "grpc"):
         raise ClientUsageError(f"{url} is without TLS: give {scheme}s://{host}, or no TLS options")
-    return Access(scheme, host, api_key, tls or Tls())
+    return Access(scheme, host, None if api_key is None else header("the API key", api_key), tls or Tls())
+
+
+def _names_a_host(url: str) -> bool:
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        return False
+    return bool(parts.host) and (parts.port is None or 0 < parts.port < 65536)
+
+
+def header(what: str, text: str) -> str:
+    """`text`, which a header carries. Raises ClientUsageError, without repeating it, for one that cannot be carried."""
+    if not _HEADER.fullmatch(text):
+        raise ClientUsageError(f"{what} cannot be sent: give plain characters without spaces, line breaks or accents")
+    return text
+
+
+def plain(options: Options) -> dict[str, Any]:
+    """The options that are given, neither None nor empty, in Python's own types: NumPy's may be given too.
+
+    Raises ClientUsageError for options of a wrong type.
+    """
+    try:
+        given = {name: _plain(name, value) for name, value in options.items() if value is not None}
+    except (TypeError, ValueError) as error:
+        raise ClientUsageError(f"the options cannot be sent: {error}") from error
+    return {name: value for name, value in given.items() if value != []}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name == "boxes":
+        return [[float(x1), float(y1), float(x2), float(y2)] for x1, y1, x2, y2 in value]
+    if name == "omit":
+        return [str(field) for field in value]
+    scalar = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(scalar, (bool, int, float, str)):
+        raise TypeError(f"{name} must be a number, a text or a truth value, not {type(value).__name__}")
+    return scalar
 
 
 @dataclass(frozen=True)
@@ -100,7 +145,8 @@ class Part:
     """One image of a batch."""
 
     image: bytes
-    options: Options
+    options: Mapping[str, Any]
+    """As `plain` gives them."""
 
 
 class Transport(Protocol):

@@ -1,7 +1,18 @@
+import asyncio
+import inspect
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+
+async def ask(client: Any, method: str, *arguments: Any, **keywords: Any) -> Any:
+    """Calls a method of a client of either kind."""
+    function = getattr(client, method)
+    if inspect.iscoroutinefunction(function):
+        return await function(*arguments, **keywords)
+    return await asyncio.to_thread(function, *arguments, **keywords)
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from landmarks_client import Answer, AsyncClient, Client, NoAnswer, ServiceProbl
 from service.errors import ErrorKind
 from service.inference import EngineOverloaded
 from service.rest.accept import to_json
+from tests.client import conftest
 from tests.contract.doors import open_doors
 from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, make_gateway, picture
 
@@ -37,16 +38,10 @@ def asked(scheme, kind, work, *, engine=None, detector=None, timeout=30.0, **lim
             url = doors["rest"].url if scheme == "http" else f"grpc://{doors['grpc'].address}"
             client = kind(url, timeout=timeout)
 
-            async def ask(method, *arguments, **keywords):
-                function = getattr(client, method)
-                if inspect.iscoroutinefunction(function):
-                    return await function(*arguments, **keywords)
-                return await asyncio.to_thread(function, *arguments, **keywords)
-
             try:
-                return await work(ask)
+                return await work(partial(conftest.ask, client))
             finally:
-                await ask("close")
+                await conftest.ask(client, "close")
 
     return asyncio.run(run())
 
@@ -111,6 +106,13 @@ def test_as_dict_is_what_the_wire_says() -> None:
 
 @every_client
 @every_door
+@pytest.mark.parametrize("of", [bytearray, memoryview])
+def test_bytes_may_lie_in_a_buffer(scheme: str, kind: Any, of: Any) -> None:
+    assert asked(scheme, kind, one("landmarks", of(IMAGE), boxes=[BOX])).width == 320
+
+
+@every_client
+@every_door
 def test_options_reach_the_service(scheme: str, kind: Any) -> None:
     engine = FakeEngine()
     detector = FakeDetector(((0, 0, 90, 90), 0.9), ((0, 0, 60, 60), 0.8), ((0, 0, 50, 50), 0.1))
@@ -122,6 +124,31 @@ def test_options_reach_the_service(scheme: str, kind: Any) -> None:
     face = answer.faces[0]
     assert (face.points.shape, face.scores.shape, face.covariances.shape) == ((0, 2), (0,), (0, 3))
     assert (answer.timings_ms, "points" in answer.as_dict()["faces"][0]) == ({}, False)
+
+
+@every_client
+@every_door
+def test_numpy_s_numbers_and_arrays_reach_the_service_and_none_is_left_out(scheme: str, kind: Any) -> None:
+    engine = FakeEngine()
+    detector = FakeDetector(((0, 0, 90, 90), 0.9), ((0, 0, 60, 60), 0.8), ((0, 0, 50, 50), 0.1))
+    chosen: list[dict[str, Any]] = [
+        {"detector_threshold": np.float64(0.85), "boxes": None, "omit": None, "flip": np.bool_(False)},
+        {"detector_threshold": np.float32(0.5), "boxes": np.zeros((0, 4)), "max_faces": None},
+        {"max_faces": np.int64(1), "flip": np.bool_(True), "topk": np.uint8(4), "decoder": np.str_("topk")},
+        {"boxes": np.array([[20, 30, 200, 210]], np.float32), "omit": np.array(["scores"])},
+    ]
+    sides = [[90], [90, 60], [90], [180]]
+
+    async def work(ask):
+        single = [await ask("landmarks", IMAGE, **options) for options in chosen]
+        return single, [await ask("landmarks_batch", [IMAGE], **options) for options in chosen]
+
+    single, batches = asked(scheme, kind, work, engine=engine, detector=detector)
+    for answers in (single, [answer for (answer,) in batches]):
+        assert [[face.box[2] - face.box[0] for face in answer.faces] for answer in answers] == sides
+        assert len(answers[3].faces[0].scores) == 0
+    crops = [((1, 256, 256, 3), None), ((2, 256, 256, 3), None), ((2, 256, 256, 3), 4), ((1, 256, 256, 3), None)]
+    assert [call[:2] for call in engine.calls] == crops * 2
 
 
 @every_client
@@ -213,12 +240,10 @@ def test_many_threads_share_a_client(scheme: str) -> None:
 def test_nobody_there_is_told_at_once(scheme: str, kind: Any, unused_port: int) -> None:
     async def ask():
         client = kind(f"{scheme}://127.0.0.1:{unused_port}")
-        called, closed = client.landmarks(IMAGE), client.close
-        answer = await called if inspect.isawaitable(called) else called
-        done = closed()
-        if inspect.isawaitable(done):
-            await done
-        return answer
+        try:
+            return await conftest.ask(client, "landmarks", IMAGE)
+        finally:
+            await conftest.ask(client, "close")
 
     with pytest.raises(NoAnswer, match=rf"no answer from {scheme}://127\.0\.0\.1:{unused_port}: .*\(no_answer\)"):
         asyncio.run(ask())

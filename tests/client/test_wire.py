@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 import trustme
 
@@ -21,6 +23,7 @@ from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from landmarks_client.retry import Attempts
 from landmarks_client.wire import access
+from tests.client.conftest import ask
 from tests.conftest import ROOT
 
 MODELS: dict[str, list] = {"models": []}
@@ -30,6 +33,36 @@ MODELS: dict[str, list] = {"models": []}
 def test_an_address_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(ClientUsageError, match="is no address"):
         Client(url)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "grpc", "grpcs"])
+@pytest.mark.parametrize(
+    "host", ["[::1", ":80", "host:99999", "host:-1", "host:port", "host\n", "1.2.3.999", "h/\ud800"]
+)
+def test_an_address_that_nobody_can_have_is_refused(scheme: str, host: str) -> None:
+    with pytest.raises(ClientUsageError, match="is no address"):
+        Client(f"{scheme}://{host}")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "grpc://127.0.0.1:1"])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("text", ["schl\u00fcssel", "secret\n", "se cret"])
+def test_a_key_or_an_id_that_no_header_can_carry_is_refused(url: str, kind: Any, text: str) -> None:
+    async def run() -> None:
+        with pytest.raises(ClientUsageError, match="the API key cannot be sent: give plain characters") as caught:
+            kind(url, api_key=text)
+        assert text not in str(caught.value)
+        client = kind(url)
+        with pytest.raises(ClientUsageError, match="the request id cannot be sent: give plain characters"):
+            await ask(client, "landmarks", b"", request_id=text)
+        await ask(client, "close")
+
+    asyncio.run(run())
+
+
+def test_an_empty_key_is_refused() -> None:
+    with pytest.raises(ClientUsageError, match="the API key cannot be sent"):
+        Client("http://127.0.0.1:1", api_key="")
 
 
 def test_an_address_says_how_and_where() -> None:
@@ -60,9 +93,43 @@ def test_each_has_options_for_each_image() -> None:
         client.landmarks_batch([b"", b""], each=[{}])
 
 
-def test_options_of_a_wrong_type_are_told_before_they_are_sent() -> None:
-    with Client("grpc://127.0.0.1:1") as client, pytest.raises(ClientUsageError, match="cannot be sent"):
-        client.landmarks(b"", boxes=[(1, 2, 3)])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "grpc://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"boxes": [(1, 2, 3)]},
+        {"boxes": 3},
+        {"boxes": [("a", "b", "c", "d")]},
+        {"omit": 3},
+        {"topk": [9]},
+        {"max_faces": np.array([1, 2])},
+        {"model": b"compact"},
+    ],
+)
+def test_options_of_a_wrong_type_are_told_before_they_are_sent(url: str, options: Any) -> None:
+    with Client(url) as client:
+        with pytest.raises(ClientUsageError, match="the options cannot be sent"):
+            client.landmarks(b"", **options)
+        with pytest.raises(ClientUsageError, match="the options cannot be sent"):
+            client.landmarks_batch([b""], each=[options])
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "grpc://127.0.0.1:1"])
+def test_text_that_is_no_text_is_told_before_it_is_sent(url: str) -> None:
+    with Client(url) as client, pytest.raises(ClientUsageError, match="the options cannot be sent"):
+        client.landmarks(b"", model="\ud800")
+
+
+def test_options_that_no_address_can_hold_are_told_before_they_are_sent() -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(ClientUsageError, match="the options cannot be sent"):
+        client.landmarks(b"", boxes=[(1, 2, 3, 4)] * 5000)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "grpc://127.0.0.1:1"])
+@pytest.mark.parametrize("image", ["photo.jpg", np.zeros(9, np.uint8), None])
+def test_an_image_is_bytes_or_a_path(url: str, image: Any) -> None:
+    with Client(url) as client, pytest.raises(ClientUsageError, match="an image is the bytes of a file, or its Path"):
+        client.landmarks(image)
 
 
 class Clock:
@@ -159,6 +226,105 @@ def test_a_connection_that_is_lost_is_tried_again() -> None:
     assert (len(heads), len(identities)) == (3, 1)
 
 
+@asynccontextmanager
+async def serving(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[int]:
+    """A listener whose kernel holds little of what was not read yet."""
+    ended: list[asyncio.Future[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        end = asyncio.get_running_loop().create_future()
+        ended.append(end)
+        try:
+            with suppress(ConnectionError):
+                await handle(reader, writer)
+        finally:
+            writer.transport.abort()
+            end.set_result(None)
+
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    listener.bind(("127.0.0.1", 0))
+    async with await asyncio.start_server(serve, sock=listener):
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            await asyncio.gather(*ended)
+
+
+every_client = pytest.mark.parametrize("kind", [Client, AsyncClient])
+
+
+@every_client
+@pytest.mark.parametrize("at_once", [0, 70])
+def test_a_service_that_answers_byte_by_byte_misses_the_deadline(kind: Any, at_once: int) -> None:
+    """All along, or once the head is sent."""
+    said = http(b'{"models": []}' + b" " * 46)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said[:at_once])
+        for byte in said[at_once:]:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async def run() -> Any:
+        async with serving(handle) as port:
+            client = kind(f"http://127.0.0.1:{port}", timeout=0.3)
+            try:
+                return await ask(client, "models")
+            finally:
+                await ask(client, "close")
+
+    with pytest.raises(NoAnswer, match="in time") as caught:
+        asyncio.run(run())
+    assert caught.value.code == "deadline_exceeded"
+
+
+@every_client
+def test_a_service_that_reads_bit_by_bit_misses_the_deadline(kind: Any) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(http(b"{}"))  # read once all is sent
+        while await reader.read(65536):  # 2.5 s for all of it, though none of it waits long
+            await asyncio.sleep(0.01)
+
+    async def run() -> Any:
+        async with serving(handle) as port:
+            client = kind(f"http://127.0.0.1:{port}", timeout=0.5)
+            try:
+                return await ask(client, "landmarks", bytes(16 << 20))
+            finally:
+                await ask(client, "close")
+
+    with pytest.raises(NoAnswer, match="in time") as caught:
+        asyncio.run(run())
+    assert caught.value.code == "deadline_exceeded"
+
+
+@every_client
+def test_a_connection_is_kept(kind: Any) -> None:
+    connections = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"models": []}')
+
+    async def run() -> Any:
+        async with serving(handle) as port:
+            client = kind(f"http://127.0.0.1:{port}")
+            answers = [await ask(client, "models") for _ in range(3)]
+            await ask(client, "close")
+            return answers
+
+    assert asyncio.run(run()) == [[], [], []]
+    assert len(connections) == 1
+
+
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
@@ -175,7 +341,8 @@ def tls(authority: trustme.CA, tmp_path: Path) -> Tls:
     return Tls(*files)
 
 
-def test_rest_shows_its_key_and_its_certificate(authority: trustme.CA, tls: Tls) -> None:
+@every_client
+def test_rest_shows_its_key_and_its_certificate(authority: trustme.CA, tls: Tls, kind: Any) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
     authority.configure_trust(context)
@@ -188,12 +355,13 @@ def test_rest_shows_its_key_and_its_certificate(authority: trustme.CA, tls: Tls)
 
     async def run() -> None:
         async with listening(answering, context) as port:
-            async with AsyncClient(f"https://localhost:{port}", api_key="secret", tls=tls) as client:
-                assert await client.models() == []
-            stranger = AsyncClient(f"https://localhost:{port}", tls=Tls(), timeout=5)
+            client = kind(f"https://localhost:{port}", api_key="secret", tls=tls)
+            assert await ask(client, "models") == []
+            await ask(client, "close")
+            stranger = kind(f"https://localhost:{port}", tls=Tls(), timeout=5)
             with pytest.raises(NoAnswer, match="CERTIFICATE_VERIFY_FAILED"):
-                await stranger.models()
-            await stranger.close()
+                await ask(stranger, "models")
+            await ask(stranger, "close")
 
     asyncio.run(run())
     assert b"authorization: bearer secret" in heads[0].lower()
