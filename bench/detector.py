@@ -22,11 +22,12 @@ from landmarks.crop import Crop, warp
 from landmarks.detection import find_faces
 from landmarks.runtime import DetectorNetwork
 from service.detector import YuNet
+from train.boxes import size_of
 from train.datasets import DataSource
 from train.datasets.face import Image, read_photo
 from train.detection.evaluate import Find, Judged, figures, judge
 from train.detection.photographs import Photograph, load
-from train.detection.scenes import SEEN, clipped, share_within, size_of, transform_boxes
+from train.detection.scenes import SEEN, clipped, share_within, transform_boxes
 
 CROWD = (1150, 2048)
 """Height and width of the crowd."""

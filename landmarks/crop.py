@@ -82,6 +82,12 @@ def mirror(size: int) -> Matrix:
     return np.array([[-1.0, 0.0, size - 1.0], [0.0, 1.0, 0.0]])
 
 
+def scaling(scale: float) -> Matrix:
+    """The 2x3 matrix of a picture shown `scale` times as large, its outer corner staying where it is."""
+    shift = (scale - 1) / 2  # pixel centres: new = (old + 0.5) * scale - 0.5
+    return np.array([[scale, 0.0, shift], [0.0, scale, shift]])
+
+
 def transform_points(matrix: Matrix, points: ArrayLike) -> NDArray[np.float64]:
     """Points [..., 2] through a 2x3 matrix, in float64."""
     result: NDArray[np.float64] = np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
@@ -106,8 +112,7 @@ def warp(image: NDArray[np.uint8], matrix: Matrix, size: int) -> NDArray[np.uint
     zoom = 1.0 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     while zoom >= 2.0 and min(part.shape[:2]) > 1:
         part = _halve(part)
-        # half pixel j covers pixels 2j and 2j + 1, so pixel = 2 * half + 0.5
-        matrix = compose(matrix, np.array([[2.0, 0.0, 0.5], [0.0, 2.0, 0.5]]))
+        matrix = compose(matrix, scaling(2.0))
         zoom /= 2.0
     crop = cv2.warpAffine(part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return np.asarray(crop, np.uint8)

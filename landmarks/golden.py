@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.crop import warp
+from landmarks.crop import scaling, warp
 
 GOLDEN_TOLERANCE = 0.05
 """Largest difference in crop pixels between a point as exported and as served (other kernels, same weights)."""
@@ -21,6 +21,4 @@ def golden_crop(size: int = 256) -> NDArray[np.uint8]:
     """The golden crop as RGB [size, size, 3]."""
     data = np.frombuffer(files("landmarks").joinpath("golden.png").read_bytes(), np.uint8)
     image = np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
-    scale = size / image.shape[0]
-    shift = (scale - 1) / 2  # pixel centres: new = (old + 0.5) * scale - 0.5
-    return warp(image, np.array([[scale, 0.0, shift], [0.0, scale, shift]]), size)
+    return warp(image, scaling(size / image.shape[0]), size)

@@ -1,7 +1,7 @@
 """Runs exported networks on this machine's CPU with OpenVINO: the one place that loads a model file.
 
 Triton's models and the service's in-process engine both use it, so the two answer alike to the last bit.
-OpenVINO is imported when a model is loaded, so importing `landmarks` stays as light as NumPy.
+OpenVINO is imported when a model is loaded, so importing `landmarks` stays as light as NumPy and OpenCV.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,13 +106,9 @@ class DetectorNetwork:
         return [maps[0] for maps in self._request.infer([pictures], share_outputs=True).values()]
 
 
-@overload
-def identify(path: Path) -> tuple[ModelMetadata, str]: ...
-@overload
-def identify(path: Path, kind: type[M]) -> tuple[M, str]: ...
-def identify(path: Path, kind: Any = ModelMetadata) -> tuple[Any, str]:
+def identify(path: Path) -> tuple[ModelMetadata, str]:
     """What a model file says of itself, and its provenance, without making it ready to run. Raises as Network does."""
-    _, metadata, model_provenance = _load(path, kind)
+    _, metadata, model_provenance = _load(path, ModelMetadata)
     return metadata, model_provenance
 
 

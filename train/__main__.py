@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from landmarks.codec import CodecError
 from landmarks.metadata import MetadataError
 from landmarks.repository import RepositoryError
+from landmarks.runtime import NetworkError
 from train.calibration import add_commands as add_calibration_commands
 from train.checkpoints import add_commands as add_checkpoint_commands
 from train.config import Config, load_config
 from train.datasets import FORMATS, DataSource, parse_mix
 from train.detection.commands import add_commands as add_detection_commands
-from train.errors import TrainError, TrainingError
+from train.errors import TrainError
 from train.lift import add_commands as add_lift_commands
 from train.quantize import add_commands as add_quantize_commands
 from train.robustness import add_commands as add_robustness_commands
@@ -131,12 +132,7 @@ def fit(args: argparse.Namespace) -> None:
     data = training_data(sources, config)
     with joined():
         run = Run(config, data, args.out, args.workers)
-        if args.resume:
-            run.resume()
-        elif run.checkpoint.exists():
-            raise TrainingError(f"{run.checkpoint} exists: add --resume to go on from it, or choose another --out")
-        elif args.weights:
-            run.start_from(args.weights)
+        run.begin(args.resume, args.weights)
         predictions = run.train(sources[0].test_faces())
         if predictions:  # the first of several processes
             draw_curves(args.out / METRICS_FILE, args.out / "curves.png")
@@ -233,7 +229,7 @@ def main() -> int:
     args = parser().parse_args()
     try:
         args.act(args)
-    except (TrainError, CodecError, MetadataError, RepositoryError) as error:
+    except (TrainError, CodecError, MetadataError, NetworkError, RepositoryError) as error:
         print(f"landmarks-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

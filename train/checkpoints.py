@@ -42,21 +42,28 @@ LISTED: Final = 6
 # ---------------------------------------------------------------- files
 
 
-def read_weights(path: Path) -> Weights:
-    """A file's tensors by this project's parameter names, on the CPU.
+def read_file(path: Path) -> Any:
+    """What a PyTorch file holds, on the CPU. Nothing but tensors and plain values is unpickled.
 
-    Nothing but tensors and plain values is unpickled. Raises TrainingError when the file holds no weights.
+    Raises TrainingError when it is not one, or is torn.
     """
     import torch
 
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # whatever its bytes provoke in the unpickler
         raise TrainingError(
             f"{path}: not a PyTorch file of weights (is it whole, and not a Git LFS pointer?)"
         ) from error
+
+
+def read_weights(path: Path) -> Weights:
+    """A file's tensors by this project's parameter names, on the CPU. Raises TrainingError when it holds no weights."""
+    import torch
+
+    content = read_file(path)
     for key in ("state_dict", "averaged", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -168,7 +175,8 @@ def import_checkpoint(path: Path, folder: Path, input_size: int = 256) -> Config
     Raises TrainingError when the file is not one of the released HRNet models, or the folder already holds a run.
     """
     from train.datasets import FORMATS
-    from train.loop import DESCRIPTION_FILE, REPORT_FILE, Run, TrainingData
+    from train.loop import Run
+    from train.record import DESCRIPTION_FILE, REPORT_FILE, TrainingData
 
     weights = read_weights(path)
     backbone, data = released_model(weights, path)

@@ -160,16 +160,6 @@ def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return total / (cells != OUTSIDE).sum().clamp(min=1)
 
 
-def foreground_odds(both: Tensor) -> Tensor:
-    """Background and foreground maps [N, 2, points, h, w] -> logits of the foreground [N, points, h, w].
-
-    The two-class cross-entropy of a head with two channels per point is the binary one of their difference, so
-    BinaryObjective trains such a head through this. The released models of that kind are decoded, all the same, from
-    the foreground alone.
-    """
-    return both[:, 1] - both[:, 0]
-
-
 def flat_cells(
     points: Points, spec: CodecSpec, rng: np.random.Generator | None = None, quantizer: Quantizer = "random"
 ) -> NDArray[np.int64]:

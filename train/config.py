@@ -98,7 +98,7 @@ class Config(Recipe):
     quantizer: Quantizer | Literal["none"] = Field("random", description="none: for the gaussian objective alone")
     sigma: float = Field(1.0, gt=0, description="of the gaussian objective, in cells")
     pixel_rule: PixelRule = "center"
-    stride: int = Field(4, ge=1)
+    stride: Literal[4] = Field(4, description="crop pixels per heatmap cell of every backbone")
     topk: int = Field(9, ge=1)
     augment: Augment = Augment()
 
@@ -139,9 +139,16 @@ def load_config(kind: type[C], source: str, overrides: dict[str, Any] | None = N
     shipped = Path(__file__).parent / "configs" / f"{source}.toml"
     try:
         text = (shipped if shipped.is_file() else Path(source)).read_text("utf-8")
-        return kind.model_validate({**tomllib.loads(text), **(overrides or {})})
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        values = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {source!r}: {error}") from error
+    return validated(kind, {**values, **(overrides or {})}, source)
+
+
+def validated(kind: type[C], values: Any, source: str) -> C:
+    """The configuration of those values, which come from `source`. Raises ConfigError when a key is unusable."""
+    try:
+        return kind.model_validate(values)
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'config'}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"configuration {source!r}: {reasons}") from error

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from landmarks.crop import Crop, Matrix, warp
+from landmarks.crop import Crop, Matrix, scaling, warp
 from train.datasets.face import Image
 
 Cut = Callable[[Image, Crop], tuple[Image, Matrix]]
@@ -49,9 +49,7 @@ def shrunk(scene: Scene, pixels: float, _rng: np.random.Generator) -> tuple[Imag
     size = scene.crop.size
     side = max(4, round(pixels * size / scene.box))
     small, _ = plain(scene.photo, replace(scene.crop, size=side))
-    scale = size / side
-    shift = (scale - 1) / 2  # pixel centres: new = (old + 0.5) * scale - 0.5
-    return warp(small, np.array([[scale, 0.0, shift], [0.0, scale, shift]]), size), scene.crop.image_to_crop()
+    return warp(small, scaling(size / side), size), scene.crop.image_to_crop()
 
 
 def blurred(scene: Scene, sigma: float, _rng: np.random.Generator) -> tuple[Image, Matrix]:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from landmarks.codec import CodecSpec, Decoded
 from landmarks.crop import Crop, Matrix, invert, transform_points
 from landmarks.uncertainty import GAUSSIAN, face_score, share_within
+from train.boxes import size_of
 from train.codecs import Objective
 from train.datasets.face import BoxKind, Face
 from train.disturbances import Cut, plain
@@ -25,7 +26,6 @@ from train.metrics import (
     Array,
     Report,
     auroc,
-    box_size,
     group_nme,
     inter_ocular,
     inter_pupil,
@@ -42,6 +42,9 @@ SHARES: Final = (0.5, 0.9, 0.95)
 """The ellipses that are judged, by the share of the true points that they should hold."""
 HAIR: Final = 1e-4
 """Crop pixels squared, far below any error: keeps a covariance invertible."""
+
+BATCH: Final = 16
+"""Crops that are made before a network sees them."""
 
 __all__ = ["Network", "Predictions", "Reading", "check_points", "predict", "summary", "torch_network"]
 
@@ -87,7 +90,7 @@ class Predictions:
         if norm == "inter_pupil":
             return inter_pupil(self.truth, self.layout)
         if norm == "box":
-            lengths = box_size(np.array([face.box for face in self.faces]))
+            lengths = size_of(np.array([face.box for face in self.faces]))
         else:
             lengths = np.array([face.size for face in self.faces], np.float64)
         scales: Array = np.sqrt(np.abs(np.linalg.det(self.matrices[:, :, :2])))
@@ -162,12 +165,11 @@ def crops_of(
     boxes: BoxKind,
     photos: PhotoCache,
     cut: Cut = plain,
-    batch: int = 16,
 ) -> Iterator[tuple[NDArray[np.uint8], list[Matrix]]]:
     """Batches of crops [N, S, S, 3] and their matrices from the photograph to the crop."""
-    for start in range(0, len(faces), batch):
+    for start in range(0, len(faces), BATCH):
         crops, matrices = [], []
-        for face in faces[start : start + batch]:
+        for face in faces[start : start + BATCH]:
             crop = Crop.around(face.box_of(boxes), crop_scale, input_size)
             pixels, matrix = cut(photos.load(face.image), crop)
             crops.append(pixels)

@@ -17,9 +17,9 @@ from train.codecs import correction, objective_of
 from train.errors import TrainingError
 from train.evaluate import Network
 from train.layouts import WFLW98
-from train.loop import DESCRIPTION_FILE, REPORT_FILE
 from train.onnx_file import install, write_onnx
-from train.trained import layout_of, load_run, open_export, open_run
+from train.record import DESCRIPTION_FILE, read_report
+from train.trained import as_run, layout_of, load_run, open_export
 
 
 def export(folder: Path, repository: Path) -> ModelMetadata:
@@ -29,8 +29,7 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
     disagree on the golden crop.
     """
     config, model = load_run(folder)
-    if not (folder / REPORT_FILE).is_file():
-        raise TrainingError(f"{folder} has no {REPORT_FILE}: the run is not finished; go on with fit --resume")
+    read_report(folder)  # without one it is not finished
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())
     if layout_of(folder) != WFLW98:
         raise TrainingError(
@@ -43,7 +42,7 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
             f"{folder} was trained with the quantizer {config.quantizer!r}, whose decoding needs a correction: "
             "only unbiased ones can be served"
         )
-    trained = open_run(folder)
+    trained = as_run(folder, config, model)
     metadata = ModelMetadata(
         name=config.name,
         codec=trained.codec,

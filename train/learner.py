@@ -1,25 +1,27 @@
-"""A network in training: the step from a loss, and the checkpoint from which training goes on."""
+"""A network in training: the step from a loss, the checkpoint from which training goes on, and the run's folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import torch
-from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
 
 from train import distributed
-from train.config import Recipe
+from train.checkpoints import load_weights, read_file, write_json
+from train.config import Recipe, validated
 from train.errors import TrainingError
 from train.optimisation import averaged, parameter_groups
+from train.record import DESCRIPTION_FILE, Journal
 
 CHECKPOINT_FILE: Final = "checkpoint.pt"
 
-Configuration = TypeVar("Configuration", bound=BaseModel)
+R = TypeVar("R", bound=Recipe)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ class Learner:
         if self.average:
             self.average.update_parameters(self.model)
 
-    def save(self, path: Path, config: BaseModel, epoch: int, **facts: Any) -> None:
+    def save(self, path: Path, config: Recipe, epoch: int, **facts: Any) -> None:
         """Writes a checkpoint, whole or not at all; `facts` are plain values to find again."""
         state = {
             "config": config.model_dump(mode="json"),
@@ -79,13 +81,13 @@ class Learner:
             state["averaged"] = self.average.module.state_dict()
         write_checkpoint(path, state)
 
-    def resume(self, path: Path, config: BaseModel) -> dict[str, Any]:
+    def resume(self, path: Path, config: Recipe) -> dict[str, Any]:
         """Goes back to a checkpoint, read by the first process for all; returns what it holds.
 
-        Raises TrainingError when there is none, or when it is of another configuration.
+        Raises as `load_checkpoint` does, and TrainingError when it is of another configuration.
         """
         state = distributed.from_first(lambda: load_checkpoint(path))
-        if type(config).model_validate(state["config"]) != config:
+        if validated(type(config), state["config"], str(path)) != config:
             raise TrainingError(f"{path} was written under another configuration: choose another --out")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -96,6 +98,59 @@ class Learner:
         return state
 
 
+class TrainingRun(Generic[R]):
+    """A run's folder and how far it has come: what the runs of all networks share."""
+
+    def __init__(self, config: R, learner: Learner, folder: Path) -> None:
+        self.config = config
+        self.learner = learner
+        self.folder = folder
+        self.epoch = 0
+        self._started_from: str | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / CHECKPOINT_FILE
+
+    def begin(self, resume: bool, weights: Path | None) -> None:
+        """Goes to where training is to begin. Raises as `resume` and `start_from` do, or rather than begin anew."""
+        if resume:
+            self.resume()
+        elif self.checkpoint.exists():
+            raise TrainingError(f"{self.checkpoint} exists: add --resume to go on from it, or choose another --out")
+        elif weights:
+            self.start_from(weights)
+
+    def start_from(self, weights: Path) -> None:
+        """Starts from published weights or another run's checkpoint, which run.json then states by its hash.
+
+        Raises TrainingError when they are not of this network.
+        """
+        self._started_from = load_weights(self.learner.model, weights)
+
+    def save(self) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        self.learner.save(self.checkpoint, self.config, self.epoch, started_from=self._started_from)
+
+    def resume(self) -> None:
+        """Continues from the folder's checkpoint. Raises TrainingError when it is of another configuration."""
+        state = self.learner.resume(self.checkpoint, self.config)
+        self.epoch, self._started_from = state["epoch"], state.get("started_from")
+
+    def _open(self, description: dict[str, Any]) -> Journal:
+        """The folder with what is known before the first epoch, and the run's journal."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "config.json", self.config.model_dump(mode="json"))
+        write_json(self.folder / DESCRIPTION_FILE, description)
+        return Journal(self.folder, self.epoch)
+
+    def _record(self, journal: Journal, row: dict[str, Any]) -> None:
+        """An epoch's end. The row comes first: stopped between the two, the run goes on by doing the epoch again."""
+        journal.add(row)
+        self.save()
+        tqdm.write("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+
+
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Writes a checkpoint, whole or not at all."""
     temporary = path.with_suffix(".tmp")
@@ -104,22 +159,23 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU. Raises TrainingError when there is none."""
+    """Reads a run's checkpoint onto the CPU. Raises TrainingError when there is none, or something else."""
     if not path.is_file():
         raise TrainingError(f"{path}: no checkpoint there; landmarks-train fit makes one")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_file(path)
+    if not isinstance(state, dict) or not {"config", "epoch", "model"} <= state.keys():
+        raise TrainingError(f"{path}: not the checkpoint of a run")
     return state
 
 
-def load_result(
-    folder: Path, kind: type[Configuration], build: Callable[[Configuration], nn.Module]
-) -> tuple[Configuration, nn.Module]:
+def load_result(folder: Path, kind: type[R], build: Callable[[R], nn.Module]) -> tuple[R, nn.Module]:
     """A run's configuration, and its network in evaluation mode: of averaged weights, where the run has them.
 
-    Raises TrainingError without a checkpoint.
+    Raises TrainingError without a checkpoint, ConfigError when it is one of another kind of run.
     """
-    state = load_checkpoint(folder / CHECKPOINT_FILE)
-    config = kind.model_validate(state["config"])
+    path = folder / CHECKPOINT_FILE
+    state = load_checkpoint(path)
+    config = validated(kind, state["config"], str(path))
     model = build(config)
     model.load_state_dict(state.get("averaged", state["model"]))
     return config, model.eval()

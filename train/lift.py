@@ -29,6 +29,8 @@ LIFTED: Final = [point for point in range(NUM_POINTS) if point not in IBUG68_IN_
 RIDGE: Final = 1e-3
 """Regularisation: a standard deviation per coordinate, for shapes of unit root-mean-square radius. Anything from 1e-6
 to 3e-3 errs equally little."""
+ROUNDS: Final = 10
+"""Alignments of all shapes to their mean, each of which moves the mean less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +115,10 @@ def _real(z: NDArray[np.complex128]) -> Array:
     return np.stack([z.real, z.imag], axis=-1)
 
 
-def _mean_shape(shapes: Array, rounds: int = 10) -> Array:
+def _mean_shape(shapes: Array) -> Array:
     """The centred mean of the shapes [n, 68, 2] once each is aligned to it, of unit root-mean-square radius."""
     mean = shapes[0]
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         mean = mean - mean.mean(axis=0)
         mean = mean / np.sqrt((mean**2).sum(axis=1).mean())
         mean = _undo(_pose(shapes, mean), shapes).mean(axis=0)

@@ -16,23 +16,18 @@ from tqdm import tqdm
 
 from train import distributed
 from train.backbones import build
-from train.checkpoints import load_weights, write_json
+from train.checkpoints import write_json
 from train.codecs import Objective, correction, objective_of
 from train.config import Config
 from train.datasets.face import Face
 from train.errors import DataError, TrainingError
 from train.evaluate import Predictions, predict, summary, torch_network
-from train.learner import CHECKPOINT_FILE, Learner
+from train.learner import Learner, TrainingRun
 from train.optimisation import choose_precision, rate_factor
-from train.record import Journal, TrainingData, describe
+from train.record import REPORT_FILE, TrainingData, describe
 from train.samples import Batch, EpochBatches, PhotoCache, TrainingSamples, collate
 
-__all__ = ["DESCRIPTION_FILE", "REPORT_FILE", "Run", "TrainingData"]
-
-DESCRIPTION_FILE = "run.json"
-"""Name of the file that says what a run was made from."""
-REPORT_FILE = "report.json"
-"""Name of the final figures within a run's folder; it is there once the run is finished."""
+__all__ = ["Run", "TrainingData"]
 
 
 def train_one_epoch(
@@ -62,19 +57,15 @@ def train_one_epoch(
     return sum(losses) / len(losses)
 
 
-class Run:
-    """A training run and its folder: configuration, checkpoint and metrics.
+class Run(TrainingRun[Config]):
+    """A training run of a landmark network.
 
     Of several processes all train, and the first alone evaluates and writes.
     """
 
     def __init__(self, config: Config, data: TrainingData, folder: Path, workers: int = 1) -> None:
         """Raises ConfigError when the batches cannot be shared among the processes."""
-        self.config = config
         self._data = data
-        self.folder = folder
-        self.epoch = 0
-        self._started_from: str | None = None
         self._sampler = EpochBatches(
             len(data.faces), config, distributed.rank(), distributed.processes(), len(data.further)
         )
@@ -83,17 +74,10 @@ class Run:
         model = build(config.name, data.layout.points, config.shape)
         model = distributed.synchronised(model, self.device).to(self.device)
         self.objective = objective_of(config)
-        self.learner = Learner.create(model, config, rate_factor(config, len(self._sampler)))
+        super().__init__(config, Learner.create(model, config, rate_factor(config, len(self._sampler))), folder)
         self._photos = PhotoCache()
-        samples = TrainingSamples(data.every_face, config, data.layout)
+        samples = TrainingSamples(data.every_face, config, data.layout, workers)
         self._loader = loader(samples, self._sampler, collate, workers)
-
-    def start_from(self, weights: Path) -> None:
-        """Starts from published weights or another run's checkpoint, which run.json then states by its hash.
-
-        Raises TrainingError when they are not of this network.
-        """
-        self._started_from = load_weights(self.learner.model, weights)
 
     def train(self, test_faces: list[Face], evaluate_every: int = 5) -> Predictions | None:
         """Trains to the configured end from wherever the run stands, saving after every epoch.
@@ -101,24 +85,15 @@ class Run:
         Returns what the finished network finds in the test faces; None in all processes but the first.
         """
         model = distributed.parallel(self.learner.model)
-        with self._open() if distributed.rank() == 0 else nullcontext() as journal:
+        with self._open(self._describe()) if distributed.rank() == 0 else nullcontext() as journal:
             while self.epoch < self.config.epochs:
                 row = self._train_epoch(model)
                 self.epoch += 1
                 if journal:
                     if self.epoch % evaluate_every == 0 or self.epoch == self.config.epochs:
                         row |= self._evaluate(test_faces, row["input_size"])
-                    journal.add(row)
-                    self.save()
-                    tqdm.write("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+                    self._record(journal, row)
         return self._finish(test_faces) if journal else None
-
-    def _open(self) -> Journal:
-        """The run's folder with what is known before the first epoch, and its journal."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "config.json", self.config.model_dump(mode="json"))
-        write_json(self.folder / DESCRIPTION_FILE, self._describe())
-        return Journal(self.folder, self.epoch)
 
     def _describe(self) -> dict[str, Any]:
         data = self._data
@@ -158,20 +133,6 @@ class Run:
         except DataError as error:
             # a worker process passes an error on with its own traceback before the message
             raise DataError(str(error).strip().rpartition("DataError: ")[2]) from None
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / CHECKPOINT_FILE
-
-    def save(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
-        self.learner.save(self.checkpoint, self.config, self.epoch, started_from=self._started_from)
-
-    def resume(self) -> None:
-        """Continues from the folder's checkpoint. Raises TrainingError when it is of another configuration."""
-        state = self.learner.resume(self.checkpoint, self.config)
-        self.epoch = state["epoch"]
-        self._started_from = state.get("started_from")
 
 
 def loader(samples: Dataset[Any], batches: Sampler[Any], collate: Callable[..., Any], workers: int) -> DataLoader[Any]:

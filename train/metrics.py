@@ -41,12 +41,6 @@ def inter_pupil(points: Array, layout: PointLayout) -> Array:
     return distance
 
 
-def box_size(boxes: Array) -> Array:
-    """Root of width times height of xyxy boxes [..., 4]: [...]."""
-    size: Array = np.sqrt((boxes[..., 2:] - boxes[..., :2]).prod(axis=-1))
-    return size
-
-
 # ---------------------------------------------------------------- figures of a set of faces
 
 
@@ -93,22 +87,22 @@ COCO_SIGMAS: Final = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 
 """[17] How far annotators of COCO stray at each point, over the root of the person's area."""
 
 
-def pckh(errors: Array, threshold: float, joints: Sequence[int] = MPII_JUDGED) -> float | None:
+def pckh(errors: Array, threshold: float) -> float | None:
     """Percentage of annotated joints within `threshold` head sizes; None when none is annotated.
 
     errors [people, 16] are `point_errors` over the head's size.
     """
-    chosen = errors[:, list(joints)]
+    chosen = errors[:, list(MPII_JUDGED)]
     chosen = chosen[~np.isnan(chosen)]
     return 100 * float((chosen <= threshold).mean()) if chosen.size else None
 
 
-def oks(errors: Array, sigmas: Array = COCO_SIGMAS) -> Array:
+def oks(errors: Array) -> Array:
     """Object keypoint similarity [people], from 0 to 1: the mean over the annotated points of exp(-e^2 / (8 sigma^2)).
 
     errors [people, 17] are `point_errors` over the root of the person's area.
     """
-    similarity: Array = np.nanmean(np.exp(-((errors / sigmas) ** 2) / 8), axis=1)
+    similarity: Array = np.nanmean(np.exp(-((errors / COCO_SIGMAS) ** 2) / 8), axis=1)
     return similarity
 
 

@@ -1,15 +1,18 @@
-"""A torch network -> an ONNX file that says what it is, put into a Triton model repository and stamped there."""
+"""ONNX files that say what they are: written from a network, run, put into a Triton model repository and stamped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import torch
 from torch import nn
 
-from landmarks.repository import EXPORTS, Metadata, model_path, stamp
+from landmarks.repository import EXPORTS, Metadata, RepositoryError, model_path, stamp
+from train.errors import TrainingError
 
 Axes = Mapping[str, Mapping[int, str]]
 """Of each tensor, the axes of any length, by name."""
@@ -30,23 +33,55 @@ def write_onnx(
         opset_version=17,
         dynamo=False,
     )
-    exported = onnx.load(path)
-    onnx.helper.set_model_props(exported, {EXPORTS[type(metadata)].key: metadata.to_json()})
-    onnx.checker.check_model(exported)
-    onnx.save(exported, path)
+    save_stamped(onnx.load(path), metadata, path)
+
+
+def save_stamped(model: onnx.ModelProto, metadata: Metadata, path: Path) -> None:
+    """The model as a file with its metadata stamped in."""
+    onnx.helper.set_model_props(model, {EXPORTS[type(metadata)].key: metadata.to_json()})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """An exported file in ONNX Runtime, on the CPU. Raises TrainingError when it cannot be run."""
+    if not path.is_file():
+        raise TrainingError(f"{path}: no such file; give the model.onnx that an export wrote")
+    try:
+        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has no base class of its own
+        raise TrainingError(f"{path}: not an ONNX file that can be run ({error})") from error
 
 
 def install(repository: Path, metadata: Metadata, write: Callable[[Path], None]) -> None:
     """Puts what `write` leaves at the path it is given into the repository, and stamps the configurations for it.
 
-    Whatever `write` raises leaves the repository as it was. Raises RepositoryError when it cannot be stamped.
+    Whatever is raised, the repository keeps the model it had. Raises RepositoryError when it cannot be stamped.
     """
     target = model_path(repository, kind=type(metadata))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    config = target.parents[1] / "config.pbtxt"
+    if not config.is_file():
+        raise RepositoryError(f"{config} is not there: is {repository} a model repository?")
+    target.parent.mkdir(exist_ok=True)
     temporary = target.with_suffix(".tmp")
     try:
         write(temporary)
-        temporary.replace(target)
+        with _replaced(target, temporary):
+            stamp(repository, metadata)
     finally:
         temporary.unlink(missing_ok=True)
-    stamp(repository, metadata)
+
+
+@contextmanager
+def _replaced(target: Path, by: Path) -> Iterator[None]:
+    """Within it, one file stands in the place of another, if there is one; an error puts that back."""
+    before = target.read_bytes() if target.is_file() else None
+    by.replace(target)
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            target.unlink()
+        else:
+            target.write_bytes(before)
+        raise

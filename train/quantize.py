@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.codec import decode
-from landmarks.golden import golden_crop
-from landmarks.metadata import METADATA_KEY, ModelMetadata
+from landmarks.metadata import ModelMetadata
 from landmarks.repository import model_path
 from train.errors import TrainingError
 
@@ -46,7 +44,8 @@ def quantize(repository: Path, out: Path, source: DataSource, samples: int) -> d
     quantized already.
     """
     from landmarks.runtime import Network
-    from train.onnx_file import install
+    from train.export import golden_points
+    from train.onnx_file import install, save_stamped
 
     if out.exists():
         raise TrainingError(f"{out} exists: choose another --out")
@@ -58,10 +57,10 @@ def quantize(repository: Path, out: Path, source: DataSource, samples: int) -> d
     metadata = replace(plain.metadata, name=plain.metadata.name + SUFFIX)
     shutil.copytree(repository, out)
     try:
-        install(out, metadata, lambda path: write(quantized, metadata, path))
+        install(out, metadata, lambda path: save_stamped(quantized, metadata, path))
         # its own answer, by the runtime that serves it
-        metadata = replace(metadata, golden_points=golden_points(Network(model_path(out))))
-        install(out, metadata, lambda path: write(quantized, metadata, path))
+        metadata = replace(metadata, golden_points=golden_points(Network(model_path(out)), metadata.codec))
+        install(out, metadata, lambda path: save_stamped(quantized, metadata, path))
     except BaseException:
         shutil.rmtree(out)
         raise
@@ -98,22 +97,6 @@ def quantized_model(path: Path, crops: Crops) -> onnx.ModelProto:
             onnx.load(path), data, subset_size=len(crops), target_device=device, ignored_scope=spared
         )
     return quantized
-
-
-def write(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
-    """An ONNX file that says what it is."""
-    import onnx
-
-    onnx.helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
-def golden_points(network: Network) -> tuple[tuple[float, float], ...]:
-    """What the network makes of the golden crop, in crop pixels to 1/1000."""
-    codec = network.metadata.codec
-    points = decode(network(golden_crop(codec.input_size)[None]), codec).points[0]
-    return tuple((round(float(x), 3), round(float(y), 3)) for x, y in points)
 
 
 # ---------------------------------------------------------------- what it costs and gains

@@ -1,4 +1,4 @@
-"""What a run leaves beside its checkpoint: what it was made from, its course epoch by epoch."""
+"""What a run leaves beside its checkpoint: what it was made from, its course epoch by epoch, its final figures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ import torch
 
 from train.config import Recipe
 from train.datasets.face import Face
+from train.errors import TrainingError
 from train.layouts import WFLW98, PointLayout
 
+DESCRIPTION_FILE: Final = "run.json"
+"""Name of the file that says what a run was made from."""
+REPORT_FILE: Final = "report.json"
+"""Name of the final figures within a run's folder; it is there once the run is finished."""
 METRICS_FILE: Final = "metrics.jsonl"
 """Name of the file with a line per epoch."""
 TENSORBOARD_FOLDER: Final = "tensorboard"
@@ -87,6 +92,15 @@ def git_commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 # fixed
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """A run's final figures. Raises TrainingError when the run has not finished."""
+    path = folder / REPORT_FILE
+    if not path.is_file():
+        raise TrainingError(f"{folder} has no {REPORT_FILE}: the run is not finished; go on with --resume")
+    report: dict[str, Any] = json.loads(path.read_text())
+    return report
 
 
 class Journal:

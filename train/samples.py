@@ -25,12 +25,18 @@ from train.errors import ConfigError
 from train.layouts import WFLW98, PointLayout
 from train.photometric import disturb, jitter_colour
 
+CACHED: Final = 6 << 30
+"""Bytes of decoded photographs that the workers of a training process keep, all together."""
+
 
 class PhotoCache:
-    """Photographs as RGB [H, W, 3], kept decoded up to a limit in bytes."""
+    """Photographs as RGB [H, W, 3], kept decoded up to a limit in bytes.
 
-    def __init__(self, limit: int = 6 << 30) -> None:
-        self._limit = limit
+    Each of `workers` processes has a cache of its own: one of them keeps its share of the limit.
+    """
+
+    def __init__(self, limit: int = CACHED, workers: int = 0) -> None:
+        self._limit = limit // max(1, workers)
         self._held = 0
         self._photos: dict[Photo, Image] = {}
 
@@ -130,12 +136,13 @@ class SampleKey(NamedTuple):
 class TrainingSamples(Dataset[Sample]):
     """Maps a SampleKey to (crop, targets, index)."""
 
-    def __init__(self, faces: Sequence[Face], config: Config, layout: PointLayout = WFLW98) -> None:
+    def __init__(self, faces: Sequence[Face], config: Config, layout: PointLayout = WFLW98, workers: int = 0) -> None:
+        """`workers`: processes that make samples, as of `PhotoCache`."""
         self._faces = faces
         self._config = config
         self._objective = objective_of(config)
         self._flip = list(layout.flip)
-        self._photos = PhotoCache()
+        self._photos = PhotoCache(workers=workers)
 
     def __getitem__(self, key: SampleKey) -> Sample:
         config, face = self._config, self._faces[key.face]

@@ -20,8 +20,7 @@ from train.datasets.face import Face
 from train.errors import TrainingError
 from train.evaluate import Predictions, crops_of, predict, summary
 from train.learner import CHECKPOINT_FILE, write_checkpoint
-from train.loop import DESCRIPTION_FILE, REPORT_FILE, TrainingData
-from train.record import describe
+from train.record import DESCRIPTION_FILE, REPORT_FILE, TrainingData, describe
 from train.samples import PhotoCache
 from train.trained import load_run, open_run
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from torch import nn
 
@@ -21,7 +20,8 @@ from train.config import Config
 from train.evaluate import Network, torch_network
 from train.layouts import LAYOUTS, WFLW98, PointLayout
 from train.learner import load_result
-from train.loop import DESCRIPTION_FILE
+from train.onnx_file import open_session
+from train.record import DESCRIPTION_FILE
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,11 @@ def open_run(folder: Path) -> Trained:
 
     Raises TrainingError without a checkpoint.
     """
-    config, model = load_run(folder)
+    return as_run(folder, *load_run(folder))
+
+
+def as_run(folder: Path, config: Config, model: nn.Module) -> Trained:
+    """What `open_run` makes of that which `load_run` returns."""
     layout, calibration = layout_of(folder), Calibration.read(folder)
     codec = config.codec(config.stages[-1].input_size, layout.points)
     objective = objective_of(config)
@@ -71,8 +75,11 @@ def layout_of(folder: Path) -> PointLayout:
 
 
 def open_export(path: Path) -> Trained:
-    """An exported file, run by ONNX Runtime on the CPU. Raises MetadataError when it does not state its codec."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    """An exported file, run by ONNX Runtime on the CPU.
+
+    Raises TrainingError when it cannot be run, MetadataError when it does not state its codec.
+    """
+    session = open_session(path)
     metadata = ModelMetadata.from_mapping(session.get_modelmeta().custom_metadata_map)
     name = session.get_inputs()[0].name
 

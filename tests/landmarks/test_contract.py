@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,8 +27,8 @@ METADATA = ModelMetadata(
 )
 
 
-def test_importing_the_shared_truth_loads_no_server_and_no_torch() -> None:
-    modules = "codec, crop, golden, layout, metadata, repository, runtime, tensors, uncertainty"
+def test_importing_the_shared_truth_loads_no_server_no_torch_and_no_openvino() -> None:
+    modules = "codec, crop, detection, flip, golden, layout, metadata, repository, runtime, tensors, uncertainty"
     forbidden = ("torch", "fastapi", "grpc", "tritonclient", "openvino", "pydantic")
     code = f"import sys\nfrom landmarks import {modules}\nprint([m for m in {forbidden} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -63,6 +64,14 @@ def test_different_metadata_differ_in_json() -> None:
 def test_metadata_of_anything_else_is_refused(text: str) -> None:
     with pytest.raises(MetadataError):
         ModelMetadata.from_json(text)
+
+
+@pytest.mark.parametrize("wrong", [{"crop_scale": "x"}, {"crop_scale": -1}, {"name": 5}, {"codec": {"topk": 1.5}}])
+def test_metadata_that_nothing_can_be_served_by_is_refused(wrong: dict[str, Any]) -> None:
+    values = json.loads(METADATA.to_json())
+    codec = {**values["codec"], **wrong.pop("codec", {})}
+    with pytest.raises(MetadataError):
+        ModelMetadata.from_json(json.dumps({**values, "codec": codec, **wrong}))
 
 
 def test_metadata_that_states_no_tails_has_none() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from landmarks.crop import Crop, compose, invert, mirror, transform_covariances, transform_points, warp
+from landmarks.crop import Crop, compose, invert, mirror, scaling, transform_covariances, transform_points, warp
 
 crops = st.builds(
     Crop,
@@ -36,6 +36,12 @@ def test_a_crop_of_the_same_scale_shifts_by_whole_pixels() -> None:
     assert crop.image_to_crop().tolist() == [[1.0, 0.0, -2.0], [0.0, 1.0, -2.0]]
     image = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
     assert np.array_equal(warp(image, crop.image_to_crop(), 4), image[2:6, 2:6])
+
+
+def test_scaling_keeps_the_outer_corner_of_the_first_pixel() -> None:
+    assert scaling(4.0).tolist() == [[4.0, 0.0, 1.5], [0.0, 4.0, 1.5]]
+    assert scaling(0.5).tolist() == [[0.5, 0.0, -0.25], [0.0, 0.5, -0.25]]
+    assert transform_points(scaling(3.0), [-0.5, -0.5]).tolist() == [-0.5, -0.5]
 
 
 def test_roll_turns_the_square_clockwise_on_screen() -> None:

@@ -7,7 +7,7 @@ from tritonclient.grpc import model_config_pb2
 
 from landmarks.detection import DetectorMetadata
 from landmarks.repository import ENGINES, check_stamp, configurations, model_path, stamp_of
-from landmarks.runtime import identify
+from landmarks.runtime import DetectorNetwork, identify
 from landmarks.tensors import BOX_SCORES, BOXES, PICTURE, TensorSpec, contract
 from tests.conftest import ROOT
 
@@ -58,7 +58,8 @@ def test_configurations_are_stamped_for_the_shipped_model(model_repository: Path
 def test_the_detectors_configuration_is_stamped_for_the_shipped_detector(model_repository: Path) -> None:
     config = read(model_repository, "detector")
     parameters = {key: value.string_value for key, value in config.parameters.items()}
-    check_stamp(parameters, *identify(model_path(model_repository, kind=DetectorMetadata), DetectorMetadata))
+    network = DetectorNetwork(model_path(model_repository, kind=DetectorMetadata), threads=1)
+    check_stamp(parameters, network.metadata, network.provenance)
 
 
 def test_the_detector_is_small(model_repository: Path) -> None:

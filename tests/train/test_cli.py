@@ -153,6 +153,37 @@ def test_what_the_user_can_mend_is_one_line(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("evaluate --model {0}/gone.onnx --data {1}", "gone.onnx: no such file"),
+        ("evaluate --model {0}/bad.onnx --data {1}", "bad.onnx: not an ONNX file that can be run"),
+        ("robustness --model {0}/gone.onnx --data {1}", "gone.onnx: no such file"),
+        ("robustness --model {0}/bad.onnx --data {1}", "bad.onnx: not an ONNX file that can be run"),
+        ("evaluate-detector --model {0}/bad.onnx --data {1}", "bad.onnx: not an ONNX file that can be run"),
+        ("quantize --repository {0} --data {1} --out {0}/int8", "no model file {0}/heatmap/1/model.onnx"),
+        ("fit --config {0}/bad.onnx --data {1} --out {0}/run", "cannot read the configuration '{0}/bad.onnx'"),
+        ("evaluate --run {0} --data {1}", "checkpoint.pt: not a PyTorch file of weights"),
+        ("calibrate --run {0} --data {1}", "checkpoint.pt: not a PyTorch file of weights"),
+    ],
+)
+def test_a_file_that_is_missing_or_bad_is_one_line(
+    data: str,
+    arguments: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"\x7fELF\xff")
+    (tmp_path / "checkpoint.pt").write_bytes(b"")
+    monkeypatch.setattr("sys.argv", ["landmarks-train", *arguments.format(tmp_path, data).split()])
+    assert main() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("landmarks-train: ")
+    assert message.format(tmp_path) in line
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--decoder", "argmax", "best"], "unknown decoder 'best'; known: argmax, quarter, 3x3, all"),

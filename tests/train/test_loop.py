@@ -26,7 +26,7 @@ from train.learner import Learner  # noqa: E402
 from train.loop import Run, TrainingData, train_one_epoch  # noqa: E402
 from train.optimisation import averaged, warmup_then_cosine  # noqa: E402
 from train.record import Journal  # noqa: E402
-from train.samples import Batch  # noqa: E402
+from train.samples import Batch, TrainingSamples  # noqa: E402
 from train.trained import load_run, open_run  # noqa: E402
 
 
@@ -185,6 +185,41 @@ def test_a_checkpoint_of_another_configuration_is_refused(source: DataSource, tm
         start(source, tmp_path, epochs=3).resume()
 
 
+@pytest.mark.parametrize("kept", [0, 30, 2000, -100])
+def test_a_torn_checkpoint_is_named(source: DataSource, tmp_path: Path, kept: int) -> None:
+    run = start(source, tmp_path)
+    run.save()
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:kept])
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: not a PyTorch file"):
+        load_run(tmp_path)
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: not a PyTorch file"):
+        run.resume()
+
+
+@pytest.mark.parametrize("content", [[1], {}, {"conv1.weight": torch.zeros(3)}])
+def test_a_file_of_something_else_is_no_checkpoint(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: not the checkpoint of a run"):
+        load_run(tmp_path)
+
+
+def test_the_run_of_another_network_is_named(tmp_path: Path) -> None:
+    torch.save({"config": {"name": "detector", "held_out": 10}, "epoch": 1, "model": {}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ConfigError, match=r"checkpoint\.pt': stages: Field required"):
+        load_run(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on fewer cores
+def test_workers_share_what_is_kept_of_photographs(source: DataSource, tmp_path: Path) -> None:
+    def limit(workers: int) -> int:
+        run = Run(config(), TrainingData(("miniature",), source.train_faces()), tmp_path, workers)
+        samples = run._loader.dataset
+        assert isinstance(samples, TrainingSamples)
+        return samples._photos._limit
+
+    assert [limit(workers) / 2**30 for workers in (0, 1, 4)] == [6, 6, 1.5]
+
+
 def test_an_unreadable_photograph_is_named_without_the_traceback_of_a_worker(
     source: DataSource, tmp_path: Path
 ) -> None:
@@ -330,6 +365,7 @@ def test_stages_follow_one_another() -> None:
         ("[augment]\nflips = 1\n[[stages]]\nepochs = 1\ninput_size = 64", "augment.flips"),
         ("ema = 1\n[[stages]]\nepochs = 1\ninput_size = 64", "ema"),
         ("stages = []", "stages"),
+        ("stride = 8\n[[stages]]\nepochs = 1\ninput_size = 64", "stride: Input should be 4"),
         ('quantizer = "none"\n[[stages]]\nepochs = 1\ninput_size = 64', "needs a quantizer"),
         ("not toml", "cannot read"),
     ],
@@ -339,6 +375,12 @@ def test_unusable_configurations_are_refused_by_key(tmp_path: Path, text: str, m
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_config(Config, str(path))
+
+
+def test_a_configuration_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_bytes(b"\x7fELF\xff")
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*config\.toml"):
+        load_config(Config, str(tmp_path / "config.toml"))
 
 
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from train.metrics import (
     Array,
     Tails,
     auroc,
-    box_size,
     fit_level,
     fit_tails,
     group_nme,
@@ -59,10 +58,6 @@ def test_a_length_that_a_layout_lacks_is_refused() -> None:
         inter_ocular(np.zeros((1, 19, 2)), AFLW19)
     with pytest.raises(ValueError, match="coco17 has no inter-pupil"):
         inter_pupil(np.zeros((1, 17, 2)), COCO17)
-
-
-def test_box_size_is_the_root_of_the_area() -> None:
-    assert box_size(np.array([[10.0, 20.0, 14.0, 29.0]])).tolist() == [6.0]
 
 
 # ---------------------------------------------------------------- figures

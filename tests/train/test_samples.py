@@ -134,6 +134,18 @@ def test_a_photograph_within_a_file_is_read_once(tmp_path: Path) -> None:
     assert photos.load(photo).shape == (4, 5, 3)
 
 
+def test_each_of_several_workers_keeps_its_share_of_the_photographs(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((4, 5, 3), np.uint8))
+    photos = PhotoCache(limit=2 * 60, workers=2)  # 60 bytes a photograph
+    for name in ("a.png", "b.png"):
+        photos.load(tmp_path / name)
+        (tmp_path / name).unlink()
+    assert photos.load(tmp_path / "a.png").shape == (4, 5, 3)
+    with pytest.raises(DataError):
+        photos.load(tmp_path / "b.png")
+
+
 def test_random_crops_keep_within_the_recipe() -> None:
     rng = np.random.default_rng(0)
     matrices = [random_crop(BOX, 1.0, 256, Augment(), rng) for _ in range(500)]

@@ -13,6 +13,11 @@ from torch.nn import functional as F
 
 from train.backbones.layers import ConvNorm
 
+WIDTHS = (32, 48, 80, 128)
+"""Channels of the stages."""
+NECK = 48
+"""Channels of the way back up."""
+
 
 class Residual(nn.Module):
     """Two 3x3 convolutions around a narrower middle, added to their input. A fresh one changes nothing."""
@@ -34,24 +39,19 @@ class Compact(nn.Module):
     channels: on a CPU they run closer to the arithmetic limit than depthwise ones of the same cost.
     """
 
-    def __init__(
-        self,
-        points: int = 98,
-        widths: Sequence[int] = (32, 48, 80, 128),
-        blocks: Sequence[int] = (1, 2, 3, 2),
-        neck: int = 48,
-    ) -> None:
+    def __init__(self, points: int = 98, blocks: Sequence[int] = (1, 2, 3, 2)) -> None:
+        """`blocks`: residual blocks of each stage."""
         super().__init__()
-        self.stem = nn.Sequential(ConvNorm(3, 16, stride=2), ConvNorm(16, widths[0], stride=2))
+        self.stem = nn.Sequential(ConvNorm(3, 16, stride=2), ConvNorm(16, WIDTHS[0], stride=2))
         self.stages = nn.ModuleList()
-        previous = widths[0]
-        for i, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
+        previous = WIDTHS[0]
+        for i, (width, depth) in enumerate(zip(WIDTHS, blocks, strict=True)):
             down = [ConvNorm(previous, width, stride=2)] if i else []
             self.stages.append(nn.Sequential(*down, *(Residual(width, width // 2) for _ in range(depth))))
             previous = width
-        self.lateral = nn.ModuleList(ConvNorm(width, neck, kernel=1, act=False) for width in widths)
-        self.merge = nn.ModuleList(ConvNorm(neck, neck) for _ in widths[:-1])
-        self.head = nn.Conv2d(neck, points, 1)
+        self.lateral = nn.ModuleList(ConvNorm(width, NECK, kernel=1, act=False) for width in WIDTHS)
+        self.merge = nn.ModuleList(ConvNorm(NECK, NECK) for _ in WIDTHS[:-1])
+        self.head = nn.Conv2d(NECK, points, 1)
         nn.init.normal_(self.head.weight, std=0.01)
 
     def forward(self, crops: Tensor) -> Tensor:

@@ -114,8 +114,7 @@ class HRNet(nn.Module):
     """RGB crops uint8 [N, S, S, 3] -> logits float [N, points, S/4, S/4], for any S divisible by 32.
 
     The head has two channels per point: `points` background maps, then `points` foreground maps. What is decoded,
-    served and trained by cross-entropy over the cells is the foreground; the background exists for the two-class
-    loss (`train.codecs.foreground_odds`).
+    served and trained by cross-entropy over the cells is the foreground; the background is there for published weights.
     """
 
     mean: Tensor

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-STRIDE = 4
-"""Crop pixels per heatmap cell of every backbone's head."""
-
 
 class ConvNorm(nn.Sequential):
     """Convolution, batch normalisation and (unless `act` is off) ReLU."""

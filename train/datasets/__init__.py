@@ -91,5 +91,5 @@ def parse_mix(texts: Sequence[str], lift: Path | None = None) -> list[DataSource
 
 
 def lifted(faces: list[Face], lift: Lift) -> list[Face]:
-    """Faces of 68 points as faces of 98. Visibility goes, as the 30 new points have none."""
-    return [replace(face, points=lift.apply(face.points), visible=None) for face in faces]
+    """Faces of 68 points as faces of 98."""
+    return [replace(face, points=lift.apply(face.points)) for face in faces]

@@ -41,12 +41,10 @@ def load(root: Path, split: Split, train_faces: int = TRAIN_FACES) -> list[Face]
 
 def _face(root: Path, path: Path, mat: dict[str, Any], row: int) -> Face:
     left, right, top, bottom = np.asarray(mat["bbox"][row], np.float64)
-    visible = mat["mask_new"][row] == 1
     face = Face(
         root / "data" / "flickr" / str(mat["nameList"][row, 0][0]),
         np.asarray(mat["data"][row], np.float64).reshape(2, POINTS).T,
         np.array([left, top, right, bottom]),
-        frozenset(["frontal"] if visible.all() else []),
-        visible=visible,
+        frozenset(["frontal"] if (mat["mask_new"][row] == 1).all() else []),
     )
     return checked(face, f"{path}, row {row + 1}")

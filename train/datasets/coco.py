@@ -62,4 +62,4 @@ def _face(folder: Path, path: Path, index: Any, person: dict[str, Any]) -> Face:
         raise DataError(f"{where}: expected {wanted}; {error!r}") from error
     points = np.where(flag[:, None] > 0, np.stack([x, y], axis=1), np.nan)
     box = np.array([left, top, left + width, top + height])
-    return checked(Face(folder / name, points, box, visible=flag == 2, size=size), where)
+    return checked(Face(folder / name, points, box, size=size), where)

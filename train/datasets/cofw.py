@@ -1,4 +1,4 @@
-"""COFW: 29 points and whether each is hidden; photographs and annotations in MATLAB 7.3 files."""
+"""COFW: 29 points; photographs and annotations in MATLAB 7.3 files."""
 
 from __future__ import annotations
 
@@ -56,12 +56,11 @@ def _size(path: Path, file: Any, key: str, height: int, faces: int | None) -> in
 
 
 def _face(path: Path, cells: str, row: int, phi: np.ndarray[Any, Any], box: np.ndarray[Any, Any]) -> Face:
-    x, y, hidden = phi.reshape(3, POINTS)
+    x, y, _hidden = phi.reshape(3, POINTS)
     low = box[:2] - 1
     face = Face(
         MatPhoto(path, cells, row),
         np.stack([x, y], axis=1) - 1,
         np.concatenate([low, low + box[2:]]),
-        visible=hidden == 0,
     )
     return checked(face, f"{path}, face {row + 1}")

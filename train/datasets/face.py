@@ -76,8 +76,6 @@ class Face:
     """[4] xyxy, a detector's box (P2)."""
     subsets: frozenset[str] = field(default_factory=frozenset)
     """Parts of the test set that the face belongs to ("pose", "occlusion")."""
-    visible: NDArray[np.bool_] | None = None
-    """[P] whether the point is seen rather than hidden, where the set says so."""
     size: float | None = None
     """Pixels; the length that the set's own figures divide by (MPII: head size, COCO: root of the area)."""
 

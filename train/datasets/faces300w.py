@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.layout import NUM_POINTS
+from train.boxes import iou
 from train.datasets.face import Face, Split, lines
 from train.errors import DataError
 
 YAW_STEP: Final = 15
 """Degrees."""
+LEAST_OVERLAP: Final = 0.3
+"""Least IoU of a face's box with the tight box of its points."""
 
 
 def load(root: Path, split: Split) -> list[Face]:
@@ -37,7 +40,7 @@ def _line(root: Path, path: Path, number: int, line: str, split: Split) -> Itera
             points = np.array(item["points98"], np.float64).reshape(NUM_POINTS, 2)
             box = best_match(points, boxes)
             if box is not None:
-                yield Face(root / "images" / row["image"], points, box, _subsets(item), _visible(item))
+                yield Face(root / "images" / row["image"], points, box, _subsets(item))
     except (ValueError, KeyError, TypeError) as error:
         wanted = "an object with image, split, faces[].points98 (98 x, y pairs) and boxes[].xyxy"
         raise DataError(f"{path}, line {number}: expected {wanted}; {error!r}") from error
@@ -51,16 +54,8 @@ def _subsets(item: dict[str, Any]) -> frozenset[str]:
     return frozenset({f"yaw {low:02d}-{low + YAW_STEP}"})
 
 
-def _visible(item: dict[str, Any]) -> NDArray[np.bool_] | None:
-    if "visible98" not in item:
-        return None
-    return np.array(item["visible98"], np.bool_).reshape(NUM_POINTS)
-
-
 def best_match(points: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The box with the largest overlap (IoU, at least 0.3) with the points' tight box."""
+    """The box with the largest overlap (IoU, at least LEAST_OVERLAP) with the points' tight box; None without one."""
     tight = np.concatenate([points.min(axis=0), points.max(axis=0)])
-    overlap = (np.minimum(boxes[:, 2:], tight[2:]) - np.maximum(boxes[:, :2], tight[:2])).clip(0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    iou = overlap / (areas + (tight[2:] - tight[:2]).prod() - overlap)
-    return boxes[iou.argmax()] if len(boxes) and iou.max() >= 0.3 else None
+    overlaps = iou(boxes, tight[None])[:, 0]
+    return boxes[overlaps.argmax()] if len(boxes) and overlaps.max() >= LEAST_OVERLAP else None

@@ -81,15 +81,12 @@ def _has(person: Any) -> bool:
 
 
 def _annotated(root: Path, path: Path, number: int, name: str, person: Any) -> tuple[Person, Face]:
-    points, visible = np.full((POINTS, 2), np.nan), np.zeros(POINTS, np.bool_)
+    points = np.full((POINTS, 2), np.nan)
     for point in _items(person.annopoints.point):
         points[point.id] = float(point.x) - 1, float(point.y) - 1
-        # empty for some points of the head, which are never hidden; text in some rows
-        flag = getattr(point, "is_visible", 1)
-        visible[point.id] = np.size(flag) == 0 or int(flag) == 1
     x, y, scale = float(person.objpos.x), float(person.objpos.y), float(person.scale)
     center, reach = np.array([x - 1, y - 1 + 15 * scale]), 100 * scale
     head = HEAD_SHARE * math.hypot(float(person.x2) - float(person.x1), float(person.y2) - float(person.y1))
     box = np.concatenate([center - reach, center + reach])
-    face = Face(root / "images" / name, points, box, visible=visible, size=head)
+    face = Face(root / "images" / name, points, box, size=head)
     return _person(name, x, y), checked(face, f"{path}, RELEASE.annolist({number})")

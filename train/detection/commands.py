@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from train.config import load_config
 from train.datasets import FORMATS, DataSource
 from train.detection.config import DetectorConfig
-from train.errors import TrainingError
 
 if TYPE_CHECKING:
     from landmarks.detection import DetectorSpec, Network
@@ -63,12 +62,7 @@ def fit(args: argparse.Namespace) -> None:
     source = DataSource.parse(args.data)
     photographs, test = (load(source, split) for split in (FORMATS[source.name].train, FORMATS[source.name].test))
     run = DetectorRun(config, (source.name,), photographs, args.out, args.workers)
-    if args.resume:
-        run.resume()
-    elif run.checkpoint.exists():
-        raise TrainingError(f"{run.checkpoint} exists: add --resume to go on from it, or choose another --out")
-    elif args.weights:
-        run.start_from(args.weights)
+    run.begin(args.resume, args.weights)
     run.train(test)
 
 
@@ -81,9 +75,9 @@ def calibrate(args: argparse.Namespace) -> None:
     from landmarks.detection import DetectorSpec
     from train.checkpoints import write_json
     from train.detection.evaluate import choose_threshold, figures, finder, judge_all, torch_maps
-    from train.detection.loop import load_detector, read_report
+    from train.detection.loop import load_detector
     from train.detection.photographs import load
-    from train.loop import REPORT_FILE
+    from train.record import REPORT_FILE, read_report
 
     source = DataSource.parse(args.data)
     report, (_, model) = read_report(args.run), load_detector(args.run)
@@ -118,7 +112,8 @@ def _open(args: argparse.Namespace) -> tuple[Network, DetectorSpec]:
 
     from landmarks.detection import DetectorSpec
     from train.detection.evaluate import torch_maps
-    from train.detection.loop import load_detector, read_report
+    from train.detection.loop import load_detector
+    from train.record import read_report
 
     _, model = load_detector(args.run)
     return torch_maps(model), replace(DetectorSpec(), threshold=read_report(args.run)["threshold"])

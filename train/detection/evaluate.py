@@ -13,9 +13,9 @@ from torch import nn
 from tqdm import tqdm
 
 from landmarks.detection import Detections, DetectorSpec, Maps, Network, find_faces
+from train.boxes import iou
 from train.datasets.face import Image, read_photo
 from train.detection.photographs import Photograph
-from train.detection.scenes import area_of
 
 LEAST_SCORE = 0.8
 """Boxes of a lower score need not be found; what matches one is not false either."""
@@ -44,15 +44,6 @@ class Judged:
     """[N] with the box it matches, else 0"""
     wanted: int
     """Boxes to be found."""
-
-
-def iou(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of boxes [N, 4] with boxes [M, 4]: [N, M]."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = (high - low).clip(0).prod(axis=2)
-    overlaps: NDArray[np.float64] = shared / (area_of(boxes)[:, None] + area_of(others) - shared)
-    return overlaps
 
 
 def judge(found: Detections, photo: Photograph, least_side: float = LEAST_SIDE) -> Judged:
@@ -116,9 +107,9 @@ def curve(judged: Sequence[Judged], budgets: Sequence[float] = (0.02, 0.05, 0.1,
     return {f"{budget:g}": figures(judged, choose_threshold(judged, budget)).recall for budget in budgets}
 
 
-def finder(network: Network, spec: DetectorSpec, threshold: float = FLOOR) -> Find:
-    """A network as what is judged: the very steps that are served."""
-    return lambda image: find_faces(image, network, spec, threshold)
+def finder(network: Network, spec: DetectorSpec) -> Find:
+    """A network as what is judged: the very steps that are served, down to FLOOR."""
+    return lambda image: find_faces(image, network, spec, FLOOR)
 
 
 def torch_maps(model: nn.Module) -> Network:

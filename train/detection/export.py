@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -15,10 +14,10 @@ from torch import nn
 from landmarks.detection import DetectorMetadata, DetectorSpec, Maps, Network, find_faces
 from landmarks.golden import golden_crop
 from train.detection.evaluate import torch_maps
-from train.detection.loop import load_detector, read_report
+from train.detection.loop import load_detector
 from train.errors import TrainingError
-from train.loop import DESCRIPTION_FILE
-from train.onnx_file import install, write_onnx
+from train.onnx_file import install, open_session, write_onnx
+from train.record import DESCRIPTION_FILE, read_report
 
 PICTURES = "pictures"
 TOLERANCE = 1e-3
@@ -78,10 +77,7 @@ def check_against_torch(path: Path, network: Network) -> None:
 
 def open_detector(path: Path) -> tuple[Network, DetectorMetadata]:
     """An exported file, run by ONNX Runtime on the CPU. Raises TrainingError or MetadataError when it is not one."""
-    try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime has no base class of its own
-        raise TrainingError(f"{path}: not an ONNX file that can be run ({error})") from error
+    session = open_session(path)
     metadata = DetectorMetadata.from_mapping(session.get_modelmeta().custom_metadata_map)
 
     def run(pictures: NDArray[np.uint8]) -> Maps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from torch import nn
 from tqdm import tqdm
 
 from landmarks.detection import DetectorSpec
-from train.checkpoints import load_weights, write_json
+from train import distributed
+from train.checkpoints import write_json
 from train.detection.config import DetectorConfig
 from train.detection.evaluate import Judged, choose_threshold, curve, figures, finder, judge_all, torch_maps
 from train.detection.network import CentreDetector
@@ -21,10 +21,10 @@ from train.detection.photographs import Photograph, fingerprint, split_by_place
 from train.detection.samples import SceneBatch, SceneBatches, SceneSamples, collate
 from train.detection.targets import losses
 from train.errors import TrainingError
-from train.learner import CHECKPOINT_FILE, Learner, load_result
-from train.loop import DESCRIPTION_FILE, REPORT_FILE, loader
+from train.learner import Learner, TrainingRun, load_result
+from train.loop import loader
 from train.optimisation import choose_precision, warmup_then_cosine
-from train.record import Journal, describe
+from train.record import REPORT_FILE, describe
 
 Row = dict[str, Any]
 
@@ -62,8 +62,8 @@ def train_one_epoch(step: Step, batches: Iterable[SceneBatch]) -> Row:
     }
 
 
-class DetectorRun:
-    """A training run and its folder: configuration, checkpoint, metrics and, once finished, its report."""
+class DetectorRun(TrainingRun[DetectorConfig]):
+    """A training run of a detector."""
 
     def __init__(
         self,
@@ -74,37 +74,23 @@ class DetectorRun:
         workers: int = 1,
     ) -> None:
         """`photographs`: those of the training split; every n-th of them is held out for choosing the threshold."""
-        self.config = config
-        self.folder = folder
-        self.epoch = 0
-        self._started_from: str | None = None
         self.spec = DetectorSpec()
         self._names = names
         self._photographs = photographs
         training, self._held_out = split_by_place(photographs, config.held_out)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = distributed.device()
         torch.manual_seed(config.seed)
         self._sampler = SceneBatches(len(training), config)
         total, warmup = config.epochs * len(self._sampler), config.warmup_epochs * len(self._sampler)
         model = CentreDetector().to(self.device)
-        self.learner = Learner.create(model, config, lambda step: warmup_then_cosine(step, warmup, total))
-        self._loader = loader(SceneSamples(training, config, self.spec), self._sampler, collate, workers)
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / CHECKPOINT_FILE
-
-    def start_from(self, weights: Path) -> None:
-        """Starts from another run's checkpoint, which run.json then states by its hash. Raises TrainingError."""
-        self._started_from = load_weights(self.learner.model, weights)
+        learner = Learner.create(model, config, lambda step: warmup_then_cosine(step, warmup, total))
+        super().__init__(config, learner, folder)
+        self._loader = loader(SceneSamples(training, config, self.spec, workers), self._sampler, collate, workers)
 
     def train(self, test: Sequence[Photograph], evaluate_every: int = 10) -> None:
         """Trains to the configured end from wherever the run stands, saving after every epoch."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "config.json", self.config.model_dump(mode="json"))
-        write_json(self.folder / DESCRIPTION_FILE, self._describe())
         step = Step(self.learner, self.config, self.device)
-        with Journal(self.folder, self.epoch) as journal:
+        with self._open(self._describe()) as journal:
             while self.epoch < self.config.epochs:
                 self._sampler.epoch = self.epoch
                 label = f"epoch {self.epoch + 1}/{self.config.epochs}"
@@ -113,9 +99,7 @@ class DetectorRun:
                 self.epoch += 1
                 if self.epoch % evaluate_every == 0 and self.epoch < self.config.epochs:
                     row |= self._figures(self._judge(self._held_out))
-                self.save()
-                journal.add(row)
-                tqdm.write("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+                self._record(journal, row)
         write_json(self.folder / REPORT_FILE, self._report(test))
 
     def _judge(self, photographs: Sequence[Photograph]) -> list[Judged]:
@@ -140,25 +124,7 @@ class DetectorRun:
         photos = self._photographs
         return describe(self.config, self._names, fingerprint(photos), self._started_from, photographs=len(photos))
 
-    def save(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
-        self.learner.save(self.checkpoint, self.config, self.epoch, started_from=self._started_from)
-
-    def resume(self) -> None:
-        """Continues from the folder's checkpoint. Raises TrainingError when it is of another configuration."""
-        state = self.learner.resume(self.checkpoint, self.config)
-        self.epoch, self._started_from = state["epoch"], state.get("started_from")
-
 
 def load_detector(folder: Path) -> tuple[DetectorConfig, nn.Module]:
     """A run's configuration, and its network in evaluation mode. Raises TrainingError without a checkpoint."""
     return load_result(folder, DetectorConfig, lambda _: CentreDetector())
-
-
-def read_report(folder: Path) -> Row:
-    """A finished run's report. Raises TrainingError when the run has not finished."""
-    path = folder / REPORT_FILE
-    if not path.is_file():
-        raise TrainingError(f"{folder} has no {REPORT_FILE}: the run is not finished; go on with fit-detector --resume")
-    report: Row = json.loads(path.read_text())
-    return report

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,6 +9,12 @@ from torch.nn import functional as F
 from train.backbones.compact import Residual
 from train.backbones.layers import ConvNorm
 
+STEM = (8, 24)
+"""Channels of the convolutions before the stages."""
+STAGES = ((32, 1), (48, 2), (80, 2))
+"""Channels and residual blocks of each stage."""
+NECK = 32
+"""Channels of the way back up."""
 CHANNELS = 3
 """Of a map: a logit, a width and a height."""
 
@@ -26,24 +30,18 @@ class CentreDetector(nn.Module):
     with three channels in, a CPU reaches a fifth of its speed.
     """
 
-    def __init__(
-        self,
-        stem: tuple[int, int] = (8, 24),
-        widths: Sequence[int] = (32, 48, 80),
-        blocks: Sequence[int] = (1, 2, 2),
-        neck: int = 32,
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(ConvNorm(3, stem[0], stride=2), ConvNorm(stem[0], stem[1], stride=2))
+        self.stem = nn.Sequential(ConvNorm(3, STEM[0], stride=2), ConvNorm(STEM[0], STEM[1], stride=2))
         self.stages = nn.ModuleList()
-        previous = stem[1]
-        for width, depth in zip(widths, blocks, strict=True):
+        previous = STEM[1]
+        for width, depth in STAGES:
             residuals = (Residual(width, width // 2) for _ in range(depth))
             self.stages.append(nn.Sequential(ConvNorm(previous, width, stride=2), *residuals))
             previous = width
-        self.lateral = nn.ModuleList(ConvNorm(width, neck, kernel=1, act=False) for width in widths)
-        self.merge = nn.ModuleList(ConvNorm(neck, neck) for _ in widths)
-        self.head = nn.ModuleList(nn.Conv2d(neck, CHANNELS, 1) for _ in widths)
+        self.lateral = nn.ModuleList(ConvNorm(width, NECK, kernel=1, act=False) for width, _ in STAGES)
+        self.merge = nn.ModuleList(ConvNorm(NECK, NECK) for _ in STAGES)
+        self.head = nn.ModuleList(nn.Conv2d(NECK, CHANNELS, 1) for _ in STAGES)
         for layer in self.head:
             assert isinstance(layer, nn.Conv2d)
             assert layer.bias is not None

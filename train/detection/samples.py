@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from landmarks.detection import DetectorSpec
+from train.boxes import size_of
 from train.datasets.face import Image
 from train.detection.config import DetectorConfig
 from train.detection.photographs import Photograph
-from train.detection.scenes import Composer, Scene, size_of
+from train.detection.scenes import Composer, Scene
 from train.detection.targets import targets
 from train.photometric import disturb
 
@@ -45,10 +46,13 @@ class SceneBatch(NamedTuple):
 class SceneSamples(Dataset[Sample]):
     """Maps a SceneKey to a sample."""
 
-    def __init__(self, photographs: Sequence[Photograph], config: DetectorConfig, spec: DetectorSpec) -> None:
+    def __init__(
+        self, photographs: Sequence[Photograph], config: DetectorConfig, spec: DetectorSpec, workers: int = 0
+    ) -> None:
+        """`workers`: processes that compose pictures, as of `PhotoCache`."""
         self._config = config
         self._spec = spec
-        self._composer = Composer(photographs, config.compose, config.input_size, config.trusted_score)
+        self._composer = Composer(photographs, config.compose, config.input_size, config.trusted_score, workers)
 
     def __getitem__(self, key: SceneKey) -> Sample:
         rng = np.random.default_rng([self._config.seed, key.epoch, key.photograph])

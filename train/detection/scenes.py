@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
+from train.boxes import Boxes, area_of, size_of
 from train.datasets.face import Image
 from train.detection.config import Compose
 from train.detection.photographs import Photograph
 from train.samples import PhotoCache
-
-Boxes = NDArray[np.float64]
 
 SEEN = 0.5
 """A box of which at least this share lies within its tile is a face to find: what is seen of it, as a detector boxes
@@ -50,13 +49,16 @@ class Scene:
 class Composer:
     """Makes scenes of photographs."""
 
-    def __init__(self, photographs: Sequence[Photograph], config: Compose, size: int, trusted_score: float) -> None:
+    def __init__(
+        self, photographs: Sequence[Photograph], config: Compose, size: int, trusted_score: float, workers: int = 0
+    ) -> None:
+        """Scenes of `size` pixels. `workers`: processes that compose, as of `PhotoCache`."""
         self._photographs = photographs
         self._config = config
         self._size = size
         self._trusted_score = trusted_score
         self._with_faces = [i for i, photo in enumerate(photographs) if (photo.scores >= trusted_score).any()]
-        self._photos = PhotoCache()
+        self._photos = PhotoCache(workers=workers)
 
     def scene(self, first: int, rng: np.random.Generator) -> Scene:
         """A mosaic with photograph number `first` in one of its tiles."""
@@ -184,17 +186,6 @@ def transform_boxes(matrix: Matrix, boxes: Boxes) -> Boxes:
     halves = (boxes[:, None, 2:] - boxes[:, None, :2]) / 2
     reach = np.sqrt(((matrix[:, :2] * halves) ** 2).sum(axis=2))
     return np.concatenate([centres - reach, centres + reach], axis=1)
-
-
-def area_of(boxes: Boxes) -> NDArray[np.float64]:
-    """[N] width times height."""
-    areas: NDArray[np.float64] = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return areas
-
-
-def size_of(boxes: Boxes) -> NDArray[np.float64]:
-    """[N] the root of each box's area."""
-    return np.sqrt(area_of(boxes))
 
 
 def share_within(boxes: Boxes, side: int) -> NDArray[np.float64]:

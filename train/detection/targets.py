@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from landmarks.codec import quantize
 from landmarks.detection import DetectorSpec, Level, from_sides, to_cells
-from train.detection.scenes import Scene, size_of
+from train.boxes import size_of
+from train.detection.scenes import Scene
 
 FRINGE = 1.2
 """Faces up to so many times too small or too large for a level are neither face nor background on its map."""

@@ -87,7 +87,8 @@ class Workshop:
 
     def finish(self, recipe: Recipe) -> None:
         """Trains a recipe and those it starts from, as far as their runs are missing or unfinished."""
-        from train.loop import Run, TrainingData
+        from train.loop import Run
+        from train.record import TrainingData
 
         if self.finished(recipe.name):
             return
@@ -109,7 +110,7 @@ class Workshop:
 
     def finished(self, name: str) -> bool:
         """Whether the runs hold a finished one of that name. Raises TrainingError when it is of other data."""
-        from train.loop import DESCRIPTION_FILE, REPORT_FILE
+        from train.record import DESCRIPTION_FILE, REPORT_FILE
 
         folder = self.runs / name
         if not (folder / REPORT_FILE).is_file():

@@ -39,9 +39,6 @@ def test_aflw_by_hand(tmp_path: Path) -> None:
     assert face.points.shape == (19, 2)
     assert face.points[0].tolist() == [200.0, 219.0]
     assert face.points[18].tolist() == [218.0, 237.0]
-    hidden = load(tmp_path, "full", train_faces=1)[0].visible
-    assert hidden is not None
-    assert np.flatnonzero(~hidden).tolist() == [4]
 
 
 def test_the_order_splits_the_faces(tmp_path: Path) -> None:

@@ -57,8 +57,6 @@ def test_coco_by_hand(tmp_path: Path) -> None:
     assert face.box.tolist() == [2.0, 1.0, 182.0, 141.0]
     assert face.tight_box.tolist() == [5, 3, 165, 131]
     assert face.size == 120.0
-    assert face.visible is not None
-    assert np.flatnonzero(~face.visible).tolist() == [3, 4, 5]
 
 
 def test_crowds_and_people_without_points_are_left_out(tmp_path: Path) -> None:

@@ -54,11 +54,7 @@ def test_cofw_by_hand(root: Path) -> None:
     assert first.points[0].tolist() == [0.0, 0.0]
     assert first.points[28].tolist() == [28.0, 56.0]
     assert first.box.tolist() == [10.0, 20.0, 110.0, 140.0]
-    assert first.visible is not None
-    assert first.visible.all()
     assert second.points[0].tolist() == [30.5, 40.0]
-    assert second.visible is not None
-    assert np.flatnonzero(~second.visible).tolist() == [0, 28]
     assert [face.points[0].tolist() for face in load(root, "test")] == [[1.0, 1.0]]
 
 

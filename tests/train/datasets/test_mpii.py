@@ -28,11 +28,8 @@ def struct(rows: list[dict[str, Any]]) -> Struct:
 
 
 def points(*ids: int) -> Struct:
-    """Joint i at (10 i + 1, 20 i + 1) of MATLAB's pixels; joints 8 and 9 say nothing of being seen, 0 is hidden."""
-    rows = [{"x": 10.0 * i + 1, "y": 20.0 * i + 1, "id": i, "is_visible": int(i != 0)} for i in ids]
-    for row in rows:
-        if row["id"] in (8, 9):
-            del row["is_visible"]
+    """Joint i at (10 i + 1, 20 i + 1) of MATLAB's pixels."""
+    rows = [{"x": 10.0 * i + 1, "y": 20.0 * i + 1, "id": i} for i in ids]
     return struct([{"point": struct(rows)}])
 
 
@@ -58,8 +55,6 @@ def test_mpii_by_hand(tmp_path: Path) -> None:
     assert face.image == tmp_path / "images" / "015601864.jpg"
     assert np.flatnonzero(~np.isnan(face.points[:, 0])).tolist() == [0, 1, 8, 9, 15]
     assert face.points[15].tolist() == [150.0, 300.0]
-    assert face.visible is not None
-    assert np.flatnonzero(face.visible).tolist() == [1, 8, 9, 15]
     # about (150, 200 + 15 * 2), 200 * 2 wide
     assert face.box.tolist() == [-50.0, 30.0, 350.0, 430.0]
     # a head box of 30 x 40: 0.6 of its diagonal of 50

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
 from landmarks.detection import Detections
-from train.detection.evaluate import choose_threshold, curve, figures, iou, judge, judge_all
+from train.detection.evaluate import choose_threshold, curve, figures, judge, judge_all
 from train.detection.photographs import Photograph
 
 SURE = [0.0, 0.0, 40.0, 50.0]
@@ -69,11 +69,6 @@ def test_nothing_found_and_nothing_to_find() -> None:
     assert judge(found(SURE, scores=[1.0]), Photograph(Path("x"), np.zeros((0, 4)), np.zeros(0))).false.tolist() == [
         True
     ]
-
-
-def test_intersection_over_union() -> None:
-    table = iou(np.array([SURE, [0.0, 0.0, 10.0, 10.0]]), np.array([SURE, moved(SURE, 20), NOWHERE]))
-    assert table.tolist() == [pytest.approx([1.0, 1 / 3, 0.0]), pytest.approx([0.05, 0.0, 0.0])]
 
 
 def test_the_threshold_is_the_lowest_that_keeps_false_boxes_rare() -> None:

@@ -19,7 +19,6 @@ from train.detection.scenes import (
     clipped,
     overlap_share,
     share_within,
-    size_of,
     transform_boxes,
 )
 from train.photometric import disturb
@@ -133,8 +132,7 @@ def test_a_mirrored_box() -> None:
     assert transform_boxes(compose(mirror(100), identity), BOX)[0].tolist() == [69.0, 20.0, 89.0, 60.0]
 
 
-def test_sizes_shares_and_overlaps() -> None:
-    assert size_of(BOX).tolist() == pytest.approx([math.sqrt(800)])
+def test_shares_and_overlaps() -> None:
     # pixels 0 to 19 are shown, edges -0.5 and 19.5: half of the box's width, nothing of its height
     assert share_within(np.array([[9.5, 2.0, 29.5, 12.0], [30.0, 2.0, 40.0, 12.0]]), 20).tolist() == [0.5, 0.0]
     assert clipped(np.array([[9.5, 2.0, 29.5, 12.0]]), 20).tolist() == [[9.5, 2.0, 19.5, 12.0]]
