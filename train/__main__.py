@@ -14,6 +14,7 @@ from landmarks.repository import RepositoryError
 from landmarks.runtime import NetworkError
 from train.calibration import add_commands as add_calibration_commands
 from train.checkpoints import add_commands as add_checkpoint_commands
+from train.command_line import add_command
 from train.config import Config, load_config
 from train.datasets import FORMATS, DataSource, parse_mix
 from train.detection.commands import add_commands as add_detection_commands
@@ -50,7 +51,14 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("fit", help="train a network; Ctrl-C stops it, --resume goes on; see torchrun below")
+    command = add_command(
+        commands,
+        "fit",
+        "train a network; Ctrl-C stops it, --resume goes on",
+        "The first data set is shown whole in every epoch, further ones as far as the configuration says. "
+        "Without --config it is the paper's recipe, which wants a GPU; torchrun shares it among several.",
+        "--data faces300w:data/faces300w --config compact --out runs/compact",
+    )
     add_mix_arguments(command)
     command.add_argument("--config", default="h3r", help="a TOML file, or a shipped one's name [%(default)s]")
     command.add_argument("--backbone", help="replaces the configuration's backbone")
@@ -61,7 +69,14 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--workers", type=int, default=1, help="processes that prepare samples [%(default)s]")
     command.set_defaults(act=fit)
 
-    command = commands.add_parser("evaluate", help="figures of a run or of an exported model, as JSON")
+    command = add_command(
+        commands,
+        "evaluate",
+        "figures of a run or of an exported model, as JSON",
+        "Errors over the split for testing: by k, by group of points, by the usual normalisations, and what the "
+        "confidence ellipses hold.",
+        "--model model_repo/heatmap/1/model.onnx --data faces300w:data/faces300w --topk 1 9 --boxes P1 P2",
+    )
     network = command.add_mutually_exclusive_group(required=True)
     network.add_argument("--run", type=Path, help="folder of a run")
     network.add_argument("--model", type=Path, help="an exported ONNX file")
@@ -83,13 +98,25 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw the error curve, best and worst faces")
     command.set_defaults(act=evaluate)
 
-    command = commands.add_parser("export", help="write a finished run into a Triton model repository")
+    command = add_command(
+        commands,
+        "export",
+        "write a finished run into a Triton model repository",
+        "The network becomes ONNX with its codec and its golden points in it, is checked against PyTorch, and is "
+        "stamped into the configurations.",
+        "--run runs/compact --repository model_repo",
+    )
     command.add_argument("--run", required=True, type=Path, help="folder of the run")
     command.add_argument("--repository", type=Path, default=Path("model_repo"), help="the repository [%(default)s]")
     command.set_defaults(act=export)
 
-    command = commands.add_parser(
-        "fit-shape", help="a last layer for a finished run: points moved by where the others are"
+    command = add_command(
+        commands,
+        "fit-shape",
+        "a last layer for a finished run: points moved by where the others are",
+        "It is solved by least squares on the data that the run was trained on, in minutes, and makes another "
+        "run of it.",
+        "--run runs/compact --data faces300w:data/faces300w --out runs/shaped",
     )
     add_mix_arguments(command)
     command.add_argument("--run", required=True, type=Path, help="folder of the finished run")
@@ -229,6 +256,12 @@ def main() -> int:
     args = parser().parse_args()
     try:
         args.act(args)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] in ("landmarks", "train"):
+            raise
+        packages = "pip install -e '.[train]' in the project's checkout"
+        print(f"landmarks-train: {error.name} is not installed: {packages}", file=sys.stderr)
+        return 1
     except (TrainError, CodecError, MetadataError, NetworkError, RepositoryError) as error:
         print(f"landmarks-train: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec
+from train.command_line import add_command
 from train.datasets.face import BoxKind, Face, Photo
 from train.errors import TrainingError
 from train.layouts import PointLayout
@@ -194,7 +195,14 @@ def _distances(folder: Path, faces: Sequence[Face], layout: PointLayout, boxes: 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `calibrate` to the subparsers of `landmarks-train`."""
-    command = commands.add_parser("calibrate", help="fit the covariances of a run to its errors, before an export")
+    command = add_command(
+        commands,
+        "calibrate",
+        "fit the covariances of a run to its errors, before an export",
+        "By groups of points, on the faces of the training split; how much larger errors are on faces never seen "
+        "is taken from those that were held out.",
+        "--run runs/compact --data faces300w:data/faces300w --references runs/compact64",
+    )
     command.add_argument("--run", required=True, type=Path, help="folder of a finished run")
     command.add_argument("--data", required=True, metavar="FORMAT:PATH", help="the data set it was trained on")
     command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
@@ -202,7 +210,12 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--held-out", type=int, metavar="N", help="about every N-th photograph was kept out of training [as configured]"
     )
     command.add_argument(
-        "--references", type=Path, nargs="+", default=[], metavar="RUN", help="runs that kept no photograph out"
+        "--references",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs that kept no photograph out: to them, too, those held out here are harder or easier than the rest",
     )
     command.add_argument("--boxes", choices=["P1", "P2"], default="P2", help="tight or detector's boxes [%(default)s]")
     command.set_defaults(act=run_calibrate)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
+from train.command_line import add_command
 from train.config import Config, Stage
 from train.errors import ConfigError, TrainingError
 
@@ -210,7 +211,13 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `import-checkpoint` to the subparsers of `landmarks-train`."""
-    command = commands.add_parser("import-checkpoint", help="make a run of a released HRNet landmark model")
+    command = add_command(
+        commands,
+        "import-checkpoint",
+        "make a run of a released HRNet landmark model",
+        "The run can be evaluated, calibrated and exported as one of our own.",
+        "--weights hrnet_w18_wflw.pth --out runs/released",
+    )
     command.add_argument("--weights", required=True, type=Path, help="the released .pth file")
     command.add_argument("--out", required=True, type=Path, help="the run's folder")
     command.add_argument("--input-size", type=int, default=256, help="side of its crops in pixels [%(default)s]")

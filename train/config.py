@@ -141,7 +141,8 @@ def load_config(kind: type[C], source: str, overrides: dict[str, Any] | None = N
         text = (shipped if shipped.is_file() else Path(source)).read_text("utf-8")
         values = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration {source!r}: {error}") from error
+        names = ", ".join(sorted(path.stem for path in shipped.parent.glob("*.toml")))
+        raise ConfigError(f"cannot read the configuration {source!r} ({error}); shipped ones: {names}") from error
     return validated(kind, {**values, **(overrides or {})}, source)
 
 

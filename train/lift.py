@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.layout import FLIP, NUM_POINTS
+from train.command_line import add_command
 from train.errors import DataError
 from train.layouts import IBUG68_IN_WFLW98, WFLW98
 
@@ -151,7 +152,13 @@ def load_arrays(path: Path, *names: str) -> list[Array]:
 
 def add_commands(commands: Any) -> None:
     """Adds `fit-lift` to the subparsers of `landmarks-train`."""
-    command = commands.add_parser("fit-lift", help="fit the conversion of 68 points to 98, for sets of 68 points")
+    command = add_command(
+        commands,
+        "fit-lift",
+        "fit the conversion of 68 points to 98, for sets of 68 points",
+        "A linear regression on shapes of 98 points; `fit`, `calibrate` and `evaluate` take its file by --lift.",
+        "--data wflw:data/wflw --out lift.npz",
+    )
     shapes = command.add_mutually_exclusive_group(required=True)
     shapes.add_argument("--data", metavar="FORMAT:PATH", help="a set of 98 points; its training faces are used")
     shapes.add_argument("--shapes", type=Path, help="an .npz file with `points` [n, 98, 2] instead")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import model_path
+from train.command_line import add_command
 from train.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -138,7 +139,14 @@ def timed(networks: Mapping[str, Callable[[Crops], Any]], crops: Crops, rounds: 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `quantize` to the subparsers of `landmarks-train`."""
-    command = commands.add_parser("quantize", help="an 8-bit version of an exported network, for CPUs")
+    command = add_command(
+        commands,
+        "quantize",
+        "an 8-bit version of an exported network, for CPUs",
+        "Writes a repository of its own, for LANDMARKS_MODEL_REPOSITORY, and prints what it costs in error and "
+        "gains in speed.",
+        "--data faces300w:data/faces300w --out model_repo_int8",
+    )
     command.add_argument("--repository", type=Path, default=Path("model_repo"), help="what to read [%(default)s]")
     command.add_argument("--data", required=True, metavar="FORMAT:PATH", help="a data set to take ranges and errors on")
     command.add_argument("--out", type=Path, default=Path("model_repo_int8"), help="a new repository [%(default)s]")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix
+from train.command_line import add_command
 from train.datasets.face import Face, Image
 from train.disturbances import DISTURBANCES, Cut, Disturbance, Scene, plain
 from train.errors import TrainingError
@@ -208,7 +209,13 @@ def draw_curve(axes: Axes, disturbance: Disturbance, rows: Sequence[Row]) -> Non
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `robustness` to the subparsers of `landmarks-train`."""
-    command = commands.add_parser("robustness", help="the error against rotation, size, blur, JPEG, occlusion, boxes")
+    command = add_command(
+        commands,
+        "robustness",
+        "the error against rotation, size, blur, JPEG, occlusion, boxes",
+        "Disturbs the faces of the split for testing more and more, and writes a table and curves.",
+        "--model model_repo/heatmap/1/model.onnx --data faces300w:data/faces300w --out results",
+    )
     network = command.add_mutually_exclusive_group(required=True)
     network.add_argument("--run", type=Path, help="folder of a run")
     network.add_argument("--model", type=Path, help="an exported ONNX file")

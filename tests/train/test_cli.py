@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +22,7 @@ from landmarks.repository import configurations, model_path, provenance
 from landmarks.runtime import identify
 from tests.train.command import landmarks_train
 from tests.train.miniature import write_miniature
-from train.__main__ import main
+from train.__main__ import main, parser
 
 CONFIG = """
 batch_size = 4
@@ -208,3 +212,21 @@ def test_help_teaches(command: list[str]) -> None:
     done = landmarks_train(*command, "--help")
     assert done.returncode == 0
     assert "usage: landmarks-train" in done.stdout
+
+
+def test_every_command_shows_an_example_that_can_be_typed() -> None:
+    (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    for name, command in commands.choices.items():
+        program, *arguments = shlex.split(str(command.epilog).splitlines()[1])
+        assert program == "landmarks-train"
+        assert parser().parse_args(arguments).command == name
+
+
+def test_a_package_that_is_missing_is_named_and_how_to_get_it() -> None:
+    code = "import sys; sys.modules['torch'] = None; from train.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "evaluate", "--run", "nowhere", "--data", "faces300w:nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "landmarks-train: torch is not installed: pip install -e '.[train]' in the project's checkout\n",
+    )

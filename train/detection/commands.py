@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from train.command_line import add_command
 from train.config import load_config
 from train.datasets import FORMATS, DataSource
 from train.detection.config import DetectorConfig
@@ -20,7 +21,13 @@ DATA_HELP = "a data set with a box for every face, as faces300w:PATH"
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the commands to the subparsers of `landmarks-train`."""
-    command = commands.add_parser("fit-detector", help="train a face detector; stop with Ctrl-C, go on with --resume")
+    command = add_command(
+        commands,
+        "fit-detector",
+        "train a face detector; stop with Ctrl-C, go on with --resume",
+        "On mosaics of photographs that have a box for every face.",
+        "--data faces300w:data/faces300w --out runs/detector",
+    )
     command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
     command.add_argument("--config", default="detector", help="a TOML file, or a shipped one's name [%(default)s]")
     command.add_argument("--out", required=True, type=Path, help="the run's folder: checkpoint, metrics, final report")
@@ -30,7 +37,14 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--workers", type=int, default=1, help="processes that compose pictures [%(default)s]")
     command.set_defaults(act=fit)
 
-    command = commands.add_parser("calibrate-detector", help="choose a run's threshold on all training photographs")
+    command = add_command(
+        commands,
+        "calibrate-detector",
+        "choose a run's threshold on all training photographs",
+        "In place of the one that the run chose on the photographs held out; for a network that finds faces no "
+        "better where it was trained.",
+        "--run runs/detector --data faces300w:data/faces300w --false-boxes 0.091",
+    )
     command.add_argument("--run", required=True, type=Path, help="folder of a finished run")
     command.add_argument("--data", required=True, metavar="FORMAT:PATH", help=DATA_HELP)
     command.add_argument(
@@ -38,7 +52,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     command.set_defaults(act=calibrate)
 
-    command = commands.add_parser("evaluate-detector", help="recall and false boxes of a run or a model, as JSON")
+    command = add_command(
+        commands,
+        "evaluate-detector",
+        "recall and false boxes of a run or a model, as JSON",
+        "At its threshold, and the recall at other numbers of false boxes, on the split for testing.",
+        "--model model_repo/detector/1/model.onnx --data faces300w:data/faces300w",
+    )
     network = command.add_mutually_exclusive_group(required=True)
     network.add_argument("--run", type=Path, help="folder of a finished run")
     network.add_argument("--model", type=Path, help="an exported ONNX file")
@@ -47,7 +67,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--threshold", type=float, help="instead of the one chosen on held-out training photographs")
     command.set_defaults(act=evaluate)
 
-    command = commands.add_parser("export-detector", help="write a finished run's detector into a model repository")
+    command = add_command(
+        commands,
+        "export-detector",
+        "write a finished run's detector into a model repository",
+        "Checked against PyTorch, with the golden face in it, and stamped into its configuration.",
+        "--run runs/detector --repository model_repo",
+    )
     command.add_argument("--run", required=True, type=Path, help="folder of the run")
     command.add_argument("--repository", type=Path, default=Path("model_repo"), help="the repository [%(default)s]")
     command.set_defaults(act=export)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from train.command_line import add_command
 from train.datasets import FORMATS, DataSource
 from train.errors import ConfigError, DataError
 from train.tables.backbones import table_7
@@ -42,7 +43,13 @@ TABLES: Final[Mapping[str, Entry]] = {
 
 def add_commands(commands: Any) -> None:
     """`landmarks-train table`."""
-    command: argparse.ArgumentParser = commands.add_parser("table", help="one of the paper's tables, on your data")
+    command = add_command(
+        commands,
+        "table",
+        "one of the paper's tables, on your data",
+        "Trains what is missing under runs/, evaluates it, and writes Markdown, CSV and a plot.",
+        "8 --data faces300w:data/faces300w",
+    )
     subjects = "; ".join(f"{number}: {entry.subject}" for number, entry in TABLES.items())
     command.add_argument("number", choices=list(TABLES), help=subjects)
     names = ", ".join(FORMATS)

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from train.command_line import add_command
 from train.errors import DataError
 from train.layouts import WFLW98
 
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Adds `turn` to the subparsers of `landmarks-train`."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        "turn", help="turn photographs to large poses by a 3-D face model: a data set in the layout of faces300w"
+    command = add_command(
+        commands,
+        "turn",
+        "turn photographs to large poses by a 3-D face model: a data set in the layout of faces300w",
+        "The head is fitted to each face's points, and the photograph is turned with it.",
+        "--data faces300w:data/faces300w --split train --face-model ict_face.npz --out data/turned",
     )
     command.add_argument("--data", required=True, metavar="FORMAT:PATH", help="a set of 98 points, to be turned")
     command.add_argument("--split", required=True, help="the part to turn, by the set's own name; the result's too")
