@@ -162,9 +162,9 @@ class AsyncClient:
 
 
 def _part(image: Image, options: Options) -> Part:
-    content = image.read_bytes() if isinstance(image, Path) else image
+    content = Path(image).read_bytes() if isinstance(image, (str, Path)) else image
     if not isinstance(content, (bytes, bytearray, memoryview)):
-        raise ClientUsageError(f"an image is the bytes of a file, or its Path, not {type(image).__name__}")
+        raise ClientUsageError(f"an image is the bytes of a file, or its path, not {type(image).__name__}")
     return Part(bytes(content), plain(options))
 
 

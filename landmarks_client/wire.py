@@ -14,7 +14,7 @@ import numpy as np
 from landmarks_client.errors import ServiceProblem
 from landmarks_client.results import Answer, ModelDescription
 
-Image: TypeAlias = "bytes | Path"
+Image: TypeAlias = "bytes | str | Path"
 """An image file: JPEG, PNG, WebP, BMP or TIFF; its bytes, or where it lies."""
 Outcome: TypeAlias = "Answer | ServiceProblem"
 

@@ -170,7 +170,7 @@ def test_a_batch_has_an_outcome_for_each_image(scheme: str, kind: Any, tmp_path:
     photo = tmp_path / "photo.png"
     photo.write_bytes(IMAGE)
     each = [{"topk": 1}, {}, {"boxes": [(9, 9, 1, 1)]}]
-    work = one("landmarks_batch", [photo, b"hello", IMAGE], each=each, boxes=[BOX], request_id="me")
+    work = one("landmarks_batch", [str(photo), b"hello", photo], each=each, boxes=[BOX], request_id="me")
     first, second, third = asked(scheme, kind, work)
     assert [face.box_source for face in first.faces] == ["given"]
     assert (second.code, second.request_id, second.title) == ("not_an_image", "me/1", ErrorKind.NOT_AN_IMAGE.title)
