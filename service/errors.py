@@ -79,16 +79,20 @@ class ServiceError(Exception):
 
 _INTERNAL: Final = (
     ErrorKind.INTERNAL,
-    "the service failed on this request; its log has the cause under the request id",
+    "the service failed on this request; report the request id: the log has the cause under it",
+)
+_LATE: Final = (
+    ErrorKind.DEADLINE_EXCEEDED,
+    "the request took longer than its deadline; allow more time, or send a smaller image",
 )
 
 FOREIGN: Final[Mapping[type[BaseException], tuple[ErrorKind, str]]] = {
     EngineUnavailable: (ErrorKind.UNAVAILABLE, "the network is not reachable now; try again shortly"),
-    EngineTimeout: (ErrorKind.DEADLINE_EXCEEDED, "the request took longer than its deadline; allow more time"),
+    EngineTimeout: _LATE,
     EngineOverloaded: (ErrorKind.OVERLOADED, "the network's queue is full; try again after a moment"),
     EngineFailure: _INTERNAL,
     EngineError: _INTERNAL,
-    asyncio.TimeoutError: (ErrorKind.DEADLINE_EXCEEDED, "the request took longer than its deadline; allow more time"),
+    asyncio.TimeoutError: _LATE,
 }
 """What exceptions of other modules mean to a client. Anything that is not here is an internal error."""
 

@@ -2,11 +2,21 @@
 
 import { Client } from "./client.js";
 import { attempt, hideProblem, say } from "./notices.js";
-import { byId } from "./panel.js";
-import { refresh, setDrawing, viewer } from "./stage.js";
+import { byId, make } from "./panel.js";
+import { refresh, setDrawing, setLayout, viewer } from "./stage.js";
 import { faces, options, state } from "./state.js";
 
 export const client = new Client();
+let learning = null; // the promise of the layout
+
+/** Asks for the layout, without which nothing can be drawn: once, and anew after a failure. Raises Problem. */
+export function learnLayout() {
+  learning ??= client.layout().then(setLayout).catch((error) => {
+    learning = null;
+    throw error;
+  });
+  return learning;
+}
 
 /** The file's faces, or null when a newer request took its place. Raises Problem. */
 export async function ask(blob) {
@@ -15,6 +25,7 @@ export async function ask(blob) {
   state.asked = asked;
   byId("busy").hidden = state.live;
   try {
+    await learnLayout();
     return await client.landmarks(blob, options(), asked.signal);
   } catch (error) {
     if (error.name === "AbortError") return null;
@@ -62,7 +73,9 @@ export function display(blob, name, picture, isFrame) {
 export function present(reply) {
   state.reply = reply;
   state.face = Math.min(state.face, Math.max(faces().length - 1, 0));
-  checkSize(reply.answer.image);
+  const { image, warnings } = reply.answer;
+  if (!state.file.isShown) viewer.show(null, image.width, image.height);
+  showRemarks([...fitting(image), ...warnings.map(({ message }) => message)]);
   hideProblem();
   refresh();
 }
@@ -72,19 +85,19 @@ function summary({ faces: found, timings_ms: { total } }) {
   return `${found.length} ${found.length === 1 ? "face" : "faces"} in ${total.toFixed(0)} ms.`;
 }
 
-/** Points are counted in the service's picture: says so when this browser shows another, or none. */
-function checkSize({ width, height }) {
+/** Points are counted in the service's picture: what there is to say when this browser shows another, or none. */
+function fitting({ width, height }) {
   const { file } = state;
-  let text = "";
-  if (!file.isShown) {
-    text = "The service reads this kind of file, this browser does not show it: the points stand on a plain ground.";
-    viewer.show(null, width, height);
-  } else if (file.width !== width || file.height !== height) {
-    const sizes = `The service reads ${width} × ${height} pixels, this browser shows ${file.width} × ${file.height}`;
-    text = `${sizes}: the points may lie beside the picture.`;
-  }
-  byId("notice").textContent = text;
-  byId("notice").hidden = !text;
+  const unshown = "The service reads this kind of file, this browser does not show it";
+  if (!file.isShown) return [`${unshown}: the points stand on a plain ground`];
+  if (file.width === width && file.height === height) return [];
+  const sizes = `The service reads ${width} × ${height} pixels, this browser shows ${file.width} × ${file.height}`;
+  return [`${sizes}: the points may lie beside the picture`];
+}
+
+function showRemarks(texts) {
+  byId("notice").replaceChildren(...texts.map((text) => make("p", {}, text)));
+  byId("notice").hidden = texts.length === 0;
 }
 
 // ---------------------------------------------------------------- boxes

@@ -78,7 +78,8 @@ async function problem(response) {
     detail: "Something between this page and the service answered in its place.",
     code: `http_${response.status}`,
   };
-  const known = told && typeof told.code === "string" ? told : {};
+  // the service's details say what to do: its action, which is the same for all of a code, would say it again
+  const known = told && typeof told.code === "string" ? { ...told, action: "" } : {};
   return new Problem({ ...unknown, ...known, status: response.status }, Number.isFinite(seconds) ? seconds : null);
 }
 

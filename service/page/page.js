@@ -1,13 +1,12 @@
 /** Starts the page, and ties its controls to what they do. */
 
-import { addBox, client, find, findAgain, open, removeFace } from "./asking.js";
+import { addBox, client, find, findAgain, learnLayout, open, removeFace } from "./asking.js";
 import { setLive, shoot, startCamera, stopCamera, toggleCamera } from "./capture.js";
 import { bindKeys } from "./keys.js";
-import { attempt, hideProblem } from "./notices.js";
-import { byId, showGroups } from "./panel.js";
+import { attempt, hideProblem, say } from "./notices.js";
+import { byId } from "./panel.js";
 import { copyCurl, copyJson, saveJson, savePicture } from "./saving.js";
-import { buildTable, choosePoint, redraw, refresh, setDrawing, step, turn } from "./stage.js";
-import { viewer, zoomToFace, zoomToPoint } from "./stage.js";
+import { choosePoint, redraw, setDrawing, showOnly, step, turn, viewer, zoomToFace, zoomToPoint } from "./stage.js";
 import { show, state } from "./state.js";
 
 const STEP = 1.25; // of one press of a zoom button
@@ -128,20 +127,6 @@ function nextConfidence() {
   setConfidence(all[(all.findIndex(({ checked }) => checked) + 1) % all.length]);
 }
 
-function showOnly(groups) {
-  show.groups = new Set(groups);
-  buildGroups();
-  redraw();
-}
-
-function buildGroups() {
-  showGroups(byId("groups"), state.layout, show.groups, (group, isOn) => {
-    if (isOn) show.groups.add(group);
-    else show.groups.delete(group);
-    redraw();
-  });
-}
-
 // ---------------------------------------------------------------- keys
 
 const actions = {
@@ -184,10 +169,8 @@ function onSubmit(id, work) {
 
 async function start() {
   await attempt(async () => {
-    state.layout = await client.layout();
-    buildTable();
-    showOnly(Object.keys(state.layout.groups));
-    refresh();
+    await learnLayout();
+    if (!state.file) say("Ready.");
   }, start);
 }
 

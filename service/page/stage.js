@@ -2,7 +2,7 @@
 
 import { say } from "./notices.js";
 import { Overlay } from "./overlay.js";
-import { PointTable, byId, described, make, showFaces, showFacts, showTimings, swatch } from "./panel.js";
+import { PointTable, byId, described, make, showFaces, showFacts, showGroups, showTimings, swatch } from "./panel.js";
 import { chosenFace, faces, show, state } from "./state.js";
 import { Viewer } from "./viewer.js";
 
@@ -12,9 +12,22 @@ const CLOSE_UP = 24; // screen units per picture pixel when zooming to a point
 export const viewer = new Viewer(byId("viewer"), byId("canvas"), new Overlay(byId("overlay")));
 let table = null;
 
-export function buildTable() {
-  const { layout } = state;
+/** What the points are called and how they belong together: nothing is drawn before. */
+export function setLayout(layout) {
+  state.layout = layout;
   table = new PointTable(byId("points"), layout, { pick: (index) => choosePoint(index), enter: zoomToPoint });
+  for (const id of ["all-groups", "no-groups"]) byId(id).disabled = false;
+  showOnly(Object.keys(layout.groups));
+}
+
+export function showOnly(groups) {
+  show.groups = new Set(groups);
+  showGroups(byId("groups"), state.layout, show.groups, (group, isOn) => {
+    if (isOn) show.groups.add(group);
+    else show.groups.delete(group);
+    redraw();
+  });
+  redraw();
 }
 
 // ---------------------------------------------------------------- what is shown

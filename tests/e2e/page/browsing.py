@@ -2,12 +2,14 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page, expect
 
+from service.security import Protection
 from tests.contract.doors import open_doors
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 
@@ -17,6 +19,7 @@ BOX = (17.1, 7.1, 221.9, 211.9)
 POINT = 64
 PLACE = (56, 110)
 """Point 64, in picture pixels."""
+GROUPS = 9
 
 BUSY_MACHINE_MS = 60_000
 expect.set_options(timeout=BUSY_MACHINE_MS)
@@ -25,17 +28,32 @@ expect.set_options(timeout=BUSY_MACHINE_MS)
 class FakeService:
     """A gateway over fakes that tests change; its event loop has a thread of its own, as Playwright occupies theirs."""
 
-    def __init__(self) -> None:
+    def __init__(self, shield: Protection | None = None) -> None:
+        self.shield = shield
         self.engine = FakeEngine()
         self.detector = FakeDetector((BOX, 0.75))
         self.url = ""
 
     async def serve(self, started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
         stop = asyncio.Event()
-        async with open_doors(make_gateway(self.engine, self.detector, max_pixels=10**6, max_bytes=10**6)) as doors:
+        gateway = make_gateway(self.engine, self.detector, max_pixels=10**6, max_bytes=10**6)
+        async with open_doors(gateway, self.shield) as doors:
             self.url = doors["rest"].url
             started.set_result((asyncio.get_running_loop(), stop))
             await stop.wait()
+
+
+@contextmanager
+def running(service: FakeService) -> Iterator[FakeService]:
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    thread = threading.Thread(target=lambda: asyncio.run(service.serve(started)))
+    thread.start()
+    loop, stop = started.result(BUSY_MACHINE_MS / 1000)
+    try:
+        yield service
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
 
 
 class Watch:
@@ -55,13 +73,13 @@ class Watch:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, **settings) -> Iterator[Page]:
+def opened(browser: Browser, url: str, groups: int = GROUPS, **settings) -> Iterator[Page]:
     """The page, which must ask no other host, and may complain of refused requests alone."""
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write", "camera"], **settings)
     context.set_default_timeout(BUSY_MACHINE_MS)
     page = context.new_page()
     watch = Watch(page)
-    start(page, url)
+    start(page, url, groups)
     try:
         yield page
         watch.check(url)
@@ -69,9 +87,9 @@ def opened(browser: Browser, url: str, **settings) -> Iterator[Page]:
         context.close()
 
 
-def start(page: Page, url: str) -> None:
+def start(page: Page, url: str, groups: int = GROUPS) -> None:
     page.goto(url)
-    expect(page.locator("#groups label")).to_have_count(9)
+    expect(page.locator("#groups label")).to_have_count(groups)
 
 
 def choose(page: Page, content: bytes, name: str = "a.png") -> None:

@@ -1,29 +1,20 @@
 """One Chromium, one service and one tab for all tests of the page."""
 
-import asyncio
 import shutil
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.e2e.page.browsing import BOX, BUSY_MACHINE_MS, FakeService, opened, start
+from tests.e2e.page.browsing import BOX, BUSY_MACHINE_MS, FakeService, opened, running, start
 from tests.fakes import encoded, picture
 
 
 @pytest.fixture(scope="package")
 def service(browser: Browser) -> Iterator[FakeService]:
-    service = FakeService()
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-    thread = threading.Thread(target=lambda: asyncio.run(service.serve(started)))
-    thread.start()
-    loop, stop = started.result(BUSY_MACHINE_MS / 1000)
-    yield service
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
+    with running(FakeService()) as service:
+        yield service
 
 
 @pytest.fixture(scope="package")

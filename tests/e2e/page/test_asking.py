@@ -1,13 +1,13 @@
 """What the page asks for, what it does with the answer, and what it says when there is none."""
 
-import json
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-from service.inference import EngineUnavailable
-from tests.e2e.page.browsing import BOX, choose, screen, show
+from service.inference import EngineTimeout, EngineUnavailable
+from service.security import ApiKeys, Protection, new_key
+from tests.e2e.page.browsing import BOX, GROUPS, POINT, FakeService, choose, opened, running, screen, show
 from tests.fakes import encoded, picture
 
 
@@ -82,6 +82,20 @@ def test_a_refused_file_is_told_of_with_its_code(page):
     expect(alert).to_be_hidden()
 
 
+def test_a_problem_says_once_what_to_do(page, service):
+    cut = encoded(picture())[:-200]
+    large = encoded(picture(1100, 1000))
+    for content, told in ((b"hello", "Send "), (cut, "send "), (large, "hrink"), (encoded(picture()), "smaller image")):
+        service.engine.error = EngineTimeout("late")
+        with page.expect_response("**/v1/landmarks*") as response:
+            choose(page, content)
+        expect(page.locator("#problem-code")).to_have_text(response.value.json()["code"])
+        assert page.get_by_role("alert").inner_text().lower().count(told.lower()) == 1
+    page.route("**/v1/landmarks*", lambda route: route.abort())
+    choose(page, encoded(picture()))
+    expect(page.get_by_role("alert")).to_contain_text("Check that it runs")  # the page's own problems have an action
+
+
 def test_what_may_pass_can_be_tried_again(page, service):
     service.engine.error = EngineUnavailable("gone")
     page.route("**/v1/landmarks*", lambda route: route.fulfill(status=502, body="<html>"), times=1)
@@ -96,19 +110,69 @@ def test_what_may_pass_can_be_tried_again(page, service):
     expect(alert).to_be_hidden()
 
 
-def test_a_key_is_asked_for_when_the_service_wants_one(page):
-    problem = {"title": "No valid key", "detail": "send one", "code": "unauthenticated", "status": 401}
+@pytest.fixture(scope="module")
+def key():
+    return new_key("ana")
 
-    def guard(route):
-        if route.request.headers.get("authorization") == "Bearer sesame":
-            return route.continue_()
-        return route.fulfill(status=401, content_type="application/problem+json", body=json.dumps(problem))
 
-    page.route("**/v1/landmarks*", guard)
-    expect(page.get_by_label("API key")).to_be_hidden()
+@pytest.fixture(scope="module")
+def guarded(browser, key):
+    """A service that wants a key."""
+    name, digest = key[1].split(":")
+    with running(FakeService(Protection(ApiKeys({name: bytes.fromhex(digest)})))) as service:
+        yield service
+
+
+@pytest.mark.parametrize("order", ["key first", "picture first"])
+def test_a_key_is_asked_for_when_the_service_wants_one(browser, guarded, key, order):
+    with opened(browser, guarded.url, groups=0) as page:
+        expect(page.get_by_label("API key")).to_be_focused()
+        if order == "picture first":
+            page.get_by_role("button", name="Dismiss").click()
+            choose(page, encoded(picture()))
+            expect(page.get_by_label("API key")).to_be_focused()
+        page.keyboard.type("wrong")
+        with page.expect_response("**/v1/*"):
+            page.keyboard.press("Enter")
+        expect(page.get_by_label("API key")).to_be_focused()
+        page.get_by_label("API key").fill(key[0])
+        page.keyboard.press("Enter")
+        expect(page.locator("#groups label")).to_have_count(GROUPS)
+        if order == "key first":
+            expect(page.locator("#status")).to_have_text("Ready.")
+            choose(page, encoded(picture()))
+        sees_points(page)
+
+
+@pytest.mark.parametrize("way", ["picture", "live"])
+def test_a_start_that_failed_is_made_up_for(page, way):
+    page.route("**/v1/layout", lambda route: route.fulfill(status=502, body="<html>"), times=1)
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("http_502")
+    expect(page.get_by_role("button", name="All groups")).to_be_disabled()
+    expect(page.get_by_role("button", name="Find faces")).to_be_hidden()  # before any box was drawn
+    if way == "picture":
+        choose(page, encoded(picture()))
+    else:
+        page.keyboard.press("c")
+        page.get_by_role("button", name="Live").click()
+    sees_points(page)
+    expect(page.get_by_role("button", name="All groups")).to_be_enabled()
+
+
+def test_a_picture_may_come_before_the_start_is_done(page):
+    held = []
+    page.route("**/v1/models", lambda route: held.append(route))
+    page.reload()
     choose(page, encoded(picture()))
-    expect(page.get_by_label("API key")).to_be_focused()
-    page.keyboard.type("sesame")
-    page.keyboard.press("Enter")
-    expect(page.locator("#faces li")).to_have_count(1)
+    expect(page.locator("#status")).to_have_text("Looking for faces \u2026")
+    (only,) = held
+    only.continue_()
+    sees_points(page)
+
+
+def sees_points(page):
+    expect(page.locator("#overlay .dot").first).to_be_attached()
+    expect(page.locator(f'tr[data-index="{POINT}"]')).to_contain_text("56.00")
+    expect(page.locator("#groups label")).to_have_count(GROUPS)
     expect(page.get_by_role("alert")).to_be_hidden()

@@ -117,6 +117,18 @@ def test_a_file_that_the_browser_cannot_show_still_gets_its_points(page):
     expect(page.locator("#overlay .dot").first).to_be_attached()
 
 
+def test_what_the_service_remarks_on_an_answer_is_shown(page, tmp_path):
+    path = tmp_path / "pages.tif"
+    frame = Image.fromarray(picture())
+    frame.save(path, save_all=True, append_images=[frame])
+    show(page, path.read_bytes())
+    remarks = page.locator("#notice p")
+    expect(remarks).to_have_count(2)
+    expect(remarks.last).to_have_text("the file holds several pictures: the first was used")
+    show(page)
+    expect(page.locator("#notice")).to_be_hidden()
+
+
 def test_a_crowd_is_walked_through(page, service):
     service.detector.found = tuple(((x, y, x + 60.0, y + 60.0), 0.9) for x in (10.0, 100.0) for y in (10.0, 100.0))
     show(page, faces=4)
