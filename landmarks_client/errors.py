@@ -48,5 +48,20 @@ class ServiceProblem(LandmarksError):
     """The service's own problem document, or the same told by gRPC."""
 
 
+_TOLD: Final = {
+    DEADLINE_EXCEEDED: ("No answer came in time", "Allow more time, or send a smaller image."),
+    NO_ANSWER: ("No answer came", "Check the address and its certificate, and that the service runs."),
+    NOT_UNDERSTOOD: (
+        "Something else answered",
+        "Check the address: http:// is for the REST port, grpc:// for the other.",
+    ),
+}
+"""Title and action of what the service cannot tell itself, by code."""
+
+
 class NoAnswer(LandmarksError):
     """`code` is "no_answer", "deadline_exceeded" or "not_understood"."""
+
+    def __init__(self, code: str, detail: str, *, request_id: str = "", retry_after: float | None = None) -> None:
+        title, action = _TOLD[code]
+        super().__init__(code, detail, title=title, action=action, request_id=request_id, retry_after=retry_after)

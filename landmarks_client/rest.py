@@ -89,7 +89,8 @@ def _context(access: Access) -> ssl.SSLContext | None:
         if tls.certificate is not None:
             context.load_cert_chain(tls.certificate, tls.key)
     except (OSError, ssl.SSLError) as error:
-        raise ClientUsageError(f"the TLS files cannot be used: {error}") from error
+        files = ", ".join(str(path) for path in (tls.ca, tls.certificate, tls.key) if path)
+        raise ClientUsageError(f"the TLS files {files} cannot be used: {error}") from error
     return context
 
 
@@ -133,13 +134,20 @@ def _told(url: str, call: Call) -> Iterator[None]:
         yield
     except (httpx.TimeoutException, asyncio.TimeoutError) as error:
         raise NoAnswer(DEADLINE_EXCEEDED, f"no answer from {url} in time", request_id=call.request_id) from error
-    except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
-        # the connection was there and was lost: another may serve
-        raise NoAnswer(
-            NO_ANSWER, f"no answer from {url}: {_why(error)}", request_id=call.request_id, retry_after=0.0
-        ) from error
+    except httpx.RemoteProtocolError as error:
+        if "illegal" not in str(error):  # a connection that was lost, which httpx calls by the same name
+            raise _lost(url, call, error) from error
+        detail = f"what answers at {url} does not speak HTTP"
+        raise NoAnswer(NOT_UNDERSTOOD, detail, request_id=call.request_id) from error
+    except (httpx.ReadError, httpx.WriteError) as error:
+        raise _lost(url, call, error) from error
     except httpx.HTTPError as error:
         raise NoAnswer(NO_ANSWER, f"no answer from {url}: {_why(error)}", request_id=call.request_id) from error
+
+
+def _lost(url: str, call: Call, error: Exception) -> NoAnswer:
+    """The connection was there: another may serve, and at once."""
+    return NoAnswer(NO_ANSWER, f"no answer from {url}: {_why(error)}", request_id=call.request_id, retry_after=0.0)
 
 
 def _understood(url: str, call: Call, response: httpx.Response, read: Callable[[Any], T]) -> T:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from landmarks_client import AsyncClient, ClientUsageError, LandmarksError, Tls
+from landmarks_client import AsyncClient, ClientUsageError, LandmarksError, NoAnswer, Tls
 from landmarks_client import Options as Asked
 from service.bootstrap import image_limits, running_gateway
 from service.drawing import draw
@@ -248,7 +248,8 @@ async def _elsewhere(arguments: argparse.Namespace, settings: Settings, options:
             except LandmarksError as error:
                 if error.code == ErrorKind.UNAUTHENTICATED.value:  # nor would it answer the next photograph
                     raise UsageError(f"{error.title}: set {_KEY_VARIABLE} to a key of {arguments.url}") from error
-                raise DetectError(error.code, str(error)) from error
+                advice = f"; {error.action}" if isinstance(error, NoAnswer) else ""  # a problem's detail has its own
+                raise DetectError(error.code, f"{error}{advice}") from error
 
         yield ask
 

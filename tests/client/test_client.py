@@ -249,6 +249,22 @@ def test_nobody_there_is_told_at_once(scheme: str, kind: Any, unused_port: int) 
         asyncio.run(ask())
 
 
+@every_client
+def test_the_other_doors_port_is_told_at_once_and_not_asked_again(kind: Any) -> None:
+    async def run() -> None:
+        async with open_doors(make_gateway(FakeEngine(), FakeDetector())) as doors:
+            client = kind(f"http://{doors['grpc'].address}")
+            try:
+                await conftest.ask(client, "landmarks", IMAGE)
+            finally:
+                await conftest.ask(client, "close")
+
+    with pytest.raises(NoAnswer, match="does not speak HTTP") as caught:
+        asyncio.run(run())
+    assert (caught.value.code, caught.value.retry_after) == ("not_understood", None)
+    assert "grpc:// for the other" in caught.value.action
+
+
 def test_a_photograph_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
     with Client("http://127.0.0.1:1") as client, pytest.raises(FileNotFoundError):
         client.landmarks(tmp_path / "missing.jpg")

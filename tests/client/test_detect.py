@@ -193,6 +193,11 @@ def test_a_service_that_wants_a_key_ends_the_run_at_the_first_photograph(
     assert line.endswith(f"set LANDMARKS_API_KEY to a key of {service[door]}")
 
 
+def test_an_address_where_nobody_answers_comes_with_advice(folder: Path, unused_port: int, capsys: Any) -> None:
+    assert run(folder / "a.png", "--url", f"http://127.0.0.1:{unused_port}") == 1
+    assert "(no_answer); Check the address" in capsys.readouterr().err
+
+
 def test_an_empty_folder_is_told(tmp_path: Path, capsys: Any) -> None:
     assert run(tmp_path) == 2
     assert "no photograph" in capsys.readouterr().err
