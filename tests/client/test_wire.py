@@ -256,6 +256,16 @@ async def serving(
 every_client = pytest.mark.parametrize("kind", [Client, AsyncClient])
 
 
+async def too_late(kind: Any, handle: Any, timeout: float, method: str, *arguments: Any) -> str:
+    """The code of what a client of this kind is told where connections are handled so."""
+    async with serving(handle) as port:
+        client = kind(f"http://127.0.0.1:{port}", timeout=timeout)
+        with pytest.raises(NoAnswer, match="in time") as caught:
+            await ask(client, method, *arguments)
+        await ask(client, "close")
+    return caught.value.code
+
+
 @every_client
 @pytest.mark.parametrize("at_once", [0, 70])
 def test_a_service_that_answers_byte_by_byte_misses_the_deadline(kind: Any, at_once: int) -> None:
@@ -270,17 +280,7 @@ def test_a_service_that_answers_byte_by_byte_misses_the_deadline(kind: Any, at_o
             await writer.drain()
             await asyncio.sleep(0.05)
 
-    async def run() -> Any:
-        async with serving(handle) as port:
-            client = kind(f"http://127.0.0.1:{port}", timeout=0.3)
-            try:
-                return await ask(client, "models")
-            finally:
-                await ask(client, "close")
-
-    with pytest.raises(NoAnswer, match="in time") as caught:
-        asyncio.run(run())
-    assert caught.value.code == "deadline_exceeded"
+    assert asyncio.run(too_late(kind, handle, 0.3, "models")) == "deadline_exceeded"
 
 
 @every_client
@@ -291,17 +291,7 @@ def test_a_service_that_reads_bit_by_bit_misses_the_deadline(kind: Any) -> None:
         while await reader.read(65536):  # 2.5 s for all of it, though none of it waits long
             await asyncio.sleep(0.01)
 
-    async def run() -> Any:
-        async with serving(handle) as port:
-            client = kind(f"http://127.0.0.1:{port}", timeout=0.5)
-            try:
-                return await ask(client, "landmarks", bytes(16 << 20))
-            finally:
-                await ask(client, "close")
-
-    with pytest.raises(NoAnswer, match="in time") as caught:
-        asyncio.run(run())
-    assert caught.value.code == "deadline_exceeded"
+    assert asyncio.run(too_late(kind, handle, 0.5, "landmarks", bytes(16 << 20))) == "deadline_exceeded"
 
 
 @every_client
