@@ -19,6 +19,9 @@ DECODERS: Final = ("topk", "argmax")
 OMITTABLE: Final = ("points", "scores", "covariances", "timings_ms")
 """The large fields of an answer, which a caller may leave out."""
 
+MOST: Final = 4096
+"""Boxes of an image, or images of a batch, that the settings may allow at most."""
+
 MAX_BOX_TO_IMAGE: Final = 100
 MIN_BOX: Final = 1.0
 """Beyond these no face can be seen, and the arithmetic of the crop would lose its precision."""

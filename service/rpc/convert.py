@@ -11,18 +11,16 @@ from landmarks_client.pb import landmarks_pb2 as pb
 from service.errors import ErrorKind, ServiceError
 from service.gateway import part_ids
 from service.inference import ServedModel
-from service.options import DECODERS, ImageRequest, Options
+from service.options import DECODERS, MOST, ImageRequest, Options
 from service.pipeline import Answer, Face
 from service.rest.errors import problem
 
-_MOST = 4096
-"""Of boxes, and of a batch's images: beyond it they are refused for their number, and not looked at one by one."""
 _SCALARS = ("topk", "max_faces", "detector_threshold", "model", "decoder", "flip")
 
 
 def read_options(request: pb.DetectRequest) -> Options:
     """Raises ServiceError of kind INVALID_REQUEST for a field that this server does not know, or TOO_MANY_BOXES."""
-    if len(request.boxes) > _MOST:
+    if len(request.boxes) > MOST:  # not looked at one by one
         raise ServiceError(ErrorKind.TOO_MANY_BOXES, f"{len(request.boxes)} boxes given: send them in parts")
     _refuse_unknown(request, *request.boxes)
     given = {name: getattr(request, name) for name in _SCALARS if request.HasField(name)}
@@ -32,7 +30,7 @@ def read_options(request: pb.DetectRequest) -> Options:
 
 def read_batch(request: pb.DetectBatchRequest) -> list[ImageRequest | ServiceError]:
     """Each image with its options, or what is wrong with them. Raises ServiceError, also of kind TOO_MANY_IMAGES."""
-    if len(request.requests) > _MOST:
+    if len(request.requests) > MOST:
         raise ServiceError(
             ErrorKind.TOO_MANY_IMAGES, f"the batch has {len(request.requests)} images: send them in parts"
         )
