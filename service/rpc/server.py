@@ -76,11 +76,12 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     async def Watch(self, request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ARG002, N802
         last = None
         while True:
+            stopping = self._readiness.stopping  # asked first: what comes meanwhile is told before the end
             status = await self._status(request.service)
             if status != last:
                 yield health_pb2.HealthCheckResponse(status=status)
                 last = status
-            if self._readiness.stopping:
+            if stopping:
                 return  # a call without an end would hold up the others' grace
             await asyncio.sleep(_WATCH_SECONDS)
 

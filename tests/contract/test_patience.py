@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.gateway import Gateway
+from service.rpc.server import HealthServicer
 from service.server import RestServer
 from tests.contract.doors import open_doors
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
@@ -99,6 +100,17 @@ def test_the_work_for_a_client_that_leaves_ends() -> None:
 
 def last(head: bytes) -> bytes:
     return head.replace(b"Host: x", b"Host: x\r\nConnection: close")
+
+
+def test_who_is_being_told_the_health_when_it_ends_is_told_that_too() -> None:
+    async def run() -> list[int]:
+        readiness = make_gateway(FakeEngine(), FakeDetector()).readiness
+        watch = HealthServicer(readiness).Watch(health_pb2.HealthCheckRequest(), None)
+        first = await anext(watch)
+        readiness.stop()
+        return [first.status, *[message.status async for message in watch]]
+
+    assert asyncio.run(run()) == [1, 2]
 
 
 def test_who_watches_the_health_does_not_hold_up_the_end() -> None:
