@@ -84,9 +84,12 @@ class Learner:
     def resume(self, path: Path, config: Recipe) -> dict[str, Any]:
         """Goes back to a checkpoint, read by the first process for all; returns what it holds.
 
-        Raises as `load_checkpoint` does, and TrainingError when it is of another configuration.
+        Raises as `load_checkpoint` does, and TrainingError when it is of another configuration, or of a network that
+        was made rather than trained.
         """
         state = distributed.from_first(lambda: load_checkpoint(path))
+        if "optimizer" not in state:
+            raise TrainingError(f"{path} holds a network but no training to go on with: start from it with --weights")
         if validated(type(config), state["config"], str(path)) != config:
             raise TrainingError(f"{path} was written under another configuration: choose another --out")
         self.model.load_state_dict(state["model"])

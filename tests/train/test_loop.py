@@ -185,6 +185,16 @@ def test_a_checkpoint_of_another_configuration_is_refused(source: DataSource, tm
         start(source, tmp_path, epochs=3).resume()
 
 
+def test_a_network_that_no_training_ended_in_is_not_gone_on_with(source: DataSource, tmp_path: Path) -> None:
+    """As `fit-shape` leaves one: made rather than trained."""
+    run = start(source, tmp_path)
+    run.save()
+    made = torch.load(run.checkpoint, weights_only=True)
+    torch.save({name: made[name] for name in ("config", "epoch", "model")}, run.checkpoint)
+    with pytest.raises(TrainingError, match="start from it with --weights"):
+        run.resume()
+
+
 @pytest.mark.parametrize("kept", [0, 30, 2000, -100])
 def test_a_torn_checkpoint_is_named(source: DataSource, tmp_path: Path, kept: int) -> None:
     run = start(source, tmp_path)
