@@ -30,6 +30,9 @@ from landmarks_client import Client, LandmarksError
 BAR = 0.10
 """How much a process may grow between the two measurements."""
 
+ROUND = 100
+"""Requests drawn at a time; the first round is of the largest photograph."""
+
 Ask = Callable[[], str]
 """One request; "ok", or the code of its failure."""
 
@@ -148,14 +151,14 @@ def main() -> int:
 
             def run(count: int) -> dict[str, Memory]:
                 while count > 0:
-                    asks = [mix.draw() for _ in range(min(count, 100))]
+                    asks = [mix.draw() for _ in range(min(count, ROUND))]
                     count -= len(asks)
                     ask_all(asks)
                 mix.settle()
                 return resident(pid)
 
-            ask_all([mix.heavy() for _ in range(min(args.first, 100))])
-            early = run(args.first - 100)
+            ask_all([mix.heavy() for _ in range(ROUND)])
+            early = run(args.first - ROUND)
             late = run(args.last - args.first)
     return print_table(args.first, args.last, early, late, codes)
 

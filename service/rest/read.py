@@ -119,9 +119,13 @@ class _WholeForm(MultiPartParser):
     spool_max_size = sys.maxsize
 
     def __init__(self, headers: Headers, body: AsyncIterator[bytes]) -> None:
-        # how many images there may be is the gateway's to say
-        parts = {"max_files": math.inf, "max_fields": 2}
-        super().__init__(headers, self._to_its_end(body), **parts, max_part_size=FORM_OVERHEAD)
+        super().__init__(
+            headers,
+            self._to_its_end(body),
+            max_files=math.inf,  # how many images there may be is the gateway's to say
+            max_fields=2,
+            max_part_size=FORM_OVERHEAD,
+        )
         self._ended = False
 
     def on_end(self) -> None:
