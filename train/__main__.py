@@ -21,6 +21,7 @@ from train.detection.commands import add_commands as add_detection_commands
 from train.errors import TrainError
 from train.lift import add_commands as add_lift_commands
 from train.quantize import add_commands as add_quantize_commands
+from train.reopen import add_commands as add_reopen_commands
 from train.robustness import add_commands as add_robustness_commands
 from train.tables import add_commands as add_table_commands
 from train.turn.command import add_commands as add_turn_commands
@@ -127,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
     add_lift_commands(commands)
     add_checkpoint_commands(commands)
     add_quantize_commands(commands)
+    add_reopen_commands(commands)
     add_robustness_commands(commands)
     add_table_commands(commands)
     add_detection_commands(commands)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,12 +28,17 @@ from train.errors import ConfigError, TrainingError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from train.layouts import PointLayout
+
 Weights = dict[str, "Tensor"]
 
 CLASSIFIER: Final = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
 """Parts of a published classifier that a landmark network has no use for."""
 HEAD: Final = "head."
 """The part that a published classifier lacks."""
+INNER: Final = "network."
+TILT: Final = "tilt."
+"""Parts of a network with the layer that `fit-shape` solves: the network that it was solved for, and the layer."""
 COUNTER: Final = "num_batches_tracked"
 """A buffer of batch normalisation that older files lack, and that inference does not read."""
 LISTED: Final = 6
@@ -83,7 +88,8 @@ def canonical_name(name: str) -> str:
 
 
 def load_weights(model: nn.Module, path: Path) -> str:
-    """Starts a model from a file's weights; of a file without a landmark head the model's own head stays.
+    """Starts a model from a file's weights; of a file without a landmark head the model's own head stays, and the
+    layer of `train.backbones.shape` stays behind where the model has none.
 
     Returns the file's name and hash, for the run's description.
 
@@ -97,6 +103,9 @@ def load_weights(model: nn.Module, path: Path) -> str:
 def _assign(model: nn.Module, weights: Weights, path: Path, fresh_head: bool) -> None:
     wanted = model.state_dict()
     given = {name: value for name, value in weights.items() if not name.startswith(CLASSIFIER)}
+    if any(name.startswith(TILT) for name in given) and not any(name.startswith(TILT) for name in wanted):
+        # the layer is solved anew for what the network becomes
+        given = {name.removeprefix(INNER): value for name, value in given.items() if not name.startswith(TILT)}
     headless = not any(name.startswith(HEAD) for name in given)
     added = _added_blocks(model, given)
     for name, value in wanted.items():
@@ -175,24 +184,36 @@ def import_checkpoint(path: Path, folder: Path, input_size: int = 256) -> Config
 
     Raises TrainingError when the file is not one of the released HRNet models, or the folder already holds a run.
     """
+    from train.backbones import build
     from train.datasets import FORMATS
-    from train.loop import Run
-    from train.record import DESCRIPTION_FILE, REPORT_FILE, TrainingData
 
     weights = read_weights(path)
     backbone, data = released_model(weights, path)
     config, layout = imported_config(backbone, input_size), FORMATS[data].layout
-    run = Run(config, TrainingData((), [], layout), folder, workers=0)
-    if run.checkpoint.exists():
-        raise TrainingError(f"{run.checkpoint} exists: choose another --out")
-    _assign(run.learner.model, weights, path, fresh_head=False)
-    run.epoch = config.epochs
-    folder.mkdir(parents=True, exist_ok=True)
-    run.save()
-    write_json(folder / "config.json", config.model_dump(mode="json"))
-    write_json(folder / DESCRIPTION_FILE, {**origin(path), "data": [data], "layout": layout.name})
-    write_json(folder / REPORT_FILE, {"faces": 0, "by_k": {}})
+    model = build(config.name, layout.points)
+    _assign(model, weights, path, fresh_head=False)
+    write_finished(folder, config, layout, model.state_dict(), path, [data])
     return config
+
+
+def write_finished(
+    folder: Path, config: Config, layout: PointLayout, weights: Weights, path: Path, data: Sequence[str]
+) -> None:
+    """A folder like that of a run that has come to its end, of weights that `path` holds.
+
+    Raises TrainingError when the folder holds a run.
+    """
+    from train.learner import CHECKPOINT_FILE, write_checkpoint
+    from train.record import DESCRIPTION_FILE, REPORT_FILE
+
+    if (folder / CHECKPOINT_FILE).exists():
+        raise TrainingError(f"{folder / CHECKPOINT_FILE} exists: choose another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    values = config.model_dump(mode="json")
+    write_checkpoint(folder / CHECKPOINT_FILE, {"config": values, "epoch": config.epochs, "model": weights})
+    write_json(folder / "config.json", values)
+    write_json(folder / DESCRIPTION_FILE, {**origin(path), "data": list(data), "layout": layout.name})
+    write_json(folder / REPORT_FILE, {"faces": 0, "by_k": {}})
 
 
 def origin(path: Path) -> dict[str, Any]:
