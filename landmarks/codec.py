@@ -30,6 +30,12 @@ MOMENT_WINDOW = 17
 """Side in cells of the window around a map's peak that score and covariance are taken from."""
 
 
+NARROWEST = 1e-8
+"""Crop pixels to the fourth: the least determinant of second moments, for maps of a single cell."""
+MOST_POWER = 4.0
+"""Largest `covariance_power`: where errors grow with the sixth power of the spread, it says nothing any more."""
+
+
 class CodecError(ValueError):
     """A codec specification, or an argument that must agree with one, is not usable; the message says why."""
 
@@ -52,6 +58,8 @@ class CodecSpec:
     """Calibration: factor on the heatmap's second moments, one for all points or one for each (1 = uncalibrated)."""
     covariance_floor: float = 0.0
     """Calibration: crop pixels squared added to the second moments of both axes beforehand (0 = uncalibrated)."""
+    covariance_power: float = 0.0
+    """Calibration: a face's covariances are also multiplied by its `face_spread` to this power (0 = uncalibrated)."""
 
     def __post_init__(self) -> None:
         if any(not isinstance(value, int) for value in (self.points, self.input_size, self.stride, self.topk)):
@@ -68,6 +76,8 @@ class CodecSpec:
             raise CodecError(
                 "covariance_scale must be positive, one for all points or one for each; covariance_floor not negative"
             )
+        if not 0 <= self.covariance_power <= MOST_POWER:
+            raise CodecError(f"covariance_power must lie between 0 and {MOST_POWER:g}, not {self.covariance_power!r}")
         self.check_topk(self.topk)
 
     @property
@@ -104,6 +114,9 @@ class CodecSpec:
         try:
             values = json.loads(text)
             names = {field.name for field in fields(cls)}
+            if isinstance(values, dict):
+                # models exported before faces were told apart by their spread have none
+                values = {"covariance_power": 0.0} | values
             if not isinstance(values, dict) or set(values) != names:
                 raise CodecError(f"a codec specification needs exactly the keys {sorted(names)}, got: {text}")
             if isinstance(values["covariance_scale"], list):
@@ -242,8 +255,27 @@ def _decode_face(
     mass = probability.sum(axis=(1, 2))
     score = np.minimum(np.exp((logits - logits[:, :1]).astype(np.float64)).sum(axis=1) / mass, 1.0)
     covariance = spec.stride**2 * _second_moments(probability / mass[:, None, None], u - corner)
+    return spec.to_pixels(u), score, _calibrated(covariance, spec)
+
+
+def _calibrated(moments: NDArray[np.float64], spec: CodecSpec) -> NDArray[np.float64]:
+    """Second moments of a face's maps [points, 2, 2] -> the covariances of its points' errors, both in crop pixels."""
     scale = np.asarray(spec.covariance_scale, np.float64).reshape(-1, 1, 1)
-    return spec.to_pixels(u), score, scale * (covariance + spec.covariance_floor * np.eye(2))
+    raised = moments + spec.covariance_floor * np.eye(2)
+    factor = float(face_spread(raised, spec.stride)) ** spec.covariance_power
+    calibrated: NDArray[np.float64] = factor * scale * raised
+    return calibrated
+
+
+def face_spread(moments: Floats, stride: int) -> Floats:
+    """How wide the maps of a face are on the whole: of [..., points, 2, 2] in crop pixels squared, [...] in cells.
+
+    The geometric mean of all points' standard deviations. Errors grow faster with it than the maps do, from face to
+    face: what makes one hard to read makes its maps too narrow as well (docs/decisions/0015).
+    """
+    determinant = moments[..., 0, 0] * moments[..., 1, 1] - moments[..., 0, 1] ** 2
+    spread: Floats = np.exp(np.log(np.maximum(determinant, NARROWEST)).mean(axis=-1) / 4) / stride
+    return spread
 
 
 def _window(maps: NDArray[np.float32], peaks: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.codec import CodecSpec
+from landmarks.codec import CodecSpec, face_spread
 from train.command_line import add_command
 from train.datasets.face import BoxKind, Face, Photo
 from train.errors import TrainingError
 from train.layouts import PointLayout
-from train.metrics import Array, Tails, fit_level, fit_tails
+from train.metrics import Array, Tails, fit_level, fit_power, fit_tails
 
 if TYPE_CHECKING:
     import argparse
@@ -71,6 +71,8 @@ class Calibration:
     faces: int
     held_out: int
     """Faces fitted to, and how many of them the network was not trained on."""
+    power: float = 0.0
+    """Of a face's spread, on its covariances: see `landmarks.codec.CodecSpec.covariance_power`."""
 
     @property
     def degrees_of_freedom(self) -> dict[str, float]:
@@ -82,7 +84,12 @@ class Calibration:
         scale = np.ones(codec.points)
         for name, tails in self.tails.items():
             scale[list(layout.groups[name])] = round(tails.scale, 4)
-        return replace(codec, covariance_scale=tuple(scale.tolist()), covariance_floor=self.floor)
+        return replace(
+            codec,
+            covariance_scale=tuple(scale.tolist()),
+            covariance_floor=self.floor,
+            covariance_power=self.power,
+        )
 
     def write(self, folder: Path) -> None:
         """Into a run's folder."""
@@ -101,22 +108,44 @@ class Calibration:
 
 def uncalibrated(codec: CodecSpec) -> CodecSpec:
     """The codec that a calibration is fitted under: second moments as they are, but for a tenth of a cell."""
-    return replace(codec, covariance_scale=1.0, covariance_floor=round((codec.stride / 10) ** 2, 6))
+    floor = round((codec.stride / 10) ** 2, 6)
+    return replace(codec, covariance_scale=1.0, covariance_floor=floor, covariance_power=0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a network made of faces, under its second moments as they are."""
+
+    distances: Array
+    """[faces, P] squared, NaN where a point is not annotated"""
+    spreads: Array
+    """[faces] as of `landmarks.codec.face_spread`, in cells"""
+
+    def power(self, layout: PointLayout) -> float:
+        """Of the spreads, that explains best how the errors of the faces differ."""
+        groups = {name: self.distances[:, list(group)] for name, group in layout.groups.items()}
+        return fit_power(groups, self.spreads)
+
+    def under(self, power: float) -> Array:
+        """The distances [faces, P] once the moments are multiplied by that power of the spreads."""
+        return self.distances / self.spreads[:, None] ** power
 
 
 def calibrate(
-    distances: Array, unseen: NDArray[np.bool_], floor: float, layout: PointLayout, hardness: float = 1.0
+    found: Found, unseen: NDArray[np.bool_], floor: float, layout: PointLayout, hardness: float = 1.0
 ) -> Calibration:
-    """Fits to squared distances [faces, P] under the second moments; `unseen` [faces]: those not trained on.
+    """Fits to what a network found in faces; `unseen` [faces]: those not trained on.
 
     Scales and tails of the groups are fitted to all faces, because a group of two points takes thousands of faces to
     tell 50 % from 53. How much larger errors are on faces that the network has not been trained on is one factor for
     all groups, which the few faces held out suffice for. It is divided by their `hardness`.
     """
+    power = found.power(layout)
+    distances = found.under(power)
     tails = tails_of(distances, layout)
     level = level_of(distances[unseen], tails, layout) / hardness if unseen.any() else 1.0
     tails = {name: replace(each, scale=level * each.scale) for name, each in tails.items()}
-    return Calibration(tails, floor, len(distances), int(unseen.sum()))
+    return Calibration(tails, floor, len(distances), int(unseen.sum()), power)
 
 
 def tails_of(distances: Array, layout: PointLayout) -> dict[str, Tails]:
@@ -131,10 +160,11 @@ def level_of(distances: Array, tails: Mapping[str, Tails], layout: PointLayout) 
     return fit_level({name: (each, distances[:, list(layout.groups[name])]) for name, each in tails.items()})
 
 
-def hardness_of(distances: Array, unseen: NDArray[np.bool_], layout: PointLayout) -> float:
-    """How much larger squared distances [faces, P] are on the faces held out than on all, to a network that was
-    trained on all of them alike: what sets those few faces apart is then not taken for what training does.
+def hardness_of(found: Found, unseen: NDArray[np.bool_], layout: PointLayout) -> float:
+    """How much larger squared distances are on the faces held out than on all, to a network that was trained on all of
+    them alike: what sets those few faces apart is then not taken for what training does.
     """
+    distances = found.under(found.power(layout))
     return level_of(distances[unseen], tails_of(distances, layout), layout)
 
 
@@ -160,15 +190,15 @@ def calibrate_run(
     layout = source.layout
     seen, out = split_by_name(source.train_faces(), every)
     unseen = np.arange(len(seen) + len(out)) >= len(seen)
-    judged = [hardness_of(_distances(each, [*seen, *out], layout, boxes)[0], unseen, layout) for each in references]
-    distances, floor = _distances(folder, [*seen, *out], layout, boxes)
-    calibration = calibrate(distances, unseen, floor, layout, float(np.exp(np.mean(np.log(judged or [1.0])))))
+    judged = [hardness_of(_found(each, [*seen, *out], layout, boxes)[0], unseen, layout) for each in references]
+    found, floor = _found(folder, [*seen, *out], layout, boxes)
+    calibration = calibrate(found, unseen, floor, layout, float(np.exp(np.mean(np.log(judged or [1.0])))))
     calibration.write(folder)
     return calibration
 
 
-def _distances(folder: Path, faces: Sequence[Face], layout: PointLayout, boxes: BoxKind) -> tuple[Array, float]:
-    """A run's squared distances [faces, P] under its uncalibrated covariances, and the floor of these."""
+def _found(folder: Path, faces: Sequence[Face], layout: PointLayout, boxes: BoxKind) -> tuple[Found, float]:
+    """What a run finds in faces under its uncalibrated covariances, and the floor of these."""
     from train.evaluate import check_points, predict
     from train.trained import open_run
 
@@ -187,7 +217,8 @@ def _distances(folder: Path, faces: Sequence[Face], layout: PointLayout, boxes: 
         correction=model.correction,
         label=f"calibrate {folder.name}",
     )
-    return predictions.distances(codec.topk), codec.covariance_floor
+    covariances = predictions.decoded[codec.topk].covariances.astype(np.float64)
+    return Found(predictions.distances(codec.topk), face_spread(covariances, codec.stride)), codec.covariance_floor
 
 
 # ---------------------------------------------------------------- command line
@@ -199,8 +230,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         commands,
         "calibrate",
         "fit the covariances of a run to its errors, before an export",
-        "By groups of points, on the faces of the training split; how much larger errors are on faces never seen "
-        "is taken from those that were held out.",
+        "By groups of points and by how wide a face's maps are, on the faces of the training split; how much larger "
+        "errors are on faces never seen is taken from those that were held out.",
         "--run runs/compact --data faces300w:data/faces300w --references runs/compact64",
     )
     command.add_argument("--run", required=True, type=Path, help="folder of a finished run")

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from landmarks.codec import MOST_POWER
 from train.layouts import PointLayout
 
 Array = NDArray[np.float64]
@@ -126,19 +127,52 @@ class Tails:
 def fit_tails(distances: Array) -> Tails:
     """The Student distribution that makes squared Mahalanobis distances [n], under the second moments, most likely.
 
-    With v degrees of freedom and a scale matrix s times the moments, the density of the squared distance d of a point
-    in the plane is (1 + d / (v s))^(-v/2 - 1) / (2 s). For each v on a grid, s is found by expectation-maximisation
-    (Lange, Little and Taylor, JASA 1989).
+    For each v on a grid, s is found by expectation-maximisation (Lange, Little and Taylor, JASA 1989).
     """
     best, most_likely = Tails(1.0, MOST_FREEDOM), -np.inf
     for freedom in np.geomspace(LEAST_FREEDOM, MOST_FREEDOM, 25):
         scale = float(distances.mean() / 2)
         for _ in range(50):
             scale = float((distances * (freedom + 2) / (freedom + distances / scale)).mean() / 2)
-        likelihood = -np.log(scale) - (freedom / 2 + 1) * np.log1p(distances / (freedom * scale)).mean()
-        if likelihood > most_likely:
-            best, most_likely = Tails(scale * freedom / (freedom - 2), float(freedom)), likelihood
+        tails = Tails(scale * freedom / (freedom - 2), float(freedom))
+        if (likelihood := log_likelihood(distances, tails)) > most_likely:
+            best, most_likely = tails, likelihood
     return best
+
+
+def log_likelihood(distances: Array, tails: Tails) -> float:
+    """The mean logarithm of the density of squared distances [n], but for a constant.
+
+    With v degrees of freedom and a scale matrix s times the moments, the density of the squared distance d of a point
+    in the plane is (1 + d / (v s))^(-v/2 - 1) / (2 s).
+    """
+    freedom = tails.degrees_of_freedom
+    scale = tails.scale * (freedom - 2) / freedom
+    return float(-np.log(scale) - (freedom / 2 + 1) * np.log1p(distances / (freedom * scale)).mean())
+
+
+def fit_power(groups: Mapping[str, Array], spreads: Array) -> float:
+    """The power of the faces' spreads [faces] that second moments are best multiplied by, to a hundredth.
+
+    That which makes the squared distances [faces, P] of all groups, NaN where a point is not annotated, most likely,
+    each group under the `fit_tails` of its own.
+    """
+    from scipy.optimize import minimize_scalar
+
+    logarithms = np.log(spreads)[:, None]
+    known = {name: ~np.isnan(distances) for name, distances in groups.items()}
+    pairs = [(groups[name][mask], np.broadcast_to(logarithms, mask.shape)[mask]) for name, mask in known.items()]
+
+    def surprise(power: float) -> float:
+        total = 0.0
+        for distances, spread in pairs:
+            if len(distances):
+                divided = distances / np.exp(power * spread)
+                total += power * spread.sum() - len(divided) * log_likelihood(divided, fit_tails(divided))
+        return total
+
+    found = minimize_scalar(surprise, bounds=(0.0, MOST_POWER), method="bounded", options={"xatol": 5e-3})
+    return round(float(found.x), 2)
 
 
 def fit_level(groups: Mapping[str, tuple[Tails, Array]]) -> float:

@@ -16,6 +16,7 @@ from landmarks.codec import (
     Quantizer,
     decode,
     encode,
+    face_spread,
     quantize,
     strongest_cells,
 )
@@ -193,6 +194,22 @@ def test_each_point_can_have_a_calibration_of_its_own() -> None:
     assert_allclose(decode(maps, spec).covariances[0, :, 0, 0], [8.0, 32.0], atol=1e-6)
 
 
+def test_a_face_of_wide_maps_is_less_certain_still() -> None:
+    # one cell of deviation across and down, of the other point twice that: sqrt 2 cells on the whole
+    moments = np.array([[[16.0, 0.0], [0.0, 16.0]], [[64.0, 0.0], [0.0, 64.0]]])
+    assert_allclose(face_spread(moments, 4), 2**0.5)
+    assert_allclose(face_spread(np.stack([moments, 4 * moments]), 4), [2**0.5, 8**0.5])
+    # four cells about the middle of the map, a quarter of the probability each: a deviation of 2 px, half a cell
+    maps = np.full((1, 1, 4, 4), -1000.0, np.float32)
+    maps[0, 0, 1:3, 1:3] = 0.0
+    spec = CodecSpec(points=1, input_size=16, stride=4, topk=4, covariance_scale=3.0, covariance_power=2.0)
+    assert_allclose(decode(maps, spec).covariances, [[[[3.0, 0.0], [0.0, 3.0]]]], atol=1e-6)  # 3 * (1/2)^2 * 4
+
+
+def test_a_map_of_one_cell_has_a_spread_all_the_same() -> None:
+    assert 0 < face_spread(np.zeros((3, 2, 2)), 4) < 0.01
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(1, 100))
 def test_strongest_cells_are_those_of_a_full_sort_ties_included(seed: int, k: int) -> None:
     # few distinct values, so that ties abound
@@ -266,6 +283,9 @@ def test_k_beyond_the_map_is_refused(k: int) -> None:
         {"covariance_scale": math.nan},
         {"covariance_scale": (1.0, 2.0)},
         {"covariance_scale": (1.0,) * 97 + (0.0,)},
+        {"covariance_power": -0.1},
+        {"covariance_power": 4.5},
+        {"covariance_power": math.nan},
     ],
 )
 def test_unusable_specs_are_refused(values: dict[str, object]) -> None:
@@ -275,12 +295,20 @@ def test_unusable_specs_are_refused(values: dict[str, object]) -> None:
 
 def test_json_is_stable_and_comes_back() -> None:
     assert SPEC.to_json() == (
-        '{"covariance_floor": 0.0, "covariance_scale": 1.0, "input_size": 256, "pixel_rule": "center", '
-        '"points": 98, "stride": 4, "topk": 9}'
+        '{"covariance_floor": 0.0, "covariance_power": 0.0, "covariance_scale": 1.0, "input_size": 256, '
+        '"pixel_rule": "center", "points": 98, "stride": 4, "topk": 9}'
     )
     assert CodecSpec.from_json(SPEC.to_json()) == SPEC
     calibrated = replace(SPEC, covariance_scale=tuple(float(i + 1) for i in range(98)), covariance_floor=0.16)
     assert CodecSpec.from_json(calibrated.to_json()) == calibrated
+
+
+def test_json_of_models_exported_before_there_was_a_power_is_read() -> None:
+    text = (
+        '{"covariance_floor": 0.16, "covariance_scale": 0.5, "input_size": 256, "pixel_rule": "center", '
+        '"points": 98, "stride": 4, "topk": 9}'
+    )
+    assert CodecSpec.from_json(text) == replace(SPEC, covariance_floor=0.16, covariance_scale=0.5)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"points": 98}', '{"unknown": 1}', "null"])

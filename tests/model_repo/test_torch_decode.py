@@ -20,7 +20,13 @@ from tests.conftest import ROOT
 torch = pytest.importorskip("torch", reason="the decoder for GPUs is in PyTorch")
 
 TINY = CodecSpec(points=1, input_size=16, stride=4, topk=1)  # one map of 4 x 4 cells
-SMALL = CodecSpec(points=5, input_size=48, covariance_scale=(0.5, 1.0, 0.7, 2.0, 1.5), covariance_floor=0.16)
+SMALL = CodecSpec(
+    points=5,
+    input_size=48,
+    covariance_scale=(0.5, 1.0, 0.7, 2.0, 1.5),
+    covariance_floor=0.16,
+    covariance_power=1.1,
+)
 
 Maps = NDArray[Any]
 
@@ -79,6 +85,18 @@ def test_calibrated_covariance_by_hand() -> None:
     spec = replace(TINY, topk=2, covariance_scale=0.5, covariance_floor=3.0)
     # 0.5 * (16 + 3) and 0.5 * 3
     assert_allclose(decode(maps, spec).covariances, [[[[9.5, 0.0], [0.0, 1.5]]]], atol=1e-6)
+
+
+def test_a_face_of_wide_maps_is_less_certain_still_by_hand() -> None:
+    # four equal cells: a deviation of 2 px, half a cell
+    maps = np.full((2, 1, 4, 4), -1000.0, np.float32)
+    maps[:, 0, 1:3, 1:3] = 0.0
+    maps[1, 0, 1:3, 0] = maps[1, 0, 1:3, 3] = 0.0  # of the second face over four columns: 10 / 8 cells squared
+    spec = replace(TINY, topk=4, covariance_scale=3.0, covariance_power=2.0)
+    # 3 times the square of the spread; that of the second is the root of 0.5 * sqrt(1.25)
+    one, other = decode(maps[:, :, :, :], replace(spec, topk=8)).covariances
+    assert_allclose(one, [[[3.0, 0.0], [0.0, 3.0]]], atol=1e-6)
+    assert_allclose(other[0, 0, 0], 3 * 0.5 * 1.25**0.5 * 16 * 1.25, rtol=1e-6)
 
 
 def test_the_paper_s_pixel_rule_by_hand() -> None:

@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 
 from landmarks.codec import CodecSpec
 from tests.train.miniature import write_miniature
-from train.calibration import Calibration, calibrate, calibrate_run, hardness_of, uncalibrated
+from train.calibration import Calibration, Found, calibrate, calibrate_run, hardness_of, uncalibrated
 from train.config import Config
 from train.datasets import DataSource
 from train.errors import TrainingError
@@ -22,42 +22,60 @@ from train.metrics import Tails
 from train.trained import open_run
 
 
-def distances(faces: int, level: float, seed: int) -> np.ndarray:
-    """Squared distances whose true scale is 2 at the jaw and 1 elsewhere, Gaussian, times a level."""
+def found(faces: int, level: float, seed: int) -> Found:
+    """Squared distances whose true scale is 2 at the jaw and 1 elsewhere, Gaussian, times a level; spreads alike."""
     scale = np.ones(98)
     scale[:33] = 2.0
-    return level * scale * np.random.default_rng(seed).exponential(2.0, (faces, 98))
+    return Found(level * scale * np.random.default_rng(seed).exponential(2.0, (faces, 98)), np.ones(faces))
+
+
+def both(first: Found, second: Found) -> Found:
+    pairs = ((first.distances, second.distances), (first.spreads, second.spreads))
+    return Found(*(np.concatenate(pair) for pair in pairs))
 
 
 def test_groups_are_told_apart_by_all_faces_and_their_level_by_the_unseen() -> None:
-    every = np.concatenate([distances(900, 1.0, 1), distances(100, 1.5, 2)])
-    found = calibrate(every, np.arange(1000) >= 900, 0.16, WFLW98)
-    assert (found.faces, found.held_out, found.floor) == (1000, 100, 0.16)
-    assert found.tails["jaw"].scale == pytest.approx(3.0, rel=0.1)
-    assert found.tails["nose"].scale == pytest.approx(1.5, rel=0.1)
-    assert found.tails["jaw"].degrees_of_freedom > 15
+    every = both(found(900, 1.0, 1), found(100, 1.5, 2))
+    fitted = calibrate(every, np.arange(1000) >= 900, 0.16, WFLW98)
+    assert (fitted.faces, fitted.held_out, fitted.floor) == (1000, 100, 0.16)
+    assert fitted.tails["jaw"].scale == pytest.approx(3.0, rel=0.1)
+    assert fitted.tails["nose"].scale == pytest.approx(1.5, rel=0.1)
+    assert fitted.tails["jaw"].degrees_of_freedom > 15
+
+
+def test_faces_of_wide_maps_err_by_more_than_these_say() -> None:
+    """Twice the spread, and twice the error that it tells of: half of the faces held out are of that kind."""
+    plain, wide = found(500, 1.0, 1), found(500, 2.0, 2)
+    every = both(plain, Found(wide.distances, np.full(500, 2.0)))
+    fitted = calibrate(every, np.arange(1000) % 10 == 0, 0.16, WFLW98)
+    assert fitted.power == pytest.approx(1.0, abs=0.05)
+    assert fitted.tails["nose"].scale == pytest.approx(1.0, rel=0.1)
+    assert fitted.apply(CodecSpec(), WFLW98).covariance_power == fitted.power
+    # wherever the unseen are wide, that alone is no gap
+    assert hardness_of(every, np.arange(1000) >= 900, WFLW98) == pytest.approx(1.0, rel=0.05)
 
 
 def test_what_makes_the_unseen_hard_for_every_network_is_not_the_gap() -> None:
     """They are half as far off again: a fifth of it to a network that has seen them too, the rest for being unseen."""
     unseen = np.arange(1000) >= 900
-    reference = np.concatenate([distances(900, 0.3, 3), distances(100, 0.3 * 1.2, 4)])
+    reference = both(found(900, 0.3, 3), found(100, 0.3 * 1.2, 4))
     hardness = hardness_of(reference, unseen, WFLW98)
     assert hardness == pytest.approx(1.2, rel=0.05)
-    every = np.concatenate([distances(900, 1.0, 1), distances(100, 1.5, 2)])
-    found = calibrate(every, unseen, 0.16, WFLW98, hardness)
-    assert found.tails["nose"].scale == pytest.approx(1.5 / 1.2, rel=0.1)
+    every = both(found(900, 1.0, 1), found(100, 1.5, 2))
+    fitted = calibrate(every, unseen, 0.16, WFLW98, hardness)
+    assert fitted.tails["nose"].scale == pytest.approx(1.5 / 1.2, rel=0.1)
 
 
 def test_where_nothing_is_held_out_the_level_is_that_of_all() -> None:
-    found = calibrate(distances(500, 1.0, 1), np.zeros(500, np.bool_), 0.0, WFLW98)
-    assert found.tails["jaw"].scale == pytest.approx(2.0, rel=0.1)
+    fitted = calibrate(found(500, 1.0, 1), np.zeros(500, np.bool_), 0.0, WFLW98)
+    assert fitted.tails["jaw"].scale == pytest.approx(2.0, rel=0.1)
 
 
 def test_a_group_that_nobody_annotated_is_left_out() -> None:
     some = np.random.default_rng(0).exponential(2.0, (50, 19))
     some[:, AFLW19.groups["chin"]] = np.nan
-    assert set(calibrate(some, np.arange(50) > 40, 0.0, AFLW19).tails) == set(AFLW19.groups) - {"chin"}
+    fitted = calibrate(Found(some, np.ones(50)), np.arange(50) > 40, 0.0, AFLW19)
+    assert set(fitted.tails) == set(AFLW19.groups) - {"chin"}
 
 
 def test_a_calibration_is_applied_group_by_group() -> None:
@@ -69,8 +87,8 @@ def test_a_calibration_is_applied_group_by_group() -> None:
 
 
 def test_what_is_fitted_under_has_a_tenth_of_a_cell() -> None:
-    spec = uncalibrated(CodecSpec(covariance_scale=3.0))
-    assert (spec.covariance_scale, spec.covariance_floor) == (1.0, 0.16)
+    spec = uncalibrated(CodecSpec(covariance_scale=3.0, covariance_power=1.0))
+    assert (spec.covariance_scale, spec.covariance_floor, spec.covariance_power) == (1.0, 0.16, 0.0)
 
 
 def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from train.metrics import (
     Tails,
     auroc,
     fit_level,
+    fit_power,
     fit_tails,
     group_nme,
     inter_ocular,
@@ -140,6 +141,18 @@ def test_gaussian_errors_have_no_tails_to_speak_of() -> None:
     found = fit_tails(drawn(2.0, 1e6))
     assert found.degrees_of_freedom > 30
     assert found.scale == pytest.approx(2.0, rel=0.05)
+
+
+def test_the_power_of_the_spreads_is_found_again() -> None:
+    spreads = np.exp(np.random.default_rng(1).uniform(-0.5, 0.5, 400))
+    factor = spreads[:, None] ** 1.3
+    groups = {
+        "heavy": factor * drawn(1.5, 4.0, 4000).reshape(400, 10),
+        "light": factor * drawn(0.2, 50.0, 2000).reshape(400, 5),
+    }
+    groups["light"][:7] = np.nan
+    assert fit_power(groups, spreads) == pytest.approx(1.3, abs=0.15)
+    assert fit_power({"alike": drawn(1.0, 9.0, 4000).reshape(400, 10)}, spreads) == pytest.approx(0.0, abs=0.15)
 
 
 def test_one_level_for_several_groups() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landmarks.codec import MOMENT_WINDOW, CodecError, CodecSpec, Decoded
+from landmarks.codec import MOMENT_WINDOW, NARROWEST, CodecError, CodecSpec, Decoded
 
 _LOW = 0xFFFFFFFF
 
@@ -35,10 +35,8 @@ def decode(heatmaps: Tensor, spec: CodecSpec, topk: int | None = None) -> Decode
     at = torch.stack([cells % spec.cells, cells // spec.cells], -1)
     u = (shares[..., None] * at).sum(-2) / shares.sum(-1, keepdim=True)
     covariances = spec.stride**2 * _second_moments(probability / mass[..., None, None], u - corner)
-    scale = torch.tensor(spec.covariance_scale, dtype=torch.float64, device=maps.device).reshape(-1, 1, 1)
-    floor = spec.covariance_floor * torch.eye(2, dtype=torch.float64, device=maps.device)
     scores = (shares.sum(-1) / mass).clamp(max=1.0)
-    points, *others = (values.cpu().numpy() for values in (u, scores, scale * (covariances + floor)))
+    points, *others = (values.cpu().numpy() for values in (u, scores, _calibrated(covariances, spec)))
     return Decoded(*(values.astype(np.float32) for values in (spec.to_pixels(points), *others)))
 
 
@@ -56,6 +54,15 @@ def strongest_cells(maps: Tensor, k: int) -> tuple[Tensor, Tensor]:
     keys = (ordered << 32) - torch.arange(flat.shape[-1], device=flat.device)
     cells = -torch.topk(keys, k, sorted=True).values & _LOW
     return flat.gather(-1, cells), cells
+
+
+def _calibrated(moments: Tensor, spec: CodecSpec) -> Tensor:
+    """As in `landmarks.codec`: second moments [N, points, 2, 2] -> covariances."""
+    scale = torch.tensor(spec.covariance_scale, dtype=torch.float64, device=moments.device).reshape(-1, 1, 1)
+    raised = moments + spec.covariance_floor * torch.eye(2, dtype=torch.float64, device=moments.device)
+    determinant = raised[..., 0, 0] * raised[..., 1, 1] - raised[..., 0, 1] ** 2
+    spread = torch.exp(determinant.clamp(min=NARROWEST).log().mean(-1) / 4) / spec.stride
+    return scale * spread[:, None, None, None] ** spec.covariance_power * raised
 
 
 def _window(maps: Tensor, peaks: Tensor) -> tuple[Tensor, Tensor]:
