@@ -3,6 +3,11 @@
 Every configuration (`config.pbtxt`, and those of `configs/` that Triton's --model-config-name chooses) carries the
 metadata and the hash of the model file that it was made for, so that the network, the decoder and whoever calls them
 can each see that they belong together. `stamp` writes both; loading checks them.
+
+A repository may hold the same network in 8-bit integers as well: a file beside the first one, and configurations of
+their own, `configs/int8.pbtxt`, which are `config.pbtxt` but for the stamp and the parameter that says so::
+
+    heatmap/1/model.onnx  model-int8.onnx          {heatmap,decode,landmarks}/config.pbtxt  configs/int8.pbtxt
 """
 
 from __future__ import annotations
@@ -11,15 +16,26 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from landmarks.codec import CodecSpec
 from landmarks.detection import DETECTOR_METADATA_KEY, DetectorMetadata, DetectorSpec
 from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, MetadataError, ModelMetadata
 from landmarks.tensors import DECODE_MODEL, DETECTOR_MODEL, ENSEMBLE_MODEL, HEATMAP_MODEL, TensorSpec, contract
 
+Precision: TypeAlias = Literal["float32", "int8"]
+"""What a network computes in."""
 MODEL_FILE: Final = "model.onnx"
 """Name of a network's file within a version folder of its model."""
+INT8_FILE: Final = "model-int8.onnx"
+"""Name of the file of the same network in 8-bit integers, beside it."""
+INT8_CONFIG: Final = "int8"
+"""What Triton's --model-config-name is to be for that one."""
+PRECISION_KEY: Final = "landmarks_precision"
+"""Key of the precision in the `parameters` of configurations; of those without it, float32."""
+
+INT8_NOTE: Final = "# For --model-config-name=int8, written by landmarks-train quantize from config.pbtxt:\n"
+INT8_PARAMETER: Final = f"""parameters {{ key: "{PRECISION_KEY}" value {{ string_value: 'int8' }} }}\n"""
 
 ENGINES: Final = "/engines"
 """Where the containers keep TensorRT's engines: a volume."""
@@ -48,9 +64,16 @@ class RepositoryError(ValueError):
     """A model repository lacks what it should hold; the message names the file and what to do."""
 
 
-def model_path(repository: Path, version: str = "1", kind: type[Metadata] = ModelMetadata) -> Path:
+def model_path(
+    repository: Path, version: str = "1", kind: type[Metadata] = ModelMetadata, precision: Precision = "float32"
+) -> Path:
     """The file of the network with such metadata within a model repository."""
-    return repository / EXPORTS[kind].models[0] / version / MODEL_FILE
+    return repository / EXPORTS[kind].models[0] / version / (INT8_FILE if precision == "int8" else MODEL_FILE)
+
+
+def precision_of(parameters: Mapping[str, str]) -> Precision:
+    """Which network a configuration with such string parameters is for."""
+    return "int8" if parameters.get(PRECISION_KEY) == "int8" else "float32"
 
 
 def provenance(model: bytes) -> str:
@@ -89,17 +112,17 @@ def codec_of(metadata: Metadata) -> CodecSpec | DetectorSpec:
     return metadata.spec if isinstance(metadata, DetectorMetadata) else metadata.codec
 
 
-def stamp(repository: Path, metadata: Metadata) -> None:
+def stamp(repository: Path, metadata: Metadata, precision: Precision = "float32") -> None:
     """Writes the metadata, the model file's hash and the tensors' shapes into the configurations of a network's models.
 
     For TensorRT that is also the shapes of its profile, and where it keeps its engines. Raises RepositoryError, having
     changed nothing, when the model file or one of the parameters is not there.
     """
-    export, path = EXPORTS[type(metadata)], model_path(repository, kind=type(metadata))
+    export, path = EXPORTS[type(metadata)], model_path(repository, kind=type(metadata), precision=precision)
     try:
         values = {export.key: metadata.to_json(), PROVENANCE_KEY: provenance(path.read_bytes())}
         folder = engine_folder(path, values[PROVENANCE_KEY])
-        paths = [config for name in export.models for config in configurations(repository, name)]
+        paths = [config for name in export.models for config in configurations(repository, name, precision)]
         texts = {config: _stamped(config, values, _sized(metadata), folder) for config in paths}
     except OSError as error:
         raise RepositoryError(f"{error.filename} cannot be read: is {repository} a model repository?") from error
@@ -107,9 +130,40 @@ def stamp(repository: Path, metadata: Metadata) -> None:
         config.write_text(text, encoding="utf-8")
 
 
-def configurations(repository: Path, model: str) -> list[Path]:
-    """Every configuration of a model: the default one, then those of --model-config-name, which may be none."""
-    return [repository / model / "config.pbtxt", *sorted((repository / model / "configs").glob("*.pbtxt"))]
+def configurations(repository: Path, model: str, precision: Precision = "float32") -> list[Path]:
+    """Every configuration of a model for one precision: the default one, then those of --model-config-name."""
+    other = int8_config(repository, model)
+    if precision == "int8":
+        return [other]
+    named = sorted(set((repository / model / "configs").glob("*.pbtxt")) - {other})
+    return [repository / model / "config.pbtxt", *named]
+
+
+def int8_config(repository: Path, model: str) -> Path:
+    """Where a model's configuration for 8 bits lies."""
+    return repository / model / "configs" / f"{INT8_CONFIG}.pbtxt"
+
+
+def add_int8(repository: Path) -> None:
+    """Writes the configurations for 8 bits, made of the default ones; `stamp` makes them fit the file.
+
+    Raises RepositoryError when one of those is not there.
+    """
+    for model in EXPORTS[ModelMetadata].models:
+        default, path = repository / model / "config.pbtxt", int8_config(repository, model)
+        try:
+            text = default.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RepositoryError(f"{default} cannot be read: is {repository} a model repository?") from error
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{INT8_NOTE}{text}{INT8_PARAMETER}", encoding="utf-8")
+
+
+def remove_int8(repository: Path) -> None:
+    """Takes the 8-bit network out of a repository, if it is there."""
+    model_path(repository, precision="int8").unlink(missing_ok=True)
+    for model in EXPORTS[ModelMetadata].models:
+        int8_config(repository, model).unlink(missing_ok=True)
 
 
 def engine_folder(path: Path, model_provenance: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from landmarks.detection import DetectorMetadata
-from landmarks.repository import model_path
+from landmarks.repository import INT8_CONFIG, Precision, model_path
 from landmarks.tensors import HEATMAP_MODEL
 from service.addresses import Addresses, Names
 from service.comparison import Comparison
@@ -92,10 +92,13 @@ async def _chosen_engine(settings: Settings, telemetry: Telemetry) -> AsyncItera
     """Tritons that run already, one of our own, or none at all."""
     if settings.triton_url is not None:
         yield _observed(_named("triton_url", settings.triton_url), telemetry)
-    elif settings.engine == "local":
-        yield LocalEngine(model_file(model_repository(settings)))
+        return
+    repository = model_repository(settings)
+    path = model_file(repository, settings.precision)
+    if settings.engine == "local":
+        yield LocalEngine(path)
     else:
-        triton = _kept(settings, model_repository(settings))
+        triton = _kept(settings, repository)
         try:
             await triton.start()
             yield _heeded(triton, _observed(triton, telemetry))
@@ -105,7 +108,8 @@ async def _chosen_engine(settings: Settings, telemetry: Telemetry) -> AsyncItera
 
 def _kept(settings: Settings, repository: Path) -> KeptTriton:
     timeout, otlp = settings.startup_timeout, settings.otlp_endpoint
-    return KeptTriton(lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp))
+    config = INT8_CONFIG if settings.precision == "int8" else None
+    return KeptTriton(lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp, config_name=config))
 
 
 def _heeded(triton: KeptTriton, engine: TritonEngine) -> TritonEngine:
@@ -160,7 +164,7 @@ async def _chosen_candidate(settings: Settings, telemetry: Telemetry) -> AsyncIt
     elif repository is None:
         yield None
     elif settings.engine == "local":
-        yield LocalEngine(model_path(repository))
+        yield LocalEngine(model_path(repository, precision=settings.precision))
     else:
         triton = _kept(settings, repository)
         try:
@@ -241,11 +245,14 @@ def model_repository(settings: Settings) -> Path:
     raise StartError(f"no model repository at {places}: set LANDMARKS_MODEL_REPOSITORY to the project's model_repo")
 
 
-def model_file(repository: Path) -> Path:
+def model_file(repository: Path, precision: Precision) -> Path:
     """The network's file. Raises StartError where it is not there."""
-    path = model_path(repository)
+    path = model_path(repository, precision=precision)
     if not path.is_file():
-        raise StartError(f"no {path}: export it with landmarks-train export")
+        how = "export it with landmarks-train export"
+        if precision == "int8":
+            how = "make it with landmarks-train quantize, or leave LANDMARKS_PRECISION out"
+        raise StartError(f"no {path}: {how}")
     return path
 
 

@@ -62,6 +62,7 @@ class EmbeddedTriton:
         self._options = [] if otlp_endpoint is None else trace_options(otlp_endpoint)
         self._options += [] if config_name is None else [f"--model-config-name={config_name}"]
         self._repository = model_repository
+        self._config_name = config_name
         self._port = port
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
@@ -116,6 +117,10 @@ class EmbeddedTriton:
         wheel, libpython = wheel_folder(), libpython_folder()
         if not self._repository.is_dir():
             raise EmbeddedTritonError(f"there is no model repository {self._repository}")
+        configured = f"*/configs/{self._config_name}.pbtxt"
+        if self._config_name and not any(self._repository.glob(configured)):
+            # Triton would take the default configurations without a word
+            raise EmbeddedTritonError(f"no model in {self._repository} is configured by {configured[2:]}")
         folder = self._folder = Path(tempfile.mkdtemp(prefix="landmarks-triton-"))
         command = [
             str(wheel / "pytriton/tritonserver/bin/tritonserver"),

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from landmarks.detection import LONGEST
+from landmarks.repository import Precision
 from service.images import MAX_SIDE
 from service.options import MOST
 
@@ -59,6 +60,11 @@ class Settings(BaseSettings):
         "embedded",
         description="What runs the network when triton_url is unset: 'embedded' starts a Triton of this process's own, "
         "'local' runs the same network and decode in this process (where the Triton wheel does not run).",
+    )
+    precision: Precision = Field(
+        "float32",
+        description="What the network computes in that this process starts a Triton for, or runs itself: 'int8' is the "
+        "model repository's 8-bit one, faster on CPUs and hardly less accurate (docs/deploy.md).",
     )
     triton_url: str | None = Field(
         None,

@@ -12,6 +12,7 @@ from torch import nn
 from landmarks.codec import CodecSpec, decode
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
 from landmarks.metadata import ModelMetadata
+from landmarks.repository import remove_int8
 from landmarks.tensors import contract
 from train.codecs import correction, objective_of
 from train.errors import TrainingError
@@ -24,6 +25,8 @@ from train.trained import as_run, layout_of, load_run, open_export
 
 def export(folder: Path, repository: Path) -> ModelMetadata:
     """Writes the run's network into a Triton model repository and stamps the repository's configurations.
+
+    An 8-bit network of the one before does not stay: it would be another model than the rest of the repository.
 
     Raises TrainingError when the run has not finished, when it is of another layout, or when ONNX Runtime and PyTorch
     disagree on the golden crop.
@@ -53,6 +56,7 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
         degrees_of_freedom=trained.degrees_of_freedom,
     )
     install(repository, metadata, lambda path: write_checked(model, metadata, path))
+    remove_int8(repository)
     return metadata
 
 

@@ -11,7 +11,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from landmarks.repository import EXPORTS, Metadata, RepositoryError, model_path, stamp
+from landmarks.repository import EXPORTS, Metadata, Precision, RepositoryError, model_path, stamp
 from train.errors import TrainingError
 
 Axes = Mapping[str, Mapping[int, str]]
@@ -53,12 +53,14 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
         raise TrainingError(f"{path}: not an ONNX file that can be run ({error})") from error
 
 
-def install(repository: Path, metadata: Metadata, write: Callable[[Path], None]) -> None:
+def install(
+    repository: Path, metadata: Metadata, write: Callable[[Path], None], precision: Precision = "float32"
+) -> None:
     """Puts what `write` leaves at the path it is given into the repository, and stamps the configurations for it.
 
     Whatever is raised, the repository keeps the model it had. Raises RepositoryError when it cannot be stamped.
     """
-    target = model_path(repository, kind=type(metadata))
+    target = model_path(repository, kind=type(metadata), precision=precision)
     config = target.parents[1] / "config.pbtxt"
     if not config.is_file():
         raise RepositoryError(f"{config} is not there: is {repository} a model repository?")
@@ -67,7 +69,7 @@ def install(repository: Path, metadata: Metadata, write: Callable[[Path], None])
     try:
         write(temporary)
         with _replaced(target, temporary):
-            stamp(repository, metadata)
+            stamp(repository, metadata, precision)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,8 +2,11 @@
 
 Triton alone would go on: ready by its own account, and with an error for every request (2.51 does so). Once it has
 ended, what keeps the container running starts it afresh. Usage: supervise.py COMMAND...
+
+LANDMARKS_PRECISION=int8 in the environment has the 8-bit network served, for CPUs.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -36,6 +39,13 @@ def main(command: list[str]) -> int:
     return server.returncode if server.returncode >= 0 else 128 - server.returncode
 
 
+def precision_options(precision: str) -> list[str]:
+    """What chooses the network of that precision. Raises SystemExit for one that there is not."""
+    if precision not in ("", "float32", "int8"):
+        sys.exit(f"supervise: LANDMARKS_PRECISION is float32 or int8, not {precision!r}")
+    return ["--model-config-name=int8"] if precision == "int8" else []
+
+
 def has_dead_child(pid: int) -> bool:
     """Whether a child of this process has ended and waits to be noticed: Triton never does notice."""
     return ("Z", str(pid)) in map(state_and_parent, Path("/proc").glob("[0-9]*"))
@@ -51,4 +61,4 @@ def state_and_parent(process: Path) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main([*sys.argv[1:], *precision_options(os.environ.get("LANDMARKS_PRECISION", ""))]))

@@ -60,6 +60,21 @@ def supervised(script: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.parametrize(("precision", "options"), [("", []), ("float32", []), ("int8", ["--model-config-name=int8"])])
+def test_the_8_bit_network_is_asked_for_by_the_environment(precision: str, options: list[str]) -> None:
+    command = [sys.executable, "-I", str(SUPERVISE), sys.executable, "-c", "import sys; print(sys.argv[1:])", "--first"]
+    environment = {**os.environ, "LANDMARKS_PRECISION": precision}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == f"{['--first', *options]}\n"
+
+
+def test_a_precision_that_there_is_not_is_told() -> None:
+    command = [sys.executable, "-I", str(SUPERVISE), "true"]
+    environment = {**os.environ, "LANDMARKS_PRECISION": "int4"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (1, "supervise: LANDMARKS_PRECISION is float32 or int8, not 'int4'\n")
+
+
 @pytest.mark.parametrize(("end", "status"), [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", 137)])
 def test_the_servers_exit_status_is_passed_on(end: str, status: int) -> None:
     process = supervised(f"import os, sys; {end}")

@@ -10,10 +10,13 @@ from landmarks.detection import DetectorMetadata, DetectorSpec
 from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, MetadataError, ModelMetadata
 from landmarks.repository import (
     RepositoryError,
+    add_int8,
     check_stamp,
     engine_folder,
     model_path,
+    precision_of,
     provenance,
+    remove_int8,
     replace_parameter,
     stamp,
     stamp_of,
@@ -129,6 +132,46 @@ def test_stamping_sets_every_configuration_of_a_model_and_what_tensorrt_is_told(
             assert text.startswith(expected)
             assert text.count(EMPTY_HASH) == 1
             assert text.count('"input_size": 128') == 1
+
+
+INT8 = f"""# For --model-config-name=int8, written by landmarks-train quantize from config.pbtxt:
+{CONFIG}parameters {{ key: "landmarks_precision" value {{ string_value: 'int8' }} }}
+"""
+
+
+def test_the_8_bit_network_has_configurations_of_its_own(repository: Path) -> None:
+    add_int8(repository)
+    configs = [repository / name / "configs/int8.pbtxt" for name in ("heatmap", "decode", "landmarks")]
+    assert [path.read_text() for path in configs] == [INT8] * 3
+    stamp(repository, METADATA)  # that of the other network leaves them alone
+    assert [path.read_text() for path in configs] == [INT8] * 3
+    before = (repository / "heatmap/config.pbtxt").read_text()
+
+    path = model_path(repository, precision="int8")
+    assert path == repository / "heatmap/1/model-int8.onnx"
+    path.write_bytes(b"abc")
+    stamp(repository, replace(METADATA, name="compact-int8"), "int8")
+    for config in configs:
+        assert '"name": "compact-int8"' in config.read_text()
+        assert "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" in config.read_text()
+    assert (repository / "heatmap/config.pbtxt").read_text() == before
+
+    remove_int8(repository)
+    assert not any(each.exists() for each in [path, *configs])
+    assert model_path(repository).exists()
+    remove_int8(repository)  # as good as gone
+    with pytest.raises(RepositoryError, match=r"model-int8\.onnx"):
+        stamp(repository, METADATA, "int8")
+
+
+def test_there_is_no_8_bit_network_of_a_folder_that_is_no_repository(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match="a model repository"):
+        add_int8(tmp_path)
+
+
+def test_a_configuration_says_which_network_it_is_for() -> None:
+    assert precision_of({"landmarks_precision": "int8"}) == "int8"
+    assert precision_of({}) == "float32"
 
 
 def test_another_model_file_has_another_folder_for_its_engines() -> None:

@@ -12,6 +12,7 @@ from landmarks.tensors import BOX_SCORES, BOXES, PICTURE, TensorSpec, contract
 from tests.conftest import ROOT
 
 GPU = "configs/gpu.pbtxt"
+INT8 = "configs/int8.pbtxt"
 FOR_GPUS = ("heatmap", "decode")
 """The models that have a configuration of their own for GPUs; the others fall back to the default one."""
 
@@ -53,6 +54,24 @@ def test_configurations_declare_the_contract(model_repository: Path) -> None:
 )
 def test_configurations_are_stamped_for_the_shipped_model(model_repository: Path, name: str, file: str) -> None:
     check_stamp(stamped(read(model_repository, name, file)), *identify(model_path(model_repository)))
+
+
+@pytest.mark.parametrize("name", ["heatmap", "decode", "landmarks"])
+def test_the_8_bit_network_is_served_as_the_other_is(model_repository: Path, name: str) -> None:
+    network = identify(model_path(model_repository, precision="int8"))
+    config, plain = read(model_repository, name, INT8), read(model_repository, name)
+    check_stamp(stamped(config), *network)
+    assert config.parameters["landmarks_precision"].string_value == "int8"
+    config.ClearField("parameters")
+    plain.ClearField("parameters")
+    assert config == plain
+
+
+def test_the_8_bit_network_is_made_of_the_shipped_one(model_repository: Path) -> None:
+    plain, quantized = (identify(model_path(model_repository, precision=each))[0] for each in ("float32", "int8"))
+    assert quantized.name == f"{plain.name}-int8"
+    assert (quantized.run_id, quantized.codec, quantized.crop_scale) == (plain.run_id, plain.codec, plain.crop_scale)
+    assert quantized.degrees_of_freedom == plain.degrees_of_freedom
 
 
 def test_the_detectors_configuration_is_stamped_for_the_shipped_detector(model_repository: Path) -> None:

@@ -69,4 +69,6 @@ def test_the_repository_is_found_or_asked_for(tmp_path: Path):
     with pytest.raises(StartError, match="LANDMARKS_MODEL_REPOSITORY"):
         model_repository(Settings(model_repository=tmp_path))
     with pytest.raises(StartError, match="landmarks-train export"):
-        model_file(tmp_path)
+        model_file(tmp_path, "float32")
+    with pytest.raises(StartError, match=r"model-int8\.onnx: make it with landmarks-train quantize"):
+        model_file(tmp_path, "int8")

@@ -68,6 +68,9 @@ def test_export_writes_a_model_that_says_what_it_is(run: Path, repository_copy: 
     gpu = (repository_copy / "heatmap/configs/gpu.pbtxt").read_text()
     assert "crops:8x64x64x3" in gpu
     assert gpu.count(provenance(model_path(repository_copy).read_bytes()).removeprefix("sha256:")) == 2
+    # the 8-bit network was that of another one
+    assert not model_path(repository_copy, precision="int8").exists()
+    assert not list(repository_copy.glob("*/configs/int8.pbtxt"))
 
 
 def test_a_calibrated_run_is_exported_calibrated(run: Path, repository_copy: Path, data: str, tmp_path: Path) -> None:
@@ -164,7 +167,7 @@ def test_what_the_user_can_mend_is_one_line(arguments: list[str]) -> None:
         ("robustness --model {0}/gone.onnx --data {1}", "gone.onnx: no such file"),
         ("robustness --model {0}/bad.onnx --data {1}", "bad.onnx: not an ONNX file that can be run"),
         ("evaluate-detector --model {0}/bad.onnx --data {1}", "bad.onnx: not an ONNX file that can be run"),
-        ("quantize --repository {0} --data {1} --out {0}/int8", "no model file {0}/heatmap/1/model.onnx"),
+        ("quantize --repository {0} --data {1}", "no model file {0}/heatmap/1/model.onnx"),
         ("fit --config {0}/bad.onnx --data {1} --out {0}/run", "cannot read the configuration '{0}/bad.onnx'"),
         ("evaluate --run {0} --data {1}", "checkpoint.pt: not a PyTorch file of weights"),
         ("calibrate --run {0} --data {1}", "checkpoint.pt: not a PyTorch file of weights"),

@@ -8,7 +8,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from landmarks.codec import CodecError, CodecSpec, Decoded, decode
-from landmarks.repository import check_stamp, model_path, string_parameters
+from landmarks.repository import check_stamp, model_path, precision_of, string_parameters
 from landmarks.runtime import identify
 from landmarks.tensors import TOPK_PARAMETER, contract
 
@@ -17,8 +17,10 @@ class TritonPythonModel:
     """Refuses to load when its configuration was stamped for another network than `heatmap` runs."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        metadata, provenance = identify(model_path(Path(args["model_repository"]).parent, args["model_version"]))
-        check_stamp(string_parameters(json.loads(args["model_config"])), metadata, provenance)
+        parameters = string_parameters(json.loads(args["model_config"]))
+        repository, version = Path(args["model_repository"]).parent, args["model_version"]
+        metadata, provenance = identify(model_path(repository, version, precision=precision_of(parameters)))
+        check_stamp(parameters, metadata, provenance)
         self._codec = metadata.codec
         self._tensors = contract(metadata.codec)
         self._decode = decoder(args["model_instance_kind"], args["model_instance_device_id"])

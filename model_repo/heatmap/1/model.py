@@ -6,7 +6,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from landmarks.repository import MODEL_FILE, check_stamp, string_parameters
+from landmarks.repository import check_stamp, model_path, precision_of, string_parameters
 from landmarks.runtime import Network
 from landmarks.tensors import contract
 
@@ -15,8 +15,9 @@ class TritonPythonModel:
     """Refuses to load when config.pbtxt was stamped for another model file."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        self._network = Network(Path(args["model_repository"]) / args["model_version"] / MODEL_FILE)
         parameters = string_parameters(json.loads(args["model_config"]))
+        repository, version = Path(args["model_repository"]).parent, args["model_version"]
+        self._network = Network(model_path(repository, version, precision=precision_of(parameters)))
         check_stamp(parameters, self._network.metadata, self._network.provenance)
         self._tensors = contract(self._network.metadata.codec)
 
