@@ -12,12 +12,13 @@ import sys
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from tqdm import tqdm
 
 from landmarks.detection import DetectorMetadata
-from landmarks.repository import model_path
+from landmarks.repository import Precision, model_path
 from service.detector import Detector, NetworkDetector, ThreadedDetector, YuNet
 from service.finders import LocalFinder
 from service.images import ImageLimits
@@ -43,13 +44,13 @@ def found_points(answer: Answer, face: Face) -> Array | None:
     return None
 
 
-async def measure(faces: list[Face], yunet: Path | None) -> None:
+async def measure(faces: list[Face], yunet: Path | None, precision: Precision) -> None:
     """Runs the pipeline over the photographs and prints the figures."""
     by_photo: dict[Path, list[Face]] = defaultdict(list)
     for face in faces:
         if isinstance(face.image, Path):  # the pipeline takes files
             by_photo[face.image].append(face)
-    engine = LocalEngine(model_path(REPOSITORY))
+    engine = LocalEngine(model_path(REPOSITORY, precision=precision))
     await engine.start()
     predicted, truth = [], []
     with ThreadPoolExecutor(1) as executor:
@@ -77,8 +78,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
     parser.add_argument("--data", required=True, metavar="FORMAT:PATH", help="an annotated data set")
     parser.add_argument("--yunet", type=Path, help="ONNX file of the YuNet detector, instead of the repository's own")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="[%(default)s]")
     args = parser.parse_args()
-    asyncio.run(measure(DataSource.parse(args.data).test_faces(), args.yunet))
+    asyncio.run(measure(DataSource.parse(args.data).test_faces(), args.yunet, args.precision))
     return 0
 
 

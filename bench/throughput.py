@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ from tqdm import tqdm
 
 from landmarks.codec import decode
 from landmarks.crop import Crop, transform_points, warp
-from landmarks.repository import model_path
+from landmarks.repository import Precision, model_path
 from landmarks.runtime import Network
 from landmarks_client import Client
 from service.images import ImageLimits, decode_image
@@ -49,9 +50,9 @@ def portrait(size: int) -> tuple[bytes, tuple[float, ...]]:
     return jpeg, tuple(v * size / 512 for v in PORTRAIT_BOX)
 
 
-def bare_request(jpeg: bytes, box: tuple[float, ...]) -> Request:
+def bare_request(jpeg: bytes, box: tuple[float, ...], precision: Precision) -> Request:
     """The pure functions, without a server."""
-    network = Network(model_path(ROOT / "model_repo"))
+    network = Network(model_path(ROOT / "model_repo", precision=precision))
     codec, scale = network.metadata.codec, network.metadata.crop_scale
     limits = ImageLimits(1 << 30, 1 << 30)
 
@@ -129,11 +130,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="per measurement [%(default)s]")
     parser.add_argument("--size", type=int, default=512, help="side of the JPEG in pixels [%(default)s]")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16], help="[1 4 16]")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="[%(default)s]")
     args = parser.parse_args()
 
     jpeg, box = portrait(args.size)
+    os.environ["LANDMARKS_PRECISION"] = args.precision
     with served() as (rest_port, rpc_port):
-        bare = bare_request(jpeg, box)
+        bare = bare_request(jpeg, box, args.precision)
         contenders: dict[str, Callable[[], list[Request]]] = {"bare": lambda: [bare]}
         for count in args.concurrency:
             contenders |= {
