@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from landmarks.crop import transform_points
-from train.backbones.shape import Moments, Shaped, ShapeTilt, moments, times
+from train.backbones.shape import POSES, Moments, Shaped, ShapeTilt, moments, times
 from train.checkpoints import write_json
 from train.codecs import correction, objective_of
 from train.config import Config
@@ -24,8 +24,10 @@ from train.record import DESCRIPTION_FILE, REPORT_FILE, TrainingData, describe
 from train.samples import PhotoCache
 from train.trained import load_run, open_run
 
-RIDGE: Final = 0.1
+RIDGE: Final = 0.3
 """Added to the diagonal of the normal equations, faces counting one each. Of 0.03 to 3 the best on held-out faces."""
+LEAST_VARIANCE: Final = 1e-6
+"""Of a pose, in squared sizes of the face; where faces differ by less, they have no pose."""
 LARGE: Final = 0.08
 """Root mean square of a face's errors, in sizes of the face, beyond which it counts less in proportion."""
 
@@ -99,8 +101,10 @@ def solve(tilt: ShapeTilt, found: Moments, truth: Tensor, weights: Tensor, pairs
     tilt.shape.copy_(mean_shape(truth, pairs))
     features, turn = tilt.features(found)
     errors = torch.cat(times(truth[..., 0] - found.x, truth[..., 1] - found.y, turn), dim=1).nan_to_num()
-    x, y = (torch.cat([each, mirrored(each, pairs)]).double() for each in (features, errors))
+    features, errors = (torch.cat([each, mirrored(each, pairs)]) for each in (features, errors))
     weight = weights.double().repeat(2).unsqueeze(1)
+    fit_poses(tilt, features, weight)
+    x, y = tilt.by_pose(features).double(), errors.double()
     weight = weight * (LARGE / (y**2).mean(dim=1, keepdim=True).sqrt()).clamp(max=1)
     mean_x, mean_y = ((weight * each).sum(dim=0) / weight.sum() for each in (x, y))
     x, y = x - mean_x, y - mean_y
@@ -108,6 +112,19 @@ def solve(tilt: ShapeTilt, found: Moments, truth: Tensor, weights: Tensor, pairs
     slopes = torch.linalg.solve((weight * x).T @ x + ridge, (weight * x).T @ y)
     tilt.regression.weight.copy_(slopes.T)
     tilt.regression.bias.copy_(mean_y - mean_x @ slopes)
+
+
+def fit_poses(tilt: ShapeTilt, features: Tensor, weight: Tensor) -> None:
+    """Sets the layer's poses to the first principal components of the places among the features [N, 3 P].
+
+    weight [N, 1]: of the faces.
+    """
+    places = features[:, : len(tilt.middle)].double()
+    middle = (weight * places).sum(dim=0) / weight.sum()
+    away = places - middle
+    variances, directions = torch.linalg.eigh((weight * away).T @ away / weight.sum())
+    tilt.middle.copy_(middle)
+    tilt.directions.copy_((directions / variances.clamp(min=LEAST_VARIANCE).sqrt())[:, -POSES:])
 
 
 def mean_shape(points: Tensor, pairs: Sequence[int]) -> Tensor:

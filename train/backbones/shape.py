@@ -20,6 +20,12 @@ FINEST = 0.005
 """Standard deviation, in half-widths of the crop, that is added to each map's: less than half a cell of 64."""
 SPREADS = 0.2
 """What the logarithms of spreads weigh among the features, beside positions of about 1."""
+POSES = 2
+"""Directions in which shapes differ most, in units of their deviation: the head's turn to a side, and up or down."""
+TURNED = 0.3
+"""What products of features and poses weigh among the features."""
+FARTHEST = 3.0
+"""Deviations of a pose beyond which the regression changes no further."""
 
 
 class Moments(NamedTuple):
@@ -38,17 +44,24 @@ class ShapeTilt(nn.Module):
     A map's place and spread are the moments of its softmax. Adding a plane of slope g to logits whose softmax is a
     Gaussian of covariance C moves its mean by C g, and leaves its shape alone. So each map is tilted by C^-1 times the
     move that the regression asks for, which sees the face upright and of unit size: all moves turn and grow with it.
+    What the points tell of each other differs from pose to pose: so each feature counts by itself, and times each pose.
     """
 
     def __init__(self, points: int) -> None:
         super().__init__()
         self.register_buffer("shape", torch.linspace(-1, 1, points).expand(2, -1).clone())
-        self.regression = nn.Linear(3 * points, 2 * points)
+        self.register_buffer("middle", torch.zeros(2 * points))
+        self.register_buffer("directions", torch.zeros(2 * points, POSES))
+        self.regression = nn.Linear(3 * points * (1 + POSES), 2 * points)
         nn.init.zeros_(self.regression.weight)
         nn.init.zeros_(self.regression.bias)
 
     shape: Tensor
     """[2, P] the mean shape, its middle at 0; until it is fitted, any."""
+    middle: Tensor
+    """[2 P] the mean of the features that are places."""
+    directions: Tensor
+    """[2 P, POSES] what makes poses of these."""
 
     def forward(self, logits: Tensor) -> Tensor:
         # with one axis for faces and points OpenVINO has the maps row by row from here on: it would have them with the
@@ -56,7 +69,7 @@ class ShapeTilt(nn.Module):
         maps = logits.float().flatten(0, 1)
         found = moments(maps.view(logits.shape))
         features, turn = self.features(found)
-        upright = self.regression(features).unflatten(1, (2, -1))
+        upright = self.regression(self.by_pose(features)).unflatten(1, (2, -1))
         x, y = divided(upright[:, 0], upright[:, 1], turn)
         determinant = found.xx * found.yy - found.xy**2
         across = ramp((found.yy * x - found.xy * y) / determinant, found.x, found.xx, logits.shape[3])
@@ -77,6 +90,12 @@ class ShapeTilt(nn.Module):
         scale = 0.5 * (turn**2).sum(dim=1).log()
         spread = 0.5 * (found.xx + found.yy).log() + scale
         return torch.cat([across, down, SPREADS * spread], dim=1), turn
+
+    def by_pose(self, features: Tensor) -> Tensor:
+        """[N, 3 P] features -> [N, 3 P (1 + POSES)]: the same, and their products with each pose."""
+        poses = (features[:, : len(self.middle)] - self.middle) @ self.directions
+        weights = TURNED * poses.clamp(-FARTHEST, FARTHEST)
+        return torch.cat([features, *(weights[:, i : i + 1] * features for i in range(POSES))], dim=1)
 
 
 def moments(logits: Tensor) -> Moments:
