@@ -17,9 +17,9 @@ Floats = NDArray[np.floating[Any]]
 GAUSSIAN: Final = math.inf
 """The degrees of freedom of errors without heavy tails."""
 
-EVEN_CHANCE: Final = 0.054
+EVEN_CHANCE: Final = 0.084
 """Expected error over the face's extent at which every second face's points fail; measured on disturbed faces."""
-STEEPNESS: Final = 11.0
+STEEPNESS: Final = 6.0
 """How soon about EVEN_CHANCE failures begin and successes end."""
 MOST: Final = 1e6
 """Times EVEN_CHANCE; beyond it a score is zero for all that matters."""

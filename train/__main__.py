@@ -209,7 +209,7 @@ def evaluate_on(
     from train.evaluate import predict, summary
 
     ks = args.topk or [1, model.codec.topk]
-    served = ks[-1]
+    served = model.codec.topk if model.codec.topk in ks else ks[-1]
     predictions = predict(
         model.network,
         faces,

@@ -137,8 +137,9 @@ def calibrate(
     """Fits to what a network found in faces; `unseen` [faces]: those not trained on.
 
     Scales and tails of the groups are fitted to all faces, because a group of two points takes thousands of faces to
-    tell 50 % from 53. How much larger errors are on faces that the network has not been trained on is one factor for
-    all groups, which the few faces held out suffice for. It is divided by their `hardness`.
+    tell 50 % from 53; for the same reason the right brow and the left one are fitted as one. How much larger errors are
+    on faces that the network has not been trained on is one factor for all groups, which the few faces held out suffice
+    for. It is divided by their `hardness`.
     """
     power = found.power(layout)
     distances = found.under(power)
@@ -149,10 +150,24 @@ def calibrate(
 
 
 def tails_of(distances: Array, layout: PointLayout) -> dict[str, Tails]:
-    """By group, what is fitted to squared distances [faces, P]; without groups that nobody annotated."""
-    known = {name: distances[:, list(group)] for name, group in layout.groups.items()}
-    known = {name: values[~np.isnan(values)] for name, values in known.items()}
-    return {name: fit_tails(values) for name, values in known.items() if len(values)}
+    """By group, what is fitted to squared distances [faces, P]; without groups that nobody annotated.
+
+    A group and its mirror image are fitted together: a mirrored photograph has mirrored covariances.
+    """
+    found: dict[str, Tails] = {}
+    for name, group in layout.groups.items():
+        twin = mirror_image(name, layout)
+        both = distances[:, list({*group, *layout.groups[twin]})]
+        known = both[~np.isnan(both)]
+        if len(known):
+            found[name] = found[twin] if twin in found else fit_tails(known)
+    return found
+
+
+def mirror_image(name: str, layout: PointLayout) -> str:
+    """The group that takes a group's place in a mirror: itself, where it is in the middle of the face."""
+    places = {layout.flip[i] for i in layout.groups[name]}
+    return next((other for other, members in layout.groups.items() if set(members) == places), name)
 
 
 def level_of(distances: Array, tails: Mapping[str, Tails], layout: PointLayout) -> float:

@@ -12,7 +12,15 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 
 from landmarks.codec import CodecSpec
 from tests.train.miniature import write_miniature
-from train.calibration import Calibration, Found, calibrate, calibrate_run, hardness_of, uncalibrated
+from train.calibration import (
+    Calibration,
+    Found,
+    calibrate,
+    calibrate_run,
+    hardness_of,
+    mirror_image,
+    uncalibrated,
+)
 from train.config import Config
 from train.datasets import DataSource
 from train.errors import TrainingError
@@ -76,6 +84,27 @@ def test_a_group_that_nobody_annotated_is_left_out() -> None:
     some[:, AFLW19.groups["chin"]] = np.nan
     fitted = calibrate(Found(some, np.ones(50)), np.arange(50) > 40, 0.0, AFLW19)
     assert set(fitted.tails) == set(AFLW19.groups) - {"chin"}
+
+
+def test_mirror_images_are_calibrated_alike() -> None:
+    """The right brow's errors are twice the left one's, by chance: in a mirror it would be the other way round."""
+    assert {name: mirror_image(name, WFLW98) for name in WFLW98.groups} == {
+        "jaw": "jaw",
+        "right_brow": "left_brow",
+        "left_brow": "right_brow",
+        "nose": "nose",
+        "right_eye": "left_eye",
+        "left_eye": "right_eye",
+        "outer_lips": "outer_lips",
+        "inner_lips": "inner_lips",
+        "pupils": "pupils",
+    }
+    every = found(500, 1.0, 1)
+    every.distances[:, WFLW98.groups["right_brow"]] *= 2.0
+    tails = calibrate(every, np.zeros(500, np.bool_), 0.0, WFLW98).tails
+    assert tails["right_brow"] == tails["left_brow"]
+    assert tails["right_brow"].scale == pytest.approx(1.5, rel=0.1)
+    assert tails["nose"].scale == pytest.approx(1.0, rel=0.1)
 
 
 def test_a_calibration_is_applied_group_by_group() -> None:

@@ -93,7 +93,7 @@ class ShapeTilt(nn.Module):
 
     def by_pose(self, features: Tensor) -> Tensor:
         """[N, 3 P] features -> [N, 3 P (1 + POSES)]: the same, and their products with each pose."""
-        poses = (features[:, : len(self.middle)] - self.middle) @ self.directions
+        poses = (features[:, : self.middle.shape[0]] - self.middle) @ self.directions
         weights = TURNED * poses.clamp(-FARTHEST, FARTHEST)
         return torch.cat([features, *(weights[:, i : i + 1] * features for i in range(POSES))], dim=1)
 
