@@ -36,7 +36,8 @@ def reopen(path: Path, source: DataSource, folder: Path, samples: int = SAMPLES)
     """Writes an exported network as a finished run into a folder that has none; its covariance is not calibrated.
 
     Raises ConfigError when the file holds no network of `train.backbones`, or one in 8-bit integers; TrainingError when
-    it cannot be read, or when the folder has a run; MetadataError when the file does not state its codec.
+    it cannot be read, when it lacks a part of the network (an HRNet's background maps are not exported), or when the
+    folder has a run; MetadataError when the file does not state its codec.
     """
     import onnx
 
@@ -95,6 +96,10 @@ def unfolded(graph: onnx.GraphProto, model: nn.Module, path: Path) -> dict[str, 
 
     wanted = model.state_dict()
     tensors = {each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).copy()) for each in graph.initializer}
+    # of equal tensors the exporter keeps one, and calls it by the other names
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in tensors:
+            tensors[node.output[0]] = tensors[node.input[0]]
     given = {name: tensor for name, tensor in tensors.items() if name in wanted}
     norms = norms_after(model)
     for node in graph.node:

@@ -10,8 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
 
+import onnx  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from landmarks.codec import CodecSpec  # noqa: E402
 from landmarks.metadata import ModelMetadata  # noqa: E402
 from landmarks.repository import model_path  # noqa: E402
 from tests.train.command import landmarks_train  # noqa: E402
@@ -20,8 +22,8 @@ from train.__main__ import parser  # noqa: E402
 from train.backbones import build  # noqa: E402
 from train.backbones.layers import ConvNorm  # noqa: E402
 from train.errors import ConfigError, TrainingError  # noqa: E402
-from train.onnx_file import open_session  # noqa: E402
-from train.reopen import config_of, identity, module_path, norms_after, settle  # noqa: E402
+from train.onnx_file import open_session, write_onnx  # noqa: E402
+from train.reopen import config_of, identity, module_path, norms_after, settle, unfolded  # noqa: E402
 from train.trained import load_run, open_export, open_run  # noqa: E402
 
 
@@ -91,6 +93,27 @@ def test_normalisations_are_given_their_statistics_and_nothing_changes() -> None
         assert torch.allclose(model(pixels), before, atol=1e-5)
     # what it computes in training, of the same crops, is the same as well
     assert torch.allclose(model.train()(pixels), before, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_equal_weights_of_which_the_exporter_keeps_one_are_all_found(tmp_path: Path) -> None:
+    model = build("compact").eval()  # of a fresh network the last convolution of every block is folded to zeros
+    metadata, path = (
+        ModelMetadata("compact", CodecSpec(input_size=64), 1.25, "run", ("faces",)),
+        tmp_path / "model.onnx",
+    )
+    crops = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8))
+    write_onnx(model, crops[:1], {"crops": {0: "n"}, "heatmaps": {0: "n"}}, ("heatmaps",), metadata, path)
+    again = build("compact").eval()
+    again.load_state_dict(unfolded(onnx.load(path).graph, again, path))
+    with torch.no_grad():
+        assert torch.allclose(again(crops), model(crops), atol=1e-5)
+
+
+def test_an_hrnet_lacks_what_is_not_exported(tmp_path: Path) -> None:
+    graph = onnx.GraphProto()
+    with pytest.raises(TrainingError, match=r"hrnet\.onnx does not hold a network that can be trained: missing: "):
+        unfolded(graph, build("hrnet_w18"), tmp_path / "hrnet.onnx")
 
 
 class Bytes(nn.Module):
