@@ -39,6 +39,22 @@ def test_the_gateway_holds_neither_torch_nor_a_network_runtime(images: None) -> 
     assert not {"torch", "openvino", "pytriton", "pip", "setuptools"} & set(packages.split())
 
 
+def test_the_8_bit_network_is_served_where_the_environment_says_so(images: None) -> None:
+    container = docker(
+        "run", "-d", "--shm-size=512m", "--tmpfs=/tmp", "--read-only", "-e", "LANDMARKS_PRECISION=int8", TRITON
+    )
+    try:
+        wait_until_healthy(container)
+        script = (
+            "import json, urllib.request as http\n"
+            "text = http.urlopen('http://127.0.0.1:8000/v2/models/landmarks/config').read()\n"
+            "print(json.loads(text)['parameters']['landmarks_precision']['string_value'])"
+        )
+        assert docker("exec", container, "python3", "-I", "-c", script) == "int8"
+    finally:
+        docker("rm", "-f", container)
+
+
 def test_pip_hears_the_secrets(images: None, tmp_path: Path) -> None:
     """Each secret alone keeps packages from being fetched: so both arrive, and nothing else is asked."""
     closed, empty = tmp_path / "pip.conf", tmp_path / "bundle.pem"
