@@ -28,8 +28,6 @@ Floats = NDArray[np.floating[Any]]
 
 MOMENT_WINDOW = 17
 """Side in cells of the window around a map's peak that score and covariance are taken from."""
-
-
 NARROWEST = 1e-8
 """Crop pixels to the fourth: the least determinant of second moments, for maps of a single cell."""
 MOST_POWER = 4.0

@@ -186,7 +186,9 @@ def import_checkpoint(path: Path, folder: Path, input_size: int = 256) -> Config
     """
     from train.backbones import build
     from train.datasets import FORMATS
+    from train.learner import check_free
 
+    check_free(folder)
     weights = read_weights(path)
     backbone, data = released_model(weights, path)
     config, layout = imported_config(backbone, input_size), FORMATS[data].layout
@@ -199,15 +201,10 @@ def import_checkpoint(path: Path, folder: Path, input_size: int = 256) -> Config
 def write_finished(
     folder: Path, config: Config, layout: PointLayout, weights: Weights, path: Path, data: Sequence[str]
 ) -> None:
-    """A folder like that of a run that has come to its end, of weights that `path` holds.
-
-    Raises TrainingError when the folder holds a run.
-    """
+    """A folder like that of a run that has come to its end, of weights that `path` holds."""
     from train.learner import CHECKPOINT_FILE, write_checkpoint
     from train.record import DESCRIPTION_FILE, REPORT_FILE
 
-    if (folder / CHECKPOINT_FILE).exists():
-        raise TrainingError(f"{folder / CHECKPOINT_FILE} exists: choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     values = config.model_dump(mode="json")
     write_checkpoint(folder / CHECKPOINT_FILE, {"config": values, "epoch": config.epochs, "model": weights})

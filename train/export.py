@@ -66,6 +66,12 @@ def golden_points(network: Network, codec: CodecSpec) -> tuple[tuple[float, floa
     return tuple((round(float(x), 3), round(float(y), 3)) for x, y in points)
 
 
+def off_golden(network: Network, metadata: ModelMetadata) -> float:
+    """Crop pixels by which a network's answer to the golden crop differs from the metadata's, at most."""
+    points = decode(network(golden_crop(metadata.codec.input_size)[None]), metadata.codec).points[0]
+    return float(np.abs(points - np.array(metadata.golden_points)).max())
+
+
 def write_checked(model: nn.Module, metadata: ModelMetadata, path: Path) -> None:
     """The network as an ONNX file of the tensors that the contract names. Raises as `check_against_torch` does."""
     tensors = contract(metadata.codec)
@@ -77,8 +83,6 @@ def write_checked(model: nn.Module, metadata: ModelMetadata, path: Path) -> None
 
 def check_against_torch(path: Path, metadata: ModelMetadata) -> None:
     """Raises TrainingError unless ONNX Runtime gives the golden points that PyTorch gave."""
-    heatmaps = open_export(path).network(golden_crop(metadata.codec.input_size)[None])
-    points = decode(heatmaps, metadata.codec).points[0]
-    difference = float(np.abs(points - np.array(metadata.golden_points)).max())
+    difference = off_golden(open_export(path).network, metadata)
     if not difference <= GOLDEN_TOLERANCE:
         raise TrainingError(f"the exported network puts a golden point {difference:.3f} px away from PyTorch's")

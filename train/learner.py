@@ -154,6 +154,12 @@ class TrainingRun(Generic[R]):
         tqdm.write("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
 
 
+def check_free(folder: Path) -> None:
+    """Raises TrainingError when the folder holds a run."""
+    if (folder / CHECKPOINT_FILE).exists():
+        raise TrainingError(f"{folder / CHECKPOINT_FILE} exists: choose another --out")
+
+
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Writes a checkpoint, whole or not at all."""
     temporary = path.with_suffix(".tmp")

@@ -12,15 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from landmarks.codec import decode
-from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
+from landmarks.golden import GOLDEN_TOLERANCE
 from landmarks.metadata import ModelMetadata
 from train.command_line import add_command
 from train.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -44,7 +42,7 @@ def reopen(path: Path, source: DataSource, folder: Path, samples: int = SAMPLES)
     from train.backbones import build
     from train.checkpoints import TILT, write_finished
     from train.layouts import WFLW98
-    from train.learner import CHECKPOINT_FILE
+    from train.learner import check_free
     from train.onnx_file import open_session
     from train.quantize import training_crops
 
@@ -52,8 +50,7 @@ def reopen(path: Path, source: DataSource, folder: Path, samples: int = SAMPLES)
     graph = onnx.load(path).graph
     shaped = any(tensor.name.startswith(TILT) for tensor in graph.initializer)
     config = config_of(metadata, shaped)
-    if (folder / CHECKPOINT_FILE).exists():
-        raise TrainingError(f"{folder / CHECKPOINT_FILE} exists: choose another --out")
+    check_free(folder)
     model = build(config.name, metadata.codec.points, shaped).eval()
     model.load_state_dict(unfolded(graph, model, path))
     settle(model, training_crops(metadata, source, samples))
@@ -195,12 +192,11 @@ def _observer(sums: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
 
 def check_against_file(model: nn.Module, metadata: ModelMetadata, path: Path) -> None:
     """Raises TrainingError unless the model gives the golden points of the file it was made from."""
-    import torch
+    from train.codecs import CellObjective
+    from train.evaluate import torch_network
+    from train.export import off_golden
 
-    with torch.inference_mode():
-        heatmaps = model(torch.from_numpy(golden_crop(metadata.codec.input_size)[None])).numpy()
-    points = decode(heatmaps, metadata.codec).points[0]
-    difference = float(np.abs(points - np.array(metadata.golden_points)).max())
+    difference = off_golden(torch_network(model, CellObjective()), metadata)
     if not difference <= GOLDEN_TOLERANCE:
         raise TrainingError(f"{path}: the run made of it puts a golden point {difference:.3f} px away from the file's")
 

@@ -19,7 +19,7 @@ from train.config import Config
 from train.datasets.face import Face
 from train.errors import TrainingError
 from train.evaluate import Predictions, crops_of, predict, summary
-from train.learner import CHECKPOINT_FILE, write_checkpoint
+from train.learner import CHECKPOINT_FILE, check_free, write_checkpoint
 from train.record import DESCRIPTION_FILE, REPORT_FILE, TrainingData, describe
 from train.samples import PhotoCache
 from train.trained import load_run, open_run
@@ -43,8 +43,7 @@ def fit_shape(folder: Path, data: TrainingData, test: Sequence[Face], out: Path)
         raise TrainingError(f"{folder} has the layer already: give the run that it was made from")
     if config.objective != "cells":
         raise TrainingError(f"{folder} has the objective {config.objective!r}: the layer is for that of 'cells'")
-    if (out / CHECKPOINT_FILE).exists():
-        raise TrainingError(f"{out / CHECKPOINT_FILE} exists: choose another --out")
+    check_free(out)
     shaped = Shaped(network, data.layout.points).eval()
     found, truth, weights = observed(network, config, data)
     solve(shaped.tilt, found, truth, weights, data.layout.flip)
