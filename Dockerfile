@@ -111,7 +111,7 @@ COPY deploy/image/healthy.py deploy/image/supervise.py /opt/
 COPY model_repo /models
 # where a volume for TensorRT's engines is mounted: it takes over the owner
 RUN install --directory --owner 10001 --group 10001 /engines
-# MALLOC_...: ALLOCATOR of service/memory.py
+# MALLOC_...: ALLOCATOR of service/triton_server/malloc.py
 ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 \
     MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=16777216 MALLOC_TRIM_THRESHOLD_=33554432 \
     # the network needs the digits that TF32 drops
@@ -122,7 +122,7 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=10m --retries=6 \
     CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8000/v2/health/ready"]
 ENTRYPOINT ["python3", "-I", "/opt/supervise.py", "tritonserver"]
 # HTTP is for the health check alone: the gateway speaks gRPC. Connections end after five minutes, so that gateways
-# look again which servers there are. The last line is TRITON_OPTIONS of service/memory.py
+# look again which servers there are. The last line is TRITON_OPTIONS of service/triton_server/malloc.py
 CMD ["--model-repository=/models", "--model-config-name=gpu", "--disable-auto-complete-config", \
      "--http-address=127.0.0.1", "--metrics-address=0.0.0.0", "--exit-timeout-secs=20", \
      "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000", \

@@ -19,17 +19,19 @@ from tqdm import tqdm
 
 from landmarks.detection import DetectorMetadata
 from landmarks.repository import Precision, model_path
-from service.detector import Detector, NetworkDetector, ThreadedDetector, YuNet
-from service.finders import LocalFinder
-from service.images import ImageLimits
-from service.inference import LocalEngine
-from service.options import Options
+from service.detectors.backends import LocalFinder
+from service.detectors.network import NetworkDetector
+from service.detectors.port import Detector
+from service.detectors.yunet import ThreadedDetector, YuNet
+from service.engines.local import LocalEngine
+from service.images.decode import ImageLimits
 from service.pipeline import Answer, Limits, Pipeline
-from service.rollout import Rollout
+from service.request import Options
+from service.rollout.canary import Rollout
 from train.datasets import DataSource
 from train.datasets.face import Face
-from train.layouts import WFLW98
-from train.metrics import Array, inter_ocular, point_errors, report
+from train.datasets.layouts import WFLW98
+from train.evaluation.metrics import Array, inter_ocular, point_errors, report
 
 REPOSITORY = Path(__file__).parents[1] / "model_repo"
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import transform_points
-from train.codecs import Points, topk
 from train.datasets import DataSource
-from train.evaluate import crops_of
-from train.samples import PhotoCache
-from train.trained import Trained, open_run
+from train.evaluation.predict import crops_of
+from train.evaluation.trained import Trained, open_run
+from train.objectives import Points, topk
+from train.samples.augment import PhotoCache
 
 WILD = 3.0
 """Cells; larger errors are left out, as they have nothing to do with rounding."""

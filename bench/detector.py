@@ -21,9 +21,9 @@ from bench.cascade import Cascade
 from landmarks.crop import Crop, warp
 from landmarks.detection import find_faces
 from landmarks.runtime import DetectorNetwork
-from service.detector import YuNet
-from train.boxes import size_of
+from service.detectors.yunet import YuNet
 from train.datasets import DataSource
+from train.datasets.boxes import size_of
 from train.datasets.face import Image, read_photo
 from train.detection.evaluate import Find, Judged, figures, judge
 from train.detection.photographs import Photograph, load

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.overload import Client, Seen
 from bench.throughput import ROOT, portrait, served
-from service.embedded import EmbeddedTriton
+from service.triton_server.process import EmbeddedTriton
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from bench.throughput import ROOT
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
-from service.embedded import EmbeddedTriton, free_ports
-from service.inference import EngineError
-from service.triton import TritonEngine
+from service.engines.port import EngineError
+from service.engines.triton.engine import TritonEngine
+from service.triton_server.process import EmbeddedTriton, free_ports
 
 LOADS = ((1, 1), (1, 16), (8, 1), (8, 4))
 """Faces in a request, and clients that each ask again as soon as they are answered."""

@@ -30,7 +30,7 @@ from landmarks.crop import Crop, transform_points, warp
 from landmarks.repository import Precision, model_path
 from landmarks.runtime import Network
 from landmarks_client import Client
-from service.images import ImageLimits, decode_image
+from service.images.decode import ImageLimits, decode_image
 
 ROOT = Path(__file__).parents[1]
 

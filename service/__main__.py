@@ -14,15 +14,15 @@ from typing import Any
 import cv2
 from pydantic import ValidationError
 
-from service import memory
 from service.bootstrap import StartError
-from service.detect import detect
-from service.logs import set_up as set_up_log
-from service.options import DECODERS, OMITTABLE
-from service.records import FORMATS
-from service.security import SecurityError, new_key
+from service.cli.detect import detect
+from service.cli.outputs import FORMATS
+from service.observability.logs import set_up as set_up_log
+from service.request import DECODERS, OMITTABLE
+from service.security.api_keys import SecurityError, new_key
 from service.server import serve
 from service.settings import Settings, unknown_settings
+from service.triton_server import malloc as memory
 
 logger = logging.getLogger(__name__)
 

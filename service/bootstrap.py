@@ -15,20 +15,23 @@ from typing import Any
 from landmarks.detection import DetectorMetadata
 from landmarks.repository import INT8_CONFIG, Precision, model_path
 from landmarks.tensors import HEATMAP_MODEL
-from service.addresses import Addresses, Names
-from service.comparison import Comparison
-from service.detector import Detector, NetworkDetector, ThreadedDetector, YuNet
-from service.embedded import EmbeddedTriton, EmbeddedTritonError
-from service.finders import Finder, LocalFinder, TritonFinder
+from service.detectors.backends import Finder, LocalFinder, TritonFinder
+from service.detectors.network import NetworkDetector
+from service.detectors.port import Detector
+from service.detectors.yunet import ThreadedDetector, YuNet
+from service.engines.local import LocalEngine
+from service.engines.port import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
+from service.engines.triton.engine import TritonEngine
+from service.engines.triton.resolver import Addresses, Names
 from service.gateway import Gateway, Readiness
-from service.images import ImageLimits
-from service.inference import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, LocalEngine
-from service.keeper import KeptTriton
+from service.images.decode import ImageLimits
+from service.observability.request_scope import NoTracer, Telemetry, Tracer
 from service.pipeline import Limits, Pipeline
-from service.rollout import Rollout, Share
+from service.rollout.canary import Rollout, Share
+from service.rollout.shadow import Comparison
 from service.settings import Settings
-from service.telemetry import NoTracer, Telemetry, Tracer
-from service.triton import TritonEngine
+from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError
+from service.triton_server.supervisor import KeptTriton
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +227,7 @@ def _tracer(settings: Settings) -> Tracer:
     if settings.otlp_endpoint is None:
         return NoTracer()
     try:
-        from service.tracing import OtlpTracer
+        from service.observability.tracing import OtlpTracer
     except ImportError as error:
         raise StartError(
             f"LANDMARKS_OTLP_ENDPOINT is set, but {error.name} is not installed: pip install h3r-landmarks[otel]"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.layout import GROUPS, NUM_POINTS, OUTLINES
-from service.images import Image
+from service.images.decode import Image
 
 Colour = tuple[int, int, int]
 

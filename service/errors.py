@@ -2,7 +2,7 @@
 
 ::
 
-    ServiceError(kind)                           EngineError (service.inference)
+    ServiceError(kind)                           EngineError (service.engines.port)
       invalid_request, invalid_box, ...            EngineUnavailable  -> unavailable
                                                    EngineTimeout      -> deadline_exceeded
                                                    EngineOverloaded   -> overloaded
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
-from service.inference import EngineError, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
+from service.engines.port import EngineError, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 
 
 class ErrorKind(Enum):

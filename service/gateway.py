@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal
 
-from service.detector import Detector
+from service.detectors.port import Detector
+from service.engines.port import Engine, EngineOverloaded, ServedModel
 from service.errors import ErrorKind, ServiceError, translate
-from service.inference import Engine, EngineOverloaded, ServedModel
-from service.options import ImageRequest, Options
+from service.observability.request_scope import Telemetry
 from service.pipeline import Answer, Pipeline
-from service.telemetry import Telemetry
+from service.request import ImageRequest, Options
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 ::
 
     check -> read_picture -> find (given boxes, or the detector) -> crop -> infer -> place (crop pixels -> image pixels)
-                                                                    by the model that `service.rollout` chooses
+                                                                    by the model that `service.rollout.canary` chooses
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from landmarks.crop import Crop, transform_covariances, transform_points, warp
 from landmarks.flip import average, with_mirrored
 from landmarks.layout import OUTER_EYE_CORNERS
 from landmarks.uncertainty import face_score
-from service.comparison import COMPARISON_SECONDS, Comparison
-from service.detector import Detector
-from service.images import Image, ImageLimits, ImageWarning, Picture, read_picture
-from service.inference import ServedModel
-from service.options import Options, check_options, checked_box
-from service.rollout import Role, Rollout, Variant
-from service.telemetry import stage
+from service.detectors.port import Detector
+from service.engines.port import ServedModel
+from service.images.decode import Image, ImageLimits, ImageWarning, Picture, read_picture
+from service.observability.request_scope import stage
+from service.request import Options, check_options, checked_box
+from service.rollout.canary import Role, Rollout, Variant
+from service.rollout.shadow import COMPARISON_SECONDS, Comparison
 
 Floats = NDArray[np.float32]
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class Answer:
     """Milliseconds in each stage of STAGES."""
     warnings: tuple[ImageWarning, ...] = ()
     omit: frozenset[str] = frozenset()
-    """Fields of `service.options.OMITTABLE` that the caller does without."""
+    """Fields of `service.request.OMITTABLE` that the caller does without."""
     role: Role = "primary"
     """Of the model."""
 

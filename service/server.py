@@ -20,11 +20,11 @@ from starlette.types import ASGIApp
 from service.bootstrap import StartError, running_gateway
 from service.gateway import Gateway
 from service.rest.app import build_app, build_metrics_app
-from service.rest.patience import WhileConnected, protocol
+from service.rest.timeouts import WhileConnected, protocol
 from service.rpc.server import build_server
-from service.security import Protection, SecurityError, is_loopback, protection
+from service.security.api_keys import Protection, SecurityError, is_loopback, protection
+from service.security.tls import Tls
 from service.settings import Settings
-from service.tls import Tls
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from landmarks.detection import LONGEST
 from landmarks.repository import Precision
-from service.images import MAX_SIDE
-from service.options import MOST
+from service.images.decode import MAX_SIDE
+from service.request import MOST
 
 _OTHERS: Final = frozenset({"LANDMARKS_API_KEY", "LANDMARKS_TEST_DATA"})
 """Variables of the environment that are for clients and for tests."""

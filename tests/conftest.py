@@ -78,7 +78,7 @@ def needs_triton() -> None:
 @pytest.fixture(scope="session")
 def triton_url(needs_triton: None, model_repository: Path) -> Iterator[str]:
     """The gRPC address of a real Triton that serves the shipped repository for the whole session."""
-    from service.embedded import EmbeddedTriton
+    from service.triton_server.process import EmbeddedTriton
 
     triton = EmbeddedTriton(model_repository)
     yield asyncio.run(triton.start())

@@ -12,11 +12,11 @@ import numpy as np
 from landmarks.codec import CodecSpec, Decoded
 from landmarks.detection import Detections
 from landmarks.metadata import ModelMetadata
+from service.engines.port import ServedModel
 from service.gateway import Gateway, Readiness
-from service.images import ImageLimits
-from service.inference import ServedModel
+from service.images.decode import ImageLimits
 from service.pipeline import Limits, Pipeline
-from service.rollout import Rollout
+from service.rollout.canary import Rollout
 
 MODEL = ServedModel(
     "fake",

@@ -12,25 +12,25 @@ from landmarks.codec import CodecError
 from landmarks.metadata import MetadataError
 from landmarks.repository import RepositoryError
 from landmarks.runtime import NetworkError
-from train.calibration import add_commands as add_calibration_commands
-from train.checkpoints import add_commands as add_checkpoint_commands
-from train.command_line import add_command
+from train.commands.command_line import add_command
 from train.config import Config, load_config
 from train.datasets import FORMATS, DataSource, parse_mix
+from train.datasets.conversion import add_commands as add_lift_commands
 from train.detection.commands import add_commands as add_detection_commands
 from train.errors import TrainError
-from train.lift import add_commands as add_lift_commands
-from train.quantize import add_commands as add_quantize_commands
-from train.reopen import add_commands as add_reopen_commands
-from train.robustness import add_commands as add_robustness_commands
+from train.evaluation.calibration import add_commands as add_calibration_commands
+from train.evaluation.robustness import add_commands as add_robustness_commands
+from train.export.import_onnx import add_commands as add_reopen_commands
+from train.export.quantize import add_commands as add_quantize_commands
+from train.pose_synthesis.command import add_commands as add_turn_commands
+from train.runs.weights import add_commands as add_checkpoint_commands
 from train.tables import add_commands as add_table_commands
-from train.turn.command import add_commands as add_turn_commands
 
 if TYPE_CHECKING:
     from train.datasets.face import BoxKind, Face
-    from train.evaluate import Predictions
-    from train.record import TrainingData
-    from train.trained import Trained
+    from train.evaluation.predict import Predictions
+    from train.evaluation.trained import Trained
+    from train.runs.record import TrainingData
 
 DATA_HELP = f"a data set as FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
 
@@ -150,10 +150,10 @@ def add_mix_arguments(command: argparse.ArgumentParser) -> None:
 
 def fit(args: argparse.Namespace) -> None:
     """Trains to the configured end, as one of several processes where torchrun starts them."""
-    from train.distributed import joined
-    from train.loop import Run
-    from train.pictures import draw_curves, draw_evaluation
-    from train.record import METRICS_FILE
+    from train.engine.distributed import joined
+    from train.engine.loop import Run
+    from train.evaluation.plots import draw_curves, draw_evaluation
+    from train.runs.record import METRICS_FILE
 
     replaced = {"seed": args.seed, "name": args.backbone}
     config = load_config(Config, args.config, {key: value for key, value in replaced.items() if value is not None})
@@ -170,9 +170,9 @@ def fit(args: argparse.Namespace) -> None:
 
 def fit_shape(args: argparse.Namespace) -> None:
     """Fits the layer to what the run was trained on, and draws what the network then finds."""
-    from train import shape
-    from train.pictures import draw_evaluation
-    from train.trained import load_run
+    from train import shape_refinement as shape
+    from train.evaluation.plots import draw_evaluation
+    from train.evaluation.trained import load_run
 
     sources, config = parse_mix(args.data, args.lift), load_run(args.run)[0]
     predictions = shape.fit_shape(args.run, training_data(sources, config), sources[0].test_faces(), args.out)
@@ -181,8 +181,8 @@ def fit_shape(args: argparse.Namespace) -> None:
 
 def training_data(sources: list[DataSource], config: Config) -> TrainingData:
     """The faces of the first source, the further ones, and of neither those of photographs that are held out."""
-    from train.calibration import split_by_name, without
-    from train.record import TrainingData
+    from train.evaluation.calibration import split_by_name, without
+    from train.runs.record import TrainingData
 
     faces, out = split_by_name(sources[0].train_faces(), config.held_out)
     further = without([face for source in sources[1:] for face in source.train_faces()], out)
@@ -191,8 +191,8 @@ def training_data(sources: list[DataSource], config: Config) -> TrainingData:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Prints the figures as JSON: those of the boxes asked for or, where there are both kinds, of each."""
-    from train.evaluate import check_points
-    from train.trained import open_export, open_run
+    from train.evaluation.predict import check_points
+    from train.evaluation.trained import open_export, open_run
 
     model = open_run(args.run) if args.run else open_export(args.model)
     source = DataSource.parse(args.data, args.lift)
@@ -206,7 +206,7 @@ def evaluate_on(
     boxes: BoxKind, model: Trained, source: DataSource, faces: list[Face], args: argparse.Namespace
 ) -> dict[str, Any]:
     """The figures with crops about one kind of boxes; pictures where they are asked for."""
-    from train.evaluate import predict, summary
+    from train.evaluation.predict import predict, summary
 
     ks = args.topk or [1, model.codec.topk]
     served = model.codec.topk if model.codec.topk in ks else ks[-1]
@@ -226,7 +226,7 @@ def evaluate_on(
     if source.name == "coco":
         add_precision(figures, predictions, source, args.split, served)
     if args.pictures:
-        from train.pictures import draw_evaluation, draw_reliability
+        from train.evaluation.plots import draw_evaluation, draw_reliability
 
         folder = args.pictures / boxes if len(args.boxes) > 1 else args.pictures
         draw_evaluation(predictions, served, folder)
@@ -238,7 +238,7 @@ def add_precision(
     figures: dict[str, Any], predictions: Predictions, source: DataSource, split: str | None, served: int
 ) -> None:
     """COCO's own figures, of the served k and of each decoder by name."""
-    from train.coco_ap import coco_ap
+    from train.evaluation.coco_ap import coco_ap
 
     figures |= coco_ap(predictions, source.root, split, served)
     for name, values in figures["by_decoder"].items():
@@ -247,7 +247,7 @@ def add_precision(
 
 def export(args: argparse.Namespace) -> None:
     """Exports and says what was written."""
-    from train.export import export as export_run
+    from train.export.torch_to_onnx import export as export_run
 
     metadata = export_run(args.run, args.repository)
     print(f"exported {metadata.name} (run {metadata.run_id}) into {args.repository}")

@@ -93,7 +93,8 @@ class Config(Recipe):
     held_out: int = Field(0, ge=0, description="about every n-th photograph is kept out of training, to calibrate on")
     boxes: BoxKind = Field("P2", description="P1: crops about the tight box of the points; P2: about a detector's box")
     objective: Literal["cells", "binary", "gaussian"] = Field(
-        "cells", description="cells: cross-entropy over the map's cells (the only one that is served); see train.codecs"
+        "cells",
+        description="cells: cross-entropy over the map's cells (the only one that is served); see train.objectives",
     )
     quantizer: Quantizer | Literal["none"] = Field("random", description="none: for the gaussian objective alone")
     sigma: float = Field(1.0, gt=0, description="of the gaussian objective, in cells")

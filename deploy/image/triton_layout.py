@@ -6,7 +6,7 @@ So both images are started alike, and the server finds its backend where it look
 import sys
 from pathlib import Path
 
-from service.embedded import libpython_folder, link_backend, wheel_folder
+from service.triton_server.process import libpython_folder, link_backend, wheel_folder
 
 
 def lay_out(root: Path) -> None:

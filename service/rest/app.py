@@ -16,11 +16,11 @@ from starlette.types import ASGIApp
 
 from service.errors import ErrorKind, ServiceError, translate
 from service.gateway import Gateway, parse_timeout
+from service.observability.request_scope import stage
 from service.page.page import page_router
-from service.rest.accept import JSON, WRITERS, media_type, to_json
-from service.rest.convert import answer_body, batch_body, layout_json, models_body
-from service.rest.errors import error_response
 from service.rest.health import health_router
+from service.rest.middleware import is_open, shielded
+from service.rest.negotiation import JSON, WRITERS, media_type, to_json
 from service.rest.read import read_batch, read_request
 from service.rest.schema import (
     AnswerModel,
@@ -32,9 +32,9 @@ from service.rest.schema import (
     error_responses,
     landmarks_operation,
 )
-from service.rest.shield import is_open, shielded
-from service.security import Protection
-from service.telemetry import stage
+from service.security.api_keys import Protection
+from service.wire.json import answer_body, batch_body, layout_json, models_body
+from service.wire.problem import error_response
 
 _FRAMEWORK: Final = {
     404: (ErrorKind.NOT_FOUND, "there is nothing here; see /docs"),
@@ -162,7 +162,7 @@ def _answered(request: Request, body: Mapping[str, Any]) -> Response:
 
 
 def _id(request: Request) -> str:
-    """The request's id, as `service.rest.shield` gave it."""
+    """The request's id, as `service.rest.middleware` gave it."""
     identity: str = request.state.id
     return identity
 

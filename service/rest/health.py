@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway
-from service.rest.accept import JSON
+from service.rest.negotiation import JSON
 from service.rest.schema import error_responses
 
 

@@ -1,4 +1,4 @@
-"""Options as query parameters and as JSON: types are checked here, meanings in `service.options`."""
+"""Options as query parameters and as JSON: types are checked here, meanings in `service.request`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.datastructures import QueryParams
 
 from service.errors import ErrorKind, ServiceError
-from service.options import Options
+from service.request import Options
 
 _Read = Callable[[str, Any], Any]
 

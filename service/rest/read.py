@@ -17,7 +17,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from service.errors import ErrorKind, ServiceError
-from service.options import ImageRequest
+from service.request import ImageRequest
 from service.rest.body import bounded_body, whole_body
 from service.rest.options import invalid, parse_options, query_options
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.errors import RETRY_AFTER_SECONDS, ErrorKind
-from service.rest.accept import MSGPACK
-from service.rest.errors import PROBLEM_JSON, STATUS, problem
+from service.rest.negotiation import MSGPACK
+from service.wire.problem import PROBLEM_JSON, STATUS, problem
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]

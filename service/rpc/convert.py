@@ -8,12 +8,12 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from landmarks_client.pb import landmarks_pb2 as pb
+from service.engines.port import ServedModel
 from service.errors import ErrorKind, ServiceError
 from service.gateway import part_ids
-from service.inference import ServedModel
-from service.options import DECODERS, MOST, ImageRequest, Options
 from service.pipeline import Answer, Face
-from service.rest.errors import problem
+from service.request import DECODERS, MOST, ImageRequest, Options
+from service.wire.problem import problem
 
 _SCALARS = ("topk", "max_faces", "detector_threshold", "model", "decoder", "flip")
 

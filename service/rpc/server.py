@@ -15,11 +15,11 @@ from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway, Readiness, request_id
+from service.observability.request_scope import client, stage
 from service.rpc.convert import answer_message, batch_message, models_message, read_batch, read_options
 from service.rpc.errors import REQUEST_ID_KEY, STATUS, trailing_metadata
-from service.rpc.readable import ReadableCheck
-from service.security import MISSING_KEY, ApiKeys, Protection, key_of
-from service.telemetry import client, stage
+from service.rpc.interceptors import ReadableCheck
+from service.security.api_keys import MISSING_KEY, ApiKeys, Protection, key_of
 
 MESSAGE_OVERHEAD = 2**20
 """Bytes that a request may have beside its image. A larger one is refused by gRPC before it is read."""

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from landmarks_client import Answer, AsyncClient, Client, NoAnswer, ServiceProblem
+from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind
-from service.inference import EngineOverloaded
-from service.rest.accept import to_json
+from service.rest.negotiation import to_json
 from tests.client import conftest
-from tests.contract.doors import open_doors
+from tests.contract.apis import open_doors
 from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, make_gateway, picture
 
 IMAGE = encoded(picture())

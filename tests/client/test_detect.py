@@ -22,13 +22,13 @@ from typing import Any
 import pytest
 
 from service.__main__ import parser
-from service.detect import detect
-from service.photos import expand, overlay_paths
-from service.records import Csv, JsonLines, RecordsError, make_format, new_file, resumed_file
-from service.security import ApiKeys, Protection
+from service.cli.detect import detect
+from service.cli.inputs import expand, overlay_paths
+from service.cli.outputs import Csv, JsonLines, RecordsError, make_format, new_file, resumed_file
+from service.security.api_keys import ApiKeys, Protection
 from service.settings import Settings
 from tests.conftest import ROOT
-from tests.contract.doors import open_doors
+from tests.contract.apis import open_doors
 from tests.e2e.test_gateway import environment
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 

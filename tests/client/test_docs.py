@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from service.__main__ import parser
-from service.detect import detect
+from service.cli.detect import detect
 from service.settings import Settings
 from tests.client.test_detect import doors
 from tests.conftest import ROOT

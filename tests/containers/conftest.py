@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from service.embedded import free_ports
+from service.triton_server.process import free_ports
 from tests.containers.engine import DOCKER, Project, build, composes, docker
 from tests.containers.service import PROMETHEUS, TAG, Service
 

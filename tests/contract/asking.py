@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.contract.doors import open_doors
+from tests.contract.apis import open_doors
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 
 IMAGE = encoded(picture())

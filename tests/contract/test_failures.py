@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 
+from service.engines.port import EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.errors import ErrorKind
-from service.inference import EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
-from service.rest.errors import STATUS as HTTP
 from service.rpc.errors import STATUS as GRPC
+from service.wire.problem import STATUS as HTTP
+from tests.contract.apis import open_doors
 from tests.contract.asking import BOX, DOORS, IMAGE, ask
-from tests.contract.doors import open_doors
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 
 STATUS = {"rest": HTTP, "grpc": GRPC}

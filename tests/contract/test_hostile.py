@@ -14,8 +14,8 @@ import pytest
 from grpc_status import rpc_status
 
 from service.errors import ErrorKind
-from service.rest.errors import STATUS as HTTP
-from tests.contract.doors import open_doors
+from service.wire.problem import STATUS as HTTP
+from tests.contract.apis import open_doors
 from tests.contract.hostile import BOX, Asked, Case, Http, Message, Wire, corpus
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 

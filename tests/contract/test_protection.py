@@ -19,12 +19,12 @@ from grpc_status import rpc_status
 
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
-from service.logs import JsonFormatter
-from service.security import Protection, new_key, read_keys
+from service.observability.logs import JsonFormatter
+from service.security.api_keys import Protection, new_key, read_keys
+from service.security.tls import Tls
 from service.server import _metrics_served
 from service.settings import Settings
-from service.tls import Tls
-from tests.contract.doors import open_doors, reply, rpc_failure
+from tests.contract.apis import open_doors, reply, rpc_failure
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 
 IMAGE = encoded(picture())

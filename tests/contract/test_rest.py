@@ -12,7 +12,7 @@ import pytest
 
 from landmarks import layout
 from service.rest.schema import AnswerModel, BatchModel, LayoutModel, ProblemModel
-from tests.contract.doors import open_doors, reply
+from tests.contract.apis import open_doors, reply
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 
 IMAGE = encoded(picture())

@@ -6,7 +6,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from tests.contract.doors import open_doors
+from tests.contract.apis import open_doors
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 
 SERVICE = "landmarks.v1.Landmarks"

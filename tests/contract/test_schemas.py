@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from pydantic import BaseModel
 
 from landmarks_client.pb import landmarks_pb2 as pb
-from service.options import DECODERS, OMITTABLE
+from service.request import DECODERS, OMITTABLE
 from service.rest import schema
 
 PAIRS: dict[type[BaseModel], Any] = {

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.contract.doors import open_doors
+from tests.contract.apis import open_doors
 from tests.fakes import FakeDetector, FakeEngine, make_gateway
 
 CHECKS = [

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from service.security import Protection, protection
+from service.security.api_keys import Protection, protection
 from service.settings import Settings
 from tests.conftest import ROOT
 from tests.deploy.tools import DEPLOY

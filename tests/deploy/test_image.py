@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from service.memory import ALLOCATOR, TRITON_OPTIONS
+from service.triton_server.malloc import ALLOCATOR, TRITON_OPTIONS
 from tests.conftest import ROOT
 from tests.deploy.tools import DEPLOY, run, tool
 

@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
+from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind
-from service.inference import EngineOverloaded
+from service.observability.request_scope import round_trip
 from service.rest.app import build_metrics_app
-from service.security import Protection, new_key, read_keys
+from service.security.api_keys import Protection, new_key, read_keys
 from service.settings import Settings
-from service.telemetry import round_trip
-from tests.contract.doors import open_doors
+from tests.contract.apis import open_doors
 from tests.deploy.tools import DEPLOY, run, tool
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 

@@ -22,8 +22,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from landmarks.golden import golden_crop
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
-from service.embedded import EmbeddedTriton, free_ports
 from service.rpc.errors import CODE_KEY
+from service.triton_server.process import EmbeddedTriton, free_ports
 from tests.e2e.test_gateway import Served, descendants, served
 from tests.fakes import encoded
 

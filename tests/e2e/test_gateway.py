@@ -22,7 +22,7 @@ from landmarks.golden import golden_crop
 from landmarks.layout import FLIP
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
-from service.embedded import free_ports
+from service.triton_server.process import free_ports
 from tests.conftest import ROOT
 from tests.fakes import encoded
 

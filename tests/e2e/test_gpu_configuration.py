@@ -14,9 +14,9 @@ from tritonclient.utils import InferenceServerException
 from landmarks.codec import Decoded
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path
-from service.embedded import EmbeddedTriton, EmbeddedTritonError
-from service.inference import LocalEngine
-from service.triton import TritonEngine
+from service.engines.local import LocalEngine
+from service.engines.triton.engine import TritonEngine
+from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError
 
 pytestmark = pytest.mark.usefixtures("needs_triton")
 

@@ -12,7 +12,7 @@ import pytest
 
 from landmarks.repository import model_path, remove_int8
 from landmarks.runtime import identify
-from service.embedded import EmbeddedTriton, EmbeddedTritonError
+from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError
 from tests.e2e.test_gateway import BOX, IMAGE, served
 
 

@@ -17,8 +17,8 @@ from landmarks.repository import model_path, stamp
 from landmarks.runtime import identify
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
-from service.embedded import EmbeddedTriton, free_ports
 from service.rpc.errors import CODE_KEY
+from service.triton_server.process import EmbeddedTriton, free_ports
 from tests.e2e.test_faults import BOX, IMAGE, PATIENCE, Load, fetch, is_ready, metric, until, words
 from tests.e2e.test_gateway import Served, descendants, served
 

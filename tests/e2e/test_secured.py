@@ -12,8 +12,8 @@ import trustme
 from landmarks.golden import golden_crop
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
-from service.embedded import free_ports
-from service.security import new_key
+from service.security.api_keys import new_key
+from service.triton_server.process import free_ports
 from tests.e2e.test_gateway import served
 from tests.fakes import encoded
 

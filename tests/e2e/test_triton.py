@@ -15,9 +15,9 @@ from tritonclient.utils import InferenceServerException
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path
 from landmarks.runtime import identify
-from service.embedded import EmbeddedTriton, EmbeddedTritonError
-from service.inference import EngineFailure
-from service.triton import TritonEngine
+from service.engines.port import EngineFailure
+from service.engines.triton.engine import TritonEngine
+from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError
 
 pytestmark = pytest.mark.usefixtures("needs_triton")
 

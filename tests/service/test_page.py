@@ -12,7 +12,7 @@ from landmarks.golden import golden_crop
 from landmarks.layout import GROUPS, POINT_NAMES
 from service.page.page import load_assets
 from service.rest.app import build_app
-from tests.contract.doors import reply
+from tests.contract.apis import reply
 from tests.fakes import FakeDetector, FakeEngine, make_gateway
 
 APP = build_app(make_gateway(FakeEngine(), FakeDetector()))

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError
-from service.inference import EngineOverloaded
-from service.options import Options
 from service.pipeline import STAGES
+from service.request import Options
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
-from tests.service.profiles import red_and_blue_swapped
+from tests.service.images.profiles import red_and_blue_swapped
 
 
 def detect(options=None, detector=None, engine=None, data=None, timeout=10.0):

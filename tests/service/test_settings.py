@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.bootstrap import StartError, model_file, model_repository
-from service.reference import reference
+from service.cli.settings_page import reference
 from service.settings import Settings, unknown_settings
 from tests.conftest import ROOT
 
@@ -60,7 +60,7 @@ def test_every_setting_is_described():
 
 def test_the_page_of_all_settings_is_up_to_date():
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert page == reference(), "run: python -m service.reference > docs/configuration.md"
+    assert page == reference(), "run: python -m service.cli.settings_page > docs/configuration.md"
     assert page.count("\n| `LANDMARKS_") == len(Settings.model_fields)
 
 

@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2 as pb
 from landmarks.codec import CodecSpec
 from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, ModelMetadata
 from landmarks.tensors import DECODE_MODEL, contract
-from service.endpoint import Endpoint
+from service.engines.triton.endpoint import Endpoint
 
 
 class TritonDouble(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]

@@ -11,10 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from tests.train import published  # noqa: E402
 from train.backbones import BACKBONES, build  # noqa: E402
+from train.backbones.cost import cost_of  # noqa: E402
 from train.backbones.hrnet import HRNet  # noqa: E402
-from train.codecs import heatmap_loss  # noqa: E402
-from train.cost import cost_of  # noqa: E402
 from train.errors import ConfigError  # noqa: E402
+from train.objectives import heatmap_loss  # noqa: E402
 
 
 def crops(count: int, size: int, seed: int = 0) -> Tensor:

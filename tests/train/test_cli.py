@@ -118,8 +118,8 @@ def test_evaluate_by_decoder_boxes_and_with_pictures(run: Path, data: str, tmp_p
 def test_triton_serves_what_was_exported(run: Path, repository_copy: Path, needs_triton: None) -> None:
     """Another crop size than the shipped model's, and the golden crop comes back as exported."""
     pytest.importorskip("tritonclient.grpc", reason="the serving dependencies are not installed")
-    from service.embedded import EmbeddedTriton
-    from service.triton import TritonEngine
+    from service.engines.triton.engine import TritonEngine
+    from service.triton_server.process import EmbeddedTriton
 
     assert landmarks_train("export", "--run", run, "--repository", repository_copy).returncode == 0
 

@@ -13,9 +13,9 @@ from tests.train.miniature import write_miniature  # noqa: E402
 from train.__main__ import parser  # noqa: E402
 from train.config import Augment, Config, load_config  # noqa: E402
 from train.datasets import DataSource  # noqa: E402
+from train.engine.loop import Run, TrainingData  # noqa: E402
+from train.engine.optimisation import rate_factor  # noqa: E402
 from train.errors import ConfigError  # noqa: E402
-from train.loop import Run, TrainingData  # noqa: E402
-from train.optimisation import rate_factor  # noqa: E402
 
 
 def test_fit_trains_by_the_recipe_unless_told_otherwise() -> None:

@@ -17,14 +17,14 @@ from tests.train.datasets import test_coco, test_mpii
 from tests.train.miniature import write_miniature
 from train.__main__ import parser
 from train.backbones import build
-from train.codecs import CellObjective
 from train.datasets import DataSource
 from train.errors import ConfigError, DataError, TrainingError
-from train.evaluate import predict, torch_network
+from train.evaluation.predict import predict, torch_network
+from train.evaluation.trained import Trained
+from train.objectives import CellObjective
 from train.tables import backbones, quantization
 from train.tables.topk import KS, errors_by_k
 from train.tables.workshop import Table
-from train.trained import Trained
 
 TINY = """
 batch_size = 2

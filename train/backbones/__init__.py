@@ -11,7 +11,7 @@ from torch import nn
 from landmarks.layout import NUM_POINTS
 from train.backbones.compact import Compact
 from train.backbones.hrnet import HRNet
-from train.backbones.shape import Shaped
+from train.backbones.refinement import Shaped
 from train.errors import ConfigError
 
 BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {

@@ -1,4 +1,4 @@
-"""300-W photographs in the 98-point layout, listed in one file of JSON lines; so are those that `train.turn` makes."""
+"""300-W photographs in the 98-point layout, listed in a file of JSON lines, as `train.pose_synthesis` writes too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.layout import NUM_POINTS
-from train.boxes import iou
+from train.datasets.boxes import iou
 from train.datasets.face import Face, Split, lines
 from train.errors import DataError
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train.command_line import add_command
+from train.commands.command_line import add_command
 from train.config import load_config
 from train.datasets import FORMATS, DataSource
 from train.detection.config import DetectorConfig
@@ -99,11 +99,11 @@ def calibrate(args: argparse.Namespace) -> None:
     in those that it was trained on.
     """
     from landmarks.detection import DetectorSpec
-    from train.checkpoints import write_json
     from train.detection.evaluate import choose_threshold, figures, finder, judge_all, torch_maps
     from train.detection.loop import load_detector
     from train.detection.photographs import load
-    from train.record import REPORT_FILE, read_report
+    from train.runs.record import REPORT_FILE, read_report
+    from train.runs.weights import write_json
 
     source = DataSource.parse(args.data)
     report, (_, model) = read_report(args.run), load_detector(args.run)
@@ -139,7 +139,7 @@ def _open(args: argparse.Namespace) -> tuple[Network, DetectorSpec]:
     from landmarks.detection import DetectorSpec
     from train.detection.evaluate import torch_maps
     from train.detection.loop import load_detector
-    from train.record import read_report
+    from train.runs.record import read_report
 
     _, model = load_detector(args.run)
     return torch_maps(model), replace(DetectorSpec(), threshold=read_report(args.run)["threshold"])

@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from landmarks.detection import Detections, DetectorSpec, Maps, Network, find_faces
-from train.boxes import iou
+from train.datasets.boxes import iou
 from train.datasets.face import Image, read_photo
 from train.detection.photographs import Photograph
 

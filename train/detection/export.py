@@ -16,8 +16,8 @@ from landmarks.golden import golden_crop
 from train.detection.evaluate import torch_maps
 from train.detection.loop import load_detector
 from train.errors import TrainingError
-from train.onnx_file import install, open_session, write_onnx
-from train.record import DESCRIPTION_FILE, read_report
+from train.export.onnx_file import install, open_session, write_onnx
+from train.runs.record import DESCRIPTION_FILE, read_report
 
 PICTURES = "pictures"
 TOLERANCE = 1e-3

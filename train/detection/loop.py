@@ -12,19 +12,19 @@ from torch import nn
 from tqdm import tqdm
 
 from landmarks.detection import DetectorSpec
-from train import distributed
-from train.checkpoints import write_json
 from train.detection.config import DetectorConfig
 from train.detection.evaluate import Judged, choose_threshold, curve, figures, finder, judge_all, torch_maps
 from train.detection.network import CentreDetector
 from train.detection.photographs import Photograph, fingerprint, split_by_place
 from train.detection.samples import SceneBatch, SceneBatches, SceneSamples, collate
 from train.detection.targets import losses
+from train.engine import distributed
+from train.engine.learner import Learner, TrainingRun, load_result
+from train.engine.loop import loader
+from train.engine.optimisation import choose_precision, warmup_then_cosine
 from train.errors import TrainingError
-from train.learner import Learner, TrainingRun, load_result
-from train.loop import loader
-from train.optimisation import choose_precision, warmup_then_cosine
-from train.record import REPORT_FILE, describe
+from train.runs.record import REPORT_FILE, describe
+from train.runs.weights import write_json
 
 Row = dict[str, Any]
 

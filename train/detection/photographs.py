@@ -62,7 +62,7 @@ def _row(root: Path, path: Path, number: int, line: str, split: Split) -> Photog
 def split_by_place(photographs: Sequence[Photograph], every: int) -> tuple[list[Photograph], list[Photograph]]:
     """The photographs to train on, and every n-th of the list, kept for choosing the threshold.
 
-    `train.calibration.split_by_name` would choose others; the shipped detector and its threshold come from these.
+    `train.evaluation.calibration.split_by_name` would choose others; the shipped detector comes from these.
     """
     kept = [photo for i, photo in enumerate(photographs) if i % every == 0]
     return [photo for i, photo in enumerate(photographs) if i % every], kept

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from landmarks.detection import DetectorSpec
-from train.boxes import size_of
+from train.datasets.boxes import size_of
 from train.datasets.face import Image
 from train.detection.config import DetectorConfig
 from train.detection.photographs import Photograph
 from train.detection.scenes import Composer, Scene
 from train.detection.targets import targets
-from train.photometric import disturb
+from train.samples.photometric import disturb
 
 Sample = tuple[Image, NDArray[np.float32], int]
 """Picture, targets, the place of its first photograph in the data set."""

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
-from train.boxes import Boxes, area_of, size_of
+from train.datasets.boxes import Boxes, area_of, size_of
 from train.datasets.face import Image
 from train.detection.config import Compose
 from train.detection.photographs import Photograph
-from train.samples import PhotoCache
+from train.samples.augment import PhotoCache
 
 SEEN = 0.5
 """A box of which at least this share lies within its tile is a face to find: what is seen of it, as a detector boxes

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from landmarks.codec import quantize
 from landmarks.detection import DetectorSpec, Level, from_sides, to_cells
-from train.boxes import size_of
+from train.datasets.boxes import size_of
 from train.detection.scenes import Scene
 
 FRINGE = 1.2

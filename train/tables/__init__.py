@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from train.command_line import add_command
+from train.commands.command_line import add_command
 from train.datasets import FORMATS, DataSource
 from train.errors import ConfigError, DataError
 from train.tables.backbones import table_7

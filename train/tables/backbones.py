@@ -83,7 +83,7 @@ def compared(shop: Workshop) -> list[tuple[str, Recipe]]:
 
 def own_row(shop: Workshop, name: str, recipe: Recipe) -> Row:
     """A backbone's cost, and its error where the runs hold a finished one."""
-    from train.cost import cost_of
+    from train.backbones.cost import cost_of
 
     parameters, multiply_adds = cost_of(name, recipe.size, shop.source.layout.points)
     nme = f"{error(shop, recipe):.2f}" if shop.finished(recipe.name) else UNKNOWN

@@ -10,8 +10,8 @@ from train.tables.topk import KS
 from train.tables.workshop import NO_OTHERS, UNKNOWN, Table, Workshop
 
 if TYPE_CHECKING:
-    from train.evaluate import Predictions
-    from train.reading import Reading
+    from train.evaluation.predict import Predictions
+    from train.evaluation.readers import Reading
 
 DECODERS: Final = ("quarter", "3x3", "all")
 """Compared beside the k; argmax is k = 1."""
@@ -21,7 +21,7 @@ Figures = Sequence["float | None"]
 
 def table_13(shop: Workshop) -> None:
     """COCO: average precision and recall by object keypoint similarity."""
-    from train.coco_ap import coco_ap
+    from train.evaluation.coco_ap import coco_ap
 
     def figures(predictions: Predictions, reading: Reading) -> Figures:
         return list(coco_ap(predictions, shop.source.root, None, reading)["ap"].values())
@@ -39,7 +39,7 @@ def table_13(shop: Workshop) -> None:
 
 def table_14(shop: Workshop) -> None:
     """MPII: correct joints by head size."""
-    from train.metrics import pckh
+    from train.evaluation.metrics import pckh
 
     def figures(predictions: Predictions, reading: Reading) -> Figures:
         return [pckh(predictions.errors(reading), share) for share in (0.5, 0.1)]

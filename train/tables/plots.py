@@ -17,7 +17,7 @@ Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 @contextmanager
 def picture(path: Path, x: str, y: str, width: float = 7.5) -> Iterator[Axes]:
     """Axes to draw on; the file is written at the end, with a legend beside them."""
-    from train.pictures import new_figure
+    from train.evaluation.plots import new_figure
 
     figure = new_figure(width, 4)
     axes = figure.subplots()

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from train.codecs import Maps, Points
     from train.datasets import DataSource
+    from train.evaluation.trained import Trained
+    from train.objectives import Maps, Points
     from train.tables.workshop import Recipe
-    from train.trained import Trained
 
 KS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 25, 30)
 """Cells averaged, as Table 8 sweeps them."""
@@ -62,9 +62,9 @@ def measure(trained: Trained, source: DataSource, read: Callable[[Maps], Sequenc
     from tqdm import tqdm
 
     from landmarks.crop import transform_points
-    from train.evaluate import Predictions, check_points, crops_of
-    from train.metrics import point_errors, report
-    from train.samples import PhotoCache
+    from train.evaluation.metrics import point_errors, report
+    from train.evaluation.predict import Predictions, check_points, crops_of
+    from train.samples.augment import PhotoCache
 
     check_points(trained.codec, source.layout)
     faces, codec = source.test_faces(), trained.codec

@@ -15,9 +15,9 @@ from train.errors import TrainingError
 
 if TYPE_CHECKING:
     from train.datasets.face import BoxKind
-    from train.evaluate import Predictions
-    from train.reading import Reading
-    from train.trained import Trained
+    from train.evaluation.predict import Predictions
+    from train.evaluation.readers import Reading
+    from train.evaluation.trained import Trained
 
 SIZES: Final = (64, 128, 256)
 """Crop sizes in pixels that the tables compare."""
@@ -66,7 +66,7 @@ class Workshop:
     @property
     def subject(self) -> str:
         """What the errors of a table are, in words."""
-        from train.pictures import NORMS
+        from train.evaluation.plots import NORMS
 
         return f"NME in percent of {NORMS[self.source.layout.norm]} on {self.source.name}"
 
@@ -80,15 +80,15 @@ class Workshop:
 
     def trained(self, recipe: Recipe) -> Trained:
         """The finished run of a recipe, trained now if need be. Raises TrainingError."""
-        from train.trained import open_run
+        from train.evaluation.trained import open_run
 
         self.finish(recipe)
         return open_run(self.runs / recipe.name)
 
     def finish(self, recipe: Recipe) -> None:
         """Trains a recipe and those it starts from, as far as their runs are missing or unfinished."""
-        from train.loop import Run
-        from train.record import TrainingData
+        from train.engine.loop import Run
+        from train.runs.record import TrainingData
 
         if self.finished(recipe.name):
             return
@@ -110,7 +110,7 @@ class Workshop:
 
     def finished(self, name: str) -> bool:
         """Whether the runs hold a finished one of that name. Raises TrainingError when it is of other data."""
-        from train.record import DESCRIPTION_FILE, REPORT_FILE
+        from train.runs.record import DESCRIPTION_FILE, REPORT_FILE
 
         folder = self.runs / name
         if not (folder / REPORT_FILE).is_file():
@@ -126,7 +126,7 @@ class Workshop:
         self, trained: Trained, readings: Sequence[Reading], boxes: BoxKind = "P2", corrected: bool = True
     ) -> Predictions:
         """What a run makes of the faces to report on. `corrected`: whether decoding corrects for its quantizer."""
-        from train.evaluate import check_points, predict
+        from train.evaluation.predict import check_points, predict
 
         check_points(trained.codec, self.source.layout)
         return predict(

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page, expect
 
-from service.security import Protection
-from tests.contract.doors import open_doors
+from service.security.api_keys import Protection
+from tests.contract.apis import open_doors
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 
 # a crop of one picture pixel to one crop pixel: the box's 204.8 pixels times 1.25 are the network's 256. Its first

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from service.inference import EngineTimeout, EngineUnavailable
-from service.security import ApiKeys, Protection, new_key
+from service.engines.port import EngineTimeout, EngineUnavailable
+from service.security.api_keys import ApiKeys, Protection, new_key
 from tests.e2e.page.browsing import BOX, GROUPS, POINT, FakeService, choose, opened, running, screen, show
 from tests.fakes import encoded, picture
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from service.images import ImageLimits, decode_image
+from service.images.decode import ImageLimits, decode_image
 from tests.e2e.page.browsing import PLACE, POINT, choose, place, screen, show
 from tests.fakes import encoded, picture
 

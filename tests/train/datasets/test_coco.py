@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="the training dependencies are not installed")
 
-from train.coco_ap import keypoint_ap
 from train.datasets.coco import annotation_file, load
 from train.errors import DataError
+from train.evaluation.coco_ap import keypoint_ap
 
 
 def keypoints(unknown: tuple[int, ...] = (), hidden: tuple[int, ...] = ()) -> list[int]:

@@ -9,9 +9,9 @@ import pytest
 
 from tests.train.datasets.test_ibug300w import write_face
 from train.datasets import FORMATS, DataSource, parse_mix
+from train.datasets.conversion import fit
+from train.datasets.layouts import IBUG68, WFLW98
 from train.errors import DataError
-from train.layouts import IBUG68, WFLW98
-from train.lift import fit
 
 
 def test_data_source_splits_at_the_first_colon() -> None:

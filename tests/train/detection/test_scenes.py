@@ -21,7 +21,7 @@ from train.detection.scenes import (
     share_within,
     transform_boxes,
 )
-from train.photometric import disturb
+from train.samples.photometric import disturb
 
 SIZE = 128
 FACE = (250, 240, 230)

@@ -1,0 +1,88 @@
+"""OpenCV's YuNet behind the detector port."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import cv2
+import numpy as np
+
+from landmarks.detection import Detections, enlarged, reduced
+from service.detectors.port import largest_first
+from service.images.decode import Image
+
+T = TypeVar("T")
+
+
+class _PerThread(Generic[T]):
+    """One value for each thread: OpenCV's detectors keep state while they run."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._local = threading.local()
+        make()  # a missing or broken file is an error now, not at the first request
+
+    def get(self) -> T:
+        if not hasattr(self._local, "value"):
+            self._local.value = self._make()
+        value: T = self._local.value
+        return value
+
+
+class YuNet:
+    """The YuNet network through OpenCV. Called from several threads at once."""
+
+    LONGEST: Final = 800
+    """Longest side in pixels of what it looks at; a larger image is reduced first."""
+    MIN_SCORE: Final = 0.6
+    SMALLEST: Final = 10
+    """Pixels; the smallest face that it was trained on. OpenCV's answer to a picture with a shorter side depends on
+    what its memory held before."""
+
+    def __init__(self, path: Path) -> None:
+        """`path`: the ONNX file. Raises ValueError when it is not there or is not YuNet."""
+        if not path.is_file():
+            raise ValueError(f"no YuNet file at {path}")
+        self._network: _PerThread[Any] = _PerThread(
+            lambda: cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.MIN_SCORE)
+        )
+
+    def __call__(self, image: Image) -> Detections:
+        """The faces of an RGB image, the largest first."""
+        small = reduced(image, self.LONGEST)
+        if min(small.shape[:2]) < self.SMALLEST:
+            return Detections(np.zeros((0, 4)), np.zeros(0))
+        network = self._network.get()
+        network.setInputSize((small.shape[1], small.shape[0]))
+        _, rows = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        found = np.zeros((0, 15)) if rows is None else np.asarray(rows, np.float64)
+        found = found[np.isfinite(found).all(axis=1) & (found[:, 2:4] > 0).all(axis=1)]
+        boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1)
+        return largest_first(enlarged(Detections(boxes, np.clip(found[:, 14], 0, 1)), small, image))
+
+
+class ThreadedDetector:
+    """A function that finds faces, in the threads of an executor."""
+
+    def __init__(self, find: Callable[[Image], Detections], executor: Executor) -> None:
+        self._find = find
+        self._executor = executor
+
+    async def start(self) -> None:
+        """There is nothing to start."""
+
+    async def detect(
+        self,
+        image: Image,
+        *,
+        timeout: float | None = None,  # noqa: ARG002 (a thread cannot be stopped; the caller's own limit ends the wait)
+    ) -> Detections:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._find, image)
+
+    async def ready(self) -> bool:
+        return True

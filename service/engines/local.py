@@ -1,0 +1,105 @@
+"""The engine that is this very process: OpenVINO and NumPy in a thread of its own, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.codec import Decoded, decode
+from landmarks.golden import golden_crop
+from landmarks.metadata import MetadataError
+from landmarks.runtime import Network, NetworkError
+from landmarks.tensors import contract
+from service.engines.port import (
+    EngineFailure,
+    EngineOverloaded,
+    EngineTimeout,
+    EngineUnavailable,
+    ServedModel,
+    check_golden,
+    check_request,
+    checked,
+)
+
+MAX_WAITING: Final = 64
+"""Requests that may wait for the in-process engine; as many as Triton's queue takes."""
+
+T = TypeVar("T")
+
+
+class LocalEngine:
+    """The same network and decode in this process, one request at a time in a thread of its own."""
+
+    def __init__(self, model_path: Path) -> None:
+        """`model_path`: the ONNX file; the name of its folder is the version when it is a number, else "1"."""
+        self._path = model_path
+        self._network: Network | None = None
+        self._waiting = 0
+        self._worker = ThreadPoolExecutor(1, "landmarks-engine")
+
+    @property
+    def model(self) -> ServedModel:
+        assert self._network is not None, "known after start"
+        version = self._path.parent.name if self._path.parent.name.isdecimal() else "1"
+        metadata = self._network.metadata
+        return ServedModel(metadata.name, version, self._network.provenance, metadata)
+
+    async def start(self) -> None:
+        try:
+            network = await self.run(lambda: Network(self._path), None)
+        except ImportError as error:
+            raise EngineUnavailable("OpenVINO is not installed: pip install h3r-landmarks[serve]") from error
+        except (NetworkError, MetadataError) as error:
+            raise EngineFailure(str(error)) from error
+        codec = network.metadata.codec
+        check_golden(network.metadata, await self._decoded(network, golden_crop(codec.input_size)[None], None, None))
+        self._network = network
+
+    async def infer(
+        self, crops: NDArray[np.uint8], *, topk: int | None = None, timeout: float | None = None
+    ) -> Decoded:
+        network = self._network
+        if network is None:
+            raise EngineUnavailable("the engine is not started, or closed")
+        check_request(crops, topk, network.metadata.codec)
+        return await self._decoded(network, crops, topk, timeout)
+
+    async def _decoded(
+        self, network: Network, crops: NDArray[np.uint8], topk: int | None, timeout: float | None
+    ) -> Decoded:
+        codec = network.metadata.codec
+        try:
+            decoded = await self.run(lambda: decode(network(crops), codec, topk), timeout)
+        except RuntimeError as error:
+            raise EngineFailure(f"OpenVINO failed: {error}") from error
+        return checked(decoded, contract(codec), len(crops))
+
+    async def ready(self) -> bool:
+        """Once started: it has answered its golden crop rightly, and the weights in memory do not change."""
+        return self._network is not None
+
+    async def close(self) -> None:
+        self._network = None
+        await asyncio.to_thread(self._worker.shutdown, wait=True, cancel_futures=True)
+
+    async def run(self, work: Callable[[], T], timeout: float | None) -> T:
+        """`work` in the worker thread. Past its deadline it is dropped from the queue, or finished unheard.
+
+        Raises EngineError, and whatever `work` raises.
+        """
+        if self._waiting > MAX_WAITING:
+            raise EngineOverloaded(f"{MAX_WAITING} requests are waiting for the in-process engine")
+        self._waiting += 1
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._worker, work)
+            return await asyncio.wait_for(future, timeout)
+        except asyncio.TimeoutError as error:
+            raise EngineTimeout("the in-process engine did not answer in time") from error
+        finally:
+            self._waiting -= 1

@@ -1,0 +1,149 @@
+"""Who may ask: API keys, of which the service knows the hashes alone, and what it refuses to start without.
+
+A key is 256 random bits: nobody guesses one, so a single round of SHA-256 hides it, without salt and without delay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from service.security.tls import Tls
+from service.settings import Settings
+
+PREFIX: Final = "lmk_"
+"""How a key begins, so that scanners of source code know one when they see it."""
+MISSING_KEY: Final = "this service asks for an API key: send it as Authorization: Bearer <key>, or as X-API-Key: <key>"
+_ENTRY: Final = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-fA-F]{64})")
+
+
+class SecurityError(ValueError):
+    """The service cannot be protected as it was told to; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class ApiKeys:
+    """The keys that open the doors. None at all: everybody may ask."""
+
+    digests: Mapping[str, bytes] = field(default_factory=dict)
+    """SHA-256 of each key, by the name of who has it."""
+
+    def __bool__(self) -> bool:
+        return bool(self.digests)
+
+    def holder(self, key: str) -> str | None:
+        """Whose key this is. Takes as long for a wrong key as for a right one, whichever that is."""
+        digest = hashlib.sha256(key.encode()).digest()
+        found = [name for name, known in self.digests.items() if hmac.compare_digest(known, digest)]
+        return found[0] if found else None
+
+
+def key_of(authorization: str | None, x_api_key: str | None) -> str:
+    """The key of `Authorization: Bearer <key>` or of `X-API-Key: <key>`; empty where there is none."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else (x_api_key or "").strip()
+
+
+def new_key(name: str) -> tuple[str, str]:
+    """A fresh key, and the line that lets it in. Raises SecurityError for a name that no line can hold."""
+    key = PREFIX + secrets.token_urlsafe(32)
+    line = f"{name}:{hashlib.sha256(key.encode()).hexdigest()}"
+    if not _ENTRY.fullmatch(line):
+        raise SecurityError("a name is 1 to 64 letters, digits, dots, dashes or underscores")
+    return key, line
+
+
+def read_keys(settings: Settings) -> ApiKeys:
+    """The keys of the file and of the environment. Raises SecurityError."""
+    digests: dict[str, bytes] = {}
+    _add(digests, re.split(r"[,\s]+", settings.api_keys or ""), "LANDMARKS_API_KEYS")
+    if settings.api_keys_file is not None:
+        try:
+            lines = settings.api_keys_file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SecurityError(f"LANDMARKS_API_KEYS_FILE: {settings.api_keys_file} cannot be read: {error}") from error
+        _add(digests, (line.partition("#")[0] for line in lines), str(settings.api_keys_file))
+    if not digests and (settings.api_keys is not None or settings.api_keys_file is not None):
+        raise SecurityError("API keys are asked for, but none is given: make one with `landmarks keys new NAME`")
+    return ApiKeys(digests)
+
+
+def _add(digests: dict[str, bytes], entries: Iterable[str], where: str) -> None:
+    """Adds entries "name:sha256", some of them empty. No message quotes one: it may be a key put there by mistake."""
+    for number, entry in enumerate(entries, 1):
+        if not entry.strip():
+            continue
+        match = _ENTRY.fullmatch(entry.strip())
+        if match is None:
+            raise SecurityError(
+                f"{where}: entry {number} is not name:sha256 in hexadecimal; `landmarks keys new NAME` makes one"
+            )
+        if match[1] in digests:
+            raise SecurityError(f"{where}: the name {match[1]!r} is given twice; give each key a name of its own")
+        digests[match[1]] = bytes.fromhex(match[2])
+
+
+# ---------------------------------------------------------------- all of it
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What both doors ask of a caller, and what they tell browsers."""
+
+    keys: ApiKeys = field(default_factory=ApiKeys)
+    tls: Tls | None = None
+    cors_origins: tuple[str, ...] = ()
+    metrics_here: bool = True
+    """Whether the REST door itself has `/metrics`."""
+
+
+def protection(settings: Settings) -> Protection:
+    """The doors' protection. Raises SecurityError, also where there is less of it than the address calls for."""
+    tls = _tls(settings)
+    keys = read_keys(settings)
+    asks_who = bool(keys) or (tls is not None and tls.client_ca is not None)
+    if not (asks_who or settings.insecure or is_loopback(settings.host)):
+        raise SecurityError(
+            f"LANDMARKS_HOST={settings.host} is reached by other machines, and nothing asks who they are: make a key "
+            "with `landmarks keys new NAME` and set LANDMARKS_API_KEYS or LANDMARKS_API_KEYS_FILE, or set "
+            "LANDMARKS_TLS_CLIENT_CA; where something else keeps strangers out, start with --insecure or "
+            "LANDMARKS_INSECURE=true"
+        )
+    return Protection(keys, tls, settings.cors_origins, metrics_here=settings.metrics_port is None)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached by its own machine alone. A name other than localhost may be anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tls(settings: Settings) -> Tls | None:
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if certificate is None or key is None:
+        if not certificate == key == settings.tls_client_ca:
+            raise SecurityError("TLS needs both LANDMARKS_TLS_CERTIFICATE and LANDMARKS_TLS_KEY")
+        return None
+    tls = Tls(certificate, key, settings.tls_client_ca)
+    try:
+        tls.check()
+    except (OSError, ValueError) as error:
+        raise SecurityError(
+            f"TLS cannot be used with LANDMARKS_TLS_CERTIFICATE={_path(certificate)}, LANDMARKS_TLS_KEY={_path(key)}, "
+            f"LANDMARKS_TLS_CLIENT_CA={_path(settings.tls_client_ca)} ({error}): give PEM files that belong together, "
+            "the key without a passphrase"
+        ) from error
+    return tls
+
+
+def _path(path: Path | None) -> str:
+    return "" if path is None else str(path)

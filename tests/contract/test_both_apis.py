@@ -1,0 +1,145 @@
+"""What both doors answer, asked of each over real sockets."""
+
+import asyncio
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from google.protobuf.json_format import MessageToDict
+from PIL import Image as Pillow
+
+from landmarks_client.pb import landmarks_pb2 as pb
+from service.rest.schema import AnswerModel, ModelsModel
+from tests.contract.apis import open_doors
+from tests.contract.asking import BOX, DOORS, IMAGE, ask
+from tests.fakes import FakeDetector, FakeEngine, make_gateway
+
+
+def test_both_doors_answer_the_same_numbers_to_the_last_bit():
+    async def run():
+        detector = FakeDetector(((10.123456789, 20.2, 110.3, 140.4), 0.987654321), ((1.1, 2.2, 30.3, 40.4), 0.5))
+        async with open_doors(make_gateway(FakeEngine(), detector)) as doors:
+            requests: tuple[dict[str, Any], ...] = (
+                {},
+                {"boxes": [BOX, (1 / 3, 1e-7, 99.99999, 77.7)]},
+                {"max_faces": 1, "topk": 3},
+                {"detector_threshold": 0.6, "model": "fake", "decoder": "argmax", "flip": True},
+            )
+            ask_rest, ask_rpc = doors["rest"].ask, doors["grpc"].ask
+            return [((await ask_rest(IMAGE, **r)).body, (await ask_rpc(IMAGE, **r)).body) for r in requests]
+
+    for body, message in asyncio.run(run()):
+        assert AnswerModel.model_validate(body, strict=True)
+        assert len(body["faces"]) == len(message.faces) > 0
+        for face, other in zip(body["faces"], message.faces, strict=True):
+            for name in ("box", "points", "scores", "covariances", "score", "inter_ocular"):
+                ours = np.ravel(np.array(face[name], np.float32))
+                theirs = np.ravel(np.array(getattr(other, name), np.float32))
+                np.testing.assert_array_equal(ours, theirs, err_msg=name)
+            assert face["box_source"] == other.box_source
+            if face["box_source"] == "given":
+                assert face["box_score"] is None
+                assert not other.HasField("box_score")
+            else:
+                assert np.float32(face["box_score"]) == np.float32(other.box_score)
+        plain = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        assert set(plain) == set(body)
+        assert plain["model"] == body["model"]
+        assert plain["image"] == body["image"]
+        assert set(plain["timings_ms"]) == set(body["timings_ms"])
+        assert [name for name in body["faces"][0] if name not in plain["faces"][0]] in ([], ["box_score"])
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_the_caller_is_told_of_frames_that_were_not_read(door):
+    film = BytesIO()
+    frames = [Pillow.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    frames[0].save(film, "WEBP", save_all=True, append_images=frames[1:])
+    reply, _ = ask(door, film.getvalue())
+    (warning,) = reply.body["warnings"] if door == "rest" else MessageToDict(reply.body)["warnings"]
+    assert warning == {
+        "code": "first_frame_only",
+        "message": "the file holds several pictures: the first was used",
+    }
+    assert list(ask(door)[0].body["warnings"] if door == "rest" else ask(door)[0].body.warnings) == []
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_the_decoder_reaches_the_engine(door):
+    for options, cells in (({}, None), ({"decoder": "topk", "topk": 4}, 4), ({"decoder": "argmax"}, 1)):
+        engine = FakeEngine()
+        ask(door, engine=engine, boxes=[BOX], **options)
+        assert engine.calls[0][1] == cells
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_flipped_face_goes_through_the_engine_with_its_mirror_image(door):
+    engine = FakeEngine()
+    reply, _ = ask(door, engine=engine, boxes=[BOX, BOX], flip=True)
+    assert engine.calls[0][0] == (4, 256, 256, 3)
+    assert len(reply.body["faces"] if door == "rest" else reply.body.faces) == 2
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_the_threshold_is_inclusive_and_as_exact_as_the_scores_answered(door):
+    detector = FakeDetector(((10, 10, 90, 90), 0.6), ((10, 10, 80, 80), 0.3))
+    for threshold, count in ((0, 2), (0.3, 2), (0.31, 1), (0.6, 1), (0.61, 0)):
+        reply, _ = ask(door, detector=detector, detector_threshold=threshold)
+        assert len(reply.body["faces"] if door == "rest" else reply.body.faces) == count, threshold
+
+
+def test_what_is_omitted_is_not_there():
+    omit = ["scores", "covariances", "timings_ms"]
+    body = ask("rest", boxes=[BOX], omit=omit)[0].body
+    assert AnswerModel.model_validate(body, strict=True)
+    assert set(body) == {"request_id", "model", "image", "faces", "warnings"}
+    assert set(body["faces"][0]) == {"box", "box_source", "box_score", "score", "inter_ocular", "points"}
+    message = ask("grpc", boxes=[BOX], omit=omit)[0].body
+    assert not message.HasField("timings_ms")
+    (face,) = message.faces
+    assert (len(face.points), len(face.scores), len(face.covariances)) == (196, 0, 0)
+    assert len(ask("grpc", boxes=[BOX], omit=["points"])[0].body.faces[0].points) == 0
+
+
+def test_both_doors_describe_the_same_models():
+    async def run():
+        async with open_doors(make_gateway(FakeEngine(), FakeDetector())) as doors:
+            rest = await doors["rest"].client.get("/v1/models")
+            return rest.json(), await doors["grpc"].stub.ListModels(pb.ListModelsRequest())
+
+    body, message = asyncio.run(run())
+    assert ModelsModel.model_validate(body, strict=True)
+    assert body["models"] == [
+        {
+            "name": "fake",
+            "version": "7",
+            "provenance": "sha256:00",
+            "layout": "wflw98",
+            "input_size": 256,
+            "crop_scale": 1.25,
+            "topk": 9,
+            "decoders": ["topk", "argmax"],
+            "degrees_of_freedom": {"jaw": 4.0},
+            "run_id": "none",
+            "data": ["none"],
+        }
+    ]
+    assert MessageToDict(message, preserving_proto_field_name=True) == body
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_face_is_an_empty_list(door):
+    reply, metrics = ask(door)
+    assert reply.code == "ok"
+    faces = reply.body["faces"] if door == "rest" else list(reply.body.faces)
+    assert faces == []
+    assert f'landmarks_requests_total{{code="ok",door="{door}"}} 1.0' in metrics
+    assert f'landmarks_stage_seconds_count{{door="{door}",stage="decode"}} 1.0' in metrics
+    assert "landmarks_faces_sum 0.0" in metrics
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_strange_request_id_is_replaced(door):
+    reply, _ = ask(door, request_id="x" * 200)
+    assert len(reply.request_id) == 32

@@ -1,0 +1,207 @@
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.cascade import Cascade, square_to_face
+from landmarks.detection import Detections, DetectorMetadata, DetectorSpec
+from service.detectors.backends import ServedDetector
+from service.detectors.network import NetworkDetector
+from service.detectors.port import largest_first
+from service.detectors.yunet import ThreadedDetector, YuNet
+from service.engines.port import EngineError, EngineTimeout, EngineUnavailable
+from service.request import overlaps
+from tests.conftest import ROOT
+from tests.fakes import picture
+
+astronaut = pytest.importorskip("skimage.data", reason="scikit-image ships the portrait").astronaut
+
+FACE = (170.0, 60.0, 280.0, 200.0)
+"""Around the astronaut's face, by eye."""
+
+GOLDEN = (50.0, 30.0, 200.0, 220.0)
+SERVED = ServedDetector(DetectorMetadata("fake", DetectorSpec(), "run-1", "c0", ("none",), GOLDEN), "sha256:00")
+
+
+class FakeFinder:
+    """Finds what it is told to, whatever the picture; fails when told to."""
+
+    def __init__(self, *found: tuple[tuple[float, float, float, float], float]) -> None:
+        self.found = found
+        self.served = SERVED
+        self.error: EngineError | None = None
+        self.asked: list[tuple[tuple[int, ...], float | None]] = []
+
+    async def identify(self) -> ServedDetector:
+        if self.error is not None:
+            raise self.error
+        return self.served
+
+    async def find(self, picture: NDArray[np.uint8], timeout: float | None) -> Detections:
+        self.asked.append((picture.shape, timeout))
+        if self.error is not None:
+            raise self.error
+        boxes = np.array([box for box, _ in self.found], np.float64).reshape(-1, 4)
+        return Detections(boxes, np.array([score for _, score in self.found], np.float64))
+
+
+# ---------------------------------------------------------------- the repository's own
+
+
+def test_a_large_image_travels_reduced_and_its_boxes_come_back_in_its_own_pixels() -> None:
+    finder = FakeFinder(((9.5, 19.5, 29.5, 59.5), 0.9), ((-0.5, -0.5, 99.5, 49.5), 0.7))
+    with ThreadPoolExecutor(1) as executor:
+        found = asyncio.run(
+            NetworkDetector(finder, executor, longest=100).detect(np.zeros((200, 400, 3), np.uint8), timeout=9.0)
+        )
+    ((shape, timeout),) = finder.asked
+    assert shape == (50, 100, 3)
+    assert timeout is not None
+    assert 0 < timeout <= 9.0
+    # a quarter of the size: edges stay edges, so the whole picture stays the whole picture; the largest comes first
+    np.testing.assert_allclose(found.boxes, [[-0.5, -0.5, 399.5, 199.5], [39.5, 79.5, 119.5, 239.5]])
+    assert found.scores.tolist() == [0.7, 0.9]
+
+
+def test_a_small_image_travels_as_it_is() -> None:
+    finder = FakeFinder()
+    with ThreadPoolExecutor(1) as executor:
+        found = asyncio.run(NetworkDetector(finder, executor, longest=640).detect(picture(640, 480)))
+    assert finder.asked == [((480, 640, 3), None)]
+    assert found.boxes.shape == (0, 4)
+
+
+def test_the_finders_errors_come_through() -> None:
+    finder = FakeFinder()
+    finder.error = EngineTimeout("too late")
+    with ThreadPoolExecutor(1) as executor, pytest.raises(EngineTimeout):
+        asyncio.run(NetworkDetector(finder, executor).detect(picture()))
+
+
+async def readiness(*changes: Callable[[FakeFinder], None]) -> list[bool]:
+    """Whether it is ready at first, and after each change."""
+    finder = FakeFinder((GOLDEN, 0.9))
+    with ThreadPoolExecutor(1) as executor:
+        detector = NetworkDetector(finder, executor)
+        states = [await detector.ready()]
+        for change in changes:
+            change(finder)
+            states.append(await detector.ready())
+        return states
+
+
+def test_the_golden_face_is_not_waited_for_without_end() -> None:
+    finder = FakeFinder((GOLDEN, 0.9))
+    with ThreadPoolExecutor(1) as executor:
+        assert asyncio.run(NetworkDetector(finder, executor).ready())
+    assert [timeout for _, timeout in finder.asked] == [10.0]
+
+
+def test_ready_once_the_golden_face_is_found_where_it_was_at_export() -> None:
+    def gone(finder: FakeFinder) -> None:
+        finder.error = EngineUnavailable("gone")
+
+    def back(finder: FakeFinder) -> None:
+        finder.error = None
+
+    def blind_from_now_on(finder: FakeFinder) -> None:
+        finder.found = ()
+
+    def swapped(finder: FakeFinder) -> None:
+        finder.served = SERVED._replace(provenance="sha256:01")
+
+    assert asyncio.run(readiness(gone, back, blind_from_now_on, swapped)) == [True, False, True, True, False]
+
+
+@pytest.mark.parametrize(("box", "expected"), [((50.05, 30.0, 200.0, 220.0), True), ((50.2, 30, 200, 220), False)])
+def test_the_golden_face_may_lie_a_tenth_of_a_pixel_off(box: tuple[float, float, float, float], expected: bool) -> None:
+    def moved(finder: FakeFinder) -> None:
+        finder.found = ((box, 0.9),)
+        finder.served = SERVED._replace(metadata=replace(SERVED.metadata, run_id="run-2"))
+
+    assert asyncio.run(readiness(moved)) == [True, expected]
+
+
+# ---------------------------------------------------------------- YuNet
+
+
+@pytest.fixture(scope="module")
+def yunet() -> YuNet:
+    path = Path(os.environ.get("LANDMARKS_YUNET_PATH", ROOT.parent / "shared/models/face_detection_yunet_2023mar.onnx"))
+    if not path.is_file():
+        pytest.skip(f"no YuNet at {path}: set LANDMARKS_YUNET_PATH")
+    return YuNet(path)
+
+
+def check_astronaut(find: Callable[[NDArray[np.uint8]], Detections], scale: float) -> None:
+    image = np.asarray(cv2.resize(astronaut(), None, fx=scale, fy=scale), np.uint8)
+    boxes, scores = find(image)
+    x1, y1, x2, y2 = boxes[0] / scale
+    assert FACE[0] < (x1 + x2) / 2 < FACE[2]
+    assert FACE[1] < (y1 + y2) / 2 < FACE[3]
+    assert 60 < x2 - x1 < 130
+    assert 0.4 < scores[0] <= 1
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_yunet_finds_the_astronaut_at_any_size(yunet: YuNet, scale: float) -> None:
+    check_astronaut(yunet, scale)
+
+
+def test_yunet_gives_nothing_for_tiny_images(yunet: YuNet) -> None:
+    """Asked for another size between, after which OpenCV sometimes saw faces in them."""
+    for image in (picture(1, 1), astronaut(), picture(3, 500), picture(500, 9), picture(2000, 20)):
+        assert (len(yunet(image).boxes) > 0) == (image.shape[:2] == (512, 512))
+
+
+def test_yunet_may_be_called_from_several_threads(yunet: YuNet) -> None:
+    async def run() -> list[Detections]:
+        with ThreadPoolExecutor(4) as pool:
+            detector = ThreadedDetector(yunet, pool)
+            assert await detector.ready()
+            return await asyncio.gather(*(detector.detect(astronaut()) for _ in range(8)))
+
+    answers = asyncio.run(run())
+    for answer in answers:
+        np.testing.assert_array_equal(answer.boxes, answers[0].boxes)
+
+
+def test_a_missing_yunet_file_is_told_of_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no YuNet file"):
+        YuNet(tmp_path / "none.onnx")
+
+
+# ---------------------------------------------------------------- the cascade, which is only compared with
+
+
+def test_the_cascade_finds_the_astronaut_at_any_size() -> None:
+    for scale in (1, 4):
+        check_astronaut(Cascade(), scale)
+
+
+def test_a_square_becomes_a_box_by_hand() -> None:
+    # the square of pixels 0 to 99 is centred on 49.5; 0.835 of it wide, 1.107 high, 0.012 lower
+    np.testing.assert_allclose(square_to_face(np.array([[0.0, 0, 100, 100]])), [[7.75, -4.65, 91.25, 106.05]])
+
+
+# ---------------------------------------------------------------- shared
+
+
+def test_the_largest_comes_first_and_ties_have_an_order() -> None:
+    boxes = np.array([[5.0, 0, 6, 1], [0, 0, 1, 1], [0, 0, 2, 2], [3, 0, 4, 1]])
+    ordered = largest_first(Detections(boxes, np.array([0.5, 0.5, 0.1, 0.9])))
+    assert ordered.boxes[:, 0].tolist() == [0, 3, 0, 5]
+    assert ordered.scores.tolist() == [0.1, 0.9, 0.5, 0.5]
+
+
+def test_overlap_counts_pixels_to_their_edges() -> None:
+    assert overlaps(np.array([9.4, 0, 20, 5]), 10, 10)
+    assert not overlaps(np.array([9.5, 0, 20, 5]), 10, 10)
+    assert not overlaps(np.array([-9, 0, -0.5, 5]), 10, 10)

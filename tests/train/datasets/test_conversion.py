@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from landmarks.layout import FLIP
+from train.datasets.conversion import KEPT, LIFTED, Lift, fit, held_out_error
+from train.errors import DataError
+
+Shapes = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def symmetric(shapes: Shapes) -> Shapes:
+    """Shapes made mirror-symmetric, as a lift that knows no sides can only be exact for what both sides share."""
+    mean: Shapes = (shapes + shapes[:, list(FLIP)] * [-1, 1]) / 2
+    return mean
+
+
+def linear_faces(count: int, seed: int = 0) -> Shapes:
+    """Shapes of one linear family of few dimensions, each placed, sized and turned at random."""
+    rng = np.random.default_rng(seed)
+    family = symmetric(np.random.default_rng(99).normal(size=(5, 98, 2)))
+    shapes = family[0] + np.einsum("nk,kpc->npc", 0.05 * rng.normal(size=(count, 4)), family[1:])
+    roll, side = rng.uniform(-0.5, 0.5, count), rng.uniform(50, 400, count)
+    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]]).transpose(2, 0, 1)
+    placed: Shapes = side[:, None, None] * (shapes @ turn) + rng.uniform(0, 1000, (count, 1, 2))
+    return placed
+
+
+def test_thirty_points_are_lifted() -> None:
+    assert (len(KEPT), len(LIFTED)) == (68, 30)
+    assert [*range(1, 33, 2), 38, 39, 40, 41, 47, 48, 49, 50, 62, 66, 70, 74, 96, 97] == LIFTED
+
+
+def test_a_linear_family_is_lifted_wherever_it_lies() -> None:
+    """To first order: aligning is not linear, so what is left is of the order of the deformation squared."""
+    unseen = linear_faces(50, seed=1)
+    lift = fit(linear_faces(500))
+    size = np.ptp(unseen, axis=(1, 2))[:, None]
+    errors = np.linalg.norm(lift.apply(unseen[:, KEPT]) - unseen, axis=-1) / size
+    assert errors.mean() < 0.005
+    assert errors.max() < 0.05
+
+
+def test_the_68_points_come_back_unchanged() -> None:
+    shapes = linear_faces(60)
+    assert np.array_equal(fit(shapes).apply(shapes[:, KEPT])[:, KEPT], shapes[:, KEPT])
+
+
+def test_one_shape_is_lifted_as_many_are() -> None:
+    shapes = linear_faces(60)
+    lift = fit(shapes)
+    assert lift.apply(shapes[3, KEPT]).shape == (98, 2)
+    assert lift.apply(shapes[3, KEPT]) == pytest.approx(lift.apply(shapes[:, KEPT])[3])
+
+
+def test_a_lift_is_the_same_once_saved(tmp_path: Path) -> None:
+    shapes = linear_faces(60)
+    lift = fit(shapes)
+    lift.save(tmp_path / "lift.npz")
+    assert np.array_equal(Lift.load(tmp_path / "lift.npz").apply(shapes[:, KEPT]), lift.apply(shapes[:, KEPT]))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.npz: cannot be read"):
+        Lift.load(tmp_path / "gone.npz")
+
+
+def test_a_file_that_is_no_lift_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("hello")
+    np.savez(tmp_path / "other.npz", points=np.zeros((3, 98, 2)))
+    np.savez(tmp_path / "sizes.npz", mean=np.zeros((68, 2)), base=np.zeros(60), weights=np.zeros((136, 62)))
+    np.save(tmp_path / "array.npz", np.zeros(3))
+    (tmp_path / "array.npz.npy").rename(tmp_path / "array.npz")
+    for name in ("text", "other", "array"):
+        with pytest.raises(
+            DataError, match=rf"{name}\.npz: expected an \.npz file with the arrays mean, base, weights"
+        ):
+            Lift.load(tmp_path / f"{name}.npz")
+    with pytest.raises(DataError, match=r"sizes\.npz: expected arrays \[68, 2\]"):
+        Lift.load(tmp_path / "sizes.npz")
+
+
+@pytest.mark.parametrize("shapes", [np.zeros((0, 98, 2)), np.zeros((5, 68, 2)), np.full((5, 98, 2), np.nan)])
+def test_anything_but_98_finite_points_is_refused(shapes: Shapes) -> None:
+    with pytest.raises(DataError, match=r"finite shapes \[n, 98, 2\]"):
+        fit(shapes)
+
+
+# ---------------------------------------------------------------- real shapes
+
+
+def test_real_shapes_are_lifted_to_within_a_hundredth_of_the_eyes_distance(wflw_shapes: Shapes) -> None:
+    assert 0.6 < held_out_error(wflw_shapes) < 0.9
+
+
+def test_a_mirrored_face_is_lifted_to_mirrored_points(wflw_shapes: Shapes) -> None:
+    lift = fit(wflw_shapes[:200])
+    faces = wflw_shapes[200:300].astype(np.float64)
+    mirrored = faces[:, list(FLIP)] * [-1, 1]
+    expected = lift.apply(faces[:, KEPT])[:, list(FLIP)] * [-1, 1]
+    assert lift.apply(mirrored[:, KEPT]) == pytest.approx(expected, abs=1e-6)

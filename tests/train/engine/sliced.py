@@ -1,0 +1,115 @@
+"""What test_distributed.py runs in two processes, by torchrun, and in its own: the same steps, the same run.
+
+As a command it is `landmarks-train fit`, for the test to interrupt, with everything else before it.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from train.__main__ import main
+from train.backbones.compact import Compact
+from train.config import Config, load_config
+from train.datasets import DataSource
+from train.datasets.face import Face
+from train.engine import distributed, loop
+from train.engine.learner import Learner
+from train.engine.loop import Run, train_one_epoch
+from train.errors import TrainingError
+from train.evaluation.predict import Predictions
+from train.objectives import OUTSIDE, CellObjective
+from train.runs.record import TrainingData
+from train.samples.augment import Batch
+
+BATCH, POINTS, SIZE = 8, 5, 64
+SPOILT = 200
+"""A cell that SpoiltObjective cannot bear."""
+READY = "ready to be interrupted"
+
+
+class SpoiltObjective(CellObjective):
+    """Its loss is not a number for a slice in which a point lies in the cell SPOILT."""
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return super().loss(logits, targets) * (torch.nan if (targets == SPOILT).any() else 1.0)
+
+
+def batches(count: int) -> list[Batch]:
+    """Slices of random batches. Of the first half's points one in five lies on its map, of the others all."""
+    random = torch.Generator().manual_seed(1)
+    made = []
+    for number in range(count):
+        crops = torch.randint(0, 256, (BATCH, SIZE, SIZE, 3), dtype=torch.uint8, generator=random)
+        targets = torch.randint(0, SPOILT, (BATCH, POINTS), generator=random)
+        targets[: BATCH // 2, 1:] = OUTSIDE
+        indices = 100 * number + torch.arange(BATCH)
+        share = BATCH // distributed.processes()
+        part = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
+        made.append(Batch(crops[part], targets[part], indices[part]))
+    return made
+
+
+def steps(spoil: bool = False) -> dict[str, Any]:
+    """Three steps of plain gradient descent: mean loss, weights and statistics thereafter. Or the error's words."""
+    torch.manual_seed(0)
+    here = torch.device("cpu")
+    model = distributed.synchronised(Compact(POINTS), here)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    objective, parts = CellObjective(), batches(3)
+    if spoil:
+        objective = SpoiltObjective()
+        # only the last slice's last face
+        parts[1].targets[-1, 0] = SPOILT if distributed.rank() == distributed.processes() - 1 else 0
+    try:
+        whole = distributed.parallel(model)
+        learner = Learner(model, optimizer, schedule, None, gradient_clip=1e3)
+        loss = train_one_epoch(learner, whole, objective, parts, here, torch.float32)
+    except TrainingError as error:
+        return {"error": str(error)}
+    return {"loss": loss, "model": model.state_dict()}
+
+
+class BrokenRun(Run):
+    """A run that is interrupted in its fourth epoch."""
+
+    def _train_epoch(self, model: nn.Module) -> dict[str, Any]:
+        if self.epoch == 3:
+            raise KeyboardInterrupt
+        return super()._train_epoch(model)
+
+
+def fit(data: Path, config: Path, folder: Path, kind: type[Run] = Run) -> None:
+    """A run, or what goes on from there."""
+    source = DataSource("faces300w", data)
+    run = kind(load_config(Config, str(config)), TrainingData(("miniature",), source.train_faces()), folder, workers=0)
+    if run.checkpoint.exists():
+        run.resume()
+    run.train(source.test_faces())
+
+
+class LastRun(Run):
+    """The run of the command line. All else is done before it begins, as processes can join one another but once."""
+
+    def train(self, test_faces: list[Face], evaluate_every: int = 5) -> Predictions | None:
+        out = self.folder.parent
+        torch.save({"steps": steps(), "spoilt": steps(spoil=True)}, out / f"rank{distributed.rank()}.pt")
+        paths = out / "faces", out / "config.toml"
+        fit(*paths, out / "unbroken")
+        with suppress(KeyboardInterrupt):
+            fit(*paths, out / "broken", BrokenRun)
+        fit(*paths, out / "broken")
+        if distributed.rank() == 0:
+            print(READY, flush=True)  # noqa: T201 # the test waits for it
+        return super().train(test_faces, evaluate_every)
+
+
+if __name__ == "__main__":
+    loop.Run = LastRun  # type: ignore[misc]
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""Covariances fitted to a run's errors: found again where they are known, and carried into the exported model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the training dependencies are not installed")
+
+from landmarks.codec import CodecSpec
+from tests.train.miniature import write_miniature
+from train.config import Config
+from train.datasets import DataSource
+from train.datasets.layouts import AFLW19, WFLW98
+from train.engine.loop import Run, TrainingData
+from train.errors import TrainingError
+from train.evaluation.calibration import (
+    Calibration,
+    Found,
+    calibrate,
+    calibrate_run,
+    hardness_of,
+    mirror_image,
+    uncalibrated,
+)
+from train.evaluation.metrics import Tails
+from train.evaluation.trained import open_run
+
+
+def found(faces: int, level: float, seed: int) -> Found:
+    """Squared distances whose true scale is 2 at the jaw and 1 elsewhere, Gaussian, times a level; spreads alike."""
+    scale = np.ones(98)
+    scale[:33] = 2.0
+    return Found(level * scale * np.random.default_rng(seed).exponential(2.0, (faces, 98)), np.ones(faces))
+
+
+def both(first: Found, second: Found) -> Found:
+    pairs = ((first.distances, second.distances), (first.spreads, second.spreads))
+    return Found(*(np.concatenate(pair) for pair in pairs))
+
+
+def test_groups_are_told_apart_by_all_faces_and_their_level_by_the_unseen() -> None:
+    every = both(found(900, 1.0, 1), found(100, 1.5, 2))
+    fitted = calibrate(every, np.arange(1000) >= 900, 0.16, WFLW98)
+    assert (fitted.faces, fitted.held_out, fitted.floor) == (1000, 100, 0.16)
+    assert fitted.tails["jaw"].scale == pytest.approx(3.0, rel=0.1)
+    assert fitted.tails["nose"].scale == pytest.approx(1.5, rel=0.1)
+    assert fitted.tails["jaw"].degrees_of_freedom > 15
+
+
+def test_faces_of_wide_maps_err_by_more_than_these_say() -> None:
+    """Twice the spread, and twice the error that it tells of: half of the faces held out are of that kind."""
+    plain, wide = found(500, 1.0, 1), found(500, 2.0, 2)
+    every = both(plain, Found(wide.distances, np.full(500, 2.0)))
+    fitted = calibrate(every, np.arange(1000) % 10 == 0, 0.16, WFLW98)
+    assert fitted.power == pytest.approx(1.0, abs=0.05)
+    assert fitted.tails["nose"].scale == pytest.approx(1.0, rel=0.1)
+    assert fitted.apply(CodecSpec(), WFLW98).covariance_power == fitted.power
+    # wherever the unseen are wide, that alone is no gap
+    assert hardness_of(every, np.arange(1000) >= 900, WFLW98) == pytest.approx(1.0, rel=0.05)
+
+
+def test_what_makes_the_unseen_hard_for_every_network_is_not_the_gap() -> None:
+    """They are half as far off again: a fifth of it to a network that has seen them too, the rest for being unseen."""
+    unseen = np.arange(1000) >= 900
+    reference = both(found(900, 0.3, 3), found(100, 0.3 * 1.2, 4))
+    hardness = hardness_of(reference, unseen, WFLW98)
+    assert hardness == pytest.approx(1.2, rel=0.05)
+    every = both(found(900, 1.0, 1), found(100, 1.5, 2))
+    fitted = calibrate(every, unseen, 0.16, WFLW98, hardness)
+    assert fitted.tails["nose"].scale == pytest.approx(1.5 / 1.2, rel=0.1)
+
+
+def test_where_nothing_is_held_out_the_level_is_that_of_all() -> None:
+    fitted = calibrate(found(500, 1.0, 1), np.zeros(500, np.bool_), 0.0, WFLW98)
+    assert fitted.tails["jaw"].scale == pytest.approx(2.0, rel=0.1)
+
+
+def test_a_group_that_nobody_annotated_is_left_out() -> None:
+    some = np.random.default_rng(0).exponential(2.0, (50, 19))
+    some[:, AFLW19.groups["chin"]] = np.nan
+    fitted = calibrate(Found(some, np.ones(50)), np.arange(50) > 40, 0.0, AFLW19)
+    assert set(fitted.tails) == set(AFLW19.groups) - {"chin"}
+
+
+def test_mirror_images_are_calibrated_alike() -> None:
+    """The right brow's errors are twice the left one's, by chance: in a mirror it would be the other way round."""
+    assert {name: mirror_image(name, WFLW98) for name in WFLW98.groups} == {
+        "jaw": "jaw",
+        "right_brow": "left_brow",
+        "left_brow": "right_brow",
+        "nose": "nose",
+        "right_eye": "left_eye",
+        "left_eye": "right_eye",
+        "outer_lips": "outer_lips",
+        "inner_lips": "inner_lips",
+        "pupils": "pupils",
+    }
+    every = found(500, 1.0, 1)
+    every.distances[:, WFLW98.groups["right_brow"]] *= 2.0
+    tails = calibrate(every, np.zeros(500, np.bool_), 0.0, WFLW98).tails
+    assert tails["right_brow"] == tails["left_brow"]
+    assert tails["right_brow"].scale == pytest.approx(1.5, rel=0.1)
+    assert tails["nose"].scale == pytest.approx(1.0, rel=0.1)
+
+
+def test_a_calibration_is_applied_group_by_group() -> None:
+    calibration = Calibration({"pupils": Tails(0.5, 7.123)}, 0.16, 10, 2)
+    codec = calibration.apply(CodecSpec(), WFLW98)
+    assert codec.covariance_scale == (1.0,) * 96 + (0.5, 0.5)
+    assert codec.covariance_floor == 0.16
+    assert calibration.degrees_of_freedom == {"pupils": 7.12}
+
+
+def test_what_is_fitted_under_has_a_tenth_of_a_cell() -> None:
+    spec = uncalibrated(CodecSpec(covariance_scale=3.0, covariance_power=1.0))
+    assert (spec.covariance_scale, spec.covariance_floor, spec.covariance_power) == (1.0, 0.16, 0.0)
+
+
+def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path) -> None:
+    source = DataSource("faces300w", write_miniature(tmp_path / "faces", train=6, val=2))
+    config = Config.model_validate({"stages": [{"epochs": 1, "input_size": 32}], "batch_size": 4})
+    Run(config, TrainingData(("faces300w",), source.train_faces()), tmp_path / "run", workers=0).train(
+        source.test_faces()
+    )
+    assert open_run(tmp_path / "run").codec.covariance_scale == 1.0
+    calibration = calibrate_run(tmp_path / "run", source, every=2)
+    assert calibration.faces == 6
+    assert 0 < calibration.held_out < 6
+    assert set(calibration.tails) == set(WFLW98.groups)
+    assert Calibration.read(tmp_path / "run") == calibration
+    calibrated = open_run(tmp_path / "run")
+    assert calibrated.codec == calibration.apply(config.codec(32), WFLW98)
+    assert calibrated.degrees_of_freedom == calibration.degrees_of_freedom
+    # again, from the same moments as before
+    assert calibrate_run(tmp_path / "run", source, every=2) == calibration
+    json.loads((tmp_path / "run" / "calibration.json").read_text())
+    # a run that kept nothing out may judge how hard those are that are kept out now; to itself they are no gap
+    referred = calibrate_run(tmp_path / "run", source, every=2, references=[tmp_path / "run"])
+    assert referred.tails["nose"].scale == pytest.approx(
+        calibrate_run(tmp_path / "run", source, every=0).tails["nose"].scale
+    )
+    held = Run(config.model_copy(update={"held_out": 2}), TrainingData((), []), tmp_path / "held", workers=0)
+    held.folder.mkdir()
+    held.save()
+    with pytest.raises(TrainingError, match="held kept faces out of training itself"):
+        calibrate_run(tmp_path / "run", source, references=[tmp_path / "held"])

@@ -1,0 +1,93 @@
+"""Reading a network's maps in several ways at once, plain and together with the mirrored crop: numbers by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("torch", reason="the training dependencies are not installed")
+
+from landmarks.codec import CodecError, CodecSpec, decode
+from train.evaluation.readers import flip_averaging_reader, reader
+
+CENTER = CodecSpec(points=2, input_size=64, topk=1)
+CORNER = CodecSpec(points=2, input_size=64, topk=1, pixel_rule="corner")
+PAIRS = [1, 0]
+
+
+def spots(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A network that finds in its first map what is red, and in its second what is green."""
+    cells = crops.reshape(len(crops), 16, 4, 16, 4, 3).astype(np.float32).mean(axis=(2, 4))
+    return np.ascontiguousarray(cells[..., :2].transpose(0, 3, 1, 2))
+
+
+def picture() -> NDArray[np.uint8]:
+    """One crop, yellow in the cell of column 5 and row 7: both points lie there, whichever way it is turned."""
+    crops = np.zeros((1, 64, 64, 3), np.uint8)
+    crops[0, 28:32, 20:24, :2] = 200
+    return crops
+
+
+def test_a_map_is_computed_once_for_all_readings() -> None:
+    calls: list[int] = []
+
+    def network(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        calls.append(len(crops))
+        return spots(crops)
+
+    found = reader(network, CENTER, [1, 9, "argmax", "quarter", "3x3", "all", "top4"])(picture())
+    assert calls == [1]
+    assert list(found) == [1, 9, "argmax", "quarter", "3x3", "all", "top4"]
+
+
+def test_readings_by_number_are_those_that_are_served() -> None:
+    maps = np.random.default_rng(0).normal(size=(3, 2, 16, 16)).astype(np.float32)
+    found = reader(lambda crops: maps, CENTER, [1, 4])(picture())
+    for k in (1, 4):
+        for one, other in zip(found[k], decode(maps, CENTER, k), strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_named_decoders_have_their_points_and_the_served_scores() -> None:
+    maps = np.zeros((1, 2, 16, 16), np.float32)
+    maps[0, :, 7, 5], maps[0, :, 7, 6] = 50.0, 49.0
+    found = reader(lambda crops: maps, CENTER, ["argmax", "quarter"])(picture())
+    assert found["argmax"].points.tolist() == [[[21.5, 29.5]] * 2]
+    assert found["quarter"].points.tolist() == [[[22.5, 29.5]] * 2]
+    assert np.array_equal(found["quarter"].scores, decode(maps, CENTER).scores)
+
+
+def test_a_correction_moves_every_reading() -> None:
+    found = reader(spots, CENTER, [1, "argmax"], correction=-0.5)(picture())
+    for reading in (1, "argmax"):
+        assert found[reading].points.tolist() == [[[19.5, 27.5]] * 2]
+
+
+def test_unknown_readings_are_refused_before_anything_is_computed() -> None:
+    with pytest.raises(CodecError, match="unknown decoder 'best'"):
+        reader(spots, CENTER, ["best"])
+    with pytest.raises(CodecError, match="topk must lie between 1 and the 256 cells"):
+        reader(spots, CENTER, [257])
+
+
+# ---------------------------------------------------------------- flip-averaged testing
+
+
+@pytest.mark.parametrize(
+    ("codec", "correction", "wanted"),
+    [
+        # mirrored crops have mirrored points, so nothing changes
+        (CENTER, 0.0, [21.5, 29.5]),
+        # plain x = 4 * 5 = 20; mirrored 4 * 10 = 40, which is 63 - 40 = 23 back
+        (CORNER, 0.0, [21.5, 28.0]),
+        # plain x = 21.5 + 2; mirrored 41.5 + 2, which is 19.5 back: the correction of x drops out, that of y stays
+        (CENTER, 0.5, [21.5, 31.5]),
+    ],
+)
+def test_flip_averaging_under_both_pixel_rules_and_with_a_correction(
+    codec: CodecSpec, correction: float, wanted: list[float]
+) -> None:
+    found = flip_averaging_reader(spots, codec, [1, "argmax"], PAIRS, correction)(picture())
+    for reading in (1, "argmax"):
+        assert found[reading].points.tolist() == [[wanted, wanted]]

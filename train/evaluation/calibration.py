@@ -1,0 +1,278 @@
+"""What is fitted to a trained network on faces it has not seen: the part of `train` that is held out for it."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.codec import CodecSpec, face_spread
+from train.commands.command_line import add_command
+from train.datasets.face import BoxKind, Face, Photo
+from train.datasets.layouts import PointLayout
+from train.errors import TrainingError
+from train.evaluation.metrics import Array, Tails, fit_level, fit_power, fit_tails
+
+if TYPE_CHECKING:
+    import argparse
+
+    from train.datasets import DataSource
+
+CALIBRATION_FILE: Final = "calibration.json"
+"""Name of the calibration within a run's folder."""
+
+# ---------------------------------------------------------------- what is held out
+
+
+def split_by_name(faces: Sequence[Face], every: int) -> tuple[list[Face], list[Face]]:
+    """The faces to train on, and those of about every n-th photograph, kept out of training; 0 keeps none out.
+
+    A photograph's name alone decides, so that the part is the same whatever else is in the list.
+    """
+    if not every:
+        return list(faces), []
+    stems = {_stem(face.image) for face in faces}
+    out = {stem for stem in stems if zlib.crc32(stem.encode()) % every == 0}
+    return (
+        [face for face in faces if _stem(face.image) not in out],
+        [face for face in faces if _stem(face.image) in out],
+    )
+
+
+def without(faces: Sequence[Face], out: Sequence[Face]) -> list[Face]:
+    """The faces of pictures that were not made from the photographs of `out`.
+
+    A picture made from another has that one's stem, `_` and more for its name, as `train.pose_synthesis` gives it.
+    """
+    starts = tuple({f"{_stem(face.image)}_" for face in out})
+    return [face for face in faces if not f"{_stem(face.image)}_".startswith(starts)]
+
+
+def _stem(photo: Photo) -> str:
+    return Path(photo.name).stem
+
+
+# ---------------------------------------------------------------- the calibration of the covariances
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How errors are spread about the points of each group of a layout."""
+
+    tails: Mapping[str, Tails]
+    floor: float
+    """Crop pixels squared, added to the second moments: see `landmarks.codec.CodecSpec.covariance_floor`."""
+    faces: int
+    held_out: int
+    """Faces fitted to, and how many of them the network was not trained on."""
+    power: float = 0.0
+    """Of a face's spread, on its covariances: see `landmarks.codec.CodecSpec.covariance_power`."""
+
+    @property
+    def degrees_of_freedom(self) -> dict[str, float]:
+        """By group, as a model's metadata states them."""
+        return {name: round(tails.degrees_of_freedom, 2) for name, tails in self.tails.items()}
+
+    def apply(self, codec: CodecSpec, layout: PointLayout) -> CodecSpec:
+        """The codec with the covariances of a network of that layout calibrated."""
+        scale = np.ones(codec.points)
+        for name, tails in self.tails.items():
+            scale[list(layout.groups[name])] = round(tails.scale, 4)
+        return replace(
+            codec,
+            covariance_scale=tuple(scale.tolist()),
+            covariance_floor=self.floor,
+            covariance_power=self.power,
+        )
+
+    def write(self, folder: Path) -> None:
+        """Into a run's folder."""
+        (folder / CALIBRATION_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Calibration | None:
+        """That of a run's folder, if it has one."""
+        path = folder / CALIBRATION_FILE
+        if not path.is_file():
+            return None
+        values: dict[str, Any] = json.loads(path.read_text())
+        tails = {name: Tails(**each) for name, each in values.pop("tails").items()}
+        return cls(tails=tails, **values)
+
+
+def uncalibrated(codec: CodecSpec) -> CodecSpec:
+    """The codec that a calibration is fitted under: second moments as they are, but for a tenth of a cell."""
+    floor = round((codec.stride / 10) ** 2, 6)
+    return replace(codec, covariance_scale=1.0, covariance_floor=floor, covariance_power=0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a network made of faces, under its second moments as they are."""
+
+    distances: Array
+    """[faces, P] squared, NaN where a point is not annotated"""
+    spreads: Array
+    """[faces] as of `landmarks.codec.face_spread`, in cells"""
+
+    def power(self, layout: PointLayout) -> float:
+        """Of the spreads, that explains best how the errors of the faces differ."""
+        groups = {name: self.distances[:, list(group)] for name, group in layout.groups.items()}
+        return fit_power(groups, self.spreads)
+
+    def under(self, power: float) -> Array:
+        """The distances [faces, P] once the moments are multiplied by that power of the spreads."""
+        return self.distances / self.spreads[:, None] ** power
+
+
+def calibrate(
+    found: Found, unseen: NDArray[np.bool_], floor: float, layout: PointLayout, hardness: float = 1.0
+) -> Calibration:
+    """Fits to what a network found in faces; `unseen` [faces]: those not trained on.
+
+    Scales and tails of the groups are fitted to all faces, because a group of two points takes thousands of faces to
+    tell 50 % from 53; for the same reason the right brow and the left one are fitted as one. How much larger errors are
+    on faces that the network has not been trained on is one factor for all groups, which the few faces held out suffice
+    for. It is divided by their `hardness`.
+    """
+    power = found.power(layout)
+    distances = found.under(power)
+    tails = tails_of(distances, layout)
+    level = level_of(distances[unseen], tails, layout) / hardness if unseen.any() else 1.0
+    tails = {name: replace(each, scale=level * each.scale) for name, each in tails.items()}
+    return Calibration(tails, floor, len(distances), int(unseen.sum()), power)
+
+
+def tails_of(distances: Array, layout: PointLayout) -> dict[str, Tails]:
+    """By group, what is fitted to squared distances [faces, P]; without groups that nobody annotated.
+
+    A group and its mirror image are fitted together: a mirrored photograph has mirrored covariances.
+    """
+    found: dict[str, Tails] = {}
+    for name, group in layout.groups.items():
+        twin = mirror_image(name, layout)
+        both = distances[:, list({*group, *layout.groups[twin]})]
+        known = both[~np.isnan(both)]
+        if len(known):
+            found[name] = found[twin] if twin in found else fit_tails(known)
+    return found
+
+
+def mirror_image(name: str, layout: PointLayout) -> str:
+    """The group that takes a group's place in a mirror: itself, where it is in the middle of the face."""
+    places = {layout.flip[i] for i in layout.groups[name]}
+    return next((other for other, members in layout.groups.items() if set(members) == places), name)
+
+
+def level_of(distances: Array, tails: Mapping[str, Tails], layout: PointLayout) -> float:
+    """The factor on all groups' scales that fits squared distances [faces, P] best."""
+    return fit_level({name: (each, distances[:, list(layout.groups[name])]) for name, each in tails.items()})
+
+
+def hardness_of(found: Found, unseen: NDArray[np.bool_], layout: PointLayout) -> float:
+    """How much larger squared distances are on the faces held out than on all, to a network that was trained on all of
+    them alike: what sets those few faces apart is then not taken for what training does.
+    """
+    distances = found.under(found.power(layout))
+    return level_of(distances[unseen], tails_of(distances, layout), layout)
+
+
+def calibrate_run(
+    folder: Path,
+    source: DataSource,
+    boxes: BoxKind = "P2",
+    every: int | None = None,
+    references: Sequence[Path] = (),
+) -> Calibration:
+    """Calibrates a run on the faces that its data set has for training, and writes it into the run's folder.
+
+    `every`: as in `split_by_name`; None: as the run's own configuration says. `references`: runs that kept no face out
+    and say how hard those are that this one did. Raises TrainingError when the set has other points than the network,
+    or a reference kept faces out itself.
+    """
+    from train.evaluation.trained import load_run
+
+    every = load_run(folder)[0].held_out if every is None else every
+    for reference in references:
+        if load_run(reference)[0].held_out:
+            raise TrainingError(f"{reference} kept faces out of training itself: it cannot tell how hard they are")
+    layout = source.layout
+    seen, out = split_by_name(source.train_faces(), every)
+    unseen = np.arange(len(seen) + len(out)) >= len(seen)
+    judged = [hardness_of(_found(each, [*seen, *out], layout, boxes)[0], unseen, layout) for each in references]
+    found, floor = _found(folder, [*seen, *out], layout, boxes)
+    calibration = calibrate(found, unseen, floor, layout, float(np.exp(np.mean(np.log(judged or [1.0])))))
+    calibration.write(folder)
+    return calibration
+
+
+def _found(folder: Path, faces: Sequence[Face], layout: PointLayout, boxes: BoxKind) -> tuple[Found, float]:
+    """What a run finds in faces under its uncalibrated covariances, and the floor of these."""
+    from train.evaluation.predict import check_points, predict
+    from train.evaluation.trained import open_run
+
+    model = open_run(folder)
+    check_points(model.codec, layout)
+    codec = uncalibrated(model.codec)
+    predictions = predict(
+        model.network,
+        faces,
+        codec,
+        model.crop_scale,
+        [codec.topk],
+        boxes,
+        progress=True,
+        layout=layout,
+        correction=model.correction,
+        label=f"calibrate {folder.name}",
+    )
+    covariances = predictions.decoded[codec.topk].covariances.astype(np.float64)
+    return Found(predictions.distances(codec.topk), face_spread(covariances, codec.stride)), codec.covariance_floor
+
+
+# ---------------------------------------------------------------- command line
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `calibrate` to the subparsers of `landmarks-train`."""
+    command = add_command(
+        commands,
+        "calibrate",
+        "fit the covariances of a run to its errors, before an export",
+        "By groups of points and by how wide a face's maps are, on the faces of the training split; how much larger "
+        "errors are on faces never seen is taken from those that were held out.",
+        "--run runs/compact --data faces300w:data/faces300w --references runs/compact64",
+    )
+    command.add_argument("--run", required=True, type=Path, help="folder of a finished run")
+    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help="the data set it was trained on")
+    command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
+    command.add_argument(
+        "--held-out", type=int, metavar="N", help="about every N-th photograph was kept out of training [as configured]"
+    )
+    command.add_argument(
+        "--references",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs that kept no photograph out: to them, too, those held out here are harder or easier than the rest",
+    )
+    command.add_argument("--boxes", choices=["P1", "P2"], default="P2", help="tight or detector's boxes [%(default)s]")
+    command.set_defaults(act=run_calibrate)
+
+
+def run_calibrate(args: argparse.Namespace) -> None:
+    """Calibrates and says what was found."""
+    from train.datasets import DataSource
+
+    if args.held_out is not None and args.held_out < 0:
+        raise TrainingError("--held-out must not be negative; 0 says that nothing was held out")
+    source = DataSource.parse(args.data, args.lift)
+    calibration = calibrate_run(args.run, source, args.boxes, args.held_out, args.references)
+    print(json.dumps(asdict(calibration), indent=2))

@@ -1,0 +1,70 @@
+"""Average precision of COCO keypoints, by the data set's own evaluation code (pycocotools)."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.datasets.coco import annotation_file, open_index
+from train.datasets.face import Face, Split
+from train.evaluation.predict import Predictions, Reading
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """Percentages; see COCO's description of its keypoint evaluation."""
+
+    ap: float
+    """The mean over the similarities 0.50, 0.55 ... 0.95."""
+    ap50: float
+    ap75: float
+    ap_medium: float
+    ap_large: float
+    ar: float
+    """Average recall over the same similarities."""
+
+
+def coco_ap(predictions: Predictions, root: Path, split: Split | None, k: Reading) -> dict[str, Any]:
+    """The entry "ap" for the figures of a split, by default the one for testing; a person's score is the points' mean.
+
+    The people's boxes are the annotated ones, so a detector's misses are not counted.
+    """
+    path = annotation_file(root, split or "val2017")
+    scores = predictions.decoded[k].scores.mean(axis=1)
+    return {"ap": asdict(keypoint_ap(path, predictions.faces, predictions.image_points(k), scores))}
+
+
+def keypoint_ap(
+    annotations: Path, faces: Sequence[Face], points: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]]
+) -> AveragePrecision:
+    """The figures of predicted points [people, 17, 2] in photograph pixels, with one score each [people].
+
+    `faces` are the people of `annotations` that were predicted. Raises DataError when the file is not usable.
+    """
+    from pycocotools.cocoeval import COCOeval
+
+    index = open_index(annotations)
+    numbers = {photo["file_name"]: photo["id"] for photo in index.imgs.values()}
+    results = [
+        {
+            "image_id": numbers[face.image.name],
+            "category_id": 1,
+            "keypoints": np.column_stack([person, np.ones(len(person))]).ravel().tolist(),
+            "score": float(score),
+        }
+        for face, person, score in zip(faces, points, scores, strict=True)
+    ]
+    with contextlib.redirect_stdout(sys.stderr):  # it prints its progress
+        evaluation = COCOeval(index, index.loadRes(results), "keypoints")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    ap, ap50, ap75, medium, large, ar = (100 * float(value) for value in evaluation.stats[:6])
+    return AveragePrecision(ap, ap50, ap75, medium, large, ar)

@@ -1,0 +1,163 @@
+"""Pictures of a run: its curves, the distribution of its errors, its best and its worst faces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from landmarks.crop import Crop, transform_points, warp
+from train.datasets.face import Image, read_photo
+from train.datasets.layouts import Norm
+from train.evaluation.metrics import LIMIT, Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from train.evaluation.predict import Predictions
+
+TRUE, FOUND = "#00f076", "#ff2d87"
+"""Colours of true points, and of found points with the lines that lead to them."""
+COLUMNS, ROWS = 4, 4
+"""of a sheet of faces"""
+TILE: Final = 360
+"""Side in pixels of a face on a sheet."""
+NAME: Final = 32
+"""Characters of a photograph's name that there is room for, its last ones."""
+MARGIN: Final = 1.15
+"""Side of what is shown of a photograph over the longer side of the box of all points."""
+NORMS: Final[dict[Norm, str]] = {
+    "inter_ocular": "the inter-ocular distance",
+    "inter_pupil": "the inter-pupil distance",
+    "box": "the root of the box's area",
+    "size": "the length that the data set states",
+}
+
+
+# ---------------------------------------------------------------- a run's course
+
+
+def draw_curves(metrics: Path, out: Path) -> None:
+    """Loss and NME over the epochs of metrics.jsonl, with a line where the crop size changes."""
+    rows: list[dict[str, Any]] = [json.loads(line) for line in metrics.read_text().splitlines()]
+    figure = new_figure(7.5, 6)
+    loss, nme = figure.subplots(2, sharex=True)
+    curve(loss, rows, "loss")
+    curve(nme, rows, "nme")
+    loss.set_ylabel("loss")
+    last = rows[-1]["epoch"] if rows else 0
+    nme.set(ylabel="NME on the test split, %", xlabel="epochs trained", xlim=(0.5, last + 1.5))
+    for axes in (loss, nme):
+        mark_stages(axes, rows)
+    figure.savefig(out)
+
+
+def curve(axes: Axes, rows: Iterable[dict[str, Any]], name: str) -> None:
+    """One figure of the rows that have it, over the epochs trained by then."""
+    points = [(row["epoch"] + 1, row[name]) for row in rows if name in row]
+    axes.plot(*np.array(points, np.float64).reshape(-1, 2).T, marker="o", markersize=3)
+    axes.locator_params(axis="x", integer=True)
+    axes.grid(alpha=0.3)
+
+
+def mark_stages(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
+    """A dashed line between epochs of different crop sizes, and the size at the top where it begins."""
+    starts = [row for before, row in pairwise(rows) if before["input_size"] != row["input_size"]]
+    for row in starts:
+        axes.axvline(row["epoch"] + 0.5, color="grey", linestyle="--", linewidth=1)
+    for row in [*rows[:1], *starts]:
+        place = (row["epoch"] + 0.5, 1.01)
+        axes.annotate(f"{row['input_size']} px", place, xycoords=("data", "axes fraction"), color="grey")
+
+
+# ---------------------------------------------------------------- an evaluation
+
+
+def draw_evaluation(predictions: Predictions, k: int, folder: Path) -> None:
+    """Writes ced.png, best.png and worst.png, of the points found with the decoder averaging k cells."""
+    folder.mkdir(parents=True, exist_ok=True)
+    errors = np.nanmean(predictions.errors(k), axis=1)
+    order = [int(face) for face in np.argsort(errors, kind="stable")]
+    shown = min(COLUMNS * ROWS, len(order))
+    draw_distribution(predictions, k, folder / "ced.png")
+    draw_faces(predictions, k, order[:shown], f"The {shown} best of {len(order)}", folder / "best.png")
+    draw_faces(predictions, k, order[::-1][:shown], f"The {shown} worst of {len(order)}", folder / "worst.png")
+
+
+def draw_distribution(predictions: Predictions, k: int, out: Path) -> None:
+    """The cumulative error distribution: which share of the faces has at most which error."""
+    figures = predictions.report(k)
+    errors = 100 * np.sort(np.nanmean(predictions.errors(k), axis=1))
+    share = 100 * np.arange(1, len(errors) + 1) / len(errors)
+    figure = new_figure(6.5, 4.5)
+    axes = figure.subplots()
+    label = f"k = {k}: NME {figures.nme:.2f} %, AUC@10 {figures.auc10:.3f}"
+    axes.step(np.append(0, errors), np.append(0, share), where="post", label=label)
+    axes.axvline(100 * LIMIT, color="grey", linestyle="--", label=f"FR@10 {figures.fr10:.2f} %")
+    axes.set(xlim=(0, 120 * LIMIT), ylim=(0, 101), ylabel=f"share of the {len(errors)} faces, %")
+    axes.set_xlabel(f"NME, % of {NORMS[predictions.layout.norm]}")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", framealpha=1)
+    figure.savefig(out)
+
+
+def draw_reliability(predictions: Predictions, k: int, freedom: Mapping[str, float], out: Path) -> None:
+    """Which share of the true points the ellipses hold, over the share that they should hold; a line for each group."""
+    shares, expected = predictions.shares(k, freedom), np.linspace(0, 1, 101)
+    figure = new_figure(7.5, 6)
+    axes = figure.subplots()
+    axes.fill_between(100 * expected, 100 * expected - 3, 100 * expected + 3, color="grey", alpha=0.2, label="within 3")
+    for name, group in {**predictions.layout.groups, "all": tuple(range(predictions.layout.points))}.items():
+        values = shares[:, group][~np.isnan(shares[:, group])]
+        held = 100 * np.searchsorted(np.sort(values), expected, side="right") / max(1, len(values))
+        style = {"color": "black", "linewidth": 2.5} if name == "all" else {"linewidth": 1}
+        axes.plot(100 * expected, held, label=name.replace("_", " "), **style)
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="share that an ellipse should hold, %", ylabel="true points held, %")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(out)
+
+
+def draw_faces(predictions: Predictions, k: int, chosen: Sequence[int], title: str, out: Path) -> None:
+    """A sheet of faces, their true and found points joined by lines, the error beneath each."""
+    errors = 100 * np.nanmean(predictions.errors(k), axis=1)
+    rows = -(-len(chosen) // COLUMNS)
+    found = predictions.image_points(k)
+    figure = new_figure(COLUMNS * TILE / 100, rows * (TILE / 100 + 0.25) + 0.6)
+    figure.suptitle(f"{title} faces by NME, % of {NORMS[predictions.layout.norm]}, k = {k}")
+    for place, i in enumerate(chosen, start=1):
+        axes = figure.add_subplot(rows, COLUMNS, place)
+        face = predictions.faces[i]
+        draw_face(axes, read_photo(face.image), face.points, found[i])
+        axes.set_xlabel(f"{errors[i]:.2f} %  {face.image.name[-NAME:]}")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=3, frameon=False)
+    figure.savefig(out)
+
+
+def draw_face(axes: Axes, photo: Image, true: Array, found: Array) -> None:
+    """The part of a photograph that holds all points, and the points, both [P, 2] in its pixels."""
+    from matplotlib.collections import LineCollection
+
+    both = np.concatenate([true, found])
+    box = np.concatenate([np.nanmin(both, axis=0), np.nanmax(both, axis=0)])
+    matrix = Crop.around(box, MARGIN, TILE).image_to_crop()
+    true, found = transform_points(matrix, true), transform_points(matrix, found)
+    axes.imshow(warp(photo, matrix, TILE))
+    axes.add_collection(LineCollection(list(np.stack([true, found], axis=1)), colors=FOUND, linewidths=1))
+    for points, colour, label in ((found, FOUND, "found"), (true, TRUE, "true")):
+        axes.scatter(points[:, 0], points[:, 1], s=9, color=colour, linewidths=0, label=label)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of so many inches, at 100 pixels each."""
+    from matplotlib.figure import Figure
+
+    # without pyplot there is no window system to choose, and no figure left open
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")

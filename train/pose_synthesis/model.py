@@ -1,0 +1,230 @@
+"""The linear 3-D face model: a head's shape from coefficients, and where the 98 points lie on it.
+
+The model is ICT-FaceKit's "light" one (Li et al., "Learning Formation of Physically-Based Face Attributes", CVPR 2020),
+in centimetres: x to the image's right for a face that looks at the camera, y up, z towards the camera. "Left" and
+"right" are the subject's own, as in `landmarks.layout`.
+
+The eyeballs are left out. Eyes and mouth are closed by a skin spanned over their openings instead, which carries what
+the photograph shows there without gaps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.spatial import cKDTree
+
+from landmarks.layout import FLIP, NUM_POINTS
+from train.datasets.conversion import load_arrays
+from train.errors import DataError
+
+Array = NDArray[np.floating[Any]]
+Indices = NDArray[np.int32]
+
+SKIN: Final = 11248
+"""Vertices of face, head and neck; those of the eyeballs follow."""
+IDENTITIES: Final = 60
+"""Identity components that are used; the later ones move no landmark by as much as its annotators err."""
+SHOULDERS: Final = -13.5
+"""The y below which the model is cut off."""
+NECK: Final = (-13.0, -8.5)
+"""Below the first y nothing turns with the head, above the second everything; between them the neck twists."""
+
+MIDLINE_AND_RIGHT: Final = {
+    **dict(zip(range(33, 42), (267, 493, 1914, 2043, 1402, 2002, 2036, 1033, 1010), strict=True)),
+    **dict(zip(range(51, 58), (977, 4527, 4942, 4857, 1268, 2088, 4558), strict=True)),
+    **dict(zip(range(60, 68), (570, 1022, 681, 653, 1530, 572, 579, 1550), strict=True)),
+    **dict(zip(range(76, 80), (5929, 5662, 6029, 0), strict=True)),
+    **dict(zip(range(85, 91), (5518, 5957, 5841, 5702, 5711, 5533), strict=True)),
+    **dict(zip((94, 95), (5517, 5966), strict=True)),
+}
+"""The vertices of the subject's right and middle points; the left ones are their mirror images. Those that ICT names
+for the 68 points of 300-W, moved along the skin (by at most 4 mm) to where WFLW's annotators put theirs: the vertices
+that lie closest on average to near-frontal WFLW shapes once the model is fitted to these. Contour and pupils follow
+from `CONTOUR` and the eyes."""
+
+CONTOUR: Final = (
+    *(1280, 1278, 1275, 1272, 1248, 12, 820, 1834, 1902, 243, 844, 781, 1673, 2199, 801, 1447, 800),
+    966,
+    *(3041, 3661, 3042, 4390, 3880, 3022, 3085, 2484, 4102, 4036, 3061, 2253, 3466, 3490, 3493, 3496, 3498),
+)
+"""The edge of the face from the right ear over the chin to the left one, as vertices."""
+CHIN: Final = 17
+"""Place of the chin in `CONTOUR`."""
+STEPS: Final = 24
+"""Places along each path from the edge of the face inwards."""
+
+EYE_BULGE: Final = 0.45
+"""Centimetres by which the eyeball stands out from the plane of the lids' rim."""
+
+
+@dataclass(frozen=True, eq=False)
+class FaceModel:
+    """Vertices are a mean plus components times coefficients; identity's come first, then expression's."""
+
+    mean: Array
+    """[V, 3]: the skin, then what closes its openings, then the places of `paths`"""
+    components: Array
+    """[K, V, 3]"""
+    identities: int
+    """How many of the K belong to identity: standard normal. The others' coefficients are not negative."""
+    triangles: Indices
+    """[T, 3] counter-clockwise seen from outside"""
+    mirror: Indices
+    """[V] the vertex of the other side"""
+    points: Indices
+    """[98] the vertex of each point, for the contour the nearest place on the face's edge"""
+    paths: Indices
+    """[35, STEPS] vertices from the edge of the face inwards, where a contour may slide"""
+    middles: Indices
+    """[98] for a point beside the midline the vertex on it at the same height, for others the point's own vertex"""
+    turning: Array
+    """[V] share of the head's turn that a vertex takes part in"""
+
+    def shape(self, coefficients: Array) -> Array:
+        """[K] -> [V, 3]"""
+        return self.mean + np.tensordot(coefficients.astype(np.float32), self.components, axes=1)
+
+    @classmethod
+    def load(cls, path: Path) -> FaceModel:
+        """Reads ICT's arrays from an .npz file. Raises DataError when they are missing or are something else."""
+        vertices, triangles, identity, expression = load_arrays(path, "vertices", "triangles", "identity", "expression")
+        shapes = [vertices.shape[1:], triangles.shape[1:], identity.shape[1:], expression.shape[1:]]
+        if shapes != [(3,), (3,), vertices.shape, vertices.shape] or len(vertices) < SKIN:
+            raise DataError(f"{path}: expected ICT's vertices [V, 3], triangles [T, 3] and components [K, V, 3]")
+        skin = triangles[(triangles < SKIN).all(axis=1)].astype(np.int32)
+        basis = np.concatenate([vertices[None], identity[:IDENTITIES], expression])[:, :SKIN].astype(np.float32)
+        return assemble(basis, skin, min(IDENTITIES, len(identity)))
+
+
+def assemble(basis: Array, triangles: Indices, identities: int) -> FaceModel:
+    """The model from the skin's mean and components [1 + K, SKIN, 3]."""
+    opening_sums, fans, pupils = _close(basis[0], triangles)
+    closed = _append(basis, opening_sums)
+    closed[0, pupils, 2] += EYE_BULGE
+    mean = closed[0]
+    full = _append(closed, _paths(mean, np.concatenate([triangles, fans])))
+    paths = np.arange(len(mean), full.shape[1], dtype=np.int32).reshape(len(CONTOUR), STEPS)
+    mirror = cKDTree(full[0]).query(full[0] * [-1, 1, 1])[1].astype(np.int32)
+    mirror[paths] = paths[::-1]
+    points = _points(mirror, pupils)
+    turning = np.clip((full[0, :, 1] - NECK[0]) / (NECK[1] - NECK[0]), 0, 1)
+    kept = (mean[triangles, 1] > SHOULDERS).all(axis=1)
+    return FaceModel(
+        full[0],
+        full[1:],
+        identities,
+        np.concatenate([triangles[kept], fans]),
+        mirror,
+        points,
+        paths,
+        _middles(basis[0], points),
+        turning * turning * (3 - 2 * turning),
+    )
+
+
+def _append(basis: Array, sums: sparse.csr_matrix) -> Array:
+    """Adds vertices that are sums [n, V] of others."""
+    return np.asarray(np.concatenate([basis, np.stack([sums @ part for part in basis])], axis=1), np.float32)
+
+
+def _points(mirror: Indices, pupils: list[int]) -> Indices:
+    points = np.empty(NUM_POINTS, np.int32)
+    points[:33] = np.array(CONTOUR)[np.round(np.linspace(0, len(CONTOUR) - 1, 33)).astype(int)]
+    for point, vertex in MIDLINE_AND_RIGHT.items():
+        points[FLIP[point]] = mirror[vertex]
+        points[point] = vertex
+    points[96:] = pupils
+    return points
+
+
+# ---------------------------------------------------------------- openings
+
+
+def _close(mean: Array, triangles: Indices) -> tuple[sparse.csr_matrix, Indices, list[int]]:
+    """One vertex in the middle of each eye and of the mouth, as sums of its rim [3, SKIN]; fans of triangles [n, 3]
+    that close the openings; the numbers of the right and the left eye's vertex.
+    """
+    rims = [rim for rim in _rims(triangles) if mean[rim, 2].min() > 5]  # the neck's end is the one at the back
+    rims.sort(key=lambda rim: float(abs(mean[rim, 0].mean()) < 1))
+    rims[:2] = sorted(rims[:2], key=lambda rim: float(mean[rim, 0].mean()))
+    rows = [np.bincount(rim, minlength=len(mean)) / len(rim) for rim in rims]
+    fans = [(b, a, len(mean) + i) for i, rim in enumerate(rims) for a, b in zip(rim, [*rim[1:], rim[0]], strict=True)]
+    return sparse.csr_matrix(np.stack(rows)), np.array(fans, np.int32), [len(mean), len(mean) + 1]
+
+
+def _rims(triangles: Indices) -> list[list[int]]:
+    """The closed lines of edges that have a triangle on one side only, in the direction of that triangle."""
+    edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]).astype(np.int64)
+    there, back = edges @ [1 << 32, 1], edges @ [1, 1 << 32]
+    following = dict(edges[~np.isin(there, back)].tolist())
+    rims = []
+    while following:
+        first, current = following.popitem()
+        rim = [first]
+        while current != first:
+            rim.append(current)
+            current = following.pop(current)
+        rims.append(rim)
+    return rims
+
+
+# ---------------------------------------------------------------- where the contour slides
+
+
+def _paths(mean: Array, triangles: Indices) -> sparse.csr_matrix:
+    """Places [35 * STEPS, V] on the skin, as sums of vertices: a path inwards from each vertex of `CONTOUR`.
+
+    Seen from the front a path runs from the edge of the face straight to the midline, or to the foot of the nose, which
+    WFLW's contour passes behind.
+    """
+    rows = []
+    front = triangles[(mean[triangles, 2] > 0).all(axis=1)]
+    low, high = mean[front, 1].min(axis=1), mean[front, 1].max(axis=1)
+    for vertex in CONTOUR[: CHIN + 1]:
+        x, y, _ = mean[vertex]
+        end_y = y if y > -4 else -4 + (y + 4) * 0.9
+        end_x = -float(np.interp(end_y, [-2.0, -1.2, 1.5, 3.0], [0.0, 1.8, 1.4, 0.0]))
+        share = 1 - np.cos(np.linspace(0, np.pi / 2, STEPS))[1:]
+        places = np.stack([x + (end_x - x) * share, y + (end_y - y) * share], axis=1)
+        level = front[(low < max(y, end_y) + 0.1) & (high > min(y, end_y) - 0.1)]
+        rows.append(sparse.csr_matrix(([1.0], ([0], [vertex])), shape=(1, len(mean))))
+        rows.extend(_on_skin(place, level, mean) for place in places)
+    right = sparse.csr_matrix(sparse.vstack(rows))
+    mirror = cKDTree(mean).query(mean * [-1, 1, 1])[1]
+    left = right[:, mirror].tocsr()
+    back = [row * STEPS + step for row in reversed(range(CHIN)) for step in range(STEPS)]
+    return sparse.csr_matrix(sparse.vstack([right, left[back]]))
+
+
+def _on_skin(place: Array, triangles: Indices, mean: Array) -> sparse.csr_matrix:
+    """The foremost place of the skin at (x, y), as a sum of three vertices [1, V]."""
+    corners = mean[triangles][:, :, :2]
+    a, b, c = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    p = place - a
+    area = b[:, 0] * c[:, 1] - b[:, 1] * c[:, 0]
+    facing = area > 1e-9
+    safe = np.where(facing, area, 1)
+    v, w = (p[:, 0] * c[:, 1] - p[:, 1] * c[:, 0]) / safe, (b[:, 0] * p[:, 1] - b[:, 1] * p[:, 0]) / safe
+    weights = np.stack([1 - v - w, v, w], axis=1)
+    inside = np.flatnonzero(facing & (weights > -1e-4).all(axis=1))
+    depth = (weights[inside] * mean[triangles[inside], 2]).sum(axis=1)
+    best = inside[depth.argmax()]
+    return sparse.csr_matrix((weights[best], (np.zeros(3, int), triangles[best])), shape=(1, len(mean)))
+
+
+def _middles(mean: Array, points: Indices) -> Indices:
+    """[98] the midline's vertex at each point's height; between the lips that of the lip, under the nose its base."""
+    midline = np.flatnonzero((abs(mean[:, 0]) < 1e-3) & (mean[:, 2] > 9))
+    middles = points.copy()
+    named = {55: 57, 56: 57, 76: 90, 77: 79, 78: 79, 86: 85, 87: 85, 88: 90, 89: 90, 95: 94}
+    for point in (*range(33, 42), *range(60, 68), *named, 96):
+        height = mean[points[60 if point == 96 else point], 1]
+        level = midline[abs(mean[midline, 1] - height).argmin()]
+        middles[[point, FLIP[point]]] = points[named[point]] if point in named else level
+    return middles
