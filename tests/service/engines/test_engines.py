@@ -72,7 +72,7 @@ def test_triton_answers_as_the_bare_network_does_to_the_last_bit(
 
 
 def test_both_engines_name_the_same_model(triton_url: str, local: LocalEngine, model_repository: Path) -> None:
-    async def models() -> tuple[ServedModel, inference.ServedModel]:
+    async def models() -> tuple[ServedModel, ServedModel]:
         async with started(TritonEngine(triton_url)) as triton, started(local) as bare:
             return triton.model, bare.model
 
