@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from landmarks.codec import Decoded
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path
+from service.answer import ServedModel
 from service.engines import local as inference
 from service.engines.local import LocalEngine
 from service.engines.port import (
