@@ -14,14 +14,7 @@ from landmarks.repository import model_path
 from service.answer import ServedModel
 from service.engines import local as inference
 from service.engines.local import LocalEngine
-from service.engines.port import (
-    Engine,
-    EngineFailure,
-    EngineOverloaded,
-    EngineTimeout,
-    EngineUnavailable,
-    ServedModel,
-)
+from service.engines.port import Engine, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.engines.triton.engine import TritonEngine
 from service.triton_server.process import free_ports
 
