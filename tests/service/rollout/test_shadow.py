@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from landmarks.layout import WFLW98
+from service.answer import Face, Region, Role
 from service.engines.port import EngineFailure
-from service.pipeline import Face, Region
-from service.rollout.canary import Role
 from service.rollout.shadow import Comparison, distance
 
 
