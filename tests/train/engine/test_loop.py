@@ -27,7 +27,7 @@ from train.objectives import (  # noqa: E402
 )
 from train.runs.record import Journal  # noqa: E402
 from train.runs.weights import read_weights  # noqa: E402
-from train.samples.augment import Batch, TrainingSamples  # noqa: E402
+from train.samples.dataset import Batch, TrainingSamples  # noqa: E402
 
 
 @pytest.fixture(scope="module")
