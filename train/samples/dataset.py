@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from landmarks.crop import transform_points
+from landmarks.layout import WFLW98, PointLayout
 from train.config import Config
 from train.datasets.face import Face, Image
-from train.datasets.layouts import WFLW98, PointLayout
 from train.errors import ConfigError
 from train.objectives import objective_of
 from train.samples.augment import augmented_crop
