@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
-from google.protobuf.any_pb2 import Any
+from google.protobuf import any_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
@@ -57,6 +57,11 @@ def trailing_metadata(error: ServiceError, request_id: str) -> tuple[tuple[str, 
     )
 
 
+async def abort(context: Any, error: ServiceError, request_id: str) -> None:
+    """Ends the call with the error's status, message and trailing metadata. Always raises, as the context's abort does."""
+    await context.abort(STATUS[error.kind], error.message, trailing_metadata(error, request_id))
+
+
 def status(error: ServiceError, request_id: str) -> Status:
     """What `grpc_status.rpc_status.from_call` gives a client: ErrorInfo, RequestInfo, and RetryInfo where it helps."""
     seconds = RETRY_AFTER_SECONDS.get(error.kind)
@@ -67,7 +72,7 @@ def status(error: ServiceError, request_id: str) -> Status:
         RequestInfo(request_id=request_id),
         *([] if seconds is None else [RetryInfo(retry_delay=Duration(seconds=seconds))]),
     ]
-    packed = [Any() for _ in details]
+    packed = [any_pb2.Any() for _ in details]
     for wrapped, detail in zip(packed, details, strict=True):
         wrapped.Pack(detail)
     return Status(code=STATUS[error.kind].value[0], message=error.message, details=packed)
