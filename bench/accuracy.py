@@ -19,13 +19,14 @@ from tqdm import tqdm
 
 from landmarks.detection import DetectorMetadata
 from landmarks.repository import Precision, model_path
+from service.answer import Answer
 from service.detectors.backends import LocalFinder
 from service.detectors.network import NetworkDetector
 from service.detectors.port import Detector
 from service.detectors.yunet import ThreadedDetector, YuNet
 from service.engines.local import LocalEngine
 from service.images.decode import ImageLimits
-from service.pipeline import Answer, Limits, Pipeline
+from service.pipeline import Limits, Pipeline
 from service.request import Options
 from service.rollout.canary import Rollout
 from train.datasets import DataSource

@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,14 @@ from landmarks.crop import Crop, transform_covariances, transform_points, warp
 from landmarks.flip import average, with_mirrored
 from landmarks.layout import OUTER_EYE_CORNERS
 from landmarks.uncertainty import face_score
+from service.answer import STAGES, Answer, Face, Floats, Region, ServedModel
 from service.detectors.port import Detector
-from service.engines.port import ServedModel
-from service.images.decode import Image, ImageLimits, ImageWarning, Picture, read_picture
+from service.images.decode import Image, ImageLimits, Picture, read_picture
 from service.observability.request_scope import stage
 from service.request import Options, check_options, checked_box
-from service.rollout.canary import Role, Rollout, Variant
+from service.rollout.canary import Rollout, Variant
 from service.rollout.shadow import COMPARISON_SECONDS, Comparison
 
-Floats = NDArray[np.float32]
 T = TypeVar("T")
 
 
@@ -43,58 +42,12 @@ class Limits:
     max_faces: int
 
 
-@dataclass(frozen=True)
-class Region:
-    """Where a face is, and how that is known."""
-
-    box: Floats
-    """[4] xyxy, image pixels."""
-    source: Literal["given", "detected"]
-    score: np.float32 | None
-    """The detector's, in [0, 1]; None for a given box."""
-
-
 class Scene(NamedTuple):
     """What is asked of a model: it says itself how the faces are to be cropped."""
 
     picture: Picture
     regions: list[Region]
     options: Options
-
-
-@dataclass(frozen=True)
-class Face:
-    """Every number is a float32, image pixels, so that all doors answer the same."""
-
-    region: Region
-    points: Floats
-    """[98, 2]"""
-    scores: Floats
-    """[98] in [0, 1]"""
-    covariances: Floats
-    """[98, 3]: xx, xy, yy"""
-    score: np.float32
-    """About how likely the points are right on the whole, in [0, 1]: see `landmarks.uncertainty.face_score`."""
-    inter_ocular: np.float32
-    """Distance between the outer corners of the eyes."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    model: ServedModel
-    width: int
-    height: int
-    faces: tuple[Face, ...]
-    timings_ms: dict[str, float]
-    """Milliseconds in each stage of STAGES."""
-    warnings: tuple[ImageWarning, ...] = ()
-    omit: frozenset[str] = frozenset()
-    """Fields of `service.request.OMITTABLE` that the caller does without."""
-    role: Role = "primary"
-    """Of the model."""
-
-
-STAGES = ("decode", "detect", "crop", "infer", "total")
 
 
 class Pipeline:

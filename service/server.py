@@ -69,8 +69,8 @@ def _protection(settings: Settings) -> Protection:
         raise StartError(str(error)) from error
     if protection.keys and protection.tls is None and not is_loopback(settings.host):
         logger.warning(
-            "API keys are sent to %s unencrypted: set LANDMARKS_TLS_CERTIFICATE and LANDMARKS_TLS_KEY, unless a proxy in "
-            "front of the service does TLS",
+            "API keys are sent to %s unencrypted: set LANDMARKS_TLS_CERTIFICATE and LANDMARKS_TLS_KEY, unless a proxy "
+            "in front of the service terminates TLS",
             settings.host,
         )
     return protection
@@ -187,7 +187,7 @@ def _stop_signals() -> Iterator[asyncio.Event]:
 
 @contextmanager
 def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """A TCP socket bound to host:port. Raises StartError when the port is in use, or the address not of this machine."""
+    """A TCP socket bound to host:port. Raises StartError when it is in use, or not an address of this machine."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, protocol)

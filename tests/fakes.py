@@ -12,7 +12,7 @@ import numpy as np
 from landmarks.codec import CodecSpec, Decoded
 from landmarks.detection import Detections
 from landmarks.metadata import ModelMetadata
-from service.engines.port import ServedModel
+from service.answer import ServedModel
 from service.gateway import Gateway, Readiness
 from service.images.decode import ImageLimits
 from service.pipeline import Limits, Pipeline

@@ -19,8 +19,8 @@ from service.wire.problem import error_response
 
 _PUBLIC_PATHS: Final = frozenset({"/", "/v1/layout", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
 _PUBLIC_FOLDERS: Final = ("/page/", "/static-offline-docs/")
-"""Paths that need no API key: the page, the API's description, health and metrics. Every other path needs one, whether it
-exists or not."""
+"""Paths that need no API key: the page, the API's description, health and metrics. Every other path needs one, even if
+it does not exist."""
 
 _HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),

@@ -7,17 +7,14 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.layout import OUTER_EYE_CORNERS
+from service.answer import Face, Role
 from service.engines.port import EngineError
-from service.rollout.canary import Role
-
-if TYPE_CHECKING:
-    from service.pipeline import Face
 
 logger = logging.getLogger(__name__)
 

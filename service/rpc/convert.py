@@ -8,10 +8,9 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from landmarks_client.pb import landmarks_pb2 as pb
-from service.engines.port import ServedModel
+from service.answer import Answer, Face, ServedModel
 from service.errors import ErrorKind, ServiceError
 from service.gateway import part_ids
-from service.pipeline import Answer, Face
 from service.request import DECODERS, MOST, ImageRequest, Options
 from service.wire.problem import problem
 

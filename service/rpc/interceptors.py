@@ -11,12 +11,12 @@ from google.protobuf.message import DecodeError
 from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway
 from service.observability.request_scope import client
-from service.rpc.errors import abort
-from service.rpc.metadata import call_request_id, text_metadata
+from service.rpc.errors import Context, refuse, text_metadata
 from service.security.api_keys import MISSING_KEY, ApiKeys, key_of
 
 _PUBLIC_METHODS: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """Methods that need no API key."""
+_MALFORMED: Final = "the message is not valid protobuf of this method's request, or is truncated"
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
@@ -38,8 +38,8 @@ class ApiKeyInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             client.set(holder)
         return await continuation(details)
 
-    async def _refuse(self, _: AsyncIterator[Any], context: Any) -> None:
-        await refuse(self._gateway, context, ServiceError(ErrorKind.UNAUTHENTICATED, MISSING_KEY))
+    async def _refuse(self, _: AsyncIterator[Any], context: Context) -> None:
+        await refuse(context, ServiceError(ErrorKind.UNAUTHENTICATED, MISSING_KEY), self._gateway.telemetry)
 
 
 class MalformedMessageInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
@@ -53,22 +53,14 @@ class MalformedMessageInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[m
         if handler is None or handler.unary_unary is None:
             return handler
 
-        async def unary_unary(request: Any, context: Any) -> Any:
+        async def unary_unary(request: Any, context: Context) -> Any:
             if isinstance(request, DecodeError):
-                text = "the message is not valid protobuf of this method's request, or is truncated"
-                await refuse(self._gateway, context, ServiceError(ErrorKind.INVALID_REQUEST, text))
+                await refuse(context, ServiceError(ErrorKind.INVALID_REQUEST, _MALFORMED), self._gateway.telemetry)
             return await handler.unary_unary(request, context)
 
         return grpc.unary_unary_rpc_method_handler(
             unary_unary, _parse_or_error(handler.request_deserializer), handler.response_serializer
         )
-
-
-async def refuse(gateway: Gateway, context: Any, error: ServiceError) -> None:
-    """Counts, logs and ends a call that was refused before any work was done for it."""
-    request_id = call_request_id(context)
-    gateway.telemetry.refused("grpc", request_id, error.kind.value)
-    await abort(context, error, request_id)
 
 
 def _parse_or_error(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

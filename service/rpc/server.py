@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -14,12 +14,11 @@ from grpc_reflection.v1alpha import reflection
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from service.errors import ServiceError
-from service.gateway import Gateway, Readiness
+from service.gateway import Gateway, Readiness, request_id
 from service.observability.request_scope import stage
 from service.rpc.convert import answer_message, batch_message, models_message, read_batch, read_options
-from service.rpc.errors import abort
+from service.rpc.errors import REQUEST_ID_KEY, Context, abort, text_metadata
 from service.rpc.interceptors import ApiKeyInterceptor, MalformedMessageInterceptor
-from service.rpc.metadata import call_request_id, text_metadata
 from service.security.api_keys import Protection
 
 MESSAGE_OVERHEAD = 2**20
@@ -27,8 +26,6 @@ MESSAGE_OVERHEAD = 2**20
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Landmarks"].full_name
 _WATCH_INTERVAL = 1.0
 """Seconds between two looks at the readiness for a client that watches it."""
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
@@ -52,10 +49,11 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
 
     @asynccontextmanager
     async def _admitted(self, context: Context) -> AsyncIterator[tuple[str, float]]:
-        """Admits the request, and yields its id and its deadline. A ServiceError inside ends the call with its status."""
-        identity = call_request_id(context)
+        """Admits the request and yields its id and deadline. A ServiceError inside ends the call with its status."""
+        metadata = text_metadata(context.invocation_metadata())
+        identity = request_id(metadata.get(REQUEST_ID_KEY))
         try:
-            with self._gateway.admitted("grpc", identity, text_metadata(context.invocation_metadata())):
+            with self._gateway.admitted("grpc", identity, metadata):
                 yield identity, self._gateway.deadline(context.time_remaining())
         except ServiceError as error:
             await abort(context, error, identity)

@@ -111,9 +111,9 @@ def read_protection(settings: Settings) -> Protection:
     authenticates = bool(keys) or (tls is not None and tls.client_ca is not None)
     if not (authenticates or settings.insecure or is_loopback(settings.host)):
         raise SecurityError(
-            f"LANDMARKS_HOST={settings.host} is reachable from other machines, and clients are not authenticated: create "
-            "a key with `landmarks keys new NAME` and set LANDMARKS_API_KEYS or LANDMARKS_API_KEYS_FILE, or set "
-            "LANDMARKS_TLS_CLIENT_CA; where the network itself keeps unauthorised clients away, start with --insecure or "
+            f"LANDMARKS_HOST={settings.host} is reachable from other machines, and clients are not authenticated: "
+            "create a key with `landmarks keys new NAME` and set LANDMARKS_API_KEYS or LANDMARKS_API_KEYS_FILE, or set "
+            "LANDMARKS_TLS_CLIENT_CA; where the network itself keeps other clients away, start with --insecure or "
             "LANDMARKS_INSECURE=true"
         )
     return Protection(keys, tls, settings.cors_origins, metrics_here=settings.metrics_port is None)

@@ -42,7 +42,7 @@ def allocator_environment() -> dict[str, str]:
 
 
 def set_up() -> bool:
-    """Applies ALLOCATOR to this process, best before it has threads. Returns whether its C library accepts all of it."""
+    """Applies ALLOCATOR to this process, best before it has threads. Returns whether the C library accepted it."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:  # musl, macOS
         return False

@@ -238,7 +238,7 @@ def library_folders() -> list[Path]:
 
 
 def link_backend(wheel: Path, folder: Path) -> Path:
-    """Links the Python backend and this Python version's stub into one folder, as Triton needs them. Returns its root."""
+    """Links the Python backend and this Python version's stub into one folder below `folder`. Returns its parent."""
     triton = wheel / "pytriton/tritonserver"
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     python = folder / "backends/python"

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from landmarks import layout
-from service.engines.port import ServedModel
+from service.answer import Answer, Face, ServedModel
 from service.errors import ServiceError
 from service.gateway import part_ids
-from service.pipeline import Answer, Face
 from service.request import DECODERS
 from service.rest.negotiation import to_json
 from service.wire.problem import problem

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from service.answer import Face, Region, Role
 from service.engines.port import EngineFailure
-from service.pipeline import Face, Region
-from service.rollout.canary import Role
 from service.rollout.shadow import Comparison, distance
 
 

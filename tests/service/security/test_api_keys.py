@@ -235,5 +235,5 @@ def test_the_service_does_not_start_open_to_all():
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith("landmarks: LANDMARKS_HOST=0.0.0.0 is reached by other machines")
+    assert ended.stderr.startswith("landmarks: LANDMARKS_HOST=0.0.0.0 is reachable from other machines")
     assert len(ended.stderr.splitlines()) == 1

@@ -10,13 +10,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 from service.triton_server import process as embedded
-from service.triton_server import watchdog
 from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError, free_ports
 
 pytestmark = [pytest.mark.usefixtures("needs_triton"), pytest.mark.anyio]
@@ -184,20 +182,6 @@ async def test_a_machine_that_is_out_of_files(monkeypatch: pytest.MonkeyPatch, m
     monkeypatch.setattr(embedded, "free_ports", none_left)
     with pytest.raises(EmbeddedTritonError, match=r"cannot be started: .*Too many open files"):
         await EmbeddedTriton(model_repository).start()
-
-
-def test_a_child_that_has_died_unnoticed_is_seen() -> None:
-    """The shell becomes a program that, like Triton, never asks what became of its children."""
-    script = "sleep 0 & exec sleep 60"
-    with subprocess.Popen(["sh", "-c", script]) as parent:
-        end = time.monotonic() + 60
-        while not watchdog.has_dead_child(parent.pid):
-            assert time.monotonic() < end
-        parent.kill()
-    with subprocess.Popen(["sleep", "60"]) as parent:
-        assert not watchdog.has_dead_child(parent.pid)
-        parent.kill()
-    assert not watchdog.has_dead_child(parent.pid)
 
 
 def test_free_ports_differ_and_are_free() -> None:
