@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from landmarks.detection import DetectorMetadata
+from landmarks.layout import WFLW98
 from landmarks.repository import Precision, model_path
 from service.answer import Answer
 from service.detectors.backends import LocalFinder
@@ -31,7 +32,6 @@ from service.request import Options
 from service.rollout.canary import Rollout
 from train.datasets import DataSource
 from train.datasets.face import Face
-from train.datasets.layouts import WFLW98
 from train.evaluation.metrics import Array, inter_ocular, point_errors, report
 
 REPOSITORY = Path(__file__).parents[1] / "model_repo"

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec, face_spread
+from landmarks.layout import PointLayout
 from train.commands.command_line import add_command
 from train.datasets.face import BoxKind, Face, Photo
-from train.datasets.layouts import PointLayout
 from train.errors import TrainingError
 from train.evaluation.metrics import Array, Tails, fit_level, fit_power, fit_tails
 

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landmarks.layout import WFLW98
 from train.commands.command_line import add_command
-from train.datasets.layouts import WFLW98
 from train.errors import DataError
 
 if TYPE_CHECKING:

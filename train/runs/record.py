@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import torch
 
+from landmarks.layout import WFLW98, PointLayout
 from train.config import Recipe
 from train.datasets.face import Face
-from train.datasets.layouts import WFLW98, PointLayout
 from train.errors import TrainingError
 
 DESCRIPTION_FILE: Final = "run.json"
