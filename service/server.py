@@ -53,7 +53,7 @@ async def _serve(
         raise _port_in_use(settings.host, settings.grpc_port) from error
     rest = RestServer(gateway, settings.grace, settings.read_timeout, protection)
     # the metrics server stops last: while the APIs stop, it reports that the service is no longer ready
-    async with _metrics_server(settings, gateway) as metrics_port:
+    async with metrics_server(settings, gateway) as metrics_port:
         running = asyncio.create_task(rest.serve(sockets=[rest_socket]))
         await wait_until_listening(rest, running, settings.host, settings.port)
         await rpc.start()
@@ -86,7 +86,7 @@ def _metrics_socket(settings: Settings) -> Iterator[socket.socket | None]:
 
 
 @asynccontextmanager
-async def _metrics_server(settings: Settings, gateway: Gateway) -> AsyncIterator[int | None]:
+async def metrics_server(settings: Settings, gateway: Gateway) -> AsyncIterator[int | None]:
     """Serves health and metrics on their own port, and yields its number; None where no port is set."""
     with _metrics_socket(settings) as sock:
         if sock is None:

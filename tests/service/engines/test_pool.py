@@ -171,6 +171,11 @@ async def test_calls_that_break_off_together_are_one_failure_of_the_endpoint(mon
         assert delays == [2, 4, 8]
 
 
+async def is_up_after_probe(endpoint: Endpoint[str]) -> bool:
+    await endpoint.probe()
+    return endpoint.is_up
+
+
 async def test_a_call_that_fails_during_a_probe_outweighs_the_success_of_that_probe(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -186,8 +191,7 @@ async def test_a_call_that_fails_during_a_probe_outweighs_the_success_of_that_pr
 
     async with doubles("a") as (a,):
         endpoint = Endpoint(a.address, slow_second_time)
-        await endpoint.probe()
-        assert endpoint.is_up
+        assert await is_up_after_probe(endpoint)
         probe = asyncio.create_task(endpoint.probe())
         await verifying.wait()
         a.failure = (grpc.StatusCode.UNAVAILABLE, "gone")
@@ -196,8 +200,7 @@ async def test_a_call_that_fails_during_a_probe_outweighs_the_success_of_that_pr
         go_on.set()
         await probe
         assert not endpoint.is_up
-        await endpoint.probe()
-        assert endpoint.is_up
+        assert await is_up_after_probe(endpoint)
         await endpoint.close()
 
 
