@@ -49,11 +49,11 @@ def test_an_address_that_nobody_can_have_is_refused(scheme: str, host: str) -> N
 @pytest.mark.parametrize("text", ["schl\u00fcssel", "secret\n", "se cret"])
 def test_a_key_or_an_id_that_no_header_can_carry_is_refused(url: str, kind: Any, text: str) -> None:
     async def run() -> None:
-        with pytest.raises(ClientUsageError, match="the API key cannot be sent: give printable ASCII characters") as caught:
+        with pytest.raises(ClientUsageError, match="the API key cannot be sent: give printable ASCII") as caught:
             kind(url, api_key=text)
         assert text not in str(caught.value)
         client = kind(url)
-        with pytest.raises(ClientUsageError, match="the request id cannot be sent: give printable ASCII characters"):
+        with pytest.raises(ClientUsageError, match="the request id cannot be sent: give printable ASCII"):
             await ask(client, "landmarks", b"", request_id=text)
         await ask(client, "close")
 
