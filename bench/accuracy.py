@@ -18,19 +18,20 @@ import numpy as np
 from tqdm import tqdm
 
 from landmarks.detection import DetectorMetadata
+from landmarks.layout import WFLW98
 from landmarks.repository import Precision, model_path
+from service.answer import Answer
 from service.detectors.backends import LocalFinder
 from service.detectors.network import NetworkDetector
 from service.detectors.port import Detector
 from service.detectors.yunet import ThreadedDetector, YuNet
 from service.engines.local import LocalEngine
 from service.images.decode import ImageLimits
-from service.pipeline import Answer, Limits, Pipeline
+from service.pipeline import Limits, Pipeline
 from service.request import Options
 from service.rollout.canary import Rollout
 from train.datasets import DataSource
 from train.datasets.face import Face
-from train.datasets.layouts import WFLW98
 from train.evaluation.metrics import Array, inter_ocular, point_errors, report
 
 REPOSITORY = Path(__file__).parents[1] / "model_repo"

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal
 
+from service.answer import Answer, ServedModel
 from service.detectors.port import Detector
-from service.engines.port import Engine, EngineOverloaded, ServedModel
+from service.engines.port import Engine, EngineOverloaded
 from service.errors import ErrorKind, ServiceError, translate
 from service.observability.request_scope import Telemetry
-from service.pipeline import Answer, Pipeline
+from service.pipeline import Pipeline
 from service.request import ImageRequest, Options
 
 logger = logging.getLogger(__name__)

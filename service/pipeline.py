@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +23,16 @@ from numpy.typing import NDArray
 from landmarks.codec import Decoded
 from landmarks.crop import Crop, transform_covariances, transform_points, warp
 from landmarks.flip import average, with_mirrored
-from landmarks.layout import OUTER_EYE_CORNERS
+from landmarks.layout import PointLayout
 from landmarks.uncertainty import face_score
+from service.answer import STAGES, Answer, Face, Floats, Region, ServedModel
 from service.detectors.port import Detector
-from service.engines.port import ServedModel
-from service.images.decode import Image, ImageLimits, ImageWarning, Picture, read_picture
+from service.images.decode import Image, ImageLimits, Picture, read_picture
 from service.observability.request_scope import stage
 from service.request import Options, check_options, checked_box
-from service.rollout.canary import Role, Rollout, Variant
+from service.rollout.canary import Rollout, Variant
 from service.rollout.shadow import COMPARISON_SECONDS, Comparison
 
-Floats = NDArray[np.float32]
 T = TypeVar("T")
 
 
@@ -43,58 +42,12 @@ class Limits:
     max_faces: int
 
 
-@dataclass(frozen=True)
-class Region:
-    """Where a face is, and how that is known."""
-
-    box: Floats
-    """[4] xyxy, image pixels."""
-    source: Literal["given", "detected"]
-    score: np.float32 | None
-    """The detector's, in [0, 1]; None for a given box."""
-
-
 class Scene(NamedTuple):
     """What is asked of a model: it says itself how the faces are to be cropped."""
 
     picture: Picture
     regions: list[Region]
     options: Options
-
-
-@dataclass(frozen=True)
-class Face:
-    """Every number is a float32, image pixels, so that all doors answer the same."""
-
-    region: Region
-    points: Floats
-    """[98, 2]"""
-    scores: Floats
-    """[98] in [0, 1]"""
-    covariances: Floats
-    """[98, 3]: xx, xy, yy"""
-    score: np.float32
-    """About how likely the points are right on the whole, in [0, 1]: see `landmarks.uncertainty.face_score`."""
-    inter_ocular: np.float32
-    """Distance between the outer corners of the eyes."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    model: ServedModel
-    width: int
-    height: int
-    faces: tuple[Face, ...]
-    timings_ms: dict[str, float]
-    """Milliseconds in each stage of STAGES."""
-    warnings: tuple[ImageWarning, ...] = ()
-    omit: frozenset[str] = frozenset()
-    """Fields of `service.request.OMITTABLE` that the caller does without."""
-    role: Role = "primary"
-    """Of the model."""
-
-
-STAGES = ("decode", "detect", "crop", "infer", "total")
 
 
 class Pipeline:
@@ -145,18 +98,20 @@ class Pipeline:
         crops, pixels = await self._in_thread(lambda: watch.time("crop", lambda: _cut(scene, variant.model)))
         with watch.stage("infer"):
             decoded = await self._infer(variant, pixels, scene.options, deadline)
-        return tuple(place(*each) for each in zip(scene.regions, crops, *decoded, strict=True))
+        layout = variant.model.metadata.layout
+        return tuple(place(layout, *each) for each in zip(scene.regions, crops, *decoded, strict=True))
 
     async def _infer(self, variant: Variant, crops: NDArray[np.uint8], options: Options, deadline: float) -> Decoded:
         asked = with_mirrored(crops) if options.flip else crops
         decoded = await variant.engine.infer(asked, topk=options.cells, timeout=deadline - time.monotonic())
-        return average(decoded, crops.shape[1]) if options.flip else decoded
+        return average(decoded, crops.shape[1], variant.model.metadata.layout) if options.flip else decoded
 
     def _compare(self, variant: Variant, faces: tuple[Face, ...], scene: Scene) -> None:
         other = self._rollout.other(variant)
         if other is not None:
             end = time.monotonic() + COMPARISON_SECONDS
-            self._comparison.offer(variant.role, faces, lambda: self._faces(other, scene, end, Stopwatch()))
+            layout = variant.model.metadata.layout
+            self._comparison.offer(variant.role, faces, lambda: self._faces(other, scene, end, Stopwatch()), layout)
 
     async def _find(self, image: Image, options: Options, deadline: float) -> list[Region]:
         height, width = image.shape[:2]
@@ -192,19 +147,18 @@ def cut(picture: Picture, crops: list[Crop], out: NDArray[np.uint8]) -> None:
         pixels[:] = picture.to_srgb(warp(picture.pixels, crop.image_to_crop(), crop.size))
 
 
-def place(region: Region, crop: Crop, points: Floats, scores: Floats, covariances: Floats) -> Face:
-    """One face's answer in crop pixels (points [98, 2], scores [98], covariances [98, 2, 2]) -> in image pixels."""
+def place(layout: PointLayout, region: Region, crop: Crop, points: Floats, scores: Floats, covariances: Floats) -> Face:
+    """One face's answer in crop pixels (points [P, 2], scores [P], covariances [P, 2, 2]) -> in image pixels."""
     matrix = crop.crop_to_image()
     placed = transform_points(matrix, points)
     spread = transform_covariances(matrix, covariances)
-    right, left = (placed[i] for i in OUTER_EYE_CORNERS)
     return Face(
         region,
         placed.astype(np.float32),
         np.ascontiguousarray(scores, np.float32),
         np.stack([spread[:, 0, 0], spread[:, 0, 1], spread[:, 1, 1]], axis=1).astype(np.float32),
         score=np.float32(face_score(placed, spread)),
-        inter_ocular=np.float32(np.linalg.norm(left - right)),
+        inter_ocular=np.float32(layout.inter_ocular(placed)),
     )
 
 

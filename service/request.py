@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import CodecError
-from service.engines.port import ServedModel
+from service.answer import ServedModel
 from service.errors import ErrorKind, ServiceError
 
 DECODERS: Final = ("topk", "argmax")

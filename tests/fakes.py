@@ -11,8 +11,9 @@ import numpy as np
 
 from landmarks.codec import CodecSpec, Decoded
 from landmarks.detection import Detections
+from landmarks.layout import PointLayout
 from landmarks.metadata import ModelMetadata
-from service.engines.port import ServedModel
+from service.answer import ServedModel
 from service.gateway import Gateway, Readiness
 from service.images.decode import ImageLimits
 from service.pipeline import Limits, Pipeline
@@ -24,6 +25,16 @@ MODEL = ServedModel(
     "sha256:00",
     ModelMetadata("fake", CodecSpec(), crop_scale=1.25, run_id="none", data=("none",), degrees_of_freedom={"jaw": 4.0}),
 )
+
+SYNTHETIC_106 = PointLayout(
+    "synthetic106",
+    tuple(f"point_{i}" for i in range(106)),
+    flip=tuple(range(106)),
+    groups={"upper": tuple(range(50)), "lower": tuple(range(50, 106))},
+    norm="box",
+    outlines={"upper": ((0, 1, 2),)},
+)
+"""A layout that no code knows: of another number of points, without eye corners, its groups unheard of."""
 
 
 class FakeEngine:

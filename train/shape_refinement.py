@@ -96,7 +96,7 @@ def observed(network: nn.Module, config: Config, data: TrainingData) -> tuple[Mo
 def solve(tilt: ShapeTilt, found: Moments, truth: Tensor, weights: Tensor, pairs: Sequence[int]) -> None:
     """Sets the layer to the ridge regression of the errors on the features, over the faces and their mirror images.
 
-    A point that is not annotated (NaN) counts as found. `pairs`: as of `landmarks.layout.FLIP`.
+    A point that is not annotated (NaN) counts as found. `pairs`: as `flip` of `landmarks.layout.PointLayout`.
     """
     tilt.shape.copy_(mean_shape(truth, pairs))
     features, turn = tilt.features(found)

@@ -16,12 +16,12 @@ from landmarks.golden import golden_crop
 from landmarks.metadata import MetadataError
 from landmarks.runtime import Network, NetworkError
 from landmarks.tensors import contract
+from service.answer import ServedModel
 from service.engines.port import (
     EngineFailure,
     EngineOverloaded,
     EngineTimeout,
     EngineUnavailable,
-    ServedModel,
     check_golden,
     check_request,
     checked,

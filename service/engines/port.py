@@ -6,7 +6,6 @@ decode, and answer alike to the last bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from landmarks.codec import CodecError, CodecSpec, Decoded
 from landmarks.golden import GOLDEN_TOLERANCE
 from landmarks.metadata import ModelMetadata
 from landmarks.tensors import Contract, contract
+from service.answer import ServedModel
 
 
 class EngineError(Exception):
@@ -36,17 +36,6 @@ class EngineOverloaded(EngineError):
 
 class EngineFailure(EngineError):
     """Anything else: the model is not what it should be, or its answer is not."""
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """Which model answers."""
-
-    name: str
-    version: str
-    provenance: str
-    """`sha256:<hex>` of the model file."""
-    metadata: ModelMetadata
 
 
 class Engine(Protocol):

@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from service.answer import ImageWarning
 from service.errors import ErrorKind, ServiceError
 from service.images.icc import ColourError, ToSrgb, cmyk_to_srgb, to_srgb, unchanged
 
@@ -36,14 +37,6 @@ class ImageLimits:
     max_bytes: int
     max_pixels: int
     max_side: int = MAX_SIDE
-
-
-@dataclass(frozen=True)
-class ImageWarning:
-    """What a caller should know of how a file was read. `code` is stable."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from service.rollout.canary import Role
-
-if TYPE_CHECKING:
-    from service.pipeline import Answer, Face
+from service.answer import Answer, Face, Role
 
 SECONDS = (*(round(step * decade, 6) for decade in (1e-3, 1e-2, 1e-1, 1.0) for step in (1, 1.5, 2, 3, 5, 7)), 10.0)
 """Bounds at most 1.7 apart from 1 ms to 10 s: a quantile read from them is never further off."""

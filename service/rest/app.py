@@ -89,7 +89,7 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
     @app.post(
         "/v1/landmarks",
         response_model=None,
-        summary="The 98 points of every face in one image",
+        summary="The points of every face in one image",
         responses={200: answer_response(AnswerModel), **error_responses(*_LANDMARKS_ERRORS)},
         openapi_extra=dict(landmarks_operation()),
     )
@@ -130,11 +130,9 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
     async def models() -> Response:
         return Response(to_json(models_body(gateway.models)), media_type=JSON)
 
-    layout = layout_json()
-
     @app.get("/v1/layout", response_model=None, responses={200: {"model": LayoutModel}}, summary="The points' names")
     async def layout_route() -> Response:
-        return Response(layout, media_type=JSON)
+        return Response(layout_json(gateway.models[0].metadata.layout), media_type=JSON)
 
 
 def _describe_keys(app: FastAPI) -> None:
@@ -184,7 +182,8 @@ _BATCH_ERRORS: Final = (
 )
 """Of a call as a whole; what is wrong with one of its images is told in that image's place."""
 _DESCRIPTION: Final = (
-    "98 sub-pixel landmarks per face in the WFLW layout, each with its score and covariance. Pixels: (0, 0) is the "
-    "centre of the top-left pixel, and the image is taken as shown, after its EXIF orientation.\n\n"
+    "Sub-pixel landmarks of every face, each with its score and covariance: the 98 points of the WFLW layout, or those "
+    "of the model served (GET /v1/layout names them). Pixels: (0, 0) is the centre of the top-left pixel, and the "
+    "image is taken as shown, after its EXIF orientation.\n\n"
     "    curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8080/v1/landmarks"
 )

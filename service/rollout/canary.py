@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeVar
 
-from service.engines.port import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, ServedModel
+from service.answer import Role, ServedModel
+from service.engines.port import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.errors import ErrorKind, ServiceError
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ FOLLOW_SECONDS: Final = 1.0
 LONGEST_PAUSE: Final = 8.0
 """Seconds between attempts to bring the candidate up: one at first, doubled up to this."""
 
-Role = Literal["primary", "candidate"]
 Reason = Literal["unavailable", "overloaded", "failure"]
 T = TypeVar("T")
 

@@ -8,10 +8,9 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from landmarks_client.pb import landmarks_pb2 as pb
-from service.engines.port import ServedModel
+from service.answer import Answer, Face, ServedModel
 from service.errors import ErrorKind, ServiceError
 from service.gateway import part_ids
-from service.pipeline import Answer, Face
 from service.request import DECODERS, MOST, ImageRequest, Options
 from service.wire.problem import problem
 
@@ -100,7 +99,7 @@ def _model(model: ServedModel) -> pb.ModelDescription:
         name=model.name,
         version=model.version,
         provenance=model.provenance,
-        layout=metadata.layout,
+        layout=metadata.layout.name,
         input_size=metadata.codec.input_size,
         crop_scale=metadata.crop_scale,
         topk=metadata.codec.topk,

@@ -1,11 +1,12 @@
-"""Error kinds as gRPC: one status for every kind, and the google.rpc details that carry the code."""
+"""Error kinds as gRPC: one status for every kind, the google.rpc details that carry the code, and how a call ends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias
 
-from google.protobuf.any_pb2 import Any
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
@@ -13,6 +14,10 @@ from grpc import StatusCode
 from grpc_status import rpc_status
 
 from service.errors import RETRY_AFTER_SECONDS, ErrorKind, ServiceError
+from service.gateway import request_id
+from service.observability.request_scope import Telemetry
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 STATUS: Final[Mapping[ErrorKind, StatusCode]] = {
     ErrorKind.INVALID_REQUEST: StatusCode.INVALID_ARGUMENT,
@@ -46,6 +51,27 @@ PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 """gRPC's own retry hint (gRFC A6): its clients' retry policies obey it; a negative number forbids retries."""
 
 
+async def abort(context: Context, error: ServiceError, identity: str) -> None:
+    """Ends the call with the error's status, message and details. Never returns: gRPC raises AbortError."""
+    await context.abort(STATUS[error.kind], error.message, trailing_metadata(error, identity))
+
+
+async def refuse(context: Context, error: ServiceError, telemetry: Telemetry) -> None:
+    """Counts and logs a call that is not admitted, and ends it as `abort` does."""
+    identity = request_id(text_metadata(context.invocation_metadata()).get(REQUEST_ID_KEY))
+    telemetry.refused("grpc", identity, error.kind.value)
+    await abort(context, error, identity)
+
+
+def text_metadata(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
+    """A call's metadata without its binary values; of a name that occurs twice, the first value."""
+    texts: dict[str, str] = {}
+    for name, value in metadata or ():
+        if isinstance(value, str):
+            texts.setdefault(name, value)
+    return texts
+
+
 def trailing_metadata(error: ServiceError, request_id: str) -> tuple[tuple[str, str | bytes], ...]:
     """The code for programs that read metadata, and google.rpc.Status for those that read details."""
     seconds = RETRY_AFTER_SECONDS.get(error.kind)
@@ -67,7 +93,7 @@ def status(error: ServiceError, request_id: str) -> Status:
         RequestInfo(request_id=request_id),
         *([] if seconds is None else [RetryInfo(retry_delay=Duration(seconds=seconds))]),
     ]
-    packed = [Any() for _ in details]
+    packed = [AnyMessage() for _ in details]
     for wrapped, detail in zip(packed, details, strict=True):
         wrapped.Pack(detail)
     return Status(code=STATUS[error.kind].value[0], message=error.message, details=packed)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from service.errors import ErrorKind, ServiceError
-from service.gateway import Gateway, request_id
-from service.rpc.errors import REQUEST_ID_KEY, STATUS, trailing_metadata
+from service.gateway import Gateway
+from service.rpc.errors import refuse
+
+_UNREADABLE: Final = "the message is no protobuf of this method's schema, or is cut off"
 
 
 class ReadableCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
@@ -28,21 +30,12 @@ class ReadableCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
         async def answered(request: Any, context: Any) -> Any:
             if isinstance(request, DecodeError):
-                await self._refuse(context)
+                await refuse(context, ServiceError(ErrorKind.INVALID_REQUEST, _UNREADABLE), self._gateway.telemetry)
             return await handler.unary_unary(request, context)
 
         return grpc.unary_unary_rpc_method_handler(
             answered, _read(handler.request_deserializer), handler.response_serializer
         )
-
-    async def _refuse(self, context: Any) -> None:
-        given = [value for name, value in context.invocation_metadata() or () if name == REQUEST_ID_KEY]
-        identity = request_id(given[0] if given else None)
-        error = ServiceError(
-            ErrorKind.INVALID_REQUEST, "the message is no protobuf of this method's schema, or is cut off"
-        )
-        self._gateway.telemetry.refused("grpc", identity, error.kind.value)
-        await context.abort(STATUS[error.kind], error.message, trailing_metadata(error, identity))
 
 
 def _read(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -17,7 +17,7 @@ from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway, Readiness, request_id
 from service.observability.request_scope import client, stage
 from service.rpc.convert import answer_message, batch_message, models_message, read_batch, read_options
-from service.rpc.errors import REQUEST_ID_KEY, STATUS, trailing_metadata
+from service.rpc.errors import REQUEST_ID_KEY, Context, abort, refuse, text_metadata
 from service.rpc.interceptors import ReadableCheck
 from service.security.api_keys import MISSING_KEY, ApiKeys, Protection, key_of
 
@@ -27,8 +27,6 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Landmarks"].full_name
 _WATCH_SECONDS = 1.0
 _OPEN: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """Calls that everybody may make."""
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
@@ -53,13 +51,13 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
     @asynccontextmanager
     async def _admitted(self, context: Context) -> AsyncIterator[tuple[str, float]]:
         """The request's id and deadline, having admitted it; what goes wrong inside ends the call as the table says."""
-        carrier = _carrier(context.invocation_metadata())
+        carrier = text_metadata(context.invocation_metadata())
         identity = request_id(carrier.get(REQUEST_ID_KEY))
         try:
             with self._gateway.admitted("grpc", identity, carrier):
                 yield identity, self._gateway.deadline(context.time_remaining())
         except ServiceError as error:
-            await context.abort(STATUS[error.kind], error.message, trailing_metadata(error, identity))
+            await abort(context, error, identity)
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
@@ -131,7 +129,7 @@ class KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
     ) -> Any:
-        carrier = _carrier(details.invocation_metadata)
+        carrier = text_metadata(details.invocation_metadata)
         if not details.method.startswith(_OPEN):
             holder = self._keys.holder(key_of(carrier.get("authorization"), carrier.get("x-api-key")))
             if holder is None:
@@ -141,16 +139,4 @@ class KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         return await continuation(details)
 
     async def _refuse(self, _: AsyncIterator[Any], context: Context) -> None:
-        identity = request_id(_carrier(context.invocation_metadata()).get(REQUEST_ID_KEY))
-        error = ServiceError(ErrorKind.UNAUTHENTICATED, MISSING_KEY)
-        self._gateway.telemetry.refused("grpc", identity, error.kind.value)
-        await context.abort(STATUS[error.kind], error.message, trailing_metadata(error, identity))
-
-
-def _carrier(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
-    """What came with a call as text; of a name that is given twice, the first."""
-    carrier: dict[str, str] = {}
-    for name, value in metadata or ():
-        if isinstance(value, str):
-            carrier.setdefault(name, value)
-    return carrier
+        await refuse(context, ServiceError(ErrorKind.UNAUTHENTICATED, MISSING_KEY), self._gateway.telemetry)

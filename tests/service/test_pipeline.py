@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from service.answer import STAGES
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError
-from service.pipeline import STAGES
 from service.request import Options
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 from tests.service.images.profiles import red_and_blue_swapped

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
-from landmarks.layout import GROUPS
+from landmarks.layout import WFLW98
 from landmarks.metadata import METADATA_KEY, ModelMetadata
 from landmarks.repository import configurations, model_path, provenance
 from landmarks.runtime import identify
@@ -84,7 +84,7 @@ def test_a_calibrated_run_is_exported_calibrated(run: Path, repository_copy: Pat
     assert isinstance(metadata.codec.covariance_scale, tuple)
     assert metadata.codec.covariance_scale[96] == pytest.approx(tails["pupils"]["scale"], abs=1e-4)
     assert metadata.codec.covariance_floor == 0.16
-    assert set(metadata.degrees_of_freedom) == set(GROUPS)
+    assert set(metadata.degrees_of_freedom) == set(WFLW98.groups)
 
 
 def test_the_exported_model_has_the_runs_figures(run: Path, repository_copy: Path, data: str) -> None:

@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
+from landmarks.layout import WFLW98
 from train.datasets import DataSource
 from train.datasets.conversion import KEPT, LIFTED, Array, fit, load_arrays
-from train.datasets.layouts import WFLW98
 from train.errors import DataError
 from train.evaluation.metrics import inter_ocular, point_errors
 

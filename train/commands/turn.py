@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
+from landmarks.layout import WFLW98
 from train.commands.arguments import add_data
 from train.datasets import DataSource, Face
-from train.datasets.layouts import WFLW98
 from train.errors import DataError
 from train.pose_synthesis.boxes import margins_of
 from train.pose_synthesis.dataset import Job, Plan, write

@@ -15,14 +15,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.layout import FLIP, NUM_POINTS
+from landmarks.layout import WFLW98
 from train.datasets.layouts import IBUG68_IN_WFLW98
 from train.errors import DataError
 
 Array = NDArray[np.float64]
 
 KEPT: Final = list(IBUG68_IN_WFLW98)
-LIFTED: Final = [point for point in range(NUM_POINTS) if point not in IBUG68_IN_WFLW98]
+LIFTED: Final = [point for point in range(WFLW98.points) if point not in IBUG68_IN_WFLW98]
 """The 30 points of the 98 that the 68 do not hold."""
 
 RIDGE: Final = 1e-3
@@ -48,10 +48,10 @@ class Lift:
         flat = np.asarray(points, np.float64).reshape(-1, len(KEPT), 2)
         pose = _pose(flat, self.mean)
         deviations = (_undo(pose, flat) - self.mean).reshape(len(flat), -1)
-        out = np.empty((len(flat), NUM_POINTS, 2))
+        out = np.empty((len(flat), WFLW98.points, 2))
         out[:, KEPT] = flat
         out[:, LIFTED] = _redo(pose, (self.base + deviations @ self.weights).reshape(len(flat), -1, 2))
-        return out.reshape(*points.shape[:-2], NUM_POINTS, 2)
+        return out.reshape(*points.shape[:-2], WFLW98.points, 2)
 
     def save(self, path: Path) -> None:
         """Writes the three arrays into an .npz file."""
@@ -73,10 +73,10 @@ def fit(shapes: NDArray[np.floating[Any]], ridge: float = RIDGE) -> Lift:
 
     Raises DataError for anything but finite shapes of 98 points.
     """
-    if shapes.ndim != 3 or shapes.shape[1:] != (NUM_POINTS, 2) or not len(shapes) or not np.isfinite(shapes).all():
+    if shapes.ndim != 3 or shapes.shape[1:] != (WFLW98.points, 2) or not len(shapes) or not np.isfinite(shapes).all():
         raise DataError(f"a lift is fitted on finite shapes [n, 98, 2], not on {list(shapes.shape)}")
     plain = np.asarray(shapes, np.float64)
-    both = np.concatenate([plain, plain[:, list(FLIP)] * [-1, 1]])
+    both = np.concatenate([plain, plain[:, list(WFLW98.flip)] * [-1, 1]])
     mean = _mean_shape(both[:, KEPT])
     aligned = _undo(_pose(both[:, KEPT], mean), both)
     inputs = (aligned[:, KEPT] - mean).reshape(len(both), -1)
@@ -131,7 +131,7 @@ def _mean_shape(shapes: Array) -> Array:
     return centred
 
 
-_FLIP68: Final = tuple(KEPT.index(FLIP[point]) for point in KEPT)
+_FLIP68: Final = tuple(KEPT.index(WFLW98.flip[point]) for point in KEPT)
 
 
 def load_arrays(path: Path, *names: str) -> list[Array]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from landmarks.layout import WFLW98, PointLayout
 from train.config import Config
 from train.datasets import DataSource
 from train.datasets.face import Face
 from train.datasets.held_out import split_by_name, without
-from train.datasets.layouts import WFLW98, PointLayout
 
 
 @dataclass(frozen=True, eq=False)

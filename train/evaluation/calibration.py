@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec, face_spread
+from landmarks.layout import PointLayout
 from train.datasets.face import BoxKind, Face
 from train.datasets.held_out import split_by_name
-from train.datasets.layouts import PointLayout
 from train.errors import TrainingError
 from train.evaluation.metrics import Array, Tails, fit_level, fit_power, fit_tails
 

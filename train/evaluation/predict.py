@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from landmarks.codec import CodecSpec, Decoded
 from landmarks.crop import Crop, Matrix, invert, transform_points
+from landmarks.layout import WFLW98, Norm, PointLayout
 from landmarks.uncertainty import GAUSSIAN, face_score, share_within
 from train.datasets.boxes import size_of
 from train.datasets.face import BoxKind, Face
-from train.datasets.layouts import COCO17, MPII16, WFLW98, Norm, PointLayout
+from train.datasets.layouts import COCO17, MPII16
 from train.errors import TrainingError
 from train.evaluation.metrics import (
     LIMIT,
@@ -200,7 +201,7 @@ def predict(
     if not faces:
         raise TrainingError("there are no faces to evaluate in this split")
     if flip:
-        read = flip_averaging_reader(network, codec, readings, layout.flip, correction)
+        read = flip_averaging_reader(network, codec, readings, layout, correction)
     else:
         read = reader(network, codec, readings, correction)
     parts: dict[Reading, list[Decoded]] = {reading: [] for reading in readings}
@@ -260,7 +261,7 @@ def details(predictions: Predictions, k: Reading) -> dict[str, Any]:
 def norms(layout: PointLayout) -> list[Norm]:
     """The lengths by which a layout's errors can be divided, its own first."""
     others: list[Norm] = ["box"]
-    others += ["inter_ocular"] if layout.eye_corners else []
+    others += ["inter_ocular"] if layout.outer_eye_corners else []
     others += ["inter_pupil"] if layout.pupils else []
     return [layout.norm, *(norm for norm in others if norm != layout.norm)]
 

@@ -38,7 +38,6 @@ def reopen(path: Path, source: DataSource, folder: Path, samples: int = SAMPLES)
     import onnx
 
     from train.backbones import build
-    from train.datasets.layouts import WFLW98
     from train.engine.learner import check_free
     from train.export.onnx_file import open_session
     from train.export.quantize import training_crops
@@ -53,7 +52,7 @@ def reopen(path: Path, source: DataSource, folder: Path, samples: int = SAMPLES)
     model.load_state_dict(unfolded(graph, model, path))
     settle(model, training_crops(metadata, source, samples))
     check_against_file(model, metadata, path)
-    write_finished(folder, config, WFLW98, model.state_dict(), path, metadata.data)
+    write_finished(folder, config, metadata.layout, model.state_dict(), path, metadata.data)
     return config
 
 

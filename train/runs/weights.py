@@ -26,7 +26,7 @@ from train.errors import ConfigError, TrainingError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from train.datasets.layouts import PointLayout
+    from landmarks.layout import PointLayout
 
 Weights = dict[str, "Tensor"]
 

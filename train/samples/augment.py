@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
+from landmarks.layout import WFLW98, PointLayout
 from train.config import Augment, Config
 from train.datasets.face import Face, Image, Photo, read_photo
-from train.datasets.layouts import WFLW98, PointLayout
 from train.errors import ConfigError
 from train.objectives import objective_of
 from train.samples.photometric import disturb, jitter_colour

@@ -23,7 +23,8 @@ from landmarks.tensors import (
     TensorSpec,
     contract,
 )
-from service.engines.port import EngineFailure, ServedModel, check_golden, check_request, checked, joined
+from service.answer import ServedModel
+from service.engines.port import EngineFailure, check_golden, check_request, checked, joined
 from service.engines.triton.endpoint import PROOF_SECONDS, Endpoint
 from service.engines.triton.pool import Fleet, Reason, deadline_in
 from service.engines.triton.resolver import Addresses, Names

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from landmarks.codec import Decoded
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path
+from service.answer import ServedModel
 from service.engines import local as inference
 from service.engines.local import LocalEngine
 from service.engines.port import Engine, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
@@ -71,7 +72,7 @@ def test_triton_answers_as_the_bare_network_does_to_the_last_bit(
 
 
 def test_both_engines_name_the_same_model(triton_url: str, local: LocalEngine, model_repository: Path) -> None:
-    async def models() -> tuple[inference.ServedModel, inference.ServedModel]:
+    async def models() -> tuple[ServedModel, ServedModel]:
         async with started(TritonEngine(triton_url)) as triton, started(local) as bare:
             return triton.model, bare.model
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from service.answer import Answer, Face, Region
 from service.observability.metrics import SECONDS, Metrics, spread
-from service.pipeline import Answer, Face, Region
 from tests.fakes import MODEL
 
 

@@ -15,16 +15,15 @@ import numpy as np
 import pytest
 
 from landmarks.codec import CodecSpec, Decoded
+from service.answer import Answer, ServedModel
 from service.engines.port import (
     EngineError,
     EngineFailure,
     EngineOverloaded,
     EngineTimeout,
     EngineUnavailable,
-    ServedModel,
 )
 from service.errors import ErrorKind, ServiceError
-from service.pipeline import Answer
 from service.request import Options
 from service.rollout.canary import Rollout, Share, parse_share
 from service.rollout.shadow import Comparison

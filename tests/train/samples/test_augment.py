@@ -10,7 +10,7 @@ import pytest
 
 from landmarks.codec import decode
 from landmarks.crop import transform_points
-from landmarks.layout import FLIP
+from landmarks.layout import WFLW98
 from train.config import Augment, Config, load_config
 from train.datasets import Face, MatPhoto
 from train.datasets.layouts import AFLW19
@@ -62,7 +62,7 @@ def test_points_move_with_the_picture(tmp_path: Path, seed: int) -> None:
     grey = crop[..., 1].astype(float)
     grey[crop.max(axis=2) == 0] = 128 if grey.min() > 0 else grey[crop.max(axis=2) == 0]
     _, matrix_flipped = random_crop(BOX, 1.25, 128, turning, np.random.default_rng([seed, 0, 0]))
-    white = targets[FLIP[60] if matrix_flipped else 60]
+    white = targets[WFLW98.flip[60] if matrix_flipped else 60]
     row, column = np.unravel_index(grey.argmax(), grey.shape)
     seen = (np.array([column, row]) + 0.5) / 4 - 0.5
     # rounding moves a target by less than a cell, the dot's width its peak by less than another half

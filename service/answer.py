@@ -1,0 +1,91 @@
+"""The domain types of an answer: what the pipeline makes, and what both APIs, the metrics and the command line read.
+
+This module stands at the bottom of the package: it imports nothing of `service`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.metadata import ModelMetadata
+
+Floats = NDArray[np.float32]
+
+Role = Literal["primary", "candidate"]
+"""The part that a model plays in a rollout: the model that serves, or the one that is tried out beside it."""
+
+STAGES: Final = ("decode", "detect", "crop", "infer", "total")
+"""The stages of a request that are timed, in the order in which an answer lists them."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """The model that answers."""
+
+    name: str
+    version: str
+    provenance: str
+    """`sha256:<hex>` of the model file."""
+    metadata: ModelMetadata
+
+
+@dataclass(frozen=True)
+class ImageWarning:
+    """Something that the caller should know about how the image file was read. `code` is stable."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Region:
+    """The box of one face in an image, and where the box comes from."""
+
+    box: Floats
+    """[4] float32: x1, y1, x2, y2 in image pixels."""
+    source: Literal["given", "detected"]
+    score: np.float32 | None
+    """The detector's score in [0, 1]; None for a box that the caller gave."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """The landmarks of one face. P is the number of points in the layout of the model that answered.
+
+    Every number is a float32, so that REST and gRPC give the same values.
+    """
+
+    region: Region
+    points: Floats
+    """[P, 2] float32: x, y in image pixels."""
+    scores: Floats
+    """[P] float32 in [0, 1]."""
+    covariances: Floats
+    """[P, 3] float32: xx, xy, yy in image pixels squared."""
+    score: np.float32
+    """The probability, about, that the points are right as a whole: see `landmarks.uncertainty.face_score`."""
+    inter_ocular: np.float32
+    """Distance in image pixels between the outer corners of the eyes."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The faces of one image, and how they were found."""
+
+    model: ServedModel
+    width: int
+    """Pixels of the image as it is shown, after its EXIF orientation."""
+    height: int
+    """Pixels, as `width`."""
+    faces: tuple[Face, ...]
+    timings_ms: dict[str, float]
+    """Milliseconds spent in each of STAGES."""
+    warnings: tuple[ImageWarning, ...] = ()
+    omit: frozenset[str] = frozenset()
+    """Names of the fields (`service.request.OMITTABLE`) that the caller asked to leave out."""
+    role: Role = "primary"
+    """The part that `model` plays in the rollout."""
