@@ -26,7 +26,8 @@ from train.evaluation.predict import Predictions, predict, summary, torch_networ
 from train.objectives import Objective, correction, objective_of
 from train.runs.record import REPORT_FILE, describe
 from train.runs.weights import write_json
-from train.samples.augment import Batch, EpochBatches, PhotoCache, TrainingSamples, collate
+from train.samples.dataset import Batch, EpochBatches, TrainingSamples, collate
+from train.samples.image_cache import ImageCache
 
 
 def train_one_epoch(
@@ -74,7 +75,7 @@ class Run(TrainingRun[Config]):
         model = distributed.synchronised(model, self.device).to(self.device)
         self.objective = objective_of(config)
         super().__init__(config, Learner.create(model, config, rate_factor(config, len(self._sampler))), folder)
-        self._photos = PhotoCache()
+        self._photos = ImageCache()
         samples = TrainingSamples(data.every_face, config, data.layout, workers)
         self._loader = loader(samples, self._sampler, collate, workers)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from landmarks.crop import Crop, Matrix
 from train.datasets.face import Face, Image
 from train.evaluation.metrics import LIMIT, Array, auroc
-from train.samples.corruptions import DISTURBANCES, Cut, Disturbance, Scene, plain
+from train.samples.corruptions import CORRUPTIONS, Corruption, Cropper, FaceView, crop_face
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,12 +58,12 @@ class Robustness:
 def measure(model: Trained, faces: Sequence[Face], source: DataSource, seed: int = 0) -> Robustness:
     """Every disturbance at every strength. Raises TrainingError when the set has other points than the network."""
     from train.evaluation.predict import check_points, predict
-    from train.samples.augment import PhotoCache
+    from train.samples.image_cache import ImageCache
 
     check_points(model.codec, source.layout)
-    photos, k = PhotoCache(limit=2 << 30), model.codec.topk
+    photos, k = ImageCache(limit=2 << 30), model.codec.topk
 
-    def found(disturbance: Disturbance | None = None, strength: float = 0.0) -> Predictions:
+    def found(disturbance: Corruption | None = None, strength: float = 0.0) -> Predictions:
         return predict(
             model.network,
             faces,
@@ -74,13 +74,13 @@ def measure(model: Trained, faces: Sequence[Face], source: DataSource, seed: int
             progress=True,
             layout=source.layout,
             correction=model.correction,
-            cut=cut_with(disturbance, strength, model.crop_scale, seed) if disturbance else plain,
+            cut=cut_with(disturbance, strength, model.crop_scale, seed) if disturbance else crop_face,
             label=f"{disturbance.name} {strength:g}" if disturbance else "as they are",
         )
 
     at_rest = found()
     rows, judged = [], {"none": [judge(at_rest, k)]}
-    for each in DISTURBANCES:
+    for each in CORRUPTIONS:
         for strength in each.strengths:
             predictions = found(each, strength)
             rows.append(row(each.name, strength, predictions, k))
@@ -90,12 +90,12 @@ def measure(model: Trained, faces: Sequence[Face], source: DataSource, seed: int
     return Robustness(row("none", 0.0, at_rest, k), tuple(rows), ranked)
 
 
-def cut_with(disturbance: Disturbance, strength: float, crop_scale: float, seed: int) -> Cut:
+def cut_with(disturbance: Corruption, strength: float, crop_scale: float, seed: int) -> Cropper:
     """Cuts faces out in the order they come, each with draws of its own that do not depend on the strength."""
-    draws = stream(seed, DISTURBANCES.index(disturbance))
+    draws = stream(seed, CORRUPTIONS.index(disturbance))
 
     def cut(photo: Image, crop: Crop) -> tuple[Image, Matrix]:
-        return disturbance.disturb(Scene(photo, crop, crop.size / crop_scale), strength, next(draws))
+        return disturbance.apply(FaceView(photo, crop, crop.size / crop_scale), strength, next(draws))
 
     return cut
 
@@ -157,7 +157,7 @@ def page(result: Robustness, title: str) -> str:
         "",
         "![curves](robustness.png)",
     ]
-    for each in DISTURBANCES:
+    for each in CORRUPTIONS:
         rows = [row for row in result.rows if row.disturbance == each.name]
         lines += ["", f"| {each.unit} | " + " | ".join(f"{row.strength:g}" for row in rows) + " |"]
         lines += ["| --- |" + " ---: |" * len(rows)]
@@ -183,7 +183,7 @@ def draw(result: Robustness, path: Path) -> None:
     from train.evaluation.plots import new_figure
 
     figure = new_figure(12, 7)
-    for axes, each in zip(figure.subplots(2, 3, sharey=True).flat, DISTURBANCES, strict=True):
+    for axes, each in zip(figure.subplots(2, 3, sharey=True).flat, CORRUPTIONS, strict=True):
         draw_curve(axes, each, [row for row in result.rows if row.disturbance == each.name])
         axes.axhline(result.plain.nme, color="grey", linestyle="--", linewidth=1, label="undisturbed")
         axes.axhline(100 * LIMIT, color="tab:red", linestyle=":", linewidth=1, label="failure")
@@ -191,7 +191,7 @@ def draw(result: Robustness, path: Path) -> None:
     figure.savefig(path)
 
 
-def draw_curve(axes: Axes, disturbance: Disturbance, rows: Sequence[Row]) -> None:
+def draw_curve(axes: Axes, disturbance: Corruption, rows: Sequence[Row]) -> None:
     """One disturbance, from the least to the most disturbing."""
     ticks = [f"{row.strength:g}" for row in rows]
     axes.plot(ticks, [row.nme for row in rows], marker="o", markersize=4)

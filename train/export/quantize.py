@@ -76,11 +76,11 @@ def with_own_answer(model: onnx.ModelProto, metadata: ModelMetadata) -> ModelMet
 def training_crops(metadata: ModelMetadata, source: DataSource, samples: int) -> Crops:
     """Crops [N, S, S, 3] of so many faces of the split for training, or of all where there are fewer."""
     from train.evaluation.predict import crops_of
-    from train.samples.augment import PhotoCache
+    from train.samples.image_cache import ImageCache
 
     faces = source.train_faces()
     chosen = [faces[i] for i in np.unique(np.linspace(0, len(faces) - 1, samples).round().astype(int))]
-    batches = crops_of(chosen, metadata.crop_scale, metadata.codec.input_size, "P2", PhotoCache(limit=0))
+    batches = crops_of(chosen, metadata.crop_scale, metadata.codec.input_size, "P2", ImageCache(limit=0))
     return np.concatenate([crops for crops, _ in batches])
 
 

@@ -25,7 +25,7 @@ from train.engine.loop import Run, train_one_epoch
 from train.errors import TrainingError
 from train.evaluation.predict import Predictions
 from train.objectives import OUTSIDE, CellObjective
-from train.samples.augment import Batch
+from train.samples.dataset import Batch
 
 BATCH, POINTS, SIZE = 8, 5, 64
 SPOILT = 200

@@ -21,7 +21,7 @@ from tests.train.engine.sliced import READY  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.errors import ConfigError  # noqa: E402
-from train.samples.augment import EpochBatches  # noqa: E402
+from train.samples.dataset import EpochBatches  # noqa: E402
 
 CONFIG = """
 batch_size = 8

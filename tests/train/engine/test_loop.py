@@ -28,7 +28,7 @@ from train.objectives import (  # noqa: E402
 )
 from train.runs.record import Journal  # noqa: E402
 from train.runs.weights import read_weights  # noqa: E402
-from train.samples.augment import Batch, TrainingSamples  # noqa: E402
+from train.samples.dataset import Batch, TrainingSamples  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +226,7 @@ def test_workers_share_what_is_kept_of_photographs(source: DataSource, tmp_path:
         run = Run(config(), TrainingData(("miniature",), source.train_faces()), tmp_path, workers)
         samples = run._loader.dataset
         assert isinstance(samples, TrainingSamples)
-        return samples._photos._limit
+        return samples._images._limit
 
     assert [limit(workers) / 2**30 for workers in (0, 1, 4)] == [6, 6, 1.5]
 
