@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
+from service.deadline import Deadline
 from service.errors import ServiceError
 from service.gateway import Gateway, Readiness, request_id
 from service.observability.request_scope import stage
@@ -48,7 +49,7 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
         return models_message(self._gateway.models)
 
     @asynccontextmanager
-    async def _admitted(self, context: Context) -> AsyncIterator[tuple[str, float]]:
+    async def _admitted(self, context: Context) -> AsyncIterator[tuple[str, Deadline]]:
         """Admits the request and yields its id and deadline. A ServiceError inside ends the call with its status."""
         metadata = text_metadata(context.invocation_metadata())
         identity = request_id(metadata.get(REQUEST_ID_KEY))

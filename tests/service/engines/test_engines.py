@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from landmarks.codec import Decoded
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path
+from service.deadline import Deadline
 from service.engines import local as inference
 from service.engines.local import LocalEngine
 from service.engines.port import Engine, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
@@ -147,8 +148,8 @@ async def test_what_the_model_cannot_take_is_refused(
 async def test_a_deadline_that_has_passed(engine: Engine) -> None:
     async with started(engine):
         with pytest.raises(EngineTimeout):
-            await engine.infer(golden_crop()[None], timeout=0.0)
-        result = await engine.infer(golden_crop()[None], timeout=60.0)
+            await engine.infer(golden_crop()[None], deadline=Deadline.after(0.0))
+        result = await engine.infer(golden_crop()[None], deadline=Deadline.after(60.0))
     assert result.points.shape == (1, 98, 2)
 
 
@@ -167,7 +168,7 @@ async def test_overload_is_refused_at_once_and_the_rest_is_answered(engine: Engi
 async def test_a_deadline_ends_the_wait(engine: Engine) -> None:
     crops = np.repeat(golden_crop()[None], 8, axis=0)
     async with started(engine):
-        flood = (engine.infer(crops, timeout=0.001) for _ in range(20))
+        flood = (engine.infer(crops, deadline=Deadline.after(0.001)) for _ in range(20))
         outcomes = await asyncio.gather(*flood, return_exceptions=True)
         after = await engine.infer(crops[:1])
     assert {type(outcome) for outcome in outcomes} == {EngineTimeout}

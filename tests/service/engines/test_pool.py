@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
+from service.deadline import Deadline
 from service.engines.port import EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.engines.triton import endpoint as endpoint_module
 from service.engines.triton.endpoint import Endpoint
@@ -295,7 +296,7 @@ async def test_a_call_is_never_cancelled() -> None:
     async with doubles("a") as (a,), pool_of(a) as (pool, _):
         a.gate = asyncio.Event()
         with pytest.raises(EngineTimeout):
-            await pool.infer("m", [], deadline=asyncio.get_running_loop().time() + 0.05)
+            await pool.infer("m", [], deadline=Deadline.after(0.05))
         a.arrived.clear()
         leaving = asyncio.create_task(pool.infer("m", []))
         await a.arrived.wait()
@@ -310,8 +311,8 @@ async def test_a_call_is_never_cancelled() -> None:
 
 async def test_the_deadline_travels_as_the_requests_own_timeout() -> None:
     async with doubles("a") as (a,), pool_of(a) as (pool, _):
-        await pool.infer("m", [], deadline=asyncio.get_running_loop().time() + 20)
+        await pool.infer("m", [], deadline=Deadline.after(20))
         with pytest.raises(EngineTimeout):
-            await pool.infer("m", [], deadline=asyncio.get_running_loop().time() - 1)
+            await pool.infer("m", [], deadline=Deadline.after(-1))
         (request,) = a.requests
         assert 1_000_000 < request.parameters["timeout"].int64_param <= 20_000_000  # microseconds
