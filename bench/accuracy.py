@@ -18,8 +18,10 @@ import numpy as np
 from tqdm import tqdm
 
 from landmarks.detection import DetectorMetadata
+from landmarks.layout import WFLW98
 from landmarks.repository import Precision, model_path
 from service.answer import Answer
+from service.deadline import Deadline
 from service.detectors.backends import LocalFinder
 from service.detectors.network import NetworkDetector
 from service.detectors.port import Detector
@@ -31,7 +33,6 @@ from service.request import Options
 from service.rollout.canary import Rollout
 from train.datasets import DataSource
 from train.datasets.face import Face
-from train.datasets.layouts import WFLW98
 from train.evaluation.metrics import Array, inter_ocular, point_errors, report
 
 REPOSITORY = Path(__file__).parents[1] / "model_repo"
@@ -64,7 +65,7 @@ async def measure(faces: list[Face], yunet: Path | None, precision: Precision) -
         )
         pipeline = Pipeline(Rollout(engine), detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64))
         for photo, on_photo in tqdm(by_photo.items(), unit="photo", leave=False):
-            answer = await pipeline.detect(photo.read_bytes(), Options(), timeout=60)
+            answer = await pipeline.detect(photo.read_bytes(), Options(), Deadline.after(60))
             for face in on_photo:
                 points = found_points(answer, face)
                 if points is not None:

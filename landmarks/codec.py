@@ -21,6 +21,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from landmarks.layout import WFLW98
+
 PixelRule = Literal["center", "corner"]
 Quantizer = Literal["floor", "round", "ceil", "random"]
 
@@ -42,7 +44,7 @@ class CodecError(ValueError):
 class CodecSpec:
     """Everything encoder, network and decoder must agree on. One value feeds all three."""
 
-    points: int = 98
+    points: int = WFLW98.points
     """Number of landmarks, one heatmap each."""
     input_size: int = 256
     """Side of the square crop in pixels."""

@@ -5,13 +5,11 @@ Points are averaged, not maps: so it serves both pixel rules of the codec, and a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import Decoded
-from landmarks.layout import FLIP
+from landmarks.layout import PointLayout
 
 
 def with_mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -19,25 +17,23 @@ def with_mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate([crops, crops[:, :, ::-1]])
 
 
-def average(decoded: Decoded, size: int, pairs: Sequence[int] = FLIP) -> Decoded:
+def average(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
     """What was decoded of `with_mirrored` crops of side `size` [2 N, ...] -> one answer a crop [N, ...].
-
-    `pairs[i]`: the point of the layout that takes the place of point i in a mirror.
 
     Points and scores are means. A covariance is that of the two answers' mixture: their mean, and the part that the
     points' disagreement adds.
     """
     count = len(decoded.points) // 2
     seen, mirrored = (Decoded(*(values[part] for values in decoded)) for part in (slice(count), slice(count, None)))
-    back = mirror(mirrored, size, pairs)
+    back = mirror(mirrored, size, layout)
     apart = (seen.points - back.points) / 2
     spread = (seen.covariances + back.covariances) / 2 + apart[..., :, None] * apart[..., None, :]
     return Decoded((seen.points + back.points) / 2, (seen.scores + back.scores) / 2, spread)
 
 
-def mirror(decoded: Decoded, size: int, pairs: Sequence[int] = FLIP) -> Decoded:
+def mirror(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
     """The answer [N, ...] for crops of side `size` -> the answer for their mirror images."""
-    points, scores, covariances = (values[:, list(pairs)] for values in decoded)
+    points, scores, covariances = (values[:, list(layout.flip)] for values in decoded)
     sign: NDArray[np.float32] = np.array([-1, 1], np.float32)
     back = points * sign + np.array([size - 1, 0], np.float32)
     return Decoded(back, scores, covariances * (sign[:, None] * sign))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from landmarks.codec import CodecSpec
-from landmarks.layout import LAYOUT_NAME
+from landmarks.layout import WFLW98, LayoutError, PointLayout
 from landmarks.uncertainty import squared_radius
 
 METADATA_KEY: Final = "landmarks_metadata"
@@ -37,7 +37,8 @@ class ModelMetadata:
     data: tuple[str, ...]
     """Names of the data sets trained on."""
     normalisation: str = "inside the network: RGB bytes in"
-    layout: str = LAYOUT_NAME
+    layout: PointLayout = WFLW98
+    """The points that it answers with; stated in full, so that a server needs to know no layout beforehand."""
     golden_points: tuple[tuple[float, float], ...] = field(default=(), repr=False)
     """Points of `landmarks.golden.golden_crop(codec.input_size)` in crop pixels."""
     degrees_of_freedom: Mapping[str, float] = field(default_factory=dict, repr=False)
@@ -49,10 +50,15 @@ class ModelMetadata:
             raise MetadataError(f"name and run_id are texts, not {self.name!r} and {self.run_id!r}")
         if not 0 < self.crop_scale < math.inf:
             raise MetadataError(f"crop_scale must be positive, not {self.crop_scale!r}")
+        if self.layout.points != self.codec.points:
+            raise MetadataError(
+                f"the codec has {self.codec.points} points, but layout {self.layout.name!r} has {self.layout.points}"
+            )
 
     def to_json(self) -> str:
         """One canonical line of JSON: equal metadata gives equal text."""
-        values = {**asdict(self), "codec": json.loads(self.codec.to_json())}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values |= {"codec": json.loads(self.codec.to_json()), "layout": self.layout.to_mapping()}
         return json.dumps(values, sort_keys=True)
 
     @classmethod
@@ -65,16 +71,15 @@ class ModelMetadata:
             values = {"degrees_of_freedom": {}} | values
             if set(values) != names:
                 raise MetadataError(f"model metadata needs exactly the keys {sorted(names)}, got {sorted(values)}")
-            if values["layout"] != LAYOUT_NAME:
-                raise MetadataError(f"the model's layout is {values['layout']!r}, this service answers {LAYOUT_NAME!r}")
+            values["layout"] = _layout(values["layout"])
             values["codec"] = CodecSpec.from_json(json.dumps(values["codec"]))
             values["data"] = tuple(values["data"])
             values["golden_points"] = tuple((float(x), float(y)) for x, y in values["golden_points"])
             for freedom in values["degrees_of_freedom"].values():
                 squared_radius(0.5, freedom)
             return cls(**values)
-        except MetadataError:
-            raise
+        except (MetadataError, LayoutError) as error:
+            raise MetadataError(str(error)) from error
         except (ValueError, TypeError, AttributeError) as error:
             raise MetadataError(f"not a model's metadata ({error}): {text[:200]}") from error
 
@@ -84,3 +89,12 @@ class ModelMetadata:
         if METADATA_KEY not in values:
             raise MetadataError(f"no {METADATA_KEY!r} in the model: export it with landmarks-train export")
         return cls.from_json(values[METADATA_KEY])
+
+
+def _layout(value: Any) -> PointLayout:
+    """A layout's JSON values; models exported before metadata held them state the name of theirs, which is wflw98."""
+    if isinstance(value, str):
+        if value != WFLW98.name:
+            raise MetadataError(f"the model names its layout, {value!r}, but does not describe it: export it again")
+        return WFLW98
+    return PointLayout.from_mapping(value)

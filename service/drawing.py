@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.layout import GROUPS, NUM_POINTS, OUTLINES
+from landmarks.layout import PointLayout
 from service.images.decode import Image
 
 Colour = tuple[int, int, int]
@@ -26,7 +26,9 @@ COLOURS: Final[Mapping[str, Colour]] = {
     "inner_lips": (255, 165, 150),
     "pupils": (255, 255, 255),
 }
-"""RGB of each group of the layout."""
+"""RGB of each group of `landmarks.layout.WFLW98`."""
+OTHER_COLOUR: Final[Colour] = (190, 170, 255)
+"""RGB of the groups of other layouts."""
 
 LEGIBLE_FACE: Final = 560
 """A picture whose largest face is smaller than this many pixels is enlarged, at most MAX_ENLARGEMENT times."""
@@ -36,16 +38,19 @@ MAX_ENLARGED_SIDE: Final = 3000
 _SHIFT: Final = 6  # OpenCV draws at 1/64 of a pixel
 
 
-def draw(image: Image, faces: Sequence[NDArray[Any]]) -> Image:
-    """A copy of the RGB image with the faces' points (each [98, 2], image pixels) drawn; enlarged if they are small."""
+def draw(image: Image, faces: Sequence[NDArray[Any]], layout: PointLayout) -> Image:
+    """A copy of the RGB image with the faces' points (each [P, 2], image pixels) drawn; enlarged if they are small.
+
+    Raises ValueError for points of another number than the layout's.
+    """
     for points in faces:
-        if points.shape != (NUM_POINTS, 2):
-            raise ValueError(f"a face has {NUM_POINTS} points, not an array of shape {points.shape}")
+        if points.shape != (layout.points, 2):
+            raise ValueError(f"a face has {layout.points} points, not an array of shape {points.shape}")
     zoom = _zoom(image, faces)
     canvas = _enlarged(image, zoom)
     for points in faces:
         # pixel centres: new = (old + 0.5) * zoom - 0.5
-        _draw_face(canvas, (np.asarray(points, np.float64) + 0.5) * zoom - 0.5)
+        _draw_face(canvas, layout, (np.asarray(points, np.float64) + 0.5) * zoom - 0.5)
     return canvas
 
 
@@ -61,15 +66,15 @@ def _enlarged(image: Image, zoom: int) -> Image:
     return np.asarray(cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _draw_face(canvas: Image, points: NDArray[np.float64]) -> None:
+def _draw_face(canvas: Image, layout: PointLayout, points: NDArray[np.float64]) -> None:
     size = min(float(np.ptp(points, axis=0).max()), 2.0 * max(canvas.shape))
     width = max(1, round(size / 260))
-    for group, lines in OUTLINES.items():
+    for group, lines in layout.outlines.items():
         for line in lines:
-            _draw_line(canvas, points[list(line)], COLOURS[group], width)
-    for group, members in GROUPS.items():
+            _draw_line(canvas, points[list(line)], COLOURS.get(group, OTHER_COLOUR), width)
+    for group, members in layout.groups.items():
         for index in members:
-            _draw_dot(canvas, points[index], COLOURS[group], max(1.2, size / 220))
+            _draw_dot(canvas, points[index], COLOURS.get(group, OTHER_COLOUR), max(1.2, size / 220))
 
 
 def _draw_line(canvas: Image, line: NDArray[np.float64], colour: Colour, width: int) -> None:

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from landmarks.codec import Decoded
 from landmarks.crop import Crop, transform_covariances, transform_points, warp
 from landmarks.flip import average, with_mirrored
-from landmarks.layout import OUTER_EYE_CORNERS
+from landmarks.layout import PointLayout
 from landmarks.uncertainty import face_score
 from service.answer import STAGES, Answer, Face, Floats, Region, ServedModel
+from service.deadline import Deadline
 from service.detectors.port import Detector
 from service.images.decode import Image, ImageLimits, Picture, read_picture
 from service.observability.request_scope import stage
@@ -73,11 +74,12 @@ class Pipeline:
         """The models that may answer."""
         return self._rollout.models
 
-    async def detect(self, data: bytes, options: Options, timeout: float) -> Answer:
-        """The faces of one image file, within `timeout` seconds. Raises ServiceError, EngineError or TimeoutError."""
-        return await asyncio.wait_for(self._detect(data, options, time.monotonic() + timeout), timeout)
+    async def detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
+        """The faces of one image file. Raises ServiceError, EngineError, or asyncio.TimeoutError past the deadline."""
+        seconds = deadline.remaining()
+        return await asyncio.wait_for(self._detect(data, options, deadline), seconds)
 
-    async def _detect(self, data: bytes, options: Options, deadline: float) -> Answer:
+    async def _detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
         watch = Stopwatch()
         order = self._rollout.order(options.model)
         check_options(options, order[-1].model, self._limits.max_faces)
@@ -91,33 +93,36 @@ class Pipeline:
         warnings, role = picture.warnings, variant.role
         return Answer(variant.model, width, height, faces, watch.finish(), warnings, options.omit, role)
 
-    async def _faces(self, variant: Variant, scene: Scene, deadline: float, watch: Stopwatch) -> tuple[Face, ...]:
-        """One model's answer, by `deadline` (of `time.monotonic`)."""
+    async def _faces(self, variant: Variant, scene: Scene, deadline: Deadline, watch: Stopwatch) -> tuple[Face, ...]:
+        """One model's answer, by `deadline`."""
         if not scene.regions:
             return ()
         crops, pixels = await self._in_thread(lambda: watch.time("crop", lambda: _cut(scene, variant.model)))
         with watch.stage("infer"):
             decoded = await self._infer(variant, pixels, scene.options, deadline)
-        return tuple(place(*each) for each in zip(scene.regions, crops, *decoded, strict=True))
+        layout = variant.model.metadata.layout
+        return tuple(place(layout, *each) for each in zip(scene.regions, crops, *decoded, strict=True))
 
-    async def _infer(self, variant: Variant, crops: NDArray[np.uint8], options: Options, deadline: float) -> Decoded:
+    async def _infer(self, variant: Variant, crops: NDArray[np.uint8], options: Options, deadline: Deadline) -> Decoded:
         asked = with_mirrored(crops) if options.flip else crops
-        decoded = await variant.engine.infer(asked, topk=options.cells, timeout=deadline - time.monotonic())
-        return average(decoded, crops.shape[1]) if options.flip else decoded
+        decoded = await variant.engine.infer(asked, topk=options.cells, deadline=deadline)
+        return average(decoded, crops.shape[1], variant.model.metadata.layout) if options.flip else decoded
 
     def _compare(self, variant: Variant, faces: tuple[Face, ...], scene: Scene) -> None:
         other = self._rollout.other(variant)
         if other is not None:
-            end = time.monotonic() + COMPARISON_SECONDS
-            self._comparison.offer(variant.role, faces, lambda: self._faces(other, scene, end, Stopwatch()))
+            deadline, layout = Deadline.after(COMPARISON_SECONDS), variant.model.metadata.layout
+            self._comparison.offer(
+                variant.role, faces, lambda: self._faces(other, scene, deadline, Stopwatch()), layout
+            )
 
-    async def _find(self, image: Image, options: Options, deadline: float) -> list[Region]:
+    async def _find(self, image: Image, options: Options, deadline: Deadline) -> list[Region]:
         height, width = image.shape[:2]
         if options.boxes:
             return [Region(checked_box(i, box, width, height), "given", None) for i, box in enumerate(options.boxes)]
         most = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
         least = np.float32(options.detector_threshold or 0)
-        detections = await self._detector.detect(image, timeout=deadline - time.monotonic())
+        detections = await self._detector.detect(image, deadline=deadline)
         found = [
             Region(box.astype(np.float32), "detected", np.float32(score))
             for box, score in zip(*detections, strict=True)
@@ -145,19 +150,18 @@ def cut(picture: Picture, crops: list[Crop], out: NDArray[np.uint8]) -> None:
         pixels[:] = picture.to_srgb(warp(picture.pixels, crop.image_to_crop(), crop.size))
 
 
-def place(region: Region, crop: Crop, points: Floats, scores: Floats, covariances: Floats) -> Face:
-    """One face's answer in crop pixels (points [98, 2], scores [98], covariances [98, 2, 2]) -> in image pixels."""
+def place(layout: PointLayout, region: Region, crop: Crop, points: Floats, scores: Floats, covariances: Floats) -> Face:
+    """One face's answer in crop pixels (points [P, 2], scores [P], covariances [P, 2, 2]) -> in image pixels."""
     matrix = crop.crop_to_image()
     placed = transform_points(matrix, points)
     spread = transform_covariances(matrix, covariances)
-    right, left = (placed[i] for i in OUTER_EYE_CORNERS)
     return Face(
         region,
         placed.astype(np.float32),
         np.ascontiguousarray(scores, np.float32),
         np.stack([spread[:, 0, 0], spread[:, 0, 1], spread[:, 1, 1]], axis=1).astype(np.float32),
         score=np.float32(face_score(placed, spread)),
-        inter_ocular=np.float32(np.linalg.norm(left - right)),
+        inter_ocular=np.float32(layout.inter_ocular(placed)),
     )
 
 

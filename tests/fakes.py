@@ -11,8 +11,10 @@ import numpy as np
 
 from landmarks.codec import CodecSpec, Decoded
 from landmarks.detection import Detections
+from landmarks.layout import PointLayout
 from landmarks.metadata import ModelMetadata
 from service.answer import ServedModel
+from service.deadline import Deadline
 from service.gateway import Gateway, Readiness
 from service.images.decode import ImageLimits
 from service.pipeline import Limits, Pipeline
@@ -24,6 +26,16 @@ MODEL = ServedModel(
     "sha256:00",
     ModelMetadata("fake", CodecSpec(), crop_scale=1.25, run_id="none", data=("none",), degrees_of_freedom={"jaw": 4.0}),
 )
+
+SYNTHETIC_106 = PointLayout(
+    "synthetic106",
+    tuple(f"point_{i}" for i in range(106)),
+    flip=tuple(range(106)),
+    groups={"upper": tuple(range(50)), "lower": tuple(range(50, 106))},
+    norm="box",
+    outlines={"upper": ((0, 1, 2),)},
+)
+"""A layout that no code knows: of another number of points, without eye corners, its groups unheard of."""
 
 
 class FakeEngine:
@@ -44,8 +56,8 @@ class FakeEngine:
     async def ready(self) -> bool:
         return self.is_ready
 
-    async def infer(self, crops: np.ndarray, *, topk: int | None = None, timeout: float | None = None) -> Decoded:
-        self.calls.append((crops.shape, topk, timeout))
+    async def infer(self, crops: np.ndarray, *, topk: int | None = None, deadline: Deadline | None = None) -> Decoded:
+        self.calls.append((crops.shape, topk, None if deadline is None else deadline.remaining()))
         self.arrived.set()
         if self.gate is not None:
             await self.gate.wait()
@@ -70,7 +82,7 @@ class FakeDetector:
     async def ready(self) -> bool:
         return True
 
-    async def detect(self, image: np.ndarray, *, timeout: float | None = None) -> Detections:
+    async def detect(self, image: np.ndarray, *, deadline: Deadline | None = None) -> Detections:
         boxes = np.array([box for box, _ in self.found], np.float64).reshape(-1, 4)
         return Detections(boxes, np.array([score for _, score in self.found], np.float64))
 

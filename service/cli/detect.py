@@ -19,11 +19,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from landmarks.layout import WFLW98, PointLayout
 from landmarks_client import AsyncClient, ClientUsageError, LandmarksError, NoAnswer, Tls
 from landmarks_client import Options as Asked
 from service.bootstrap import image_limits, running_gateway
 from service.cli.inputs import expand, name_of, overlay_paths
 from service.cli.outputs import Body, Records, RecordsError, make_format, new_file, resumed_file
+from service.deadline import Deadline
 from service.drawing import draw
 from service.errors import ErrorKind, ServiceError, translate
 from service.gateway import request_id
@@ -93,8 +95,8 @@ async def _detect(arguments: argparse.Namespace, settings: Settings) -> int:
         if not left:
             return 0
         async with AsyncExitStack() as stack:
-            ask = await stack.enter_async_context(_asker(arguments, settings))
-            answered = _answerer(ask, overlays, settings)
+            ask, layout = await stack.enter_async_context(_asker(arguments, settings))
+            answered = _answerer(ask, overlays, settings, layout)
             return await _record(left, answered, records, arguments)
 
 
@@ -149,14 +151,16 @@ async def in_order(
         await asyncio.gather(*begun, return_exceptions=True)
 
 
-def _answerer(ask: Ask, overlays: dict[Path, Path], settings: Settings) -> Callable[[Path], Awaitable[Outcome]]:
+def _answerer(
+    ask: Ask, overlays: dict[Path, Path], settings: Settings, layout: PointLayout
+) -> Callable[[Path], Awaitable[Outcome]]:
     async def answered(photo: Path) -> Outcome:
         outcome = Outcome(photo)
         try:
             data = await asyncio.to_thread(photo.read_bytes)
             outcome = Outcome(photo, await ask(data))
             if photo in overlays:
-                await asyncio.to_thread(_draw, data, outcome.body or {}, overlays[photo], settings)
+                await asyncio.to_thread(_draw, data, outcome.body or {}, overlays[photo], settings, layout)
         except DetectError as error:
             return replace(outcome, failure=error)
         except ServiceError as error:  # answered elsewhere, under other limits
@@ -168,9 +172,13 @@ def _answerer(ask: Ask, overlays: dict[Path, Path], settings: Settings) -> Calla
     return answered
 
 
-def _draw(data: bytes, body: Body, overlay: Path, settings: Settings) -> None:
+def _draw(data: bytes, body: Body, overlay: Path, settings: Settings, layout: PointLayout) -> None:
     image = decode_image(data, image_limits(settings))
-    picture = cv2.cvtColor(draw(image, [np.array(face["points"]) for face in body["faces"]]), cv2.COLOR_RGB2BGR)
+    try:
+        drawn = draw(image, [np.array(face["points"]) for face in body["faces"]], layout)
+    except ValueError as error:  # a service elsewhere may serve a model of another layout
+        raise DetectError("unwritable", f"cannot be drawn: {error}") from error
+    picture = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
     try:
         written = cv2.imwrite(str(overlay), picture)
     except cv2.error:  # a name that ends like no picture it knows
@@ -214,7 +222,7 @@ def _asker(arguments: argparse.Namespace, settings: Settings) -> Any:
 
 
 @asynccontextmanager
-async def _here(settings: Settings, options: Options) -> AsyncIterator[Ask]:
+async def _here(settings: Settings, options: Options) -> AsyncIterator[tuple[Ask, PointLayout]]:
     """The whole chain in this process, with the Triton that the settings choose."""
     if settings.log_level == "info":
         logging.getLogger("service").setLevel("WARNING")  # that all goes well is for a server's log
@@ -222,17 +230,19 @@ async def _here(settings: Settings, options: Options) -> AsyncIterator[Ask]:
 
         async def ask(data: bytes) -> Body:
             try:
-                answer = await gateway.pipeline.detect(data, options, settings.request_timeout)
+                answer = await gateway.pipeline.detect(data, options, Deadline.after(settings.request_timeout))
             except Exception as error:
                 failure = translate(error)
                 raise DetectError(failure.kind.value, f"{failure.message} ({failure.kind.value})") from error
             return answer_body(answer, request_id(None))
 
-        yield ask
+        yield ask, gateway.models[0].metadata.layout
 
 
 @asynccontextmanager
-async def _elsewhere(arguments: argparse.Namespace, settings: Settings, options: Asked) -> AsyncIterator[Ask]:
+async def _elsewhere(
+    arguments: argparse.Namespace, settings: Settings, options: Asked
+) -> AsyncIterator[tuple[Ask, PointLayout]]:
     """A service that runs already. Raises ClientUsageError; asking it raises UsageError where it wants another key."""
     files = (arguments.ca, arguments.cert, arguments.key)
     tls = Tls(*files) if any(files) else None
@@ -251,7 +261,7 @@ async def _elsewhere(arguments: argparse.Namespace, settings: Settings, options:
                 advice = f"; {error.action}" if isinstance(error, NoAnswer) else ""  # a problem's detail has its own
                 raise DetectError(error.code, f"{error}{advice}") from error
 
-        yield ask
+        yield ask, WFLW98
 
 
 class AsyncioInterrupt:

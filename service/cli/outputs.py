@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import numpy as np
 import orjson
 
-from landmarks.layout import NUM_POINTS
+from landmarks.layout import WFLW98
 from service.rest.negotiation import to_json
 
 Body = Mapping[str, Any]
@@ -100,7 +100,7 @@ class Csv:
     def __init__(self, omit: Sequence[str] = ()) -> None:
         """`omit`: which of points, scores and covariances have no columns."""
         self._large = {name: parts for name, parts in _LARGE.items() if name not in omit}
-        points = [f"{part}_{i}" for parts in self._large.values() for i in range(NUM_POINTS) for part in parts]
+        points = [f"{part}_{i}" for parts in self._large.values() for i in range(WFLW98.points) for part in parts]
         self._header = ["file", "faces", "face", "width", "height", "model", "provenance", *_FACE, *points]
 
     def start(self) -> bytes:

@@ -20,7 +20,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.drawing import COLOURS
+from service.drawing import COLOURS, OTHER_COLOUR
 from service.errors import ErrorKind, ServiceError
 
 INDEX: Final = "index.html"
@@ -93,7 +93,8 @@ def load_assets() -> dict[str, Asset]:
 
 def colours_css() -> str:
     """`--group` on everything that is marked with a group's name: the colour it is drawn in."""
-    rules = (f'[data-group="{group}"] {{ --group: rgb({r} {g} {b}); }}\n' for group, (r, g, b) in COLOURS.items())
+    selectors = {"[data-group]": OTHER_COLOUR, **{f'[data-group="{group}"]': rgb for group, rgb in COLOURS.items()}}
+    rules = (f"{selector} {{ --group: rgb({r} {g} {b}); }}\n" for selector, (r, g, b) in selectors.items())
     return "".join(rules)
 
 

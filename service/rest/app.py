@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from service.deadline import Deadline
 from service.errors import ErrorKind, ServiceError, translate
 from service.gateway import Gateway, parse_timeout
 from service.observability.request_scope import stage
@@ -89,7 +89,7 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
     @app.post(
         "/v1/landmarks",
         response_model=None,
-        summary="The 98 points of every face in one image",
+        summary="The points of every face in one image",
         responses={200: answer_response(AnswerModel), **error_responses(*_LANDMARKS_ERRORS)},
         openapi_extra=dict(landmarks_operation()),
     )
@@ -97,8 +97,9 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
         identity = _id(request)
         with gateway.admitted("rest", identity, request.headers):
             deadline = _deadline(gateway, request)
+            seconds = deadline.remaining()
             with stage("read"):
-                asked = await asyncio.wait_for(read_request(request, gateway.max_bytes), deadline - time.monotonic())
+                asked = await asyncio.wait_for(read_request(request, gateway.max_bytes), seconds)
             answer = await gateway.detect(*asked, deadline)
             with stage("encode"):
                 return _answered(request, answer_body(answer, identity))
@@ -114,9 +115,9 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
         identity = _id(request)
         with gateway.admitted("rest", identity, request.headers):
             deadline = _deadline(gateway, request)
-            reading = read_batch(request, gateway.max_batch_bytes)
+            seconds = deadline.remaining()
             with stage("read"):
-                asked = await asyncio.wait_for(reading, deadline - time.monotonic())
+                asked = await asyncio.wait_for(read_batch(request, gateway.max_batch_bytes), seconds)
             outcomes = await gateway.detect_each(asked, identity, deadline)
             with stage("encode"):
                 return _answered(request, batch_body(outcomes, identity))
@@ -130,11 +131,9 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
     async def models() -> Response:
         return Response(to_json(models_body(gateway.models)), media_type=JSON)
 
-    layout = layout_json()
-
     @app.get("/v1/layout", response_model=None, responses={200: {"model": LayoutModel}}, summary="The points' names")
     async def layout_route() -> Response:
-        return Response(layout, media_type=JSON)
+        return Response(layout_json(gateway.models[0].metadata.layout), media_type=JSON)
 
 
 def _describe_keys(app: FastAPI) -> None:
@@ -150,7 +149,7 @@ def _describe_keys(app: FastAPI) -> None:
                 operation["security"] = [{"bearer": []}, {"header": []}]
 
 
-def _deadline(gateway: Gateway, request: Request) -> float:
+def _deadline(gateway: Gateway, request: Request) -> Deadline:
     asked = request.headers.get("x-request-timeout")
     return gateway.deadline(None if asked is None else parse_timeout(asked))
 
@@ -184,7 +183,8 @@ _BATCH_ERRORS: Final = (
 )
 """Of a call as a whole; what is wrong with one of its images is told in that image's place."""
 _DESCRIPTION: Final = (
-    "98 sub-pixel landmarks per face in the WFLW layout, each with its score and covariance. Pixels: (0, 0) is the "
-    "centre of the top-left pixel, and the image is taken as shown, after its EXIF orientation.\n\n"
+    "Sub-pixel landmarks of every face, each with its score and covariance: the 98 points of the WFLW layout, or those "
+    "of the model served (GET /v1/layout names them). Pixels: (0, 0) is the centre of the top-left pixel, and the "
+    "image is taken as shown, after its EXIF orientation.\n\n"
     "    curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8080/v1/landmarks"
 )

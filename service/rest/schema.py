@@ -17,8 +17,6 @@ Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 BoxXyxy = Annotated[list[float], Field(min_length=4, max_length=4, examples=[[270.5, 166.0, 506.5, 531.5]])]
 
-_98: Final = {"min_length": 98, "max_length": 98}
-
 EXAMPLE_BOX: Final = [2.0, 2.0, 13.0, 13.0]
 EXAMPLE_IMAGE: Final = (
     "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAEUlEQVR42mNsYEAFTAwjWgAAmZAAoFDIQrAAAAAASUVORK5CYII="
@@ -86,9 +84,9 @@ class FaceModel(_Documented):
         description="About how likely, in [0, 1], the points err by less than 10 % of the inter-ocular distance."
     )
     inter_ocular: float = Field(description="Distance between the outer corners of the eyes, pixels.")
-    points: list[Pair] = _omittable("[x, y] in pixels; (0, 0) is the centre of the top-left pixel.", **_98)
-    scores: list[float] = _omittable("Confidence of each point in [0, 1].", **_98)
-    covariances: list[Triple] = _omittable("[xx, xy, yy] in pixels squared.", **_98)
+    points: list[Pair] = _omittable("[x, y] in pixels; (0, 0) is the centre of the top-left pixel.")
+    scores: list[float] = _omittable("Confidence of each point in [0, 1].")
+    covariances: list[Triple] = _omittable("[xx, xy, yy] in pixels squared.")
 
 
 class Timings(_Documented):
@@ -176,11 +174,14 @@ class ModelsModel(_Documented):
 
 class LayoutModel(_Documented):
     name: str = Field(examples=["wflw98"])
-    points: list[str] = Field(min_length=98, max_length=98, description="The points' names, in the order of answers.")
+    points: list[str] = Field(description="The points' names, in the order of answers.")
     groups: dict[str, list[int]]
     outlines: dict[str, list[list[int]]] = Field(description="Polylines to draw, as indices of points.")
     flip: list[int] = Field(description="flip[i] takes the place of point i in a mirrored picture.")
-    inter_ocular: list[int] = Field(description="The two points whose distance is inter_ocular.")
+    inter_ocular: list[int] | None = Field(
+        description="The two points whose distance is inter_ocular; null in a layout without the eyes' outer corners, "
+        "where inter_ocular is the square root of the area of the points' bounding box."
+    )
 
 
 def error_responses(*kinds: ErrorKind) -> dict[int | str, dict[str, Any]]:

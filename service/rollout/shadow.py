@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.layout import OUTER_EYE_CORNERS
+from landmarks.layout import PointLayout
 from service.answer import Face, Role
 from service.engines.port import EngineError
 
@@ -45,26 +45,38 @@ class Comparison:
         self._draw = draw
         self._running: set[asyncio.Task[None]] = set()
 
-    def offer(self, role: Role, faces: Sequence[Face], ask_other: Callable[[], Awaitable[Sequence[Face]]]) -> None:
-        """Compares, by chance, and later. `faces`: the answer of the model with this role; `ask_other`: the other's."""
+    def offer(
+        self,
+        role: Role,
+        faces: Sequence[Face],
+        ask_other: Callable[[], Awaitable[Sequence[Face]]],
+        layout: PointLayout,
+    ) -> None:
+        """Compares, by chance, and later. `faces`: the answer of the model with this role; `ask_other`: the other's.
+        `layout`: of both answers.
+        """
         if not faces or self._draw() >= self._share:
             return
         if len(self._running) >= AT_ONCE:
             self._on_dropped("busy")
             return
         # outside of the request's context: its trace and its histograms are not to hold this
-        task = Context().run(asyncio.create_task, self._compare(role, faces, ask_other))
+        task = Context().run(asyncio.create_task, self._compare(role, faces, ask_other, layout))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
     async def _compare(
-        self, role: Role, faces: Sequence[Face], ask_other: Callable[[], Awaitable[Sequence[Face]]]
+        self,
+        role: Role,
+        faces: Sequence[Face],
+        ask_other: Callable[[], Awaitable[Sequence[Face]]],
+        layout: PointLayout,
     ) -> None:
         try:
             others = await asyncio.wait_for(ask_other(), COMPARISON_SECONDS)
             for face, other in zip(faces, others, strict=True):
                 first, second = (face, other) if role == "primary" else (other, face)
-                self._on_distance(distance(first.points, second.points))
+                self._on_distance(distance(first.points, second.points, layout))
         except Exception as error:
             expected = isinstance(error, EngineError | asyncio.TimeoutError)
             logger.log(logging.DEBUG if expected else logging.ERROR, "not compared", exc_info=error)
@@ -81,10 +93,9 @@ class Comparison:
         await asyncio.gather(*self._running, return_exceptions=True)
 
 
-def distance(primary: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
-    """Mean distance of two models' points [98, 2] of one face, over the distance between the outer corners of the eyes
+def distance(primary: NDArray[np.float32], candidate: NDArray[np.float32], layout: PointLayout) -> float:
+    """Mean distance of two models' points [P, 2] of one face, over the distance between the outer corners of the eyes
     as the primary sees them. Both in image pixels.
     """
     apart = np.linalg.norm(primary.astype(np.float64) - candidate, axis=1).mean()
-    right, left = (primary[i] for i in OUTER_EYE_CORNERS)
-    return float(apart / max(float(np.linalg.norm(left - right)), 1e-6))
+    return float(apart / max(layout.inter_ocular(primary), 1e-6))

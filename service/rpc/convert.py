@@ -99,7 +99,7 @@ def _model(model: ServedModel) -> pb.ModelDescription:
         name=model.name,
         version=model.version,
         provenance=model.provenance,
-        layout=metadata.layout,
+        layout=metadata.layout.name,
         input_size=metadata.codec.input_size,
         crop_scale=metadata.crop_scale,
         topk=metadata.codec.topk,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from landmarks import layout
+from landmarks.layout import PointLayout
 from service.answer import Answer, Face, ServedModel
 from service.errors import ServiceError
 from service.gateway import part_ids
@@ -70,7 +70,7 @@ def _model(model: ServedModel) -> dict[str, Any]:
         "name": model.name,
         "version": model.version,
         "provenance": model.provenance,
-        "layout": metadata.layout,
+        "layout": metadata.layout.name,
         "input_size": metadata.codec.input_size,
         "crop_scale": metadata.crop_scale,
         "topk": metadata.codec.topk,
@@ -81,14 +81,14 @@ def _model(model: ServedModel) -> dict[str, Any]:
     }
 
 
-def layout_json() -> bytes:
-    """The 98 points by name, what belongs together, what to draw, and which points change places in a mirror."""
+def layout_json(layout: PointLayout) -> bytes:
+    """The points by name, what belongs together, what to draw, and which points change places in a mirror."""
     body = {
-        "name": layout.LAYOUT_NAME,
-        "points": layout.POINT_NAMES,
-        "groups": dict(layout.GROUPS),
-        "outlines": dict(layout.OUTLINES),
-        "flip": layout.FLIP,
-        "inter_ocular": layout.OUTER_EYE_CORNERS,
+        "name": layout.name,
+        "points": layout.point_names,
+        "groups": dict(layout.groups),
+        "outlines": {group: layout.outlines.get(group, ()) for group in layout.groups},
+        "flip": layout.flip,
+        "inter_ocular": layout.outer_eye_corners,
     }
     return to_json(body)

@@ -191,9 +191,9 @@ def test_models_are_described(scheme: str, kind: Any) -> None:
 class Flaky(FakeEngine):
     """Refuses the first crops it is given."""
 
-    async def infer(self, crops, *, topk=None, timeout=None):
+    async def infer(self, crops, *, topk=None, deadline=None):
         self.error = None if self.calls else EngineOverloaded("busy")
-        return await super().infer(crops, topk=topk, timeout=timeout)
+        return await super().infer(crops, topk=topk, deadline=deadline)
 
 
 @every_door
@@ -262,7 +262,7 @@ def test_the_other_doors_port_is_told_at_once_and_not_asked_again(kind: Any) -> 
     with pytest.raises(NoAnswer, match="does not speak HTTP") as caught:
         asyncio.run(run())
     assert (caught.value.code, caught.value.retry_after) == ("not_understood", None)
-    assert "grpc:// for the other" in caught.value.action
+    assert "grpc:// for the gRPC port" in caught.value.action
 
 
 def test_a_photograph_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:

@@ -4,16 +4,18 @@ import asyncio
 import base64
 import json
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 import orjson
 import ormsgpack
 import pytest
 
-from landmarks import layout
+from landmarks.codec import CodecSpec
+from landmarks.layout import WFLW98
 from service.rest.schema import AnswerModel, BatchModel, LayoutModel, ProblemModel
 from tests.contract.apis import open_doors, reply
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import MODEL, SYNTHETIC_106, FakeDetector, FakeEngine, encoded, make_gateway, picture
 
 IMAGE = encoded(picture())
 BOX = [20.5, 30.5, 200.5, 210.5]
@@ -155,10 +157,23 @@ def test_a_form_takes_no_room_on_the_disk(monkeypatch):
 def test_the_layout_is_described():
     (response,) = send({"method": "GET", "url": "/v1/layout"})
     described = LayoutModel.model_validate_json(response.content, strict=True)
-    assert described.points == list(layout.POINT_NAMES)
-    assert described.flip == list(layout.FLIP)
+    assert described.points == list(WFLW98.point_names)
+    assert described.flip == list(WFLW98.flip)
     assert described.inter_ocular == [60, 72]
     assert described.groups["pupils"] == [96, 97]
+
+
+def test_the_layout_is_that_of_the_model_served():
+    engine = FakeEngine()
+    metadata = replace(MODEL.metadata, layout=SYNTHETIC_106, codec=CodecSpec(points=106))
+    engine.model = replace(MODEL, metadata=metadata)
+    (response,) = send({"method": "GET", "url": "/v1/layout"}, engine=engine)
+    described = LayoutModel.model_validate_json(response.content, strict=True)
+    assert described.name == "synthetic106"
+    assert described.points[0::105] == ["point_0", "point_105"]
+    assert list(described.groups) == ["upper", "lower"]
+    assert described.outlines == {"upper": [[0, 1, 2]], "lower": []}
+    assert described.inter_ocular is None
 
 
 def test_health_and_readiness():

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from landmarks.golden import golden_crop
-from landmarks.layout import FLIP
+from landmarks.layout import WFLW98
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from service.triton_server.process import free_ports
@@ -184,7 +184,7 @@ def test_flip_averaging_of_a_picture_and_of_its_mirror_image_agree(service: Serv
         for image, box in zip((IMAGE, mirrored), boxes, strict=True)
         for query in ({"box": ",".join(map(str, box)), "flip": "true"},)
     )
-    turned = back[list(FLIP)] * (-1, 1) + (255, 0)
+    turned = back[list(WFLW98.flip)] * (-1, 1) + (255, 0)
     apart = np.abs(turned - there)
     # without averaging: a pixel at the median, and up to seven; the warp rounds its way to a crop, hence not quite none
     assert np.median(apart) < 0.05

@@ -13,6 +13,7 @@ import pytest
 
 from landmarks.codec import CodecSpec
 from landmarks.golden import golden_crop
+from landmarks.layout import PointLayout
 from landmarks.metadata import MetadataError, ModelMetadata
 from landmarks.tensors import TensorSpec, contract
 
@@ -87,9 +88,28 @@ def test_tails_without_a_covariance_are_refused(freedom: object) -> None:
         ModelMetadata.from_json(json.dumps(spoilt))
 
 
-def test_a_model_of_another_layout_is_refused() -> None:
-    with pytest.raises(MetadataError, match="ibug68"):
-        ModelMetadata.from_json(METADATA.to_json().replace("wflw98", "ibug68"))
+def test_metadata_states_its_layout_in_full() -> None:
+    layout = PointLayout("two", ("right", "left"), (1, 0), {"b": (1,), "a": (0,)}, "box")
+    stated = replace(METADATA, codec=CodecSpec(points=2), layout=layout)
+    again = ModelMetadata.from_json(stated.to_json())
+    assert again.layout == layout
+    assert list(again.layout.groups) == ["b", "a"]
+
+
+def test_older_metadata_states_its_layout_by_name() -> None:
+    older = {**json.loads(METADATA.to_json()), "layout": "wflw98"}
+    assert ModelMetadata.from_json(json.dumps(older)) == METADATA
+
+
+@pytest.mark.parametrize("layout", ["ibug68", None, {"name": "wflw98"}])
+def test_a_layout_that_is_not_described_is_refused(layout: object) -> None:
+    with pytest.raises(MetadataError, match="layout"):
+        ModelMetadata.from_json(json.dumps({**json.loads(METADATA.to_json()), "layout": layout}))
+
+
+def test_codec_and_layout_have_as_many_points() -> None:
+    with pytest.raises(MetadataError, match="68 points, but layout 'wflw98' has 98"):
+        replace(METADATA, codec=CodecSpec(points=68))
 
 
 def test_a_model_without_metadata_is_refused() -> None:

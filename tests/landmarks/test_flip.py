@@ -2,7 +2,7 @@ import numpy as np
 
 from landmarks.codec import Decoded
 from landmarks.flip import average, mirror, with_mirrored
-from landmarks.layout import FLIP
+from landmarks.layout import WFLW98, PointLayout
 
 
 def decoded(seed: int, count: int) -> Decoded:
@@ -27,13 +27,13 @@ def test_the_crops_come_first_and_their_mirror_images_after() -> None:
 
 def test_a_point_by_hand() -> None:
     # the layout's points 0 and 32, the two ends of the jaw, change places in a mirror
-    assert FLIP[0] == 32
+    assert WFLW98.flip[0] == 32
     seen, mirrored = decoded(1, 1), decoded(2, 1)
     seen.points[0, 0], mirrored.points[0, 32] = (10.0, 50.0), (241.0, 54.0)  # 241 is 255 - 14
     seen.scores[0, 0], mirrored.scores[0, 32] = 0.5, 0.75
     seen.covariances[0, 0] = [[4.0, 1.0], [1.0, 2.0]]
     mirrored.covariances[0, 32] = [[2.0, -1.0], [-1.0, 2.0]]
-    answer = average(joined(seen, mirrored), 256)
+    answer = average(joined(seen, mirrored), 256, WFLW98)
     assert answer.points[0, 0].tolist() == [12.0, 52.0]
     assert answer.scores[0, 0] == 0.625
     # means 3, 1 and 2, and the points lie (2, 2) from their mean
@@ -42,9 +42,10 @@ def test_a_point_by_hand() -> None:
 
 
 def test_points_of_another_layout_have_pairs_of_their_own() -> None:
+    layout = PointLayout("two", ("right", "left"), flip=(1, 0), groups={"both": (0, 1)}, norm="box")
     flat = np.zeros((2, 2, 2, 2), np.float32)
     points = np.array([[[3, 5], [11, 6]], [[3, 6], [11, 7]]], np.float32)
-    answer = average(Decoded(points, np.array([[0.5, 0.25], [0.75, 0.5]], np.float32), flat), 16, pairs=[1, 0])
+    answer = average(Decoded(points, np.array([[0.5, 0.25], [0.75, 0.5]], np.float32), flat), 16, layout)
     # the mirrored answer, back: (15 - 11, 7) and (15 - 3, 6)
     assert answer.points.tolist() == [[[3.5, 6.0], [11.5, 6.0]]]
     assert answer.scores.tolist() == [[0.5, 0.5]]
@@ -52,14 +53,14 @@ def test_points_of_another_layout_have_pairs_of_their_own() -> None:
 
 def test_a_network_that_treats_mirror_images_alike_gains_nothing_and_loses_nothing() -> None:
     seen = decoded(3, 5)
-    answer = average(joined(seen, mirror(seen, 256)), 256)
+    answer = average(joined(seen, mirror(seen, 256, WFLW98)), 256, WFLW98)
     for ours, theirs in zip(answer, seen, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_which_of_the_two_was_mirrored_makes_no_difference() -> None:
     seen, mirrored = decoded(4, 2), decoded(5, 2)
-    there = mirror(average(joined(seen, mirrored), 256), 256)
-    back = average(joined(mirrored, seen), 256)
+    there = mirror(average(joined(seen, mirrored), 256, WFLW98), 256, WFLW98)
+    back = average(joined(mirrored, seen), 256, WFLW98)
     for ours, theirs in zip(there, back, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-3)

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
-import numpy as np
+import json
+from dataclasses import replace
+from typing import Any
 
-from landmarks import layout
+import numpy as np
+import pytest
+
+from landmarks.layout import WFLW98, LayoutError, PointLayout
 
 
 def test_names_are_98_and_unique() -> None:
-    assert len(layout.POINT_NAMES) == 98
-    assert len(set(layout.POINT_NAMES)) == 98
+    assert WFLW98.points == 98
+    assert len(set(WFLW98.point_names)) == 98
 
 
 def test_known_points_have_their_names() -> None:
@@ -32,7 +37,7 @@ def test_known_points_have_their_names() -> None:
         96: "right_pupil",
         97: "left_pupil",
     }
-    assert {i: layout.POINT_NAMES[i] for i in expected} == expected
+    assert {i: WFLW98.point_names[i] for i in expected} == expected
 
 
 def test_flip_pairs_are_those_of_the_wflw_annotation() -> None:
@@ -44,25 +49,19 @@ def test_flip_pairs_are_those_of_the_wflw_annotation() -> None:
     pairs |= {76: 82, 77: 81, 78: 80, 79: 79, 87: 83, 86: 84, 85: 85}
     pairs |= {88: 92, 89: 91, 90: 90, 95: 93, 94: 94, 96: 97}
     pairs |= {right: left for left, right in pairs.items()}
-    assert dict(enumerate(layout.FLIP)) == pairs
-
-
-def test_flip_of_flip_is_the_identity() -> None:
-    assert [layout.FLIP[layout.FLIP[i]] for i in range(98)] == list(range(98))
-
-
-def test_groups_cover_the_layout_once() -> None:
-    assert sorted(i for group in layout.GROUPS.values() for i in group) == list(range(98))
+    assert dict(enumerate(WFLW98.flip)) == pairs
 
 
 def test_outlines_stay_within_their_group() -> None:
-    assert set(layout.OUTLINES) == set(layout.GROUPS)
-    for name, outlines in layout.OUTLINES.items():
-        assert {i for outline in outlines for i in outline} <= set(layout.GROUPS[name])
+    for name, outlines in WFLW98.outlines.items():
+        assert {i for outline in outlines for i in outline} <= set(WFLW98.groups[name])
+    assert set(WFLW98.groups) - set(WFLW98.outlines) == {"pupils"}
 
 
-def test_inter_ocular_points() -> None:
-    assert layout.OUTER_EYE_CORNERS == (60, 72)
+def test_the_points_that_errors_are_divided_by() -> None:
+    assert WFLW98.outer_eye_corners == (60, 72)
+    assert WFLW98.pupils == ((96,), (97,))
+    assert WFLW98.norm == "inter_ocular"
 
 
 def test_flip_makes_a_mirrored_real_shape_look_like_a_shape(wflw_shapes: np.ndarray) -> None:
@@ -70,5 +69,66 @@ def test_flip_makes_a_mirrored_real_shape_look_like_a_shape(wflw_shapes: np.ndar
     size = wflw_shapes[:, 72] - wflw_shapes[:, 60]
     shapes = (wflw_shapes - wflw_shapes.mean(axis=1, keepdims=True)) / np.linalg.norm(size, axis=1)[:, None, None]
     mean = shapes.mean(axis=0)
-    mirrored = mean[list(layout.FLIP)] * [-1, 1]
+    mirrored = mean[list(WFLW98.flip)] * [-1, 1]
     assert np.abs(mirrored - mean).max() < 0.06
+
+
+# ---------------------------------------------------------------- any layout
+
+THREE = PointLayout(
+    "three", ("right_eye", "left_eye", "chin"), (1, 0, 2), {"eyes": (0, 1), "chin": (2,)}, "inter_ocular",
+    outlines={"eyes": ((0, 1),)}, outer_eye_corners=(0, 1), pupils=((0,), (1,)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", [WFLW98, THREE, replace(THREE, outer_eye_corners=None, pupils=None, norm="box")])
+def test_a_layout_comes_back_from_its_json_in_the_same_order(layout: PointLayout) -> None:
+    again = PointLayout.from_mapping(json.loads(json.dumps(layout.to_mapping(), sort_keys=True)))
+    assert again == layout
+    assert list(again.groups) == list(layout.groups)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"point_names": ("right_eye", "left_eye", "left_eye")}, "name of its own"),
+        ({"point_names": (), "flip": (), "groups": {}}, "at least one point"),
+        ({"flip": (1, 0)}, "flip"),
+        ({"flip": (1, 2, 0)}, "flip"),
+        ({"flip": (0, 1, 3)}, "flip"),
+        ({"groups": {"eyes": (0, 1)}}, "groups"),
+        ({"groups": {"eyes": (0, 1), "chin": (1, 2)}}, "groups"),
+        ({"outlines": {"nose": ((0, 1),)}}, "nose"),
+        ({"outlines": {"eyes": ((0, 3),)}}, "draws or measures others"),
+        ({"outer_eye_corners": (0, 3)}, "draws or measures others"),
+        ({"pupils": ((0,), (-1,))}, "draws or measures others"),
+        ({"norm": "nose"}, "norm"),
+    ],
+)
+def test_a_layout_whose_parts_contradict_each_other_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(LayoutError, match=message):
+        replace(THREE, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"flip": [1.0, 0, 2]},
+        {"flip": 5},
+        {"groups": {"eyes": [0, 1, 2]}},
+        {"groups": [{"name": "all", "points": [0, 1, 2]}]},
+        {"outer_eye_corners": [0, 1, 2]},
+        {"pupils": [[0]]},
+        {"norm": ["box"]},
+    ],
+)
+def test_json_that_is_no_layout_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(LayoutError):
+        PointLayout.from_mapping({**THREE.to_mapping(), **change})
+
+
+def test_the_size_of_a_face() -> None:
+    face = np.array([[1.0, 2.0], [4.0, 6.0], [3.0, 14.0]])
+    assert THREE.inter_ocular(face) == 5.0
+    # the points' box is 3 wide and 12 high
+    assert replace(THREE, outer_eye_corners=None).inter_ocular(face) == 6.0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from landmarks.layout import GROUPS
+from landmarks.layout import WFLW98
 from service.drawing import COLOURS, draw
 
 
@@ -12,7 +12,7 @@ def face(scale=7.0):
 
 def test_the_picture_is_copied_and_points_are_marked():
     image = np.zeros((800, 800, 3), np.uint8)
-    drawn = draw(image, [face()])
+    drawn = draw(image, [face()], WFLW98)
     assert image.max() == 0
     assert drawn.shape == image.shape
     for x, y in face().astype(int):
@@ -21,7 +21,7 @@ def test_the_picture_is_copied_and_points_are_marked():
 
 def test_a_small_face_is_enlarged_and_stays_on_its_pixels():
     image = np.zeros((140, 140, 3), np.uint8)
-    drawn = draw(image, [face(1.0)])
+    drawn = draw(image, [face(1.0)], WFLW98)
     assert drawn.shape == (420, 420, 3)
     # the centre of pixel (40, 40) is at 3 * 40 + 1 in a picture three times the size
     assert drawn[121, 121].max() > 120
@@ -29,17 +29,17 @@ def test_a_small_face_is_enlarged_and_stays_on_its_pixels():
 
 def test_without_faces_the_picture_stays_as_it_is():
     image = np.full((20, 30, 3), 9, np.uint8)
-    np.testing.assert_array_equal(draw(image, []), image)
+    np.testing.assert_array_equal(draw(image, [], WFLW98), image)
 
 
 def test_points_far_outside_do_not_crash():
-    draw(np.zeros((50, 50, 3), np.uint8), [face() * 1e9])
+    draw(np.zeros((50, 50, 3), np.uint8), [face() * 1e9], WFLW98)
 
 
 def test_every_group_has_a_colour():
-    assert set(COLOURS) == set(GROUPS)
+    assert set(COLOURS) == set(WFLW98.groups)
 
 
 def test_a_face_needs_98_points():
     with pytest.raises(ValueError, match="98"):
-        draw(np.zeros((50, 50, 3), np.uint8), [np.zeros((68, 2))])
+        draw(np.zeros((50, 50, 3), np.uint8), [np.zeros((68, 2))], WFLW98)

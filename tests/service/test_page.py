@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from landmarks.golden import golden_crop
-from landmarks.layout import GROUPS, POINT_NAMES
+from landmarks.layout import WFLW98
 from service.page.page import load_assets
 from service.rest.app import build_app
 from tests.contract.apis import reply
@@ -96,14 +96,16 @@ def test_the_page_is_no_part_of_the_described_api():
 
 def test_colours_are_those_of_the_drawing():
     lines = TEXTS["colours.css"].splitlines()
-    assert len(lines) == len(GROUPS)
+    assert len(lines) == 1 + len(WFLW98.groups)
+    # groups of other layouts; the rules after it are of the same weight and win
+    assert lines[0] == "[data-group] { --group: rgb(190 170 255); }"
     assert '[data-group="jaw"] { --group: rgb(92 200 255); }' in lines
     assert '[data-group="pupils"] { --group: rgb(255 255 255); }' in lines
 
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if name != "colours.css"])
 def test_the_layout_is_not_written_down_again(name):
-    known = {*GROUPS, *POINT_NAMES} - {"jaw", "nose", "chin", "pupils"}
+    known = {*WFLW98.groups, *WFLW98.point_names} - {"jaw", "nose", "chin", "pupils"}
     assert not [point for point in known if point in TEXTS[name]]
 
 

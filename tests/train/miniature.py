@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.layout import OUTLINES
+from landmarks.layout import WFLW98
 
 Points = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def write_miniature(root: Path, train: int = 8, val: int = 4, seed: int = 0) -> 
         for i in range(train + val):
             points = drawn_shape() * rng.uniform(45, 60) + 100 + rng.uniform(-10, 10, 2)
             image = np.full((200, 200, 3), rng.integers(150, 220), np.uint8)
-            for outlines in OUTLINES.values():
+            for outlines in WFLW98.outlines.values():
                 for outline in outlines:
                     line = np.round(points[list(outline)]).astype(np.int32)
                     cv2.polylines(image, [line], False, (40, 40, 60), 2)

@@ -16,13 +16,13 @@ from landmarks.crop import Crop, transform_points  # noqa: E402
 from landmarks.runtime import identify  # noqa: E402
 from tests.train.command import landmarks_train  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
-from train.__main__ import parser  # noqa: E402
 from train.backbones import build  # noqa: E402
 from train.backbones.refinement import FINEST, ShapeTilt, axis, moments  # noqa: E402
+from train.commands.command_line import parse  # noqa: E402
 from train.config import Config, Stage  # noqa: E402
 from train.datasets import FORMATS  # noqa: E402
+from train.datasets.training_data import TrainingData  # noqa: E402
 from train.errors import TrainingError  # noqa: E402
-from train.runs.record import TrainingData  # noqa: E402
 from train.shape_refinement import fit_poses, mean_shape, mirrored, observed, solve  # noqa: E402
 
 PAIRS = [1, 0, 2]
@@ -180,13 +180,16 @@ def test_faces_of_one_shape_have_no_pose() -> None:
 
 
 def command(*words: object) -> None:
-    args = parser().parse_args([str(word) for word in words])
-    args.act(args)
+    args = parse([str(word) for word in words])
+    args.handler(args)
 
 
 def test_from_a_run_to_the_exported_network(tmp_path: Path, repository_copy: Path) -> None:
     data = f"faces300w:{write_miniature(tmp_path / 'faces')}"
-    (tmp_path / "tiny.toml").write_text("batch_size = 2\nstages = [{ epochs = 1, input_size = 64 }]\n")
+    # float32, because a CPU with fast bfloat16 trains other weights: so early the 9th and 10th cell of a map nearly
+    # tie, and the export rightly refuses a network whose points depend on the runtime
+    config = "batch_size = 2\nprecision = 'float32'\nstages = [{ epochs = 1, input_size = 64 }]\n"
+    (tmp_path / "tiny.toml").write_text(config)
     command("fit", "--data", data, "--config", tmp_path / "tiny.toml", "--out", tmp_path / "run", "--workers", 0)
     command("fit-shape", "--data", data, "--run", tmp_path / "run", "--out", tmp_path / "shaped")
     description = json.loads((tmp_path / "shaped" / "run.json").read_text())

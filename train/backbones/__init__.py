@@ -8,7 +8,7 @@ from typing import Final
 
 from torch import nn
 
-from landmarks.layout import NUM_POINTS
+from landmarks.layout import WFLW98
 from train.backbones.compact import Compact
 from train.backbones.hrnet import HRNet
 from train.backbones.refinement import Shaped
@@ -23,7 +23,7 @@ BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {
 }
 
 
-def build(name: str, points: int = NUM_POINTS, shape: bool = False) -> nn.Module:
+def build(name: str, points: int = WFLW98.points, shape: bool = False) -> nn.Module:
     """The backbone of that name with fresh weights, with or without a `Shaped` about it.
 
     Raises ConfigError for an unknown name.

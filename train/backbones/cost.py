@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from landmarks.layout import NUM_POINTS
+from landmarks.layout import WFLW98
 from train.backbones import build
 from train.backbones.hrnet import HRNet
 
@@ -18,7 +18,7 @@ class Cost(NamedTuple):
     """Of the convolutions, and two per output of a batch normalisation: the count that published figures go by."""
 
 
-def cost_of(name: str, input_size: int, points: int = NUM_POINTS) -> Cost:
+def cost_of(name: str, input_size: int, points: int = WFLW98.points) -> Cost:
     """The cost of a backbone by name at one crop size; nothing is computed. Raises ConfigError for an unknown name.
 
     An HRNet is counted with both maps of its head, as published, though decoding needs the foreground alone.

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from landmarks.layout import WFLW98, PointLayout
 from train.datasets import aflw, coco, cofw, faces300w, ibug300w, mpii, wflw
 from train.datasets.conversion import Lift
 from train.datasets.face import Face, MatPhoto, Photo, Split, read_photo
-from train.datasets.layouts import AFLW19, COCO17, COFW29, IBUG68, MPII16, WFLW98, PointLayout
+from train.datasets.layouts import AFLW19, COCO17, COFW29, IBUG68, MPII16
 from train.errors import DataError
 
 __all__ = ["FORMATS", "DataSource", "Face", "Format", "MatPhoto", "Photo", "Split", "parse_mix", "read_photo"]

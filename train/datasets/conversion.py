@@ -7,7 +7,6 @@ exactly the mirrored points.
 
 from __future__ import annotations
 
-import argparse
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.layout import FLIP, NUM_POINTS
-from train.commands.command_line import add_command
-from train.datasets.layouts import IBUG68_IN_WFLW98, WFLW98
+from landmarks.layout import WFLW98
+from train.datasets.layouts import IBUG68_IN_WFLW98
 from train.errors import DataError
 
 Array = NDArray[np.float64]
 
 KEPT: Final = list(IBUG68_IN_WFLW98)
-LIFTED: Final = [point for point in range(NUM_POINTS) if point not in IBUG68_IN_WFLW98]
+LIFTED: Final = [point for point in range(WFLW98.points) if point not in IBUG68_IN_WFLW98]
 """The 30 points of the 98 that the 68 do not hold."""
 
 RIDGE: Final = 1e-3
@@ -50,10 +48,10 @@ class Lift:
         flat = np.asarray(points, np.float64).reshape(-1, len(KEPT), 2)
         pose = _pose(flat, self.mean)
         deviations = (_undo(pose, flat) - self.mean).reshape(len(flat), -1)
-        out = np.empty((len(flat), NUM_POINTS, 2))
+        out = np.empty((len(flat), WFLW98.points, 2))
         out[:, KEPT] = flat
         out[:, LIFTED] = _redo(pose, (self.base + deviations @ self.weights).reshape(len(flat), -1, 2))
-        return out.reshape(*points.shape[:-2], NUM_POINTS, 2)
+        return out.reshape(*points.shape[:-2], WFLW98.points, 2)
 
     def save(self, path: Path) -> None:
         """Writes the three arrays into an .npz file."""
@@ -75,10 +73,10 @@ def fit(shapes: NDArray[np.floating[Any]], ridge: float = RIDGE) -> Lift:
 
     Raises DataError for anything but finite shapes of 98 points.
     """
-    if shapes.ndim != 3 or shapes.shape[1:] != (NUM_POINTS, 2) or not len(shapes) or not np.isfinite(shapes).all():
+    if shapes.ndim != 3 or shapes.shape[1:] != (WFLW98.points, 2) or not len(shapes) or not np.isfinite(shapes).all():
         raise DataError(f"a lift is fitted on finite shapes [n, 98, 2], not on {list(shapes.shape)}")
     plain = np.asarray(shapes, np.float64)
-    both = np.concatenate([plain, plain[:, list(FLIP)] * [-1, 1]])
+    both = np.concatenate([plain, plain[:, list(WFLW98.flip)] * [-1, 1]])
     mean = _mean_shape(both[:, KEPT])
     aligned = _undo(_pose(both[:, KEPT], mean), both)
     inputs = (aligned[:, KEPT] - mean).reshape(len(both), -1)
@@ -133,7 +131,7 @@ def _mean_shape(shapes: Array) -> Array:
     return centred
 
 
-_FLIP68: Final = tuple(KEPT.index(FLIP[point]) for point in KEPT)
+_FLIP68: Final = tuple(KEPT.index(WFLW98.flip[point]) for point in KEPT)
 
 
 def load_arrays(path: Path, *names: str) -> list[Array]:
@@ -145,52 +143,3 @@ def load_arrays(path: Path, *names: str) -> list[Array]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (KeyError, ValueError, zipfile.BadZipFile, TypeError, AttributeError) as error:
         raise DataError(f"{path}: expected an .npz file with the arrays {', '.join(names)}; {error}") from error
-
-
-# ---------------------------------------------------------------- command
-
-
-def add_commands(commands: Any) -> None:
-    """Adds `fit-lift` to the subparsers of `landmarks-train`."""
-    command = add_command(
-        commands,
-        "fit-lift",
-        "fit the conversion of 68 points to 98, for sets of 68 points",
-        "A linear regression on shapes of 98 points; `fit`, `calibrate` and `evaluate` take its file by --lift.",
-        "--data wflw:data/wflw --out lift.npz",
-    )
-    shapes = command.add_mutually_exclusive_group(required=True)
-    shapes.add_argument("--data", metavar="FORMAT:PATH", help="a set of 98 points; its training faces are used")
-    shapes.add_argument("--shapes", type=Path, help="an .npz file with `points` [n, 98, 2] instead")
-    command.add_argument("--out", required=True, type=Path, help="the .npz file to write, for --lift of fit")
-    command.set_defaults(act=fit_lift)
-
-
-def fit_lift(args: argparse.Namespace) -> None:
-    """Fits, says how far the lift errs on every tenth shape when fitted on the others, and writes the file."""
-    from train.datasets import DataSource
-
-    if args.shapes:
-        (shapes,) = load_arrays(args.shapes, "points")
-    else:
-        source = DataSource.parse(args.data)
-        if source.layout is not WFLW98:
-            raise DataError(f"a lift is fitted on 98 points; {source.name} has {source.layout.points}")
-        shapes = np.stack([face.points for face in source.train_faces()])
-    lift = fit(shapes)
-    lift.save(args.out)
-    print(f"wrote {args.out}, fitted on {len(shapes)} shapes; error {held_out_error(shapes):.2f} % of inter-ocular")
-
-
-def held_out_error(shapes: Array) -> float:
-    """Mean error of the 30 lifted points in percent of the inter-ocular distance.
-
-    On every tenth shape, the lift being fitted on the others.
-    """
-    from train.evaluation.metrics import inter_ocular, point_errors
-
-    tenth = np.arange(len(shapes)) % 10 == 0
-    truth = np.asarray(shapes[tenth], np.float64)
-    predicted = fit(shapes[~tenth]).apply(truth[:, KEPT])
-    errors = point_errors(predicted, truth, inter_ocular(truth, WFLW98))
-    return 100 * float(errors[:, LIFTED].mean())

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.layout import NUM_POINTS
+from landmarks.layout import WFLW98
 from train.datasets.boxes import iou
 from train.datasets.face import Face, Split, lines
 from train.errors import DataError
@@ -37,7 +37,7 @@ def _line(root: Path, path: Path, number: int, line: str, split: Split) -> Itera
             return
         boxes = np.array([box["xyxy"] for box in row["boxes"]], np.float64).reshape(-1, 4)
         for item in row["faces"]:
-            points = np.array(item["points98"], np.float64).reshape(NUM_POINTS, 2)
+            points = np.array(item["points98"], np.float64).reshape(WFLW98.points, 2)
             box = best_match(points, boxes)
             if box is not None:
                 yield Face(root / "images" / row["image"], points, box, _subsets(item))

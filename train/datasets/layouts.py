@@ -1,43 +1,16 @@
-"""The point layouts of the data sets: how many points, which are mirror images, what their errors are divided by.
-
-Points are counted from 0 throughout. "Left" and "right" are the subject's own, as in `landmarks.layout`.
-"""
+"""The point layouts of the data sets besides `landmarks.layout.WFLW98`, with the same conventions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from landmarks.layout import FLIP, GROUPS, LAYOUT_NAME, NUM_POINTS, OUTER_EYE_CORNERS
-
-Norm = Literal["inter_ocular", "inter_pupil", "box", "size"]
-"""What an error is divided by: the distance of the outer eye corners, the distance of the pupils (or of the eyes'
-middles), the square root of the box's area, or a length that the data set states for each subject."""
-
-Indices = tuple[int, ...]
+from landmarks.layout import WFLW98, Indices, PointLayout, flip_by_names
 
 
-@dataclass(frozen=True)
-class PointLayout:
-    """What one must know of a set of points besides where they lie."""
-
-    name: str
-    flip: Indices
-    """`flip[i]` is the point that takes the place of point i when the picture is mirrored."""
-    groups: Mapping[str, Indices]
-    """Parts to report on; disjoint, and together all points."""
-    norm: Norm
-    """What the set's published figures divide by."""
-    eye_corners: tuple[int, int] | None = None
-    """The outer corners, where the inter-ocular distance is used."""
-    pupils: tuple[Indices, Indices] | None = None
-    """The points whose means stand for the pupils, where the inter-pupil distance is used."""
-
-    @property
-    def points(self) -> int:
-        """Number of points."""
-        return len(self.flip)
+def _numbered(points: int) -> tuple[str, ...]:
+    """Names of points that are known by their numbers alone."""
+    return tuple(f"point_{i}" for i in range(points))
 
 
 def _flip(points: int, *pairs: tuple[int, int]) -> Indices:
@@ -47,10 +20,6 @@ def _flip(points: int, *pairs: tuple[int, int]) -> Indices:
 
 
 # ---------------------------------------------------------------- faces
-
-WFLW98: Final = PointLayout(
-    LAYOUT_NAME, FLIP, GROUPS, "inter_ocular", eye_corners=OUTER_EYE_CORNERS, pupils=((96,), (97,))
-)
 
 IBUG68_IN_WFLW98: Final[Indices] = (
     *range(0, 33, 2),  # 0-16 jaw
@@ -65,19 +34,21 @@ IBUG68_IN_WFLW98: Final[Indices] = (
 
 IBUG68: Final = PointLayout(
     "ibug68",
-    flip=tuple(IBUG68_IN_WFLW98.index(FLIP[point]) for point in IBUG68_IN_WFLW98),
+    tuple(WFLW98.point_names[point] for point in IBUG68_IN_WFLW98),
+    flip=tuple(IBUG68_IN_WFLW98.index(WFLW98.flip[point]) for point in IBUG68_IN_WFLW98),
     groups={
         name: tuple(i for i, point in enumerate(IBUG68_IN_WFLW98) if point in members)
-        for name, members in GROUPS.items()
+        for name, members in WFLW98.groups.items()
         if name != "pupils"
     },
     norm="inter_ocular",
-    eye_corners=(36, 45),
+    outer_eye_corners=(36, 45),
     pupils=(tuple(range(36, 42)), tuple(range(42, 48))),
 )
 
 COFW29: Final = PointLayout(
     "cofw29",
+    _numbered(29),
     flip=_flip(29, (0, 1), (2, 3), (4, 6), (5, 7), (8, 9), (10, 11), (12, 14), (13, 15), (16, 17), (18, 19), (22, 23)),
     groups={
         "brows": tuple(range(8)),
@@ -88,12 +59,13 @@ COFW29: Final = PointLayout(
         "chin": (28,),
     },
     norm="inter_ocular",
-    eye_corners=(8, 9),
+    outer_eye_corners=(8, 9),
     pupils=((16,), (17,)),
 )
 
 AFLW19: Final = PointLayout(
     "aflw19",
+    _numbered(19),
     flip=_flip(19, (0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 14), (15, 17)),
     groups={
         "brows": tuple(range(6)),
@@ -107,9 +79,19 @@ AFLW19: Final = PointLayout(
 
 # ---------------------------------------------------------------- bodies
 
+_COCO_NAMES: Final = (
+    "nose",
+    *(
+        f"{side}_{joint}"
+        for joint in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+        for side in ("left", "right")
+    ),
+)
+
 COCO17: Final = PointLayout(
     "coco17",
-    flip=_flip(17, *((i, i + 1) for i in range(1, 17, 2))),
+    _COCO_NAMES,
+    flip=flip_by_names(_COCO_NAMES),
     groups={
         "head": (0, 1, 2, 3, 4),
         "shoulders": (5, 6),
@@ -122,9 +104,16 @@ COCO17: Final = PointLayout(
     norm="size",
 )
 
+_MPII_NAMES: Final = (
+    *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
+    *("pelvis", "thorax", "neck", "head_top"),
+    *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+)
+
 MPII16: Final = PointLayout(
     "mpii16",
-    flip=_flip(16, (0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)),
+    _MPII_NAMES,
+    flip=flip_by_names(_MPII_NAMES),
     groups={
         "ankles": (0, 5),
         "knees": (1, 4),
@@ -141,5 +130,3 @@ MPII16: Final = PointLayout(
 LAYOUTS: Final[Mapping[str, PointLayout]] = {
     layout.name: layout for layout in (WFLW98, IBUG68, COFW29, AFLW19, COCO17, MPII16)
 }
-
-assert WFLW98.points == NUM_POINTS

@@ -7,13 +7,13 @@ from typing import Final
 
 import numpy as np
 
-from landmarks.layout import NUM_POINTS
+from landmarks.layout import WFLW98
 from train.datasets.face import Face, Split, lines, unknown_split
 from train.errors import DataError
 
 SPLITS: Final = ("train", "test")
 SUBSETS: Final = ("pose", "expression", "illumination", "makeup", "occlusion", "blur")
-_FIELDS: Final = 2 * NUM_POINTS + 4 + len(SUBSETS) + 1
+_FIELDS: Final = 2 * WFLW98.points + 4 + len(SUBSETS) + 1
 
 
 def load(root: Path, split: Split) -> list[Face]:
@@ -33,10 +33,10 @@ def _line(root: Path, path: Path, number: int, line: str) -> Face:
     if len(parts) != _FIELDS:
         raise DataError(f"{path}, line {number}: expected {_FIELDS} fields, found {len(parts)}")
     try:
-        numbers = np.array(parts[: 2 * NUM_POINTS + 4], np.float64)
+        numbers = np.array(parts[: 2 * WFLW98.points + 4], np.float64)
         flags = [int(flag) for flag in parts[-7:-1]]
     except ValueError as error:
         raise DataError(f"{path}, line {number}: expected 200 numbers and six 0/1 attributes; {error}") from error
     subsets = frozenset(name for name, flag in zip(SUBSETS, flags, strict=True) if flag)
-    points, box = numbers[:-4].reshape(NUM_POINTS, 2), numbers[-4:]
+    points, box = numbers[:-4].reshape(WFLW98.points, 2), numbers[-4:]
     return Face(root / "WFLW_images" / parts[-1], points, box, subsets)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import MOST_POWER
-from train.datasets.layouts import PointLayout
+from landmarks.layout import PointLayout
 
 Array = NDArray[np.float64]
 
@@ -23,9 +23,9 @@ LIMIT: Final = 0.10
 
 def inter_ocular(points: Array, layout: PointLayout) -> Array:
     """Distance of the outer eye corners of [..., P, 2]: [...]. Raises ValueError where the layout has none."""
-    if layout.eye_corners is None:
+    if layout.outer_eye_corners is None:
         raise ValueError(f"{layout.name} has no inter-ocular distance")
-    right, left = layout.eye_corners
+    right, left = layout.outer_eye_corners
     distance: Array = np.linalg.norm(points[..., right, :] - points[..., left, :], axis=-1)
     return distance
 

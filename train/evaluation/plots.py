@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from landmarks.crop import Crop, transform_points, warp
+from landmarks.layout import Norm
 from train.datasets.face import Image, read_photo
-from train.datasets.layouts import Norm
 from train.evaluation.metrics import LIMIT, Array
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from landmarks.codec import CodecSpec, Decoded
 from landmarks.crop import Crop, Matrix, invert, transform_points
+from landmarks.layout import WFLW98, Norm, PointLayout
 from landmarks.uncertainty import GAUSSIAN, face_score, share_within
 from train.datasets.boxes import size_of
 from train.datasets.face import BoxKind, Face
-from train.datasets.layouts import COCO17, MPII16, WFLW98, Norm, PointLayout
+from train.datasets.layouts import COCO17, MPII16
 from train.errors import TrainingError
 from train.evaluation.metrics import (
     LIMIT,
@@ -35,8 +36,8 @@ from train.evaluation.metrics import (
 )
 from train.evaluation.readers import Network, Reading, flip_averaging_reader, reader
 from train.objectives import Objective
-from train.samples.augment import PhotoCache
-from train.samples.corruptions import Cut, plain
+from train.samples.corruptions import Cropper, crop_face
+from train.samples.image_cache import ImageCache
 
 SHARES: Final = (0.5, 0.9, 0.95)
 """The ellipses that are judged, by the share of the true points that they should hold."""
@@ -163,8 +164,8 @@ def crops_of(
     crop_scale: float,
     input_size: int,
     boxes: BoxKind,
-    photos: PhotoCache,
-    cut: Cut = plain,
+    photos: ImageCache,
+    cut: Cropper = crop_face,
 ) -> Iterator[tuple[NDArray[np.uint8], list[Matrix]]]:
     """Batches of crops [N, S, S, 3] and their matrices from the photograph to the crop."""
     for start in range(0, len(faces), BATCH):
@@ -184,12 +185,12 @@ def predict(
     crop_scale: float,
     readings: Sequence[Reading],
     boxes: BoxKind = "P2",
-    photos: PhotoCache | None = None,
+    photos: ImageCache | None = None,
     progress: bool = False,
     layout: PointLayout = WFLW98,
     correction: float = 0.0,
     flip: bool = False,
-    cut: Cut = plain,
+    cut: Cropper = crop_face,
     label: str = "evaluate",
 ) -> Predictions:
     """Runs the network over the faces once, or twice to average with their mirror images, and reads every map each way.
@@ -200,12 +201,12 @@ def predict(
     if not faces:
         raise TrainingError("there are no faces to evaluate in this split")
     if flip:
-        read = flip_averaging_reader(network, codec, readings, layout.flip, correction)
+        read = flip_averaging_reader(network, codec, readings, layout, correction)
     else:
         read = reader(network, codec, readings, correction)
     parts: dict[Reading, list[Decoded]] = {reading: [] for reading in readings}
     matrices: list[Matrix] = []
-    batches = crops_of(faces, crop_scale, codec.input_size, boxes, photos or PhotoCache(limit=0), cut)
+    batches = crops_of(faces, crop_scale, codec.input_size, boxes, photos or ImageCache(limit=0), cut)
     with tqdm(total=len(faces), desc=f"{label} {boxes}", unit="face", disable=not progress, leave=False) as bar:
         for crops, batch in batches:
             for reading, decoded in read(crops).items():
@@ -260,7 +261,7 @@ def details(predictions: Predictions, k: Reading) -> dict[str, Any]:
 def norms(layout: PointLayout) -> list[Norm]:
     """The lengths by which a layout's errors can be divided, its own first."""
     others: list[Norm] = ["box"]
-    others += ["inter_ocular"] if layout.eye_corners else []
+    others += ["inter_ocular"] if layout.outer_eye_corners else []
     others += ["inter_pupil"] if layout.pupils else []
     return [layout.norm, *(norm for norm in others if norm != layout.norm)]
 

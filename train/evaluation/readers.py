@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec, Decoded, decode
 from landmarks.flip import average, with_mirrored
+from landmarks.layout import PointLayout
 from train.objectives import Maps, decode_points, decoder
 
 Crops = NDArray[np.uint8]
@@ -54,12 +55,12 @@ def moved(decoded: Decoded, pixels: float) -> Decoded:
 
 
 def flip_averaging_reader(
-    network: Network, codec: CodecSpec, readings: Sequence[Reading], pairs: Sequence[int], correction: float = 0.0
+    network: Network, codec: CodecSpec, readings: Sequence[Reading], layout: PointLayout, correction: float = 0.0
 ) -> Reader:
-    """A reader that averages with the mirrored crop as the service does, `pairs` being the layout's flip."""
+    """A reader that averages with the mirrored crop as the service does."""
     read = reader(network, codec, readings, correction)
 
     def read_both(crops: Crops) -> dict[Reading, Decoded]:
-        return {way: average(both, codec.input_size, pairs) for way, both in read(with_mirrored(crops)).items()}
+        return {way: average(both, codec.input_size, layout) for way, both in read(with_mirrored(crops)).items()}
 
     return read_both

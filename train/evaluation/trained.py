@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from landmarks.codec import CodecSpec
+from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import ModelMetadata
 from train.backbones import build
 from train.config import Config
-from train.datasets.layouts import LAYOUTS, WFLW98, PointLayout
+from train.datasets.layouts import LAYOUTS
 from train.engine.learner import load_result
 from train.evaluation.calibration import Calibration
 from train.evaluation.predict import Network, torch_network

@@ -14,7 +14,6 @@ from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import remove_int8
 from landmarks.tensors import contract
-from train.datasets.layouts import WFLW98
 from train.errors import TrainingError
 from train.evaluation.predict import Network
 from train.evaluation.trained import as_run, layout_of, load_run, open_export
@@ -28,16 +27,12 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
 
     An 8-bit network of the one before does not stay: it would be another model than the rest of the repository.
 
-    Raises TrainingError when the run has not finished, when it is of another layout, or when ONNX Runtime and PyTorch
+    Raises TrainingError when the run has not finished or cannot be served, or when ONNX Runtime and PyTorch
     disagree on the golden crop.
     """
     config, model = load_run(folder)
     read_report(folder)  # without one it is not finished
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())
-    if layout_of(folder) != WFLW98:
-        raise TrainingError(
-            f"{folder} was trained on {layout_of(folder).name}: the service answers {WFLW98.name} alone"
-        )
     if config.objective != "cells":
         raise TrainingError(f"{folder} was trained with the objective {config.objective!r}: only 'cells' can be served")
     if correction(objective_of(config).quantizer):
@@ -52,6 +47,7 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
         crop_scale=config.crop_scale,
         run_id=origin["run_id"],
         data=tuple(origin["data"]),
+        layout=layout_of(folder),
         golden_points=golden_points(trained.network, trained.codec),
         degrees_of_freedom=trained.degrees_of_freedom,
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import nnls
 
-from landmarks.layout import GROUPS, NUM_POINTS
+from landmarks.layout import WFLW98
 from train.datasets.conversion import LIFTED
 from train.pose_synthesis.model import FaceModel
 from train.pose_synthesis.pose import Pose, about, align
@@ -37,12 +37,12 @@ SLIDING: Final = 0.15
 """Share of its weight that a contour point has along the contour."""
 STEPS: Final = 12
 """Gauss-Newton steps."""
-INNER: Final = [point for point in range(NUM_POINTS) if point not in JAW]
+INNER: Final = [point for point in range(WFLW98.points) if point not in JAW]
 
 
-WEIGHTS: Final = np.where(np.isin(np.arange(NUM_POINTS), LIFTED), 0.5, 1.0)
+WEIGHTS: Final = np.where(np.isin(np.arange(WFLW98.points), LIFTED), 0.5, 1.0)
 """[98] less for points that may have been lifted from 68, none for the pupils, whose gaze the model does not follow."""
-WEIGHTS[list(GROUPS["pupils"])] = 0
+WEIGHTS[list(WFLW98.groups["pupils"])] = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,7 @@ class _Problem:
         hidden = behind_middle(model, at, turned, pose.upright()) > 0
         huber = np.maximum(1, np.linalg.norm(residual * np.sqrt(share), axis=1) / (2.5 * ERROR))
         weight = (WEIGHTS * ~hidden / huber)[:, None] * share / ERROR**2
-        tall = jacobian.reshape(2 * NUM_POINTS, -1)
+        tall = jacobian.reshape(2 * WFLW98.points, -1)
         heavy = tall * weight.reshape(-1, 1)
         prior = np.r_[np.full(6, 1e-9), self._prior]
         # the unknowns are the pose's change and the coefficients themselves
@@ -133,7 +133,7 @@ class _Problem:
     def _jacobian(self, pose: Pose, at: Array, places: Places) -> Array:
         """[98, 2, 6 + K] of the points in the camera's centimetres, by rotation, log scale, shift, coefficients."""
         moves = np.einsum("pk,cpkd->pcd", places.weights, self._model.components[:, places.vertices])
-        columns = np.zeros((NUM_POINTS, 2, 6 + len(self._prior)))
+        columns = np.zeros((WFLW98.points, 2, 6 + len(self._prior)))
         columns[:, 0, 1], columns[:, 0, 2] = at[:, 2], -at[:, 1]
         columns[:, 1, 0], columns[:, 1, 2] = -at[:, 2], at[:, 0]
         columns[:, :, 3] = at[:, :2]
@@ -146,7 +146,7 @@ def _frames(jaw: Array) -> tuple[Array, Array]:
     """[98, 2, 2] rotations into across and along the contour, and the weights [98, 2] of the two directions; the other
     points keep x and y, with equal weights.
     """
-    frames, share = np.tile(np.eye(2), (NUM_POINTS, 1, 1)), np.ones((NUM_POINTS, 2))
+    frames, share = np.tile(np.eye(2), (WFLW98.points, 1, 1)), np.ones((WFLW98.points, 2))
     tangent = np.gradient(jaw, axis=0)
     x, y = (tangent / np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)).T
     frames[JAW] = np.stack([np.stack([-y, x], axis=1), np.stack([x, y], axis=1)], axis=1)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.layout import GROUPS
+from landmarks.layout import WFLW98
 from train.pose_synthesis.fit import fit
 from train.pose_synthesis.model import FaceModel
 from train.pose_synthesis.pose import Pose
@@ -102,7 +102,7 @@ def head_of(model: FaceModel, points: Array) -> Head:
     misfit = float(np.linalg.norm(missing, axis=1).mean())
     turned = pose.turn(shape)
     slack = behind_middle(model, found.places.of(turned), turned, axes)
-    held = [i for i in range(len(points)) if i not in GROUPS["pupils"] and slack[i] == 0]
+    held = [i for i in range(len(points)) if i not in WFLW98.groups["pupils"] and slack[i] == 0]
     vertices = bend(model, shape, found.places, held, missing[held] @ pose.rotation[:2])
     at = found.places.of(vertices)
     missing = (points - pose.project(at)) / [pose.scale, -pose.scale]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from landmarks.layout import FLIP, NUM_POINTS
+from landmarks.layout import WFLW98
 from train.datasets.conversion import load_arrays
 from train.errors import DataError
 
@@ -134,10 +134,10 @@ def _append(basis: Array, sums: sparse.csr_matrix) -> Array:
 
 
 def _points(mirror: Indices, pupils: list[int]) -> Indices:
-    points = np.empty(NUM_POINTS, np.int32)
+    points = np.empty(WFLW98.points, np.int32)
     points[:33] = np.array(CONTOUR)[np.round(np.linspace(0, len(CONTOUR) - 1, 33)).astype(int)]
     for point, vertex in MIDLINE_AND_RIGHT.items():
-        points[FLIP[point]] = mirror[vertex]
+        points[WFLW98.flip[point]] = mirror[vertex]
         points[point] = vertex
     points[96:] = pupils
     return points
@@ -226,5 +226,5 @@ def _middles(mean: Array, points: Indices) -> Indices:
     for point in (*range(33, 42), *range(60, 68), *named, 96):
         height = mean[points[60 if point == 96 else point], 1]
         level = midline[abs(mean[midline, 1] - height).argmin()]
-        middles[[point, FLIP[point]]] = points[named[point]] if point in named else level
+        middles[[point, WFLW98.flip[point]]] = points[named[point]] if point in named else level
     return middles

@@ -13,19 +13,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.layout import GROUPS, POINT_NAMES
+from landmarks.layout import WFLW98
 from train.pose_synthesis.model import CHIN, CONTOUR, FaceModel, Indices
 from train.pose_synthesis.pose import Pose
 
 Array = NDArray[np.floating[Any]]
 
-JAW: Final = list(GROUPS["jaw"])
+JAW: Final = list(WFLW98.groups["jaw"])
 MIDDLE: Final = 16
 """The contour's point at the chin."""
 ROWS: Final = len(CONTOUR)
-SIDE: Final = np.array([{"right": -1, "left": 1}.get(name.split("_")[0], 0) for name in POINT_NAMES])
+SIDE: Final = np.array([{"right": -1, "left": 1}.get(name.split("_")[0], 0) for name in WFLW98.point_names])
 """[98] on which side of the picture a point lies when the face looks at the camera."""
-INNER: Final = np.isin(np.arange(len(POINT_NAMES)), JAW, invert=True)
+INNER: Final = np.isin(np.arange(len(WFLW98.point_names)), JAW, invert=True)
 """[98] whether the point does not belong to the contour."""
 LAST_START: Final = 12.0
 """The contour's upper ends lie above this path."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from landmarks.layout import WFLW98
 from service.answer import Face, Region, Role
 from service.engines.port import EngineFailure
 from service.rollout.shadow import Comparison, distance
@@ -30,15 +31,15 @@ FACES, OTHERS = (face(),), (face(3, 4),)
 
 
 def test_the_distance_is_the_mean_over_the_points_by_the_primarys_inter_ocular() -> None:
-    assert distance(points(), points()) == 0
-    assert distance(points(), points(3, 4)) == pytest.approx(5 / math.sqrt(720))
+    assert distance(points(), points(), WFLW98) == 0
+    assert distance(points(), points(3, 4), WFLW98) == pytest.approx(5 / math.sqrt(720))
     one = points()
     one[7] += (0, 98)
-    assert distance(points(), one) == pytest.approx(1 / math.sqrt(720))
+    assert distance(points(), one, WFLW98) == pytest.approx(1 / math.sqrt(720))
     # twice the size: every point i is sqrt(5) i away; 48.5 is the mean of 0 to 97
-    assert distance(points(), points(size=2)) == pytest.approx(math.sqrt(5) * 48.5 / math.sqrt(720))
-    assert distance(points(size=2), points()) == pytest.approx(math.sqrt(5) * 48.5 / math.sqrt(4 * 720))
-    assert math.isfinite(distance(np.zeros((98, 2), np.float32), points()))
+    assert distance(points(), points(size=2), WFLW98) == pytest.approx(math.sqrt(5) * 48.5 / math.sqrt(720))
+    assert distance(points(size=2), points(), WFLW98) == pytest.approx(math.sqrt(5) * 48.5 / math.sqrt(4 * 720))
+    assert math.isfinite(distance(np.zeros((98, 2), np.float32), points(), WFLW98))
 
 
 class Told:
@@ -61,7 +62,7 @@ class Told:
             answer: Sequence[Face] = other
             return answer
 
-        self.comparison.offer(role, faces, ask_other)
+        self.comparison.offer(role, faces, ask_other, WFLW98)
 
 
 def test_every_face_is_compared_whoever_answered() -> None:

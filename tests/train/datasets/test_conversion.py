@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from landmarks.layout import FLIP
-from train.datasets.conversion import KEPT, LIFTED, Lift, fit, held_out_error
+from landmarks.layout import WFLW98
+from train.commands.fit_lift import held_out_error
+from train.datasets.conversion import KEPT, LIFTED, Lift, fit
 from train.errors import DataError
 
 Shapes = np.ndarray[Any, np.dtype[np.float64]]
@@ -15,7 +16,7 @@ Shapes = np.ndarray[Any, np.dtype[np.float64]]
 
 def symmetric(shapes: Shapes) -> Shapes:
     """Shapes made mirror-symmetric, as a lift that knows no sides can only be exact for what both sides share."""
-    mean: Shapes = (shapes + shapes[:, list(FLIP)] * [-1, 1]) / 2
+    mean: Shapes = (shapes + shapes[:, list(WFLW98.flip)] * [-1, 1]) / 2
     return mean
 
 
@@ -100,6 +101,6 @@ def test_real_shapes_are_lifted_to_within_a_hundredth_of_the_eyes_distance(wflw_
 def test_a_mirrored_face_is_lifted_to_mirrored_points(wflw_shapes: Shapes) -> None:
     lift = fit(wflw_shapes[:200])
     faces = wflw_shapes[200:300].astype(np.float64)
-    mirrored = faces[:, list(FLIP)] * [-1, 1]
-    expected = lift.apply(faces[:, KEPT])[:, list(FLIP)] * [-1, 1]
+    mirrored = faces[:, list(WFLW98.flip)] * [-1, 1]
+    expected = lift.apply(faces[:, KEPT])[:, list(WFLW98.flip)] * [-1, 1]
     assert lift.apply(mirrored[:, KEPT]) == pytest.approx(expected, abs=1e-6)

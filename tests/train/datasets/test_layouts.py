@@ -7,17 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from train.datasets.layouts import (
-    AFLW19,
-    COCO17,
-    COFW29,
-    IBUG68,
-    IBUG68_IN_WFLW98,
-    LAYOUTS,
-    MPII16,
-    WFLW98,
-    PointLayout,
-)
+from landmarks.layout import WFLW98, PointLayout
+from train.datasets.layouts import AFLW19, COCO17, COFW29, IBUG68, IBUG68_IN_WFLW98, LAYOUTS, MPII16
 
 
 @pytest.mark.parametrize(
@@ -49,9 +40,9 @@ def test_groups_are_disjoint_and_cover_the_layout(layout: PointLayout) -> None:
 
 @pytest.mark.parametrize("layout", [WFLW98, IBUG68, COFW29], ids=lambda layout: layout.name)
 def test_the_eyes_of_a_normalisation_are_a_pair(layout: PointLayout) -> None:
-    assert layout.eye_corners is not None
+    assert layout.outer_eye_corners is not None
     assert layout.pupils is not None
-    right, left = layout.eye_corners
+    right, left = layout.outer_eye_corners
     assert layout.flip[right] == left
     assert sorted(layout.flip[i] for i in layout.pupils[0]) == sorted(layout.pupils[1])
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from landmarks.layout import WFLW98
 from tests.train.datasets.test_ibug300w import write_face
 from train.datasets import FORMATS, DataSource, parse_mix
 from train.datasets.conversion import fit
-from train.datasets.layouts import IBUG68, WFLW98
+from train.datasets.layouts import IBUG68
 from train.errors import DataError
 
 

@@ -11,11 +11,13 @@ import pytest
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
 from landmarks.codec import CodecSpec
+from landmarks.layout import WFLW98
 from tests.train.miniature import write_miniature
 from train.config import Config
 from train.datasets import DataSource
-from train.datasets.layouts import AFLW19, WFLW98
-from train.engine.loop import Run, TrainingData
+from train.datasets.layouts import AFLW19
+from train.datasets.training_data import TrainingData
+from train.engine.loop import Run
 from train.errors import TrainingError
 from train.evaluation.calibration import (
     Calibration,

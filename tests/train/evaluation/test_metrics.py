@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train.datasets.layouts import AFLW19, COCO17, COFW29, IBUG68, WFLW98
+from landmarks.layout import WFLW98
+from train.datasets.layouts import AFLW19, COCO17, COFW29, IBUG68
 from train.evaluation.metrics import (
     Array,
     Tails,

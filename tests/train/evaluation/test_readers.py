@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
 from landmarks.codec import CodecError, CodecSpec, decode
+from landmarks.layout import PointLayout
 from train.evaluation.readers import flip_averaging_reader, reader
 
 CENTER = CodecSpec(points=2, input_size=64, topk=1)
 CORNER = CodecSpec(points=2, input_size=64, topk=1, pixel_rule="corner")
-PAIRS = [1, 0]
+LAYOUT = PointLayout("two", ("right", "left"), flip=(1, 0), groups={"both": (0, 1)}, norm="box")
 
 
 def spots(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -88,6 +89,6 @@ def test_unknown_readings_are_refused_before_anything_is_computed() -> None:
 def test_flip_averaging_under_both_pixel_rules_and_with_a_correction(
     codec: CodecSpec, correction: float, wanted: list[float]
 ) -> None:
-    found = flip_averaging_reader(spots, codec, [1, "argmax"], PAIRS, correction)(picture())
+    found = flip_averaging_reader(spots, codec, [1, "argmax"], LAYOUT, correction)(picture())
     for reading in (1, "argmax"):
         assert found[reading].points.tolist() == [[wanted, wanted]]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from landmarks.layout import FLIP
+from landmarks.layout import WFLW98
 from tests.train.pose_synthesis.known import KnownHead, error, far_jaw
 from train.pose_synthesis.fit import fit
 from train.pose_synthesis.head import Head, head_of
@@ -59,12 +59,12 @@ def test_no_turn_leaves_every_point_exactly_where_it_was_annotated(model: FaceMo
 def test_a_mirrored_face_is_carried_to_mirrored_points(model: FaceModel) -> None:
     known = KnownHead.drawn(model, 3, (4, -6, 7))
     annotated = known.points(known.pose)
-    mirrored = annotated[list(FLIP)] * [-1, 1] + [379, 0]
+    mirrored = annotated[list(WFLW98.flip)] * [-1, 1] + [379, 0]
     head, other = head_of(model, annotated), head_of(model, mirrored)
     yaw, pitch, roll = head.pose.angles
     assert other.pose.angles == pytest.approx((-yaw, pitch, -roll), abs=0.1)
     found, expected = other.carried(other.at(-50, 10)).points, head.carried(head.at(50, 10)).points
-    assert error(found, expected[list(FLIP)] * [-1, 1] + [379, 0]).max() < 1
+    assert error(found, expected[list(WFLW98.flip)] * [-1, 1] + [379, 0]).max() < 1
 
 
 @pytest.mark.parametrize(("yaw", "side"), [(35, 1), (-35, -1), (50, 1), (-50, -1)])

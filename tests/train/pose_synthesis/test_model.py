@@ -5,21 +5,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landmarks.layout import FLIP, POINT_NAMES
+from landmarks.layout import WFLW98
 from train.datasets.layouts import IBUG68_IN_WFLW98
 from train.errors import DataError
 from train.pose_synthesis.model import CHIN, CONTOUR, FaceModel
 
 
 def test_points_are_mirror_images_of_each_other(model: FaceModel) -> None:
-    assert (model.mirror[model.points[33:]] == model.points[list(FLIP[33:])]).all()
+    assert (model.mirror[model.points[33:]] == model.points[list(WFLW98.flip[33:])]).all()
     at = model.mean[model.points]
-    assert at[list(FLIP)] * [-1, 1, 1] == pytest.approx(at, abs=0.01)
+    assert at[list(WFLW98.flip)] * [-1, 1, 1] == pytest.approx(at, abs=0.01)
 
 
 def test_the_subjects_right_lies_on_the_left_of_the_picture(model: FaceModel) -> None:
     x = model.mean[model.points, 0]
-    sides = {side: [x[i] for i, name in enumerate(POINT_NAMES) if name.startswith(side)] for side in ("right", "left")}
+    sides = {
+        side: [x[i] for i, name in enumerate(WFLW98.point_names) if name.startswith(side)] for side in ("right", "left")
+    }
     assert max(sides["right"]) < 0 < min(sides["left"])
 
 

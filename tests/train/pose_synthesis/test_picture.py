@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from landmarks.layout import FLIP
+from landmarks.layout import WFLW98
 from tests.train.pose_synthesis.known import KnownHead, far_jaw
 from train.pose_synthesis.head import Head, head_of
 from train.pose_synthesis.picture import Seen, look, turn, visible
@@ -80,7 +80,7 @@ def test_the_far_cheeks_contour_is_seen(head: Head, seen: Seen, yaw: float, side
 
 
 def test_the_mirrored_photograph_gives_the_mirrored_picture(plain: KnownHead, head: Head, seen: Seen) -> None:
-    annotated = plain.points(plain.pose)[list(FLIP)] * [-1, 1] + [379, 0]
+    annotated = plain.points(plain.pose)[list(WFLW98.flip)] * [-1, 1] + [379, 0]
     other = head_of(plain.model, annotated)
     mirrored = look(np.ascontiguousarray(plain.photograph()[:, ::-1]), other)
     pose = head.at(40, 0)
