@@ -27,7 +27,7 @@ settings.load_profile("untimed")
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """What runs the tests marked `anyio`: the service and its client use asyncio."""
+    """Async tests, marked `anyio`, run on asyncio."""
     return "asyncio"
 
 
