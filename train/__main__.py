@@ -185,8 +185,8 @@ def training_data(sources: list[DataSource], config: Config) -> TrainingData:
     from train.runs.record import TrainingData
 
     faces, out = split_by_name(sources[0].train_faces(), config.held_out)
-    further = without([face for source in sources[1:] for face in source.train_faces()], out)
-    return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, further)
+    extra = without([face for source in sources[1:] for face in source.train_faces()], out)
+    return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, extra)
 
 
 def evaluate(args: argparse.Namespace) -> None:

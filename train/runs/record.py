@@ -40,13 +40,13 @@ class TrainingData:
     faces: list[Face]
     layout: PointLayout = WFLW98
     """The layout of the faces' points."""
-    further: Sequence[Face] = ()
-    """Faces of which an epoch shows the share that the configuration says: those of further data sets."""
+    extra_faces: Sequence[Face] = ()
+    """Faces of which an epoch shows the share that the configuration says: those of the data sets after the first."""
 
     @property
     def every_face(self) -> list[Face]:
         """All faces, in the order by which a sample is named."""
-        return [*self.faces, *self.further]
+        return [*self.faces, *self.extra_faces]
 
     @property
     def facts(self) -> dict[str, Any]:
