@@ -15,12 +15,13 @@ from landmarks.crop import transform_points
 from train.backbones.refinement import POSES, Moments, Shaped, ShapeTilt, moments, times
 from train.config import Config
 from train.datasets.face import Face
+from train.datasets.training_data import TrainingData
 from train.engine.learner import CHECKPOINT_FILE, check_free, write_checkpoint
 from train.errors import TrainingError
 from train.evaluation.predict import Predictions, crops_of, predict, summary
 from train.evaluation.trained import load_run, open_run
 from train.objectives import correction, objective_of
-from train.runs.record import DESCRIPTION_FILE, REPORT_FILE, TrainingData, describe
+from train.runs.record import DESCRIPTION_FILE, REPORT_FILE, describe
 from train.runs.weights import write_json
 from train.samples.image_cache import ImageCache
 

@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 from landmarks.codec import CodecError, CodecSpec, decode  # noqa: E402
 from train.objectives import (  # noqa: E402
     OUTSIDE,
-    CellSigmoidObjective,
     CellObjective,
+    CellSigmoidObjective,
     GaussianObjective,
     argmax,
     correction,

@@ -17,18 +17,17 @@ from tqdm import tqdm
 from train.backbones import build
 from train.config import Config
 from train.datasets.face import Face
+from train.datasets.training_data import TrainingData
 from train.engine import distributed
 from train.engine.learner import Learner, TrainingRun
 from train.engine.optimisation import choose_precision, rate_factor
 from train.errors import DataError, TrainingError
 from train.evaluation.predict import Predictions, predict, summary, torch_network
 from train.objectives import Objective, correction, objective_of
-from train.runs.record import REPORT_FILE, TrainingData, describe
+from train.runs.record import REPORT_FILE, describe
 from train.runs.weights import write_json
 from train.samples.dataset import Batch, EpochBatches, TrainingSamples, collate
 from train.samples.image_cache import ImageCache
-
-__all__ = ["Run", "TrainingData"]
 
 
 def train_one_epoch(

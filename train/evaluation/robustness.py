@@ -5,21 +5,17 @@ Every draw comes from (seed, disturbance, place in the list of faces): a curve i
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix
-from train.commands.command_line import add_command
 from train.datasets.face import Face, Image
-from train.errors import TrainingError
 from train.evaluation.metrics import LIMIT, Array, auroc
 from train.samples.corruptions import CORRUPTIONS, Corruption, Cropper, FaceView, crop_face
 
@@ -202,41 +198,3 @@ def draw_curve(axes: Axes, disturbance: Corruption, rows: Sequence[Row]) -> None
     axes.set(xlabel=disturbance.unit, ylabel="NME, % (log)", yscale="log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3, which="both")
-
-
-# ---------------------------------------------------------------- command line
-
-
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `robustness` to the subparsers of `landmarks-train`."""
-    command = add_command(
-        commands,
-        "robustness",
-        "the error against rotation, size, blur, JPEG, occlusion, boxes",
-        "Disturbs the faces of the split for testing more and more, and writes a table and curves.",
-        "--model model_repo/heatmap/1/model.onnx --data faces300w:data/faces300w --out results",
-    )
-    network = command.add_mutually_exclusive_group(required=True)
-    network.add_argument("--run", type=Path, help="folder of a run")
-    network.add_argument("--model", type=Path, help="an exported ONNX file")
-    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help="a data set; its test split is used")
-    command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
-    command.add_argument("--every", type=int, default=1, metavar="N", help="measure every N-th face [%(default)s]")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of the results [%(default)s]")
-    command.set_defaults(act=run)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Measures, writes, and prints the AUROC figures."""
-    from train.datasets import DataSource
-    from train.evaluation.trained import open_export, open_run
-
-    if args.every < 1:
-        raise TrainingError("--every takes a whole number from 1 on")
-    model = open_run(args.run) if args.run else open_export(args.model)
-    source = DataSource.parse(args.data, args.lift)
-    result = measure(model, source.test_faces()[:: args.every], source, args.seed)
-    write(result, args.out, f"Of {args.run or args.model} on the test split of {source.name}, boxes P2:")
-    figures: dict[str, Any] = {"plain": result.plain._asdict(), "auroc": result.auroc}
-    print(json.dumps(figures, indent=2))

@@ -14,8 +14,9 @@ from tests.train.miniature import write_miniature  # noqa: E402
 from train.backbones.compact import Compact  # noqa: E402
 from train.config import Config, load_config  # noqa: E402
 from train.datasets import DataSource  # noqa: E402
+from train.datasets.training_data import TrainingData  # noqa: E402
 from train.engine.learner import Learner  # noqa: E402
-from train.engine.loop import Run, TrainingData, train_one_epoch  # noqa: E402
+from train.engine.loop import Run, train_one_epoch  # noqa: E402
 from train.engine.optimisation import averaged, warmup_then_cosine  # noqa: E402
 from train.errors import ConfigError, DataError, TrainingError  # noqa: E402
 from train.evaluation.predict import predict  # noqa: E402
