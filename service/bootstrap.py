@@ -22,7 +22,7 @@ from service.detectors.yunet import ThreadedDetector, YuNet
 from service.engines.local import LocalEngine
 from service.engines.port import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.engines.triton.engine import TritonEngine
-from service.engines.triton.resolver import Addresses, Names
+from service.engines.triton.resolver import DnsResolver, Resolver
 from service.gateway import Gateway, Readiness
 from service.images.decode import ImageLimits
 from service.observability.request_scope import NoTracer, Telemetry, Tracer
@@ -31,7 +31,7 @@ from service.rollout.canary import Rollout, Share
 from service.rollout.shadow import Comparison
 from service.settings import Settings
 from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError
-from service.triton_server.supervisor import KeptTriton
+from service.triton_server.supervisor import TritonSupervisor
 
 logger = logging.getLogger(__name__)
 
@@ -109,31 +109,33 @@ async def _chosen_engine(settings: Settings, telemetry: Telemetry) -> AsyncItera
             await triton.stop()
 
 
-def _kept(settings: Settings, repository: Path) -> KeptTriton:
+def _kept(settings: Settings, repository: Path) -> TritonSupervisor:
     timeout, otlp = settings.startup_timeout, settings.otlp_endpoint
     config = INT8_CONFIG if settings.precision == "int8" else None
-    return KeptTriton(lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp, config_name=config))
+    return TritonSupervisor(
+        lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp, config_name=config)
+    )
 
 
-def _heeded(triton: KeptTriton, engine: TritonEngine) -> TritonEngine:
+def _heeded(triton: TritonSupervisor, engine: TritonEngine) -> TritonEngine:
     """The engine that asks this Triton: whether it is answered tells whether the Triton hangs."""
-    triton.heed(lambda: engine.endpoints > 0)
+    triton.set_health_probe(lambda: engine.endpoints > 0)
     return engine
 
 
-def _observed(addresses: Addresses, telemetry: Telemetry) -> TritonEngine:
+def _observed(addresses: Resolver, telemetry: Telemetry) -> TritonEngine:
     engine = _asking(addresses, telemetry)
     telemetry.metrics.triton_endpoints.set_function(lambda: engine.endpoints)
     return engine
 
 
-def _asking(addresses: Addresses, telemetry: Telemetry) -> TritonEngine:
+def _asking(addresses: Resolver, telemetry: Telemetry) -> TritonEngine:
     return TritonEngine(addresses, lambda reason: telemetry.metrics.triton_retries.labels(reason).inc())
 
 
-def _named(setting: str, url: str) -> Names:
+def _named(setting: str, url: str) -> DnsResolver:
     try:
-        return Names(url)
+        return DnsResolver(url)
     except ValueError as error:
         raise StartError(f"LANDMARKS_{setting.upper()}: {error}") from error
 
@@ -171,7 +173,7 @@ async def _chosen_candidate(settings: Settings, telemetry: Telemetry) -> AsyncIt
     else:
         triton = _kept(settings, repository)
         try:
-            triton.begin()
+            triton.start_in_background()
             yield _heeded(triton, _asking(triton, telemetry))
         finally:
             await triton.stop()

@@ -262,7 +262,7 @@ def test_the_other_doors_port_is_told_at_once_and_not_asked_again(kind: Any) -> 
     with pytest.raises(NoAnswer, match="does not speak HTTP") as caught:
         asyncio.run(run())
     assert (caught.value.code, caught.value.retry_after) == ("not_understood", None)
-    assert "grpc:// for the other" in caught.value.action
+    assert "grpc:// for the gRPC port" in caught.value.action
 
 
 def test_a_photograph_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from landmarks_client import AsyncClient, Client, ClientUsageError, NoAnswer, Se
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from landmarks_client.retry import Attempts
-from landmarks_client.wire import access
+from landmarks_client.wire import parse_target
 from tests.client.conftest import ask
 from tests.conftest import ROOT
 
@@ -49,11 +49,11 @@ def test_an_address_that_nobody_can_have_is_refused(scheme: str, host: str) -> N
 @pytest.mark.parametrize("text", ["schl\u00fcssel", "secret\n", "se cret"])
 def test_a_key_or_an_id_that_no_header_can_carry_is_refused(url: str, kind: Any, text: str) -> None:
     async def run() -> None:
-        with pytest.raises(ClientUsageError, match="the API key cannot be sent: give plain characters") as caught:
+        with pytest.raises(ClientUsageError, match="the API key cannot be sent: give printable ASCII") as caught:
             kind(url, api_key=text)
         assert text not in str(caught.value)
         client = kind(url)
-        with pytest.raises(ClientUsageError, match="the request id cannot be sent: give plain characters"):
+        with pytest.raises(ClientUsageError, match="the request id cannot be sent: give printable ASCII"):
             await ask(client, "landmarks", b"", request_id=text)
         await ask(client, "close")
 
@@ -66,10 +66,10 @@ def test_an_empty_key_is_refused() -> None:
 
 
 def test_an_address_says_how_and_where() -> None:
-    found = access("https://host:1/prefix/", "secret", None)
+    found = parse_target("https://host:1/prefix/", "secret", None)
     assert (found.scheme, found.host, found.url) == ("https", "host:1/prefix", "https://host:1/prefix")
     assert found.headers == [("authorization", "Bearer secret")]
-    assert access("grpc://host:1", None, None).headers == []
+    assert parse_target("grpc://host:1", None, None).headers == []
 
 
 def test_tls_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
@@ -147,24 +147,24 @@ def test_attempts_wait_as_asked_and_stop_at_the_deadline() -> None:
     clock = Clock()
     attempts = Attempts("id", 3.0, clock)
     assert (attempts.next().request_id, attempts.next().timeout) == ("id", 3.0)
-    assert 1.0 <= attempts.wait_after(failure(1.0)) <= 1.25
+    assert 1.0 <= attempts.delay_after(failure(1.0)) <= 1.25
     clock.now += 1.5
     assert attempts.next().timeout == 1.5
-    assert 1.0 <= attempts.wait_after(failure(1.0)) <= 1.25
+    assert 1.0 <= attempts.delay_after(failure(1.0)) <= 1.25
     clock.now += 1.0
     with pytest.raises(ServiceProblem):  # half a second is left
-        attempts.wait_after(failure(1.0))
+        attempts.delay_after(failure(1.0))
 
 
 def test_attempts_wait_longer_every_time() -> None:
     attempts = Attempts("id", 3.0, Clock())
-    waits = [attempts.wait_after(failure(0.0)) for _ in range(4)]
+    waits = [attempts.delay_after(failure(0.0)) for _ in range(4)]
     assert all(base <= wait <= 1.25 * base for base, wait in zip((0.05, 0.1, 0.2, 0.4), waits, strict=True))
 
 
 def test_a_failure_that_would_come_again_is_not_tried_again() -> None:
     with pytest.raises(ServiceProblem):
-        Attempts("id", 3.0, Clock()).wait_after(failure(None))
+        Attempts("id", 3.0, Clock()).delay_after(failure(None))
 
 
 Answering = Callable[[bytes], bytes]
