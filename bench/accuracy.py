@@ -21,6 +21,7 @@ from landmarks.detection import DetectorMetadata
 from landmarks.layout import WFLW98
 from landmarks.repository import Precision, model_path
 from service.answer import Answer
+from service.deadline import Deadline
 from service.detectors.backends import LocalFinder
 from service.detectors.network import NetworkDetector
 from service.detectors.port import Detector
@@ -64,7 +65,7 @@ async def measure(faces: list[Face], yunet: Path | None, precision: Precision) -
         )
         pipeline = Pipeline(Rollout(engine), detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64))
         for photo, on_photo in tqdm(by_photo.items(), unit="photo", leave=False):
-            answer = await pipeline.detect(photo.read_bytes(), Options(), timeout=60)
+            answer = await pipeline.detect(photo.read_bytes(), Options(), Deadline.after(60))
             for face in on_photo:
                 points = found_points(answer, face)
                 if points is not None:

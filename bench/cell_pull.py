@@ -17,7 +17,7 @@ from train.datasets import DataSource
 from train.evaluation.predict import crops_of
 from train.evaluation.trained import Trained, open_run
 from train.objectives import Points, topk
-from train.samples.augment import PhotoCache
+from train.samples.image_cache import ImageCache
 
 WILD = 3.0
 """Cells; larger errors are left out, as they have nothing to do with rounding."""
@@ -29,7 +29,7 @@ def cell_pull(trained: Trained, source: DataSource, k: int = 9) -> tuple[float, 
     found: list[Points] = []
     truth: list[Points] = []
     peaks: list[NDArray[np.float32]] = []
-    batches = crops_of(faces, trained.crop_scale, trained.codec.input_size, "P2", PhotoCache(limit=0))
+    batches = crops_of(faces, trained.crop_scale, trained.codec.input_size, "P2", ImageCache(limit=0))
     for crops, matrices in batches:
         for maps, matrix in zip(trained.network(crops), matrices, strict=True):
             face = faces[len(found)]

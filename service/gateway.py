@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final, Literal
 
 from service.answer import Answer, ServedModel
+from service.deadline import Deadline
 from service.detectors.port import Detector
 from service.engines.port import Engine, EngineOverloaded
 from service.errors import ErrorKind, ServiceError, translate
@@ -83,17 +84,14 @@ class Gateway:
                     self.metrics.rejections.labels(door, "queue").inc()
                 raise failure from error
 
-    async def detect(self, data: bytes, options: Options, deadline: float) -> Answer:
-        """The faces of one encoded image, by `deadline` (of `time.monotonic`)."""
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise asyncio.TimeoutError
-        answer = await self.pipeline.detect(data, options, left)
+    async def detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
+        """The faces of one encoded image, by `deadline`."""
+        answer = await self.pipeline.detect(data, options, deadline)
         self.metrics.observe(answer)
         return answer
 
     async def detect_each(
-        self, requests: Sequence[ImageRequest | ServiceError], request_id: str, deadline: float
+        self, requests: Sequence[ImageRequest | ServiceError], request_id: str, deadline: Deadline
     ) -> list[Answer | ServiceError]:
         """Each image's own answer or failure. Raises ServiceError for a batch of no images, or of too many."""
         if not requests:
@@ -115,7 +113,7 @@ class Gateway:
         return await asyncio.gather(*map(answered, requests, identities))
 
     async def _outcome(
-        self, request: ImageRequest | ServiceError, request_id: str, deadline: float
+        self, request: ImageRequest | ServiceError, request_id: str, deadline: Deadline
     ) -> Answer | ServiceError:
         if isinstance(request, ServiceError):
             return request
@@ -124,10 +122,9 @@ class Gateway:
         except Exception as error:
             return _told(error, request_id)
 
-    def deadline(self, asked: float | None) -> float:
-        """When a request that may take `asked` seconds must be done, on the clock of `time.monotonic`."""
-        allowed = self._request_timeout if asked is None else min(asked, self._request_timeout)
-        return time.monotonic() + allowed
+    def deadline(self, asked: float | None) -> Deadline:
+        """The deadline of a request whose client allows `asked` seconds; the service allows `request_timeout`."""
+        return Deadline.after(self._request_timeout if asked is None else min(asked, self._request_timeout))
 
     @contextmanager
     def _place(self, door: Door) -> Iterator[None]:

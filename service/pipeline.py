@@ -26,6 +26,7 @@ from landmarks.flip import average, with_mirrored
 from landmarks.layout import PointLayout
 from landmarks.uncertainty import face_score
 from service.answer import STAGES, Answer, Face, Floats, Region, ServedModel
+from service.deadline import Deadline
 from service.detectors.port import Detector
 from service.images.decode import Image, ImageLimits, Picture, read_picture
 from service.observability.request_scope import stage
@@ -73,11 +74,12 @@ class Pipeline:
         """The models that may answer."""
         return self._rollout.models
 
-    async def detect(self, data: bytes, options: Options, timeout: float) -> Answer:
-        """The faces of one image file, within `timeout` seconds. Raises ServiceError, EngineError or TimeoutError."""
-        return await asyncio.wait_for(self._detect(data, options, time.monotonic() + timeout), timeout)
+    async def detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
+        """The faces of one image file. Raises ServiceError, EngineError, or asyncio.TimeoutError past the deadline."""
+        seconds = deadline.remaining()
+        return await asyncio.wait_for(self._detect(data, options, deadline), seconds)
 
-    async def _detect(self, data: bytes, options: Options, deadline: float) -> Answer:
+    async def _detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
         watch = Stopwatch()
         order = self._rollout.order(options.model)
         check_options(options, order[-1].model, self._limits.max_faces)
@@ -91,8 +93,8 @@ class Pipeline:
         warnings, role = picture.warnings, variant.role
         return Answer(variant.model, width, height, faces, watch.finish(), warnings, options.omit, role)
 
-    async def _faces(self, variant: Variant, scene: Scene, deadline: float, watch: Stopwatch) -> tuple[Face, ...]:
-        """One model's answer, by `deadline` (of `time.monotonic`)."""
+    async def _faces(self, variant: Variant, scene: Scene, deadline: Deadline, watch: Stopwatch) -> tuple[Face, ...]:
+        """One model's answer, by `deadline`."""
         if not scene.regions:
             return ()
         crops, pixels = await self._in_thread(lambda: watch.time("crop", lambda: _cut(scene, variant.model)))
@@ -101,25 +103,26 @@ class Pipeline:
         layout = variant.model.metadata.layout
         return tuple(place(layout, *each) for each in zip(scene.regions, crops, *decoded, strict=True))
 
-    async def _infer(self, variant: Variant, crops: NDArray[np.uint8], options: Options, deadline: float) -> Decoded:
+    async def _infer(self, variant: Variant, crops: NDArray[np.uint8], options: Options, deadline: Deadline) -> Decoded:
         asked = with_mirrored(crops) if options.flip else crops
-        decoded = await variant.engine.infer(asked, topk=options.cells, timeout=deadline - time.monotonic())
+        decoded = await variant.engine.infer(asked, topk=options.cells, deadline=deadline)
         return average(decoded, crops.shape[1], variant.model.metadata.layout) if options.flip else decoded
 
     def _compare(self, variant: Variant, faces: tuple[Face, ...], scene: Scene) -> None:
         other = self._rollout.other(variant)
         if other is not None:
-            end = time.monotonic() + COMPARISON_SECONDS
-            layout = variant.model.metadata.layout
-            self._comparison.offer(variant.role, faces, lambda: self._faces(other, scene, end, Stopwatch()), layout)
+            deadline, layout = Deadline.after(COMPARISON_SECONDS), variant.model.metadata.layout
+            self._comparison.offer(
+                variant.role, faces, lambda: self._faces(other, scene, deadline, Stopwatch()), layout
+            )
 
-    async def _find(self, image: Image, options: Options, deadline: float) -> list[Region]:
+    async def _find(self, image: Image, options: Options, deadline: Deadline) -> list[Region]:
         height, width = image.shape[:2]
         if options.boxes:
             return [Region(checked_box(i, box, width, height), "given", None) for i, box in enumerate(options.boxes)]
         most = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
         least = np.float32(options.detector_threshold or 0)
-        detections = await self._detector.detect(image, timeout=deadline - time.monotonic())
+        detections = await self._detector.detect(image, deadline=deadline)
         found = [
             Region(box.astype(np.float32), "detected", np.float32(score))
             for box, score in zip(*detections, strict=True)

@@ -14,6 +14,7 @@ from landmarks.detection import Detections
 from landmarks.layout import PointLayout
 from landmarks.metadata import ModelMetadata
 from service.answer import ServedModel
+from service.deadline import Deadline
 from service.gateway import Gateway, Readiness
 from service.images.decode import ImageLimits
 from service.pipeline import Limits, Pipeline
@@ -55,8 +56,8 @@ class FakeEngine:
     async def ready(self) -> bool:
         return self.is_ready
 
-    async def infer(self, crops: np.ndarray, *, topk: int | None = None, timeout: float | None = None) -> Decoded:
-        self.calls.append((crops.shape, topk, timeout))
+    async def infer(self, crops: np.ndarray, *, topk: int | None = None, deadline: Deadline | None = None) -> Decoded:
+        self.calls.append((crops.shape, topk, None if deadline is None else deadline.remaining()))
         self.arrived.set()
         if self.gate is not None:
             await self.gate.wait()
@@ -81,7 +82,7 @@ class FakeDetector:
     async def ready(self) -> bool:
         return True
 
-    async def detect(self, image: np.ndarray, *, timeout: float | None = None) -> Detections:
+    async def detect(self, image: np.ndarray, *, deadline: Deadline | None = None) -> Detections:
         boxes = np.array([box for box, _ in self.found], np.float64).reshape(-1, 4)
         return Detections(boxes, np.array([score for _, score in self.found], np.float64))
 

@@ -15,14 +15,15 @@ from landmarks.crop import transform_points
 from train.backbones.refinement import POSES, Moments, Shaped, ShapeTilt, moments, times
 from train.config import Config
 from train.datasets.face import Face
+from train.datasets.training_data import TrainingData
 from train.engine.learner import CHECKPOINT_FILE, check_free, write_checkpoint
 from train.errors import TrainingError
 from train.evaluation.predict import Predictions, crops_of, predict, summary
 from train.evaluation.trained import load_run, open_run
 from train.objectives import correction, objective_of
-from train.runs.record import DESCRIPTION_FILE, REPORT_FILE, TrainingData, describe
+from train.runs.record import DESCRIPTION_FILE, REPORT_FILE, describe
 from train.runs.weights import write_json
-from train.samples.augment import PhotoCache
+from train.samples.image_cache import ImageCache
 
 RIDGE: Final = 0.3
 """Added to the diagonal of the normal equations, faces counting one each. Of 0.03 to 3 the best on held-out faces."""
@@ -81,7 +82,7 @@ def observed(network: nn.Module, config: Config, data: TrainingData) -> tuple[Mo
     seen: list[Moments] = []
     truth: list[Tensor] = []
     with tqdm(total=len(data.every_face), desc="fit-shape", unit="face", leave=False) as bar:
-        for crops, matrices in crops_of(data.every_face, config.crop_scale, size, config.boxes, PhotoCache(limit=0)):
+        for crops, matrices in crops_of(data.every_face, config.crop_scale, size, config.boxes, ImageCache(limit=0)):
             seen.append(moments(network(torch.from_numpy(crops))))
             for matrix, face in zip(matrices, data.every_face[len(truth) :], strict=False):
                 cells = codec.to_cells(transform_points(matrix, face.points)) - added

@@ -25,6 +25,7 @@ from landmarks_client import Options as Asked
 from service.bootstrap import image_limits, running_gateway
 from service.cli.inputs import expand, name_of, overlay_paths
 from service.cli.outputs import Body, Records, RecordsError, make_format, new_file, resumed_file
+from service.deadline import Deadline
 from service.drawing import draw
 from service.errors import ErrorKind, ServiceError, translate
 from service.gateway import request_id
@@ -229,7 +230,7 @@ async def _here(settings: Settings, options: Options) -> AsyncIterator[tuple[Ask
 
         async def ask(data: bytes) -> Body:
             try:
-                answer = await gateway.pipeline.detect(data, options, settings.request_timeout)
+                answer = await gateway.pipeline.detect(data, options, Deadline.after(settings.request_timeout))
             except Exception as error:
                 failure = translate(error)
                 raise DetectError(failure.kind.value, f"{failure.message} ({failure.kind.value})") from error

@@ -16,6 +16,7 @@ from landmarks.metadata import PROVENANCE_KEY, MetadataError
 from landmarks.repository import string_parameters
 from landmarks.runtime import DetectorNetwork, NetworkError
 from landmarks.tensors import BOX_SCORES, BOXES, DETECTOR_MODEL, PICTURE
+from service.deadline import Deadline
 from service.engines.local import LocalEngine
 from service.engines.port import EngineFailure, EngineUnavailable
 from service.engines.triton.engine import TritonEngine
@@ -37,8 +38,8 @@ class Finder(Protocol):
     async def identify(self) -> ServedDetector:
         """Loads the network, or asks which one is served. Raises EngineError."""
 
-    async def find(self, picture: NDArray[np.uint8], timeout: float | None) -> Detections:
-        """The faces of an RGB picture [H, W, 3], within `timeout` seconds, best first. Raises EngineError."""
+    async def find(self, picture: NDArray[np.uint8], deadline: Deadline | None) -> Detections:
+        """The faces of an RGB picture [H, W, 3], by `deadline`, best first. Raises EngineError."""
 
 
 class TritonFinder:
@@ -55,8 +56,8 @@ class TritonFinder:
             raise EngineFailure(f"Triton serves no face detector ({error}): {REMEDY}") from error
         return ServedDetector(metadata, stamp.get(PROVENANCE_KEY, "unknown"))
 
-    async def find(self, picture: NDArray[np.uint8], timeout: float | None) -> Detections:
-        answer = await self._triton.ask(DETECTOR_MODEL, PICTURE, picture[None], timeout)
+    async def find(self, picture: NDArray[np.uint8], deadline: Deadline | None) -> Detections:
+        answer = await self._triton.ask(DETECTOR_MODEL, PICTURE, picture[None], deadline)
         boxes, scores = answer.as_numpy(BOXES.name), answer.as_numpy(BOX_SCORES.name)
         if boxes is None or scores is None or boxes.shape != (1, scores.size, 4):
             raise EngineFailure("the detector's boxes have a wrong shape")
@@ -76,11 +77,11 @@ class LocalFinder:
         network = await self._loaded()
         return ServedDetector(network.metadata, network.provenance)
 
-    async def find(self, picture: NDArray[np.uint8], timeout: float | None) -> Detections:
+    async def find(self, picture: NDArray[np.uint8], deadline: Deadline | None) -> Detections:
         network = await self._loaded()
         try:
             return _checked(
-                await self._engine.run(lambda: find_faces(picture, network, network.metadata.spec), timeout)
+                await self._engine.run(lambda: find_faces(picture, network, network.metadata.spec), deadline)
             )
         except RuntimeError as error:
             raise EngineFailure(f"OpenVINO failed: {error}") from error

@@ -11,6 +11,7 @@ import numpy as np
 
 from landmarks.detection import LONGEST, Detections, enlarged, reduced
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
+from service.deadline import Deadline
 from service.detectors.backends import Finder, ServedDetector
 from service.detectors.port import largest_first
 from service.engines.port import EngineError
@@ -35,14 +36,12 @@ class NetworkDetector:
     async def start(self) -> None:
         await self._finder.identify()
 
-    async def detect(self, image: Image, *, timeout: float | None = None) -> Detections:
-        clock = asyncio.get_running_loop()
-        deadline = None if timeout is None else clock.time() + timeout
+    async def detect(self, image: Image, *, deadline: Deadline | None = None) -> Detections:
         if max(image.shape[:2]) > self._longest:
-            small = await clock.run_in_executor(self._executor, reduced, image, self._longest)
+            small = await asyncio.get_running_loop().run_in_executor(self._executor, reduced, image, self._longest)
         else:
             small = image
-        found = await self._finder.find(small, None if deadline is None else deadline - clock.time())
+        found = await self._finder.find(small, deadline)
         return largest_first(enlarged(found, small, image))
 
     async def ready(self) -> bool:
@@ -58,7 +57,7 @@ class NetworkDetector:
 
     async def _finds_golden(self, served: ServedDetector) -> bool:
         """Whether the golden crop's face is where the network found it when it was exported."""
-        boxes = (await self._finder.find(golden_crop(), GOLDEN_SECONDS)).boxes
+        boxes = (await self._finder.find(golden_crop(), Deadline.after(GOLDEN_SECONDS))).boxes
         error = np.abs(boxes[0] - served.metadata.golden_box).max() if len(boxes) else np.inf
         if error > GOLDEN_TOLERANCE:
             logger.error("the golden crop's face is found %.3f pixels off: wrong weights, or a wrong runtime", error)

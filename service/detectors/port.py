@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from landmarks.detection import Detections
+from service.deadline import Deadline
 from service.images.decode import Image
 
 
@@ -19,10 +20,10 @@ class Detector(Protocol):
     async def start(self) -> None:
         """Connects or loads; may be tried again after an error. Raises EngineError."""
 
-    async def detect(self, image: Image, *, timeout: float | None = None) -> Detections:
+    async def detect(self, image: Image, *, deadline: Deadline | None = None) -> Detections:
         """The faces of an RGB image, the largest first; boxes may reach beyond it.
 
-        `timeout`: the caller's deadline in seconds from now. Raises EngineError.
+        `deadline`: the caller's; None waits without end. Raises EngineError.
         """
 
     async def ready(self) -> bool:

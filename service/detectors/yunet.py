@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from landmarks.detection import Detections, enlarged, reduced
+from service.deadline import Deadline
 from service.detectors.port import largest_first
 from service.images.decode import Image
 
@@ -80,7 +81,7 @@ class ThreadedDetector:
         self,
         image: Image,
         *,
-        timeout: float | None = None,  # noqa: ARG002 (a thread cannot be stopped; the caller's own limit ends the wait)
+        deadline: Deadline | None = None,  # noqa: ARG002 - a thread cannot be stopped; the pipeline ends the wait
     ) -> Detections:
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._find, image)
 

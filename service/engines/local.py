@@ -17,6 +17,7 @@ from landmarks.metadata import MetadataError
 from landmarks.runtime import Network, NetworkError
 from landmarks.tensors import contract
 from service.answer import ServedModel
+from service.deadline import Deadline
 from service.engines.port import (
     EngineFailure,
     EngineOverloaded,
@@ -62,20 +63,20 @@ class LocalEngine:
         self._network = network
 
     async def infer(
-        self, crops: NDArray[np.uint8], *, topk: int | None = None, timeout: float | None = None
+        self, crops: NDArray[np.uint8], *, topk: int | None = None, deadline: Deadline | None = None
     ) -> Decoded:
         network = self._network
         if network is None:
             raise EngineUnavailable("the engine is not started, or closed")
         check_request(crops, topk, network.metadata.codec)
-        return await self._decoded(network, crops, topk, timeout)
+        return await self._decoded(network, crops, topk, deadline)
 
     async def _decoded(
-        self, network: Network, crops: NDArray[np.uint8], topk: int | None, timeout: float | None
+        self, network: Network, crops: NDArray[np.uint8], topk: int | None, deadline: Deadline | None
     ) -> Decoded:
         codec = network.metadata.codec
         try:
-            decoded = await self.run(lambda: decode(network(crops), codec, topk), timeout)
+            decoded = await self.run(lambda: decode(network(crops), codec, topk), deadline)
         except RuntimeError as error:
             raise EngineFailure(f"OpenVINO failed: {error}") from error
         return checked(decoded, contract(codec), len(crops))
@@ -88,7 +89,7 @@ class LocalEngine:
         self._network = None
         await asyncio.to_thread(self._worker.shutdown, wait=True, cancel_futures=True)
 
-    async def run(self, work: Callable[[], T], timeout: float | None) -> T:
+    async def run(self, work: Callable[[], T], deadline: Deadline | None) -> T:
         """`work` in the worker thread. Past its deadline it is dropped from the queue, or finished unheard.
 
         Raises EngineError, and whatever `work` raises.
@@ -97,6 +98,7 @@ class LocalEngine:
             raise EngineOverloaded(f"{MAX_WAITING} requests are waiting for the in-process engine")
         self._waiting += 1
         try:
+            timeout = None if deadline is None else deadline.remaining()
             future = asyncio.get_running_loop().run_in_executor(self._worker, work)
             return await asyncio.wait_for(future, timeout)
         except asyncio.TimeoutError as error:

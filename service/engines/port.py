@@ -16,6 +16,7 @@ from landmarks.golden import GOLDEN_TOLERANCE
 from landmarks.metadata import ModelMetadata
 from landmarks.tensors import Contract, contract
 from service.answer import ServedModel
+from service.deadline import Deadline
 
 
 class EngineError(Exception):
@@ -49,12 +50,12 @@ class Engine(Protocol):
         """Connects or loads; may be tried again after an error. Raises EngineError."""
 
     async def infer(
-        self, crops: NDArray[np.uint8], *, topk: int | None = None, timeout: float | None = None
+        self, crops: NDArray[np.uint8], *, topk: int | None = None, deadline: Deadline | None = None
     ) -> Decoded:
         """RGB crops [N, S, S, 3] -> points, scores and covariances in crop pixels.
 
-        `topk`: cells averaged by the decoder, the codec's own number when None. `timeout`: the caller's deadline in
-        seconds from now. Raises EngineError.
+        `topk`: cells averaged by the decoder, the codec's own number when None. `deadline`: the caller's; None waits
+        without end. Raises EngineError.
         """
 
     async def ready(self) -> bool:

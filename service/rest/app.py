@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from service.deadline import Deadline
 from service.errors import ErrorKind, ServiceError, translate
 from service.gateway import Gateway, parse_timeout
 from service.observability.request_scope import stage
@@ -97,8 +97,9 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
         identity = _id(request)
         with gateway.admitted("rest", identity, request.headers):
             deadline = _deadline(gateway, request)
+            seconds = deadline.remaining()
             with stage("read"):
-                asked = await asyncio.wait_for(read_request(request, gateway.max_bytes), deadline - time.monotonic())
+                asked = await asyncio.wait_for(read_request(request, gateway.max_bytes), seconds)
             answer = await gateway.detect(*asked, deadline)
             with stage("encode"):
                 return _answered(request, answer_body(answer, identity))
@@ -114,9 +115,9 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
         identity = _id(request)
         with gateway.admitted("rest", identity, request.headers):
             deadline = _deadline(gateway, request)
-            reading = read_batch(request, gateway.max_batch_bytes)
+            seconds = deadline.remaining()
             with stage("read"):
-                asked = await asyncio.wait_for(reading, deadline - time.monotonic())
+                asked = await asyncio.wait_for(read_batch(request, gateway.max_batch_bytes), seconds)
             outcomes = await gateway.detect_each(asked, identity, deadline)
             with stage("encode"):
                 return _answered(request, batch_body(outcomes, identity))
@@ -148,7 +149,7 @@ def _describe_keys(app: FastAPI) -> None:
                 operation["security"] = [{"bearer": []}, {"header": []}]
 
 
-def _deadline(gateway: Gateway, request: Request) -> float:
+def _deadline(gateway: Gateway, request: Request) -> Deadline:
     asked = request.headers.get("x-request-timeout")
     return gateway.deadline(None if asked is None else parse_timeout(asked))
 

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
+from service.deadline import Deadline
 from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway, Readiness, request_id
 from service.observability.request_scope import client, stage
@@ -49,7 +50,7 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
         return models_message(self._gateway.models)
 
     @asynccontextmanager
-    async def _admitted(self, context: Context) -> AsyncIterator[tuple[str, float]]:
+    async def _admitted(self, context: Context) -> AsyncIterator[tuple[str, Deadline]]:
         """The request's id and deadline, having admitted it; what goes wrong inside ends the call as the table says."""
         carrier = text_metadata(context.invocation_metadata())
         identity = request_id(carrier.get(REQUEST_ID_KEY))

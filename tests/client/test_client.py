@@ -191,9 +191,9 @@ def test_models_are_described(scheme: str, kind: Any) -> None:
 class Flaky(FakeEngine):
     """Refuses the first crops it is given."""
 
-    async def infer(self, crops, *, topk=None, timeout=None):
+    async def infer(self, crops, *, topk=None, deadline=None):
         self.error = None if self.calls else EngineOverloaded("busy")
-        return await super().infer(crops, topk=topk, timeout=timeout)
+        return await super().infer(crops, topk=topk, deadline=deadline)
 
 
 @every_door

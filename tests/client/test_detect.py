@@ -25,6 +25,7 @@ from service.__main__ import parser
 from service.cli.detect import detect
 from service.cli.inputs import expand, overlay_paths
 from service.cli.outputs import Csv, JsonLines, RecordsError, make_format, new_file, resumed_file
+from service.deadline import Deadline
 from service.security.api_keys import ApiKeys, Protection
 from service.settings import Settings
 from tests.conftest import ROOT
@@ -224,9 +225,9 @@ def test_ctrl_c_ends_it_cleanly_and_what_is_done_is_kept(folder: Path, tmp_path:
     class Once(FakeDetector):
         """Finds a face in the second picture alone: the engine is asked once."""
 
-        async def detect(self, image: Any, *, timeout: float | None = None) -> Any:
+        async def detect(self, image: Any, *, deadline: Deadline | None = None) -> Any:
             found = FakeDetector(((10, 10, 90, 90), 0.9)) if image.shape[1] == 300 else FakeDetector()
-            return await found.detect(image, timeout=timeout)
+            return await found.detect(image, deadline=deadline)
 
     (folder / "deep" / "b.png").write_bytes(encoded(picture(300, 240)))
     engine.gate = asyncio.Event()

@@ -1,6 +1,5 @@
 import asyncio
 import math
-import time
 from io import BytesIO
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from PIL import Image as Pillow
 
 from service.answer import STAGES
+from service.deadline import Deadline
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError
 from service.request import Options
@@ -17,7 +17,8 @@ from tests.service.images.profiles import red_and_blue_swapped
 
 def detect(options=None, detector=None, engine=None, data=None, timeout=10.0):
     gateway = make_gateway(engine or FakeEngine(), detector or FakeDetector())
-    return asyncio.run(gateway.pipeline.detect(data or encoded(picture()), options or Options(), timeout))
+    work = gateway.pipeline.detect(data or encoded(picture()), options or Options(), Deadline.after(timeout))
+    return asyncio.run(work)
 
 
 def test_points_come_back_in_image_pixels():
@@ -126,7 +127,7 @@ def test_the_engines_error_and_the_deadline_come_through():
         waiting = FakeEngine()
         waiting.gate = asyncio.Event()
         await make_gateway(waiting, FakeDetector()).pipeline.detect(
-            encoded(picture()), Options(((0, 0, 50, 50),)), timeout=0.2
+            encoded(picture()), Options(((0, 0, 50, 50),)), Deadline.after(0.2)
         )
 
     with pytest.raises(asyncio.TimeoutError):
@@ -136,16 +137,16 @@ def test_the_engines_error_and_the_deadline_come_through():
 def test_a_deadline_that_has_passed_is_refused_unworked():
     gateway = make_gateway(FakeEngine(), FakeDetector())
     with pytest.raises(asyncio.TimeoutError):
-        asyncio.run(gateway.detect(encoded(picture()), Options(), time.monotonic() - 1))
+        asyncio.run(gateway.detect(encoded(picture()), Options(), Deadline.after(-1)))
 
 
 def test_the_network_sees_srgb_and_the_caller_is_told_of_other_frames():
     class Seeing(FakeEngine):
         seen: np.ndarray
 
-        async def infer(self, crops, *, topk=None, timeout=None):
+        async def infer(self, crops, *, topk=None, deadline=None):
             self.seen = crops
-            return await super().infer(crops, topk=topk, timeout=timeout)
+            return await super().infer(crops, topk=topk, deadline=deadline)
 
     red = Pillow.new("RGB", (64, 64), (255, 0, 0))
     buffer, engine = BytesIO(), Seeing()

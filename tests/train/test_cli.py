@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import shlex
@@ -22,7 +21,9 @@ from landmarks.repository import configurations, model_path, provenance
 from landmarks.runtime import identify
 from tests.train.command import landmarks_train
 from tests.train.miniature import write_miniature
-from train.__main__ import main, parser
+from train.__main__ import main
+from train.commands import ALIASES, COMMANDS
+from train.commands.command_line import load_command, parse
 
 CONFIG = """
 batch_size = 4
@@ -210,19 +211,38 @@ def test_a_reading_that_cannot_be_is_one_line(
     assert capsys.readouterr().err.startswith(f"landmarks-train: {message}")
 
 
-@pytest.mark.parametrize("command", [[], ["fit"], ["evaluate"], ["export"]])
-def test_help_teaches(command: list[str]) -> None:
-    done = landmarks_train(*command, "--help")
+def test_help_teaches() -> None:
+    done = landmarks_train("evaluate", "--help")
     assert done.returncode == 0
-    assert "usage: landmarks-train" in done.stdout
+    assert "usage: landmarks-train evaluate" in done.stdout
+    assert "\nFigures of a run or of an exported model, as JSON. Errors over the split for testing" in done.stdout
+    assert "\nexample:\n  landmarks-train evaluate --model model_repo/heatmap/1/model.onnx" in done.stdout
 
 
 def test_every_command_shows_an_example_that_can_be_typed() -> None:
-    (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
-    for name, command in commands.choices.items():
-        program, *arguments = shlex.split(str(command.epilog).splitlines()[1])
-        assert program == "landmarks-train"
-        assert parser().parse_args(arguments).command == name
+    for name in COMMANDS:
+        assert parse([name, *shlex.split(load_command(name).EXAMPLE)]).command == name
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_an_alias_is_the_command(alias: str, name: str) -> None:
+    args = parse([alias, *shlex.split(load_command(name).EXAMPLE)])
+    assert (args.command, args.handler) == (name, load_command(name).run)
+
+
+def test_the_list_of_commands_loads_none_of_them() -> None:
+    code = (
+        "import sys; from train.commands.command_line import parse\n"
+        "try: parse(['--help'])\n"
+        "except SystemExit: print({'torch', 'pydantic', 'cv2'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+    assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ") and line[4] != " "] == [
+        "fit", "evaluate", "export", "fit-shape", "calibrate", "fit-lift", "import-checkpoint", "import-onnx",
+        "quantize", "robustness", "table", "fit-detector", "calibrate-detector", "evaluate-detector",
+        "export-detector", "turn",
+    ]  # fmt: skip
 
 
 def test_a_package_that_is_missing_is_named_and_how_to_get_it() -> None:

@@ -10,16 +10,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
 
 from tests.train.miniature import write_miniature  # noqa: E402
-from train.__main__ import parser  # noqa: E402
+from train.commands.command_line import parse  # noqa: E402
 from train.config import Augment, Config, load_config  # noqa: E402
 from train.datasets import DataSource  # noqa: E402
-from train.engine.loop import Run, TrainingData  # noqa: E402
+from train.datasets.training_data import TrainingData  # noqa: E402
+from train.engine.loop import Run  # noqa: E402
 from train.engine.optimisation import rate_factor  # noqa: E402
 from train.errors import ConfigError  # noqa: E402
 
 
 def test_fit_trains_by_the_recipe_unless_told_otherwise() -> None:
-    args = parser().parse_args(["fit", "--data", "wflw:data", "--out", "run"])
+    args = parse(["fit", "--data", "wflw:data", "--out", "run"])
     recipe = load_config(Config, args.config)
     assert (recipe.name, recipe.stages[-1].input_size, recipe.epochs) == ("hrnet_w18", 256, 60)
     assert (recipe.objective, recipe.quantizer, recipe.topk) == ("cells", "random", 9)
@@ -47,9 +48,9 @@ def test_a_rate_with_milestones_may_rise_first() -> None:
 
 def test_the_backbone_can_be_replaced(tmp_path: Path) -> None:
     data = f"faces300w:{write_miniature(tmp_path / 'faces', train=16)}"
-    args = parser().parse_args(["fit", "--data", data, "--out", str(tmp_path / "run"), "--backbone", "resnet"])
+    args = parse(["fit", "--data", data, "--out", str(tmp_path / "run"), "--backbone", "resnet"])
     with pytest.raises(ConfigError, match="unknown backbone 'resnet'; known: compact, compact_deep, hrnet_w18"):
-        args.act(args)
+        args.handler(args)
 
 
 def test_an_hrnet_takes_steps_by_the_recipe(tmp_path: Path) -> None:

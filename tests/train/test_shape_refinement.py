@@ -16,13 +16,13 @@ from landmarks.crop import Crop, transform_points  # noqa: E402
 from landmarks.runtime import identify  # noqa: E402
 from tests.train.command import landmarks_train  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
-from train.__main__ import parser  # noqa: E402
 from train.backbones import build  # noqa: E402
 from train.backbones.refinement import FINEST, ShapeTilt, axis, moments  # noqa: E402
+from train.commands.command_line import parse  # noqa: E402
 from train.config import Config, Stage  # noqa: E402
 from train.datasets import FORMATS  # noqa: E402
+from train.datasets.training_data import TrainingData  # noqa: E402
 from train.errors import TrainingError  # noqa: E402
-from train.runs.record import TrainingData  # noqa: E402
 from train.shape_refinement import fit_poses, mean_shape, mirrored, observed, solve  # noqa: E402
 
 PAIRS = [1, 0, 2]
@@ -180,8 +180,8 @@ def test_faces_of_one_shape_have_no_pose() -> None:
 
 
 def command(*words: object) -> None:
-    args = parser().parse_args([str(word) for word in words])
-    args.act(args)
+    args = parse([str(word) for word in words])
+    args.handler(args)
 
 
 def test_from_a_run_to_the_exported_network(tmp_path: Path, repository_copy: Path) -> None:

@@ -15,8 +15,8 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 from landmarks.codec import CodecSpec
 from tests.train.datasets import test_coco, test_mpii
 from tests.train.miniature import write_miniature
-from train.__main__ import parser
 from train.backbones import build
+from train.commands.command_line import parse
 from train.datasets import DataSource
 from train.errors import ConfigError, DataError, TrainingError
 from train.evaluation.predict import predict, torch_network
@@ -36,8 +36,8 @@ stages = [{ epochs = 1, input_size = 64 }]
 def make_table(folder: Path, data: str, number: str, *options: str) -> None:
     """`landmarks-train table`, within this process: runs lie under folder/runs, and the table in the folder."""
     places = ["--runs", str(folder / "runs"), "--out", str(folder)]
-    args = parser().parse_args(["table", number, "--data", data, *places, *options])
-    args.act(args)
+    args = parse(["table", number, "--data", data, *places, *options])
+    args.handler(args)
 
 
 def read(path: Path) -> list[list[str]]:

@@ -1,0 +1,29 @@
+"""The commands of `landmarks-train`: a module each, of which only the chosen one is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "fit": "train a network; Ctrl-C stops it, --resume continues",
+    "evaluate": "figures of a run or of an exported model, as JSON",
+    "export": "write a finished run into a Triton model repository",
+    "fit-shape": "a last layer for a finished run: points moved by where the others are",
+    "calibrate": "fit the covariances of a run to its errors, before an export",
+    "fit-lift": "fit the conversion of 68 points to 98, for sets of 68 points",
+    "import-checkpoint": "make a run of a released HRNet landmark model",
+    "import-onnx": "make a run of an exported network, to train it further",
+    "quantize": "an 8-bit version of an exported network, for CPUs",
+    "robustness": "the error against rotation, size, blur, JPEG, occlusion, boxes",
+    "table": "one of the paper's tables, on your data",
+    "fit-detector": "train a face detector; Ctrl-C stops it, --resume continues",
+    "calibrate-detector": "choose a run's threshold on all training images",
+    "evaluate-detector": "recall and false boxes of a run or a model, as JSON",
+    "export-detector": "write a finished run's detector into a model repository",
+    "turn": "turn faces to large poses by a 3-D face model: a data set in the layout of faces300w",
+}
+"""Each command's one-line summary. The command `fit-shape` is the module `train.commands.fit_shape`."""
+
+ALIASES: Final[Mapping[str, str]] = {"reopen": "import-onnx"}
+"""Other names of commands."""

@@ -1,21 +1,66 @@
-"""How a command of `landmarks-train` introduces itself."""
+"""The command line of `landmarks-train`: a summary of every command, and the arguments of the one that is chosen."""
 
 from __future__ import annotations
 
 import argparse
 import textwrap
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, Protocol, cast
+
+from train.commands import ALIASES, COMMANDS
+
+EPILOG: Final = """examples:
+  landmarks-train fit --data faces300w:data/faces300w --config compact --out runs/compact
+  torchrun --nproc-per-node 4 -m train fit --data wflw:data/wflw --weights hrnet_w18.pth --out runs/hrnet_w18
+  landmarks-train evaluate --run runs/compact --data faces300w:data/faces300w --topk 1 9 --boxes P2
+  landmarks-train export --run runs/compact --repository model_repo
+"""
 
 
-def add_command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, about: str, more: str, example: str
-) -> argparse.ArgumentParser:
-    """A command whose help says what it is `about` (a line, which the list of all commands has too) and `more` than
-    that, and shows one `example` of its arguments.
+class Command(Protocol):
+    """What the module of a command holds."""
+
+    DETAILS: str
+    """What its help says after the summary."""
+    EXAMPLE: str
+    """Arguments that can be typed as they are."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declares the command's arguments."""
+
+    def run(self, args: argparse.Namespace) -> None:
+        """Does what the arguments say. Raises TrainError for what the user can correct."""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The arguments of the chosen command; `command` is its name and `handler` its function.
+
+    Imports the module of that command and of no other, since most of them load PyTorch. Prints help or what is wrong
+    and raises SystemExit as argparse does.
     """
-    return commands.add_parser(
-        name,
-        help=about,
-        description=textwrap.fill(f"{about[0].upper()}{about[1:]}. {more}", 100),
-        epilog=f"example:\n  landmarks-train {name} {example}",
+    parser = argparse.ArgumentParser(
+        prog="landmarks-train",
+        description="Train, evaluate and export landmark networks by heatmap regression with randomized rounding.",
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((each for each in arguments if not each.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        aliases = [alias for alias, target in ALIASES.items() if target == name]
+        command = commands.add_parser(
+            name, aliases=aliases, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if chosen in (name, *aliases):
+            module = load_command(name)
+            command.description = textwrap.fill(f"{summary[0].upper()}{summary[1:]}. {module.DETAILS}", 100)
+            command.epilog = f"example:\n  landmarks-train {name} {module.EXAMPLE}"
+            module.add_arguments(command)
+            command.set_defaults(command=name, handler=module.run)
+    return parser.parse_args(arguments)
+
+
+def load_command(name: str) -> Command:
+    """The module of a command of COMMANDS."""
+    return cast(Command, import_module(f"train.commands.{name.replace('-', '_')}"))

@@ -7,7 +7,6 @@ exactly the mirrored points.
 
 from __future__ import annotations
 
-import argparse
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.layout import WFLW98
-from train.commands.command_line import add_command
 from train.datasets.layouts import IBUG68_IN_WFLW98
 from train.errors import DataError
 
@@ -145,52 +143,3 @@ def load_arrays(path: Path, *names: str) -> list[Array]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (KeyError, ValueError, zipfile.BadZipFile, TypeError, AttributeError) as error:
         raise DataError(f"{path}: expected an .npz file with the arrays {', '.join(names)}; {error}") from error
-
-
-# ---------------------------------------------------------------- command
-
-
-def add_commands(commands: Any) -> None:
-    """Adds `fit-lift` to the subparsers of `landmarks-train`."""
-    command = add_command(
-        commands,
-        "fit-lift",
-        "fit the conversion of 68 points to 98, for sets of 68 points",
-        "A linear regression on shapes of 98 points; `fit`, `calibrate` and `evaluate` take its file by --lift.",
-        "--data wflw:data/wflw --out lift.npz",
-    )
-    shapes = command.add_mutually_exclusive_group(required=True)
-    shapes.add_argument("--data", metavar="FORMAT:PATH", help="a set of 98 points; its training faces are used")
-    shapes.add_argument("--shapes", type=Path, help="an .npz file with `points` [n, 98, 2] instead")
-    command.add_argument("--out", required=True, type=Path, help="the .npz file to write, for --lift of fit")
-    command.set_defaults(act=fit_lift)
-
-
-def fit_lift(args: argparse.Namespace) -> None:
-    """Fits, says how far the lift errs on every tenth shape when fitted on the others, and writes the file."""
-    from train.datasets import DataSource
-
-    if args.shapes:
-        (shapes,) = load_arrays(args.shapes, "points")
-    else:
-        source = DataSource.parse(args.data)
-        if source.layout is not WFLW98:
-            raise DataError(f"a lift is fitted on 98 points; {source.name} has {source.layout.points}")
-        shapes = np.stack([face.points for face in source.train_faces()])
-    lift = fit(shapes)
-    lift.save(args.out)
-    print(f"wrote {args.out}, fitted on {len(shapes)} shapes; error {held_out_error(shapes):.2f} % of inter-ocular")
-
-
-def held_out_error(shapes: Array) -> float:
-    """Mean error of the 30 lifted points in percent of the inter-ocular distance.
-
-    On every tenth shape, the lift being fitted on the others.
-    """
-    from train.evaluation.metrics import inter_ocular, point_errors
-
-    tenth = np.arange(len(shapes)) % 10 == 0
-    truth = np.asarray(shapes[tenth], np.float64)
-    predicted = fit(shapes[~tenth]).apply(truth[:, KEPT])
-    errors = point_errors(predicted, truth, inter_ocular(truth, WFLW98))
-    return 100 * float(errors[:, LIFTED].mean())

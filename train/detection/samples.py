@@ -18,7 +18,7 @@ from train.detection.config import DetectorConfig
 from train.detection.photographs import Photograph
 from train.detection.scenes import Composer, Scene
 from train.detection.targets import targets
-from train.samples.photometric import disturb
+from train.samples.augment import random_photometric
 
 Sample = tuple[Image, NDArray[np.float32], int]
 """Picture, targets, the place of its first photograph in the data set."""
@@ -49,7 +49,7 @@ class SceneSamples(Dataset[Sample]):
     def __init__(
         self, photographs: Sequence[Photograph], config: DetectorConfig, spec: DetectorSpec, workers: int = 0
     ) -> None:
-        """`workers`: processes that compose pictures, as of `PhotoCache`."""
+        """`workers`: processes that compose pictures, as of `ImageCache`."""
         self._config = config
         self._spec = spec
         self._composer = Composer(photographs, config.compose, config.input_size, config.trusted_score, workers)
@@ -57,7 +57,7 @@ class SceneSamples(Dataset[Sample]):
     def __getitem__(self, key: SceneKey) -> Sample:
         rng = np.random.default_rng([self._config.seed, key.epoch, key.photograph])
         scene = self._composer.scene(key.photograph, rng)
-        image = disturb(scene.image, small_face(scene), self._config.photometric, rng)
+        image = random_photometric(scene.image, small_face(scene), self._config.photometric, rng)
         return image, targets(scene, self._spec, rng), key.photograph
 
 

@@ -18,7 +18,7 @@ from train.datasets.boxes import Boxes, area_of, size_of
 from train.datasets.face import Image
 from train.detection.config import Compose
 from train.detection.photographs import Photograph
-from train.samples.augment import PhotoCache
+from train.samples.image_cache import ImageCache
 
 SEEN = 0.5
 """A box of which at least this share lies within its tile is a face to find: what is seen of it, as a detector boxes
@@ -52,13 +52,13 @@ class Composer:
     def __init__(
         self, photographs: Sequence[Photograph], config: Compose, size: int, trusted_score: float, workers: int = 0
     ) -> None:
-        """Scenes of `size` pixels. `workers`: processes that compose, as of `PhotoCache`."""
+        """Scenes of `size` pixels. `workers`: processes that compose, as of `ImageCache`."""
         self._photographs = photographs
         self._config = config
         self._size = size
         self._trusted_score = trusted_score
         self._with_faces = [i for i, photo in enumerate(photographs) if (photo.scores >= trusted_score).any()]
-        self._photos = PhotoCache(workers=workers)
+        self._photos = ImageCache(workers=workers)
 
     def scene(self, first: int, rng: np.random.Generator) -> Scene:
         """A mosaic with photograph number `first` in one of its tiles."""

@@ -17,17 +17,17 @@ from tqdm import tqdm
 from train.backbones import build
 from train.config import Config
 from train.datasets.face import Face
+from train.datasets.training_data import TrainingData
 from train.engine import distributed
 from train.engine.learner import Learner, TrainingRun
 from train.engine.optimisation import choose_precision, rate_factor
 from train.errors import DataError, TrainingError
 from train.evaluation.predict import Predictions, predict, summary, torch_network
 from train.objectives import Objective, correction, objective_of
-from train.runs.record import REPORT_FILE, TrainingData, describe
+from train.runs.record import REPORT_FILE, describe
 from train.runs.weights import write_json
-from train.samples.augment import Batch, EpochBatches, PhotoCache, TrainingSamples, collate
-
-__all__ = ["Run", "TrainingData"]
+from train.samples.dataset import Batch, EpochBatches, TrainingSamples, collate
+from train.samples.image_cache import ImageCache
 
 
 def train_one_epoch(
@@ -75,7 +75,7 @@ class Run(TrainingRun[Config]):
         model = distributed.synchronised(model, self.device).to(self.device)
         self.objective = objective_of(config)
         super().__init__(config, Learner.create(model, config, rate_factor(config, len(self._sampler))), folder)
-        self._photos = PhotoCache()
+        self._photos = ImageCache()
         samples = TrainingSamples(data.every_face, config, data.layout, workers)
         self._loader = loader(samples, self._sampler, collate, workers)
 

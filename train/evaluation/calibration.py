@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,48 +13,16 @@ from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec, face_spread
 from landmarks.layout import PointLayout
-from train.commands.command_line import add_command
-from train.datasets.face import BoxKind, Face, Photo
+from train.datasets.face import BoxKind, Face
+from train.datasets.held_out import split_by_name
 from train.errors import TrainingError
 from train.evaluation.metrics import Array, Tails, fit_level, fit_power, fit_tails
 
 if TYPE_CHECKING:
-    import argparse
-
     from train.datasets import DataSource
 
 CALIBRATION_FILE: Final = "calibration.json"
 """Name of the calibration within a run's folder."""
-
-# ---------------------------------------------------------------- what is held out
-
-
-def split_by_name(faces: Sequence[Face], every: int) -> tuple[list[Face], list[Face]]:
-    """The faces to train on, and those of about every n-th photograph, kept out of training; 0 keeps none out.
-
-    A photograph's name alone decides, so that the part is the same whatever else is in the list.
-    """
-    if not every:
-        return list(faces), []
-    stems = {_stem(face.image) for face in faces}
-    out = {stem for stem in stems if zlib.crc32(stem.encode()) % every == 0}
-    return (
-        [face for face in faces if _stem(face.image) not in out],
-        [face for face in faces if _stem(face.image) in out],
-    )
-
-
-def without(faces: Sequence[Face], out: Sequence[Face]) -> list[Face]:
-    """The faces of pictures that were not made from the photographs of `out`.
-
-    A picture made from another has that one's stem, `_` and more for its name, as `train.pose_synthesis` gives it.
-    """
-    starts = tuple({f"{_stem(face.image)}_" for face in out})
-    return [face for face in faces if not f"{_stem(face.image)}_".startswith(starts)]
-
-
-def _stem(photo: Photo) -> str:
-    return Path(photo.name).stem
 
 
 # ---------------------------------------------------------------- the calibration of the covariances
@@ -234,45 +201,3 @@ def _found(folder: Path, faces: Sequence[Face], layout: PointLayout, boxes: BoxK
     )
     covariances = predictions.decoded[codec.topk].covariances.astype(np.float64)
     return Found(predictions.distances(codec.topk), face_spread(covariances, codec.stride)), codec.covariance_floor
-
-
-# ---------------------------------------------------------------- command line
-
-
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `calibrate` to the subparsers of `landmarks-train`."""
-    command = add_command(
-        commands,
-        "calibrate",
-        "fit the covariances of a run to its errors, before an export",
-        "By groups of points and by how wide a face's maps are, on the faces of the training split; how much larger "
-        "errors are on faces never seen is taken from those that were held out.",
-        "--run runs/compact --data faces300w:data/faces300w --references runs/compact64",
-    )
-    command.add_argument("--run", required=True, type=Path, help="folder of a finished run")
-    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help="the data set it was trained on")
-    command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
-    command.add_argument(
-        "--held-out", type=int, metavar="N", help="about every N-th photograph was kept out of training [as configured]"
-    )
-    command.add_argument(
-        "--references",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="RUN",
-        help="runs that kept no photograph out: to them, too, those held out here are harder or easier than the rest",
-    )
-    command.add_argument("--boxes", choices=["P1", "P2"], default="P2", help="tight or detector's boxes [%(default)s]")
-    command.set_defaults(act=run_calibrate)
-
-
-def run_calibrate(args: argparse.Namespace) -> None:
-    """Calibrates and says what was found."""
-    from train.datasets import DataSource
-
-    if args.held_out is not None and args.held_out < 0:
-        raise TrainingError("--held-out must not be negative; 0 says that nothing was held out")
-    source = DataSource.parse(args.data, args.lift)
-    calibration = calibrate_run(args.run, source, args.boxes, args.held_out, args.references)
-    print(json.dumps(asdict(calibration), indent=2))

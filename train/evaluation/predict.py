@@ -36,8 +36,8 @@ from train.evaluation.metrics import (
 )
 from train.evaluation.readers import Network, Reading, flip_averaging_reader, reader
 from train.objectives import Objective
-from train.samples.augment import PhotoCache
-from train.samples.corruptions import Cut, plain
+from train.samples.corruptions import Cropper, crop_face
+from train.samples.image_cache import ImageCache
 
 SHARES: Final = (0.5, 0.9, 0.95)
 """The ellipses that are judged, by the share of the true points that they should hold."""
@@ -164,8 +164,8 @@ def crops_of(
     crop_scale: float,
     input_size: int,
     boxes: BoxKind,
-    photos: PhotoCache,
-    cut: Cut = plain,
+    photos: ImageCache,
+    cut: Cropper = crop_face,
 ) -> Iterator[tuple[NDArray[np.uint8], list[Matrix]]]:
     """Batches of crops [N, S, S, 3] and their matrices from the photograph to the crop."""
     for start in range(0, len(faces), BATCH):
@@ -185,12 +185,12 @@ def predict(
     crop_scale: float,
     readings: Sequence[Reading],
     boxes: BoxKind = "P2",
-    photos: PhotoCache | None = None,
+    photos: ImageCache | None = None,
     progress: bool = False,
     layout: PointLayout = WFLW98,
     correction: float = 0.0,
     flip: bool = False,
-    cut: Cut = plain,
+    cut: Cropper = crop_face,
     label: str = "evaluate",
 ) -> Predictions:
     """Runs the network over the faces once, or twice to average with their mirror images, and reads every map each way.
@@ -206,7 +206,7 @@ def predict(
         read = reader(network, codec, readings, correction)
     parts: dict[Reading, list[Decoded]] = {reading: [] for reading in readings}
     matrices: list[Matrix] = []
-    batches = crops_of(faces, crop_scale, codec.input_size, boxes, photos or PhotoCache(limit=0), cut)
+    batches = crops_of(faces, crop_scale, codec.input_size, boxes, photos or ImageCache(limit=0), cut)
     with tqdm(total=len(faces), desc=f"{label} {boxes}", unit="face", disable=not progress, leave=False) as bar:
         for crops, batch in batches:
             for reading, decoded in read(crops).items():

@@ -5,23 +5,19 @@ Every draw comes from (seed, disturbance, place in the list of faces): a curve i
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix
-from train.commands.command_line import add_command
 from train.datasets.face import Face, Image
-from train.errors import TrainingError
 from train.evaluation.metrics import LIMIT, Array, auroc
-from train.samples.corruptions import DISTURBANCES, Cut, Disturbance, Scene, plain
+from train.samples.corruptions import CORRUPTIONS, Corruption, Cropper, FaceView, crop_face
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,12 +58,12 @@ class Robustness:
 def measure(model: Trained, faces: Sequence[Face], source: DataSource, seed: int = 0) -> Robustness:
     """Every disturbance at every strength. Raises TrainingError when the set has other points than the network."""
     from train.evaluation.predict import check_points, predict
-    from train.samples.augment import PhotoCache
+    from train.samples.image_cache import ImageCache
 
     check_points(model.codec, source.layout)
-    photos, k = PhotoCache(limit=2 << 30), model.codec.topk
+    photos, k = ImageCache(limit=2 << 30), model.codec.topk
 
-    def found(disturbance: Disturbance | None = None, strength: float = 0.0) -> Predictions:
+    def found(disturbance: Corruption | None = None, strength: float = 0.0) -> Predictions:
         return predict(
             model.network,
             faces,
@@ -78,13 +74,13 @@ def measure(model: Trained, faces: Sequence[Face], source: DataSource, seed: int
             progress=True,
             layout=source.layout,
             correction=model.correction,
-            cut=cut_with(disturbance, strength, model.crop_scale, seed) if disturbance else plain,
+            cut=cut_with(disturbance, strength, model.crop_scale, seed) if disturbance else crop_face,
             label=f"{disturbance.name} {strength:g}" if disturbance else "as they are",
         )
 
     at_rest = found()
     rows, judged = [], {"none": [judge(at_rest, k)]}
-    for each in DISTURBANCES:
+    for each in CORRUPTIONS:
         for strength in each.strengths:
             predictions = found(each, strength)
             rows.append(row(each.name, strength, predictions, k))
@@ -94,12 +90,12 @@ def measure(model: Trained, faces: Sequence[Face], source: DataSource, seed: int
     return Robustness(row("none", 0.0, at_rest, k), tuple(rows), ranked)
 
 
-def cut_with(disturbance: Disturbance, strength: float, crop_scale: float, seed: int) -> Cut:
+def cut_with(disturbance: Corruption, strength: float, crop_scale: float, seed: int) -> Cropper:
     """Cuts faces out in the order they come, each with draws of its own that do not depend on the strength."""
-    draws = stream(seed, DISTURBANCES.index(disturbance))
+    draws = stream(seed, CORRUPTIONS.index(disturbance))
 
     def cut(photo: Image, crop: Crop) -> tuple[Image, Matrix]:
-        return disturbance.disturb(Scene(photo, crop, crop.size / crop_scale), strength, next(draws))
+        return disturbance.apply(FaceView(photo, crop, crop.size / crop_scale), strength, next(draws))
 
     return cut
 
@@ -161,7 +157,7 @@ def page(result: Robustness, title: str) -> str:
         "",
         "![curves](robustness.png)",
     ]
-    for each in DISTURBANCES:
+    for each in CORRUPTIONS:
         rows = [row for row in result.rows if row.disturbance == each.name]
         lines += ["", f"| {each.unit} | " + " | ".join(f"{row.strength:g}" for row in rows) + " |"]
         lines += ["| --- |" + " ---: |" * len(rows)]
@@ -187,7 +183,7 @@ def draw(result: Robustness, path: Path) -> None:
     from train.evaluation.plots import new_figure
 
     figure = new_figure(12, 7)
-    for axes, each in zip(figure.subplots(2, 3, sharey=True).flat, DISTURBANCES, strict=True):
+    for axes, each in zip(figure.subplots(2, 3, sharey=True).flat, CORRUPTIONS, strict=True):
         draw_curve(axes, each, [row for row in result.rows if row.disturbance == each.name])
         axes.axhline(result.plain.nme, color="grey", linestyle="--", linewidth=1, label="undisturbed")
         axes.axhline(100 * LIMIT, color="tab:red", linestyle=":", linewidth=1, label="failure")
@@ -195,48 +191,10 @@ def draw(result: Robustness, path: Path) -> None:
     figure.savefig(path)
 
 
-def draw_curve(axes: Axes, disturbance: Disturbance, rows: Sequence[Row]) -> None:
+def draw_curve(axes: Axes, disturbance: Corruption, rows: Sequence[Row]) -> None:
     """One disturbance, from the least to the most disturbing."""
     ticks = [f"{row.strength:g}" for row in rows]
     axes.plot(ticks, [row.nme for row in rows], marker="o", markersize=4)
     axes.set(xlabel=disturbance.unit, ylabel="NME, % (log)", yscale="log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3, which="both")
-
-
-# ---------------------------------------------------------------- command line
-
-
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `robustness` to the subparsers of `landmarks-train`."""
-    command = add_command(
-        commands,
-        "robustness",
-        "the error against rotation, size, blur, JPEG, occlusion, boxes",
-        "Disturbs the faces of the split for testing more and more, and writes a table and curves.",
-        "--model model_repo/heatmap/1/model.onnx --data faces300w:data/faces300w --out results",
-    )
-    network = command.add_mutually_exclusive_group(required=True)
-    network.add_argument("--run", type=Path, help="folder of a run")
-    network.add_argument("--model", type=Path, help="an exported ONNX file")
-    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help="a data set; its test split is used")
-    command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
-    command.add_argument("--every", type=int, default=1, metavar="N", help="measure every N-th face [%(default)s]")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of the results [%(default)s]")
-    command.set_defaults(act=run)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Measures, writes, and prints the AUROC figures."""
-    from train.datasets import DataSource
-    from train.evaluation.trained import open_export, open_run
-
-    if args.every < 1:
-        raise TrainingError("--every takes a whole number from 1 on")
-    model = open_run(args.run) if args.run else open_export(args.model)
-    source = DataSource.parse(args.data, args.lift)
-    result = measure(model, source.test_faces()[:: args.every], source, args.seed)
-    write(result, args.out, f"Of {args.run or args.model} on the test split of {source.name}, boxes P2:")
-    figures: dict[str, Any] = {"plain": result.plain._asdict(), "auroc": result.auroc}
-    print(json.dumps(figures, indent=2))

@@ -6,7 +6,6 @@ measured on crops, and its factors are those that undo them: the network compute
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from landmarks.golden import GOLDEN_TOLERANCE
 from landmarks.metadata import ModelMetadata
-from train.commands.command_line import add_command
 from train.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
@@ -198,34 +196,3 @@ def check_against_file(model: nn.Module, metadata: ModelMetadata, path: Path) ->
     difference = off_golden(torch_network(model, CellObjective()), metadata)
     if not difference <= GOLDEN_TOLERANCE:
         raise TrainingError(f"{path}: the run made of it puts a golden point {difference:.3f} px away from the file's")
-
-
-# ---------------------------------------------------------------- command line
-
-
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `reopen` to the subparsers of `landmarks-train`."""
-    command = add_command(
-        commands,
-        "reopen",
-        "make a run of an exported network, to train it further",
-        "What the export folded into the convolutions is measured on the data set's training faces. Start from the "
-        "run with fit --weights, or calibrate it for data of your own.",
-        "--model model_repo/heatmap/1/model.onnx --data faces300w:data/faces300w --out runs/shipped",
-    )
-    command.add_argument("--model", required=True, type=Path, help="an exported ONNX file")
-    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help="a data set to measure on")
-    command.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
-    command.add_argument("--out", required=True, type=Path, help="the run's folder")
-    command.add_argument("--samples", type=int, default=SAMPLES, help="training faces to measure on [%(default)s]")
-    command.set_defaults(act=run)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Reopens, and says what can be done next."""
-    from train.datasets import DataSource
-
-    if args.samples < 1:
-        raise TrainingError("--samples takes a whole number from 1 on")
-    config = reopen(args.model, DataSource.parse(args.data, args.lift), args.out, args.samples)
-    print(f"{config.name} is now the run {args.out}: fit --weights {args.out / 'checkpoint.pt'} starts from it")

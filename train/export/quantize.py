@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +16,6 @@ from numpy.typing import NDArray
 
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import model_path
-from train.commands.command_line import add_command
 from train.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -79,11 +76,11 @@ def with_own_answer(model: onnx.ModelProto, metadata: ModelMetadata) -> ModelMet
 def training_crops(metadata: ModelMetadata, source: DataSource, samples: int) -> Crops:
     """Crops [N, S, S, 3] of so many faces of the split for training, or of all where there are fewer."""
     from train.evaluation.predict import crops_of
-    from train.samples.augment import PhotoCache
+    from train.samples.image_cache import ImageCache
 
     faces = source.train_faces()
     chosen = [faces[i] for i in np.unique(np.linspace(0, len(faces) - 1, samples).round().astype(int))]
-    batches = crops_of(chosen, metadata.crop_scale, metadata.codec.input_size, "P2", PhotoCache(limit=0))
+    batches = crops_of(chosen, metadata.crop_scale, metadata.codec.input_size, "P2", ImageCache(limit=0))
     return np.concatenate([crops for crops, _ in batches])
 
 
@@ -149,31 +146,3 @@ def timed(networks: Mapping[str, Callable[[Crops], Any]], crops: Crops, rounds: 
             network(crop)
             spent[name].append(1e3 * (time.perf_counter() - start))
     return {name: float(np.median(values)) for name, values in spent.items()}
-
-
-# ---------------------------------------------------------------- command line
-
-
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `quantize` to the subparsers of `landmarks-train`."""
-    command = add_command(
-        commands,
-        "quantize",
-        "an 8-bit version of an exported network, for CPUs",
-        "Adds it to the repository, where LANDMARKS_PRECISION=int8 chooses it, and prints what it costs in error and "
-        "gains in speed.",
-        "--data faces300w:data/faces300w",
-    )
-    command.add_argument("--repository", type=Path, default=Path("model_repo"), help="the repository [%(default)s]")
-    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help="a data set to take ranges and errors on")
-    command.add_argument("--samples", type=int, default=300, help="training faces that ranges come from [%(default)s]")
-    command.set_defaults(act=run)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Quantizes and prints how the two networks compare."""
-    from train.datasets import DataSource
-
-    if args.samples < 1:
-        raise TrainingError("--samples takes a whole number from 1 on")
-    print(json.dumps(quantize(args.repository, DataSource.parse(args.data), args.samples), indent=2))

@@ -7,16 +7,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 import torch
 
-from landmarks.layout import WFLW98, PointLayout
 from train.config import Recipe
-from train.datasets.face import Face
 from train.errors import TrainingError
 
 DESCRIPTION_FILE: Final = "run.json"
@@ -29,37 +26,6 @@ TENSORBOARD_FOLDER: Final = "tensorboard"
 """The same figures, as TensorBoard reads them."""
 CURVES: Final = ("loss", "learning_rate", "input_size", "nme", "fr10", "auc10")
 """The figures of an epoch that TensorBoard shows."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """Faces to train on and where they come from."""
-
-    names: tuple[str, ...]
-    """Data sets by name, as a model's metadata reports them."""
-    faces: list[Face]
-    layout: PointLayout = WFLW98
-    """The layout of the faces' points."""
-    further: Sequence[Face] = ()
-    """Faces of which an epoch shows the share that the configuration says: those of further data sets."""
-
-    @property
-    def every_face(self) -> list[Face]:
-        """All faces, in the order by which a sample is named."""
-        return [*self.faces, *self.further]
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What a run's description says of them."""
-        return {"faces": len(self.every_face), "layout": self.layout.name}
-
-    @property
-    def fingerprint(self) -> str:
-        """`sha256:<hex>` over every photograph's name, points and box, in order."""
-        digest = hashlib.sha256()
-        for face in self.every_face:
-            digest.update(face.image.name.encode() + face.points.tobytes() + face.box.tobytes())
-        return f"sha256:{digest.hexdigest()}"
 
 
 def describe(

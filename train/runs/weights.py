@@ -12,7 +12,6 @@ its averaged weights, where it has them.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from train.commands.command_line import add_command
 from train.config import Config, Stage
 from train.errors import ConfigError, TrainingError
 
@@ -222,36 +220,3 @@ def origin(path: Path) -> dict[str, Any]:
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Indented, with a last newline."""
     path.write_text(json.dumps(values, indent=2) + "\n")
-
-
-# ---------------------------------------------------------------- command line
-
-
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `import-checkpoint` to the subparsers of `landmarks-train`."""
-    command = add_command(
-        commands,
-        "import-checkpoint",
-        "make a run of a released HRNet landmark model",
-        "The run can be evaluated, calibrated and exported as one of our own.",
-        "--weights hrnet_w18_wflw.pth --out runs/released",
-    )
-    command.add_argument("--weights", required=True, type=Path, help="the released .pth file")
-    command.add_argument("--out", required=True, type=Path, help="the run's folder")
-    command.add_argument("--input-size", type=int, default=256, help="side of its crops in pixels [%(default)s]")
-    command.add_argument("--data", metavar="FORMAT:PATH", help="a data set to calibrate the covariance on")
-    command.add_argument("--boxes", choices=["P1", "P2"], default="P2", help="tight or detector's boxes [%(default)s]")
-    command.set_defaults(act=run_import)
-
-
-def run_import(args: argparse.Namespace) -> None:
-    """Imports, calibrates where there is data, and says what can be done next."""
-    from train.datasets import DataSource
-    from train.evaluation.calibration import calibrate_run
-
-    source = DataSource.parse(args.data) if args.data else None
-    config = import_checkpoint(args.weights, args.out, args.input_size)
-    if source:
-        calibrate_run(args.out, source, args.boxes)
-    calibration = "" if source else "; its covariance is not calibrated: --data does that"
-    print(f"imported {config.name} into {args.out}{calibration}")

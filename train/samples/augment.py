@@ -1,198 +1,146 @@
-"""A face -> a training sample: one warp, then changes of colour, then randomized rounding.
+"""Augmentation: random changes of where a face is cropped, of what covers it, and of its color and sharpness.
 
-Every random draw of a sample comes from (seed, epoch, index): the sample does not depend on the worker that makes it,
-nor on where a run was interrupted.
+The order of the draws from a generator is part of the behaviour: the same generator gives the same sample.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
 
-from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
-from landmarks.layout import WFLW98, PointLayout
-from train.config import Augment, Config
-from train.datasets.face import Face, Image, Photo, read_photo
-from train.errors import ConfigError
-from train.objectives import objective_of
-from train.samples.photometric import disturb, jitter_colour
+from landmarks.crop import Crop, Matrix, compose, mirror, warp
+from train.config import Augment, Photometric
+from train.datasets.face import Image
+from train.samples import corruptions
 
-CACHED: Final = 6 << 30
-"""Bytes of decoded photographs that the workers of a training process keep, all together."""
-
-
-class PhotoCache:
-    """Photographs as RGB [H, W, 3], kept decoded up to a limit in bytes.
-
-    Each of `workers` processes has a cache of its own: one of them keeps its share of the limit.
-    """
-
-    def __init__(self, limit: int = CACHED, workers: int = 0) -> None:
-        self._limit = limit // max(1, workers)
-        self._held = 0
-        self._photos: dict[Photo, Image] = {}
-
-    def load(self, photo: Photo) -> Image:
-        """Raises DataError when there is no readable picture."""
-        if photo in self._photos:
-            return self._photos[photo]
-        pixels = read_photo(photo)
-        if self._held + pixels.nbytes <= self._limit:
-            self._photos[photo] = pixels
-            self._held += pixels.nbytes
-        return pixels
+LARGE_ROTATION: Final = 90.0
+"""Degrees that a face is rotated by at most where the configuration's large rotation is drawn."""
+SMALL_FACE: Final = 0.5
+"""Share of the crop that is taken for the size of a small face in it: blur and downscaling are bounded by that."""
+MAX_BLUR: Final = 4.0
+"""Largest standard deviation of a blur, in pixels."""
+MIN_BLUR: Final = 0.3
+"""Standard deviation in pixels below which a blur is left out."""
 
 
-# ---------------------------------------------------------------- augmentation
+class AugmentedCrop(NamedTuple):
+    """A crop and how its points follow."""
 
-FALL: Final = 90.0
-"""Degrees that a head rolls at most when it falls over."""
-FINE: Final = 0.5
-"""Share of the crop that what blurs and coarsens takes for the size of the face, whose finer parts have to last."""
+    pixels: Image
+    """RGB uint8 [size, size, 3]"""
+    matrix: Matrix
+    """2x3, image pixels -> crop pixels; includes the mirroring."""
+    mirrored: bool
+    """Whether the crop is mirrored, so that left and right points change places."""
+
+
+def augmented_crop(
+    image: Image, box: NDArray[np.float64], scale: float, size: int, config: Augment, rng: np.random.Generator
+) -> AugmentedCrop:
+    """A random crop of `image` [H, W, 3] about an xyxy `box`, with its sides `scale` times the box's longer side."""
+    matrix, mirrored = random_crop(box, scale, size, config, rng)
+    pixels = random_occlusion(warp(image, matrix, size), config.occlude, rng)
+    if config.photometric:
+        pixels = random_photometric(pixels, SMALL_FACE * size, config.photometric, rng)
+    else:
+        pixels = random_color(pixels, config.brightness, config.contrast, config.saturation, rng)
+    return AugmentedCrop(random_erasing(pixels, config.erasing, rng), matrix, mirrored)
+
+
+# ---------------------------------------------------------------- geometry
 
 
 def random_crop(
     box: NDArray[np.float64], scale: float, size: int, augment: Augment, rng: np.random.Generator
 ) -> tuple[Matrix, bool]:
-    """The image -> crop matrix of a randomly turned, scaled, shifted and perhaps mirrored crop; whether mirrored."""
-    plain = Crop.around(box, scale, size)
-    reach = augment.shift / 256 * plain.side
+    """The 2x3 matrix, image -> crop, of a randomly rotated, scaled, shifted and mirrored crop; whether mirrored."""
+    upright = Crop.around(box, scale, size)
+    reach = augment.shift / 256 * upright.side
     dx, dy, zoom, roll = rng.uniform(-1, 1, 4)
+    rotation = LARGE_ROTATION if augment.fall and rng.random() < augment.fall else augment.rotation
     crop = Crop(
-        plain.center_x + reach * dx,
-        plain.center_y + reach * dy,
-        plain.side * (1 + augment.scale * zoom),
+        upright.center_x + reach * dx,
+        upright.center_y + reach * dy,
+        upright.side * (1 + augment.scale * zoom),
         size,
-        math.radians((FALL if augment.fall and rng.random() < augment.fall else augment.rotation) * roll),
+        math.radians(rotation * roll),
     )
-    flipped = bool(rng.random() < augment.flip)
+    mirrored = bool(rng.random() < augment.flip)
     matrix = crop.image_to_crop()
-    return (compose(mirror(size), matrix) if flipped else matrix), flipped
+    return (compose(mirror(size), matrix) if mirrored else matrix), mirrored
 
 
-def erase(crop: Image, probability: float, rng: np.random.Generator) -> Image:
-    """With some probability, one rectangle of 2 to 20 % of the area becomes noise; the crop is changed in place."""
-    if rng.random() < probability:
-        size = len(crop)
-        area, aspect = rng.uniform(0.02, 0.2) * size * size, math.exp(rng.uniform(-1.2, 1.2))
-        height, width = (min(size - 1, round(math.sqrt(area * f))) for f in (aspect, 1 / aspect))
-        top, left = (int(rng.integers(0, size - extent)) for extent in (height, width))
-        crop[top : top + height, left : left + width] = rng.integers(0, 256, (height, width, 3), np.uint8)
-    return crop
+# ---------------------------------------------------------------- occlusion
 
 
-def occlude(crop: Image, probability: float, rng: np.random.Generator) -> Image:
-    """With some probability, one ellipse of 3 to 25 % of the area shows another part of the crop, upside down."""
+def random_occlusion(crop: Image, probability: float, rng: np.random.Generator) -> Image:
+    """With some probability, an ellipse of 3 to 25 % of the area shows another part of the square crop."""
     if not probability or rng.random() >= probability:
         return crop
     size = len(crop)
     area, aspect = rng.uniform(0.03, 0.25) * size * size, math.exp(rng.uniform(-1, 1))
-    axes = (round(math.sqrt(area / math.pi * f)) for f in (aspect, 1 / aspect))
-    middle, angle = rng.integers(0, size, 2).tolist(), float(rng.uniform(0, 180))
-    mask = cv2.ellipse(np.zeros((size, size), np.uint8), middle, tuple(axes), angle, 0, 360, (1,), cv2.FILLED)
-    elsewhere = np.roll(crop[::-1], rng.integers(0, size, 2), axis=(0, 1))
-    return np.where(mask[..., None] > 0, elsewhere, crop)
+    radii = round(math.sqrt(area / math.pi * aspect)), round(math.sqrt(area / math.pi / aspect))
+    x, y = rng.integers(0, size, 2).tolist()
+    angle = float(rng.uniform(0, 180))
+    rows, columns = rng.integers(0, size, 2).tolist()
+    return corruptions.texture_ellipse(crop, (x, y), radii, angle, (rows, columns))
 
 
-def recolour(crop: Image, augment: Augment, rng: np.random.Generator) -> Image:
-    """Changes of colour, and of sharpness where they are asked for."""
-    if augment.photometric:
-        return disturb(crop, FINE * len(crop), augment.photometric, rng)
-    return jitter_colour(crop, augment, rng)
+def random_erasing(crop: Image, probability: float, rng: np.random.Generator) -> Image:
+    """With some probability, a rectangle of 2 to 20 % of the square crop's area becomes noise."""
+    if rng.random() >= probability:
+        return crop
+    size = len(crop)
+    area, aspect = rng.uniform(0.02, 0.2) * size * size, math.exp(rng.uniform(-1.2, 1.2))
+    height, width = (min(size - 1, round(math.sqrt(area * f))) for f in (aspect, 1 / aspect))
+    top, left = (int(rng.integers(0, size - extent)) for extent in (height, width))
+    return corruptions.noise_rectangle(crop, left, top, left + width, top + height, rng)
 
 
-# ---------------------------------------------------------------- samples
+# ---------------------------------------------------------------- color and sharpness
 
 
-Sample = tuple[Image, NDArray[Any], int]
-"""Crop, targets of the objective, the face's place in the data set."""
+def random_color(
+    image: Image, brightness: float, contrast: float, saturation: float, rng: np.random.Generator
+) -> Image:
+    """Brightness, contrast and saturation times a factor within 1 plus or minus the value given for each, 0 to 1."""
+    return corruptions.adjust_color(image, *(1 + np.array([brightness, contrast, saturation]) * rng.uniform(-1, 1, 3)))
 
 
-class Batch(NamedTuple):
-    crops: Tensor
-    """uint8 [N, S, S, 3] RGB"""
-    targets: Tensor
-    """[N, points, ...] as the objective makes them: for cells int64 row * cells + column, OUTSIDE beyond the map"""
-    indices: Tensor
-    """int64 [N] the faces' places in the data set, to name a batch that goes wrong"""
+def random_photometric(image: Image, face_size: float, config: Photometric, rng: np.random.Generator) -> Image:
+    """The changes that light, lens, sensor and file make to an image [H, W, 3], in that order.
 
-
-class SampleKey(NamedTuple):
-    """Which face, in which epoch, at which crop size: everything a sample depends on besides the seed."""
-
-    epoch: int
-    face: int
-    input_size: int
-
-
-class TrainingSamples(Dataset[Sample]):
-    """Maps a SampleKey to (crop, targets, index)."""
-
-    def __init__(self, faces: Sequence[Face], config: Config, layout: PointLayout = WFLW98, workers: int = 0) -> None:
-        """`workers`: processes that make samples, as of `PhotoCache`."""
-        self._faces = faces
-        self._config = config
-        self._objective = objective_of(config)
-        self._flip = list(layout.flip)
-        self._photos = PhotoCache(workers=workers)
-
-    def __getitem__(self, key: SampleKey) -> Sample:
-        config, face = self._config, self._faces[key.face]
-        rng = np.random.default_rng([config.seed, key.epoch, key.face])
-        matrix, flipped = random_crop(face.box_of(config.boxes), config.crop_scale, key.input_size, config.augment, rng)
-        crop = warp(self._photos.load(face.image), matrix, key.input_size)
-        crop = recolour(occlude(crop, config.augment.occlude, rng), config.augment, rng)
-        crop = erase(crop, config.augment.erasing, rng)
-        points = transform_points(matrix, face.points)
-        points = points[self._flip] if flipped else points
-        return crop, self._objective.targets(points, config.codec(key.input_size), rng), key.face
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Stacks samples into a batch of tensors."""
-    crops, targets, indices = zip(*samples, strict=True)
-    return Batch(
-        torch.from_numpy(np.stack(crops)), torch.from_numpy(np.stack(targets)), torch.tensor(indices, dtype=torch.int64)
-    )
-
-
-class EpochBatches(Sampler[list[SampleKey]]):
-    """Batches of sample keys in an order drawn from (seed, epoch); a last batch that is not full is left out.
-
-    An epoch shows `faces` faces and, drawn anew, the configured share of the `further` ones after them. Of several
-    processes, each takes its own slice of every batch. Raises ConfigError unless the slices are equal.
+    `face_size`: side in pixels of a small face of the image. Blur and downscaling are bounded so that it stays a face.
     """
+    probabilities = [config.cast, config.grey, config.dark, config.blur, config.coarse, config.noise, config.jpeg]
+    cast, gray, dark, blur, downscale, noise, jpeg = (rng.random(7) < probabilities).tolist()
+    image = random_color(image, config.colour, config.colour, config.colour, rng)
+    if cast:
+        image = corruptions.scale_channels(image, rng.uniform(0.6, 1.25, 3))
+    if gray:
+        image = corruptions.grayscale(image)
+    if dark:
+        image = corruptions.scale_channels(image, np.full(3, rng.uniform(0.1, 0.4)))
+    if blur:
+        image = random_blur(image, rng.uniform(0.02, 0.06) * face_size, rng)
+    if downscale:
+        factor = rng.uniform(1.5, config.coarsest)
+        image = corruptions.downscale(image, float(np.clip(factor, 1.0, max(1.0, face_size / 10))))
+    if noise or dark:
+        image = corruptions.gaussian_noise(image, rng.uniform(1, 6 if dark else 20), rng)
+    if jpeg:
+        image = corruptions.jpeg(image, int(rng.integers(12, 90)))
+    return image
 
-    def __init__(self, faces: int, config: Config, rank: int = 0, processes: int = 1, further: int = 0) -> None:
-        size = config.batch_size
-        shown = faces + round(config.further * further)
-        if size % processes:
-            raise ConfigError(f"batch_size: {size} faces cannot be split evenly among {processes} processes")
-        if processes > 1 and shown < size:
-            raise ConfigError(f"batch_size: several processes need a full batch of {size}, but there are {shown} faces")
-        self._faces = faces
-        self._further = further
-        self._shown = shown
-        self._config = config
-        self._slice = slice(rank * size // processes, (rank + 1) * size // processes)
-        self.epoch = 0
 
-    def __len__(self) -> int:
-        return max(1, self._shown // self._config.batch_size)
-
-    def __iter__(self) -> Iterator[list[SampleKey]]:
-        size = self._config.stage_at(self.epoch).input_size
-        rng = np.random.default_rng([self._config.seed, self.epoch])
-        drawn = self._faces + rng.permutation(self._further)[: self._shown - self._faces]
-        order = rng.permutation(np.concatenate([np.arange(self._faces), drawn]))
-        for start in range(0, len(self) * self._config.batch_size, self._config.batch_size):
-            batch = order[start : start + self._config.batch_size]
-            yield [SampleKey(self.epoch, int(index), size) for index in batch[self._slice]]
+def random_blur(image: Image, sigma: float, rng: np.random.Generator) -> Image:
+    """A blur of focus or, as often, of motion in a random direction. `sigma` in pixels: see MAX_BLUR and MIN_BLUR."""
+    sigma = min(sigma, MAX_BLUR)
+    if sigma < MIN_BLUR:
+        return image
+    if rng.random() < 0.5:
+        return corruptions.gaussian_blur(image, sigma)
+    return corruptions.motion_blur(image, sigma, rng.uniform(0, np.pi))

@@ -1,4 +1,9 @@
-"""Ways to cut a face out of its photograph: as the service does, or harder to see, to learn what a network bears."""
+"""The corruptions of images, each defined once. Augmentation (`train.samples.augment`) draws their strengths at random;
+the robustness report (`train.evaluation.robustness`) measures the strengths listed in `CORRUPTIONS`.
+
+The first part changes the pixels of an image, RGB uint8 [H, W, 3] -> a new one of the same shape. The second part
+cuts a face out of its image so that it is harder to see.
+"""
 
 from __future__ import annotations
 
@@ -9,98 +14,185 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix, scaling, warp
 from train.datasets.face import Image
 
-Cut = Callable[[Image, Crop], tuple[Image, Matrix]]
-"""A photograph and where its face is -> the pixels that the network sees, and their matrix from the photograph."""
+# ---------------------------------------------------------------- light
 
 
-def plain(photo: Image, crop: Crop) -> tuple[Image, Matrix]:
-    """As the service cuts it."""
+def adjust_color(image: Image, brightness: float, contrast: float, saturation: float) -> Image:
+    """Brightness, contrast (about the image's mean) and saturation (about each pixel's mean) times a factor each.
+
+    Factors: 0 or more; 1 changes nothing.
+    """
+    pixels = image.astype(np.float32)
+    gray = pixels.mean(axis=2, keepdims=True)
+    pixels = brightness * (gray + saturation * (pixels - gray))
+    mean = brightness * gray.mean()
+    return np.asarray(np.clip(mean + contrast * (pixels - mean), 0, 255), np.uint8)
+
+
+def scale_channels(image: Image, factors: NDArray[np.float64]) -> Image:
+    """A color cast, or with three equal factors below 1 darkness: each channel times its factor.
+
+    `factors` [3], for red, green and blue: 0 or more; 1 changes nothing.
+    """
+    return np.asarray(np.clip(image * factors.astype(np.float32), 0, 255), np.uint8)
+
+
+def grayscale(image: Image) -> Image:
+    """Three equal channels, the luma of ITU-R BT.601."""
+    return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(np.uint8)
+
+
+# ---------------------------------------------------------------- lens, sensor and file
+
+
+def gaussian_blur(image: Image, sigma: float) -> Image:
+    """Out of focus. `sigma`: the Gaussian's standard deviation in pixels, above 0."""
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
+
+
+def motion_blur(image: Image, sigma: float, angle: float) -> Image:
+    """Moved along a line. `sigma`: standard deviation in pixels, above 0; `angle`: radians from the x axis."""
+    # a line of length L has a standard deviation of L / sqrt(12)
+    reach = sigma * np.sqrt(3)
+    side = 2 * int(np.ceil(reach)) + 1
+    kernel = np.zeros((side, side), np.float32)
+    step = reach * np.array([np.cos(angle), np.sin(angle)])
+    start, end = ((side // 2 + sign * step).round().astype(int).tolist() for sign in (-1, 1))
+    cv2.line(kernel, start, end, (1.0,))
+    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
+
+
+def downscale(image: Image, factor: float) -> Image:
+    """Reduced in resolution and enlarged again. `factor`: between the two resolutions, 1 or more."""
+    size = image.shape[1], image.shape[0]
+    small = cv2.resize(image, (round(size[0] / factor), round(size[1] / factor)), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def gaussian_noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
+    """Independent normal noise in every channel. `sigma`: standard deviation in gray levels of 255, 0 or more."""
+    noise = rng.standard_normal(image.shape, np.float32) * np.float32(sigma)
+    return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
+
+
+def jpeg(image: Image, quality: int) -> Image:
+    """Compressed and decompressed. `quality`: libjpeg's, from 0 (worst) to 100."""
+    # OpenCV takes and gives BGR; with the channels exchanged, red would keep the detail that is due to blue
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+# ---------------------------------------------------------------- occlusion
+
+
+def noise_rectangle(image: Image, left: int, top: int, right: int, bottom: int, rng: np.random.Generator) -> Image:
+    """Uniform noise over a rectangle (random erasing). Pixels; `right` and `bottom` are the first that are kept."""
+    out = image.copy()
+    area = out[top:bottom, left:right]
+    area[:] = rng.integers(0, 256, area.shape, np.uint8)
+    return out
+
+
+def texture_ellipse(
+    image: Image, center: tuple[int, int], radii: tuple[int, int], angle: float, shift: tuple[int, int]
+) -> Image:
+    """An ellipse filled with the image itself, upside down and moved (cyclically) by `shift` rows and columns.
+
+    `center` (x, y) and `radii` in pixels; `angle` in degrees, clockwise from the x axis to the first radius.
+    """
+    mask = cv2.ellipse(np.zeros(image.shape[:2], np.uint8), center, radii, angle, 0, 360, (1,), cv2.FILLED)
+    texture = np.roll(image[::-1], shift, axis=(0, 1))
+    return np.where(mask[..., None] > 0, texture, image)
+
+
+# ---------------------------------------------------------------- a face cut out of its image
+
+Cropper = Callable[[Image, Crop], tuple[Image, Matrix]]
+"""An image and where its face is -> the crop, RGB uint8 [S, S, 3], and the matrix from image pixels to crop pixels."""
+
+
+def crop_face(image: Image, crop: Crop) -> tuple[Image, Matrix]:
+    """The `Cropper` without any corruption: as the service crops."""
     matrix = crop.image_to_crop()
-    return warp(photo, matrix, crop.size), matrix
+    return warp(image, matrix, crop.size), matrix
 
 
-class Scene(NamedTuple):
-    """A face as it is to be cut out."""
+class FaceView(NamedTuple):
+    """A face that is to be cropped from its image."""
 
-    photo: Image
+    image: Image
     crop: Crop
-    box: float
+    box_side: float
     """Longer side of the face's box in pixels of the crop."""
 
 
-Disturb = Callable[[Scene, float, np.random.Generator], tuple[Image, Matrix]]
-"""A scene, how much, and draws -> what the network sees, and its matrix from the photograph."""
+def rotated(view: FaceView, degrees: float, rng: np.random.Generator) -> tuple[Image, Matrix]:
+    """Rotated about the box's centre by `degrees`, 0 to 180, to either side."""
+    return crop_face(view.image, replace(view.crop, roll=math.radians(degrees) * rng.choice([-1, 1])))
 
 
-# ---------------------------------------------------------------- disturbances
+def downscaled(view: FaceView, pixels: float, _rng: np.random.Generator) -> tuple[Image, Matrix]:
+    """Shown at the resolution at which the box's longer side has `pixels`, above 0; the image's own bounds it."""
+    size = view.crop.size
+    side = max(4, round(pixels * size / view.box_side))
+    small, _ = crop_face(view.image, replace(view.crop, size=side))
+    return warp(small, scaling(size / side), size), view.crop.image_to_crop()
 
 
-def turned(scene: Scene, degrees: float, rng: np.random.Generator) -> tuple[Image, Matrix]:
-    """Rolled about the box's centre, to either side."""
-    return plain(scene.photo, replace(scene.crop, roll=math.radians(degrees) * rng.choice([-1, 1])))
+def blurred(view: FaceView, sigma: float, _rng: np.random.Generator) -> tuple[Image, Matrix]:
+    """The crop through `gaussian_blur`."""
+    pixels, matrix = crop_face(view.image, view.crop)
+    return gaussian_blur(pixels, sigma), matrix
 
 
-def shrunk(scene: Scene, pixels: float, _rng: np.random.Generator) -> tuple[Image, Matrix]:
-    """As if the face's box were so many pixels long in the photograph, whose own resolution bounds it."""
-    size = scene.crop.size
-    side = max(4, round(pixels * size / scene.box))
-    small, _ = plain(scene.photo, replace(scene.crop, size=side))
-    return warp(small, scaling(size / side), size), scene.crop.image_to_crop()
+def compressed(view: FaceView, quality: float, _rng: np.random.Generator) -> tuple[Image, Matrix]:
+    """The crop through `jpeg`."""
+    pixels, matrix = crop_face(view.image, view.crop)
+    return jpeg(pixels, int(quality)), matrix
 
 
-def blurred(scene: Scene, sigma: float, _rng: np.random.Generator) -> tuple[Image, Matrix]:
-    """By a Gaussian, in pixels of the crop."""
-    pixels, matrix = plain(scene.photo, scene.crop)
-    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8), matrix
+def occluded(view: FaceView, percent: float, rng: np.random.Generator) -> tuple[Image, Matrix]:
+    """A `noise_rectangle` over `percent`, 0 to 100, of the square that has the box's longer side, anywhere in it."""
+    pixels, matrix = crop_face(view.image, view.crop)
+    square = view.box_side
+    width = square * min(1.0, math.sqrt(percent / 100) * math.exp(rng.uniform(-0.3, 0.3)))
+    height = min(square, square**2 * percent / 100 / width)
+    left, top = (view.crop.size - square) / 2 + rng.uniform(0, 1, 2) * (square - width, square - height)
+    return noise_rectangle(pixels, round(left), round(top), round(left + width), round(top + height), rng), matrix
 
 
-def compressed(scene: Scene, quality: float, _rng: np.random.Generator) -> tuple[Image, Matrix]:
-    """The crop, as a JPEG of that quality."""
-    pixels, matrix = plain(scene.photo, scene.crop)
-    _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], np.uint8), matrix
-
-
-def covered(scene: Scene, percent: float, rng: np.random.Generator) -> tuple[Image, Matrix]:
-    """A rectangle of noise over so much of the square about the face, wherever in it."""
-    pixels, matrix = plain(scene.photo, scene.crop)
-    width = scene.box * min(1.0, math.sqrt(percent / 100) * math.exp(rng.uniform(-0.3, 0.3)))
-    height = min(scene.box, scene.box**2 * percent / 100 / width)
-    left, top = (scene.crop.size - scene.box) / 2 + rng.uniform(0, 1, 2) * (scene.box - width, scene.box - height)
-    area = pixels[round(top) : round(top + height), round(left) : round(left + width)]
-    area[:] = rng.integers(0, 256, area.shape, np.uint8)
-    return pixels, matrix
-
-
-def misplaced(scene: Scene, percent: float, rng: np.random.Generator) -> tuple[Image, Matrix]:
-    """The box, shifted by so much of its longer side in any direction: at 150 % the face is out of sight."""
-    crop, angle = scene.crop, rng.uniform(0, 2 * math.pi)
-    reach = percent / 100 * scene.box / crop.scale
+def box_shift(view: FaceView, percent: float, rng: np.random.Generator) -> tuple[Image, Matrix]:
+    """The box moved in any direction by `percent`, 0 or more, of its longer side: at 150 the face is out of sight."""
+    crop, angle = view.crop, rng.uniform(0, 2 * math.pi)
+    reach = percent / 100 * view.box_side / crop.scale
     x, y = crop.center_x + reach * math.cos(angle), crop.center_y + reach * math.sin(angle)
-    return plain(scene.photo, replace(crop, center_x=x, center_y=y))
+    return crop_face(view.image, replace(crop, center_x=x, center_y=y))
 
 
 @dataclass(frozen=True)
-class Disturbance:
-    """A way to make faces harder to see, and the strengths of it that are measured."""
+class Corruption:
+    """A way to make faces harder to see, and the strengths of it that the robustness report measures."""
 
     name: str
     unit: str
-    """What its strength is, as an axis says it."""
-    disturb: Disturb
+    """What its strength is, as the label of an axis."""
+    apply: Callable[[FaceView, float, np.random.Generator], tuple[Image, Matrix]]
+    """A face, the strength and random draws -> what a `Cropper` gives."""
     strengths: tuple[float, ...]
-    """From the least to the most disturbing."""
+    """From the mildest to the most severe."""
 
 
-DISTURBANCES: Final = (
-    Disturbance("rotation", "rotation in the image plane, degrees", turned, (10, 20, 30, 45, 60, 75, 90)),
-    Disturbance("size", "longer side of the face's box, pixels", shrunk, (256, 128, 96, 64, 48, 32, 24, 16)),
-    Disturbance("blur", "Gaussian blur, sigma in pixels of the crop", blurred, (1, 2, 3, 4, 6, 8)),
-    Disturbance("jpeg", "JPEG quality of the crop", compressed, (90, 50, 30, 20, 10, 5)),
-    Disturbance("occlusion", "area covered, % of the square about the face", covered, (10, 20, 30, 40, 50, 60)),
-    Disturbance("shift", "box shifted, % of its longer side", misplaced, (5, 10, 15, 20, 30, 50, 150)),
+CORRUPTIONS: Final = (
+    Corruption("rotation", "rotation in the image plane, degrees", rotated, (10, 20, 30, 45, 60, 75, 90)),
+    Corruption("size", "longer side of the face's box, pixels", downscaled, (256, 128, 96, 64, 48, 32, 24, 16)),
+    Corruption("blur", "Gaussian blur, sigma in pixels of the crop", blurred, (1, 2, 3, 4, 6, 8)),
+    Corruption("jpeg", "JPEG quality of the crop", compressed, (90, 50, 30, 20, 10, 5)),
+    Corruption("occlusion", "occluded area, % of the square about the face", occluded, (10, 20, 30, 40, 50, 60)),
+    Corruption("shift", "box shifted, % of its longer side", box_shift, (5, 10, 15, 20, 30, 50, 150)),
 )

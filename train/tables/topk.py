@@ -64,12 +64,12 @@ def measure(trained: Trained, source: DataSource, read: Callable[[Maps], Sequenc
     from landmarks.crop import transform_points
     from train.evaluation.metrics import point_errors, report
     from train.evaluation.predict import Predictions, check_points, crops_of
-    from train.samples.augment import PhotoCache
+    from train.samples.image_cache import ImageCache
 
     check_points(trained.codec, source.layout)
     faces, codec = source.test_faces(), trained.codec
     matrices, found = [], []
-    batches = crops_of(faces, trained.crop_scale, codec.input_size, "P2", PhotoCache(limit=0))
+    batches = crops_of(faces, trained.crop_scale, codec.input_size, "P2", ImageCache(limit=0))
     with tqdm(total=len(faces), desc=f"decode at {codec.input_size} px", unit="face", leave=False) as bar:
         for crops, some in batches:
             matrices += some

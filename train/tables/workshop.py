@@ -87,8 +87,8 @@ class Workshop:
 
     def finish(self, recipe: Recipe) -> None:
         """Trains a recipe and those it starts from, as far as their runs are missing or unfinished."""
+        from train.datasets.training_data import TrainingData
         from train.engine.loop import Run
-        from train.runs.record import TrainingData
 
         if self.finished(recipe.name):
             return

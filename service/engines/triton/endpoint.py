@@ -21,6 +21,7 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from service.deadline import Deadline
 from service.engines.port import EngineError, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.observability.request_scope import round_trip
 
@@ -79,14 +80,15 @@ class Endpoint(Generic[T]):
         model: str,
         inputs: list[InferInput],
         parameters: dict[str, Any] | None = None,
-        timeout: float | None = None,
+        deadline: Deadline | None = None,
     ) -> Any:
         """Triton's answer. Raises EngineError; when that is EngineUnavailable, the endpoint is down.
 
         The request carries its deadline as Triton's own queue timeout, so that Triton drops it by itself.
         """
-        microseconds = None if timeout is None else max(1, int(timeout * 1e6))
         try:
+            timeout = None if deadline is None else deadline.remaining()
+            microseconds = None if timeout is None else max(1, int(timeout * 1e6))
             with round_trip() as headers:
                 call = self._client.infer(model, inputs, parameters=parameters, timeout=microseconds, headers=headers)
                 return await asyncio.wait_for(self._heard(call), timeout)

@@ -24,9 +24,10 @@ from landmarks.tensors import (
     contract,
 )
 from service.answer import ServedModel
+from service.deadline import Deadline
 from service.engines.port import EngineFailure, check_golden, check_request, checked, joined
 from service.engines.triton.endpoint import PROOF_SECONDS, Endpoint
-from service.engines.triton.pool import Fleet, Reason, deadline_in
+from service.engines.triton.pool import Fleet, Reason
 from service.engines.triton.resolver import Addresses, Names
 
 
@@ -56,11 +57,11 @@ class TritonEngine:
         await self._fleet.start()
 
     async def infer(
-        self, crops: NDArray[np.uint8], *, topk: int | None = None, timeout: float | None = None
+        self, crops: NDArray[np.uint8], *, topk: int | None = None, deadline: Deadline | None = None
     ) -> Decoded:
         served = self._fleet.identity
         check_request(crops, topk, served.model.metadata.codec)
-        tensors, deadline = contract(served.model.metadata.codec), deadline_in(timeout)
+        tensors = contract(served.model.metadata.codec)
         parameters = None if topk is None else {TOPK_PARAMETER: topk}
 
         async def infer_batch(batch: NDArray[np.uint8]) -> Decoded:
@@ -72,9 +73,9 @@ class TritonEngine:
         parts = [await infer_batch(crops[first : first + served.max_batch]) for first in firsts]
         return joined(parts, tensors)
 
-    async def ask(self, model: str, tensor: TensorSpec, values: NDArray[Any], timeout: float | None) -> Any:
+    async def ask(self, model: str, tensor: TensorSpec, values: NDArray[Any], deadline: Deadline | None) -> Any:
         """Triton's answer to a request of one tensor, batch axis included. Raises EngineError."""
-        return await self._fleet.infer(model, [tensor_input(tensor, values)], deadline=deadline_in(timeout))
+        return await self._fleet.infer(model, [tensor_input(tensor, values)], deadline=deadline)
 
     async def config(self, model: str) -> dict[str, Any]:
         """A model's configuration, as Triton's JSON writes it. Raises EngineError."""
@@ -109,7 +110,7 @@ async def _prove(endpoint: Endpoint[_Served]) -> _Served:
     tensors, crop = contract(metadata.codec), golden_crop(metadata.codec.input_size)[None]
     for batch in (1,) if endpoint.is_up else (1, served.max_batch):
         inputs = [tensor_input(tensors.crops, crop.repeat(batch, axis=0))]
-        answer = await endpoint.infer(ENSEMBLE_MODEL, inputs, timeout=PROOF_SECONDS)
+        answer = await endpoint.infer(ENSEMBLE_MODEL, inputs, deadline=Deadline.after(PROOF_SECONDS))
         check_golden(metadata, _decoded(answer, tensors, batch))
     return served
 

@@ -11,7 +11,8 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from tritonclient.grpc import InferInput
 
-from service.engines.port import EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
+from service.deadline import Deadline
+from service.engines.port import EngineError, EngineOverloaded, EngineUnavailable
 from service.engines.triton.endpoint import Endpoint
 from service.engines.triton.resolver import Addresses
 
@@ -84,15 +85,15 @@ class Fleet(Generic[T]):
         model: str,
         inputs: list[InferInput],
         parameters: dict[str, Any] | None = None,
-        deadline: float | None = None,
+        deadline: Deadline | None = None,
         identity: T | None = None,
     ) -> Any:
-        """Triton's answer, by `deadline` on the event loop's clock. Raises EngineError; at once when no endpoint is up.
+        """Triton's answer, by `deadline`. Raises EngineError; at once when no endpoint is up.
 
         A request whose endpoint is gone, or has a full queue, is sent to another one; where it was made for one
         `identity`, never to one that serves something else by now.
         """
-        return await self._asked(lambda each: each.infer(model, inputs, parameters, seconds_left(deadline)), identity)
+        return await self._asked(lambda each: each.infer(model, inputs, parameters, deadline), identity)
 
     async def config(self, model: str) -> dict[str, Any]:
         """A model's configuration, as Triton's JSON writes it. Raises EngineError."""
@@ -165,18 +166,3 @@ async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-def deadline_in(timeout: float | None) -> float | None:
-    """The deadline of a request that may take so many seconds, on the event loop's clock."""
-    return None if timeout is None else asyncio.get_running_loop().time() + timeout
-
-
-def seconds_left(deadline: float | None) -> float | None:
-    """Seconds until `deadline` on the event loop's clock. Raises EngineTimeout when it has passed."""
-    if deadline is None:
-        return None
-    left = deadline - asyncio.get_running_loop().time()
-    if left <= 0:
-        raise EngineTimeout("the deadline passed before the request could be sent")
-    return left

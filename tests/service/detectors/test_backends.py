@@ -15,6 +15,7 @@ from landmarks.detection import Detections, DetectorMetadata
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path, provenance
 from landmarks.runtime import DetectorNetwork
+from service.deadline import Deadline
 from service.detectors.backends import LocalFinder, TritonFinder
 from service.detectors.network import NetworkDetector
 from service.engines.local import LocalEngine
@@ -60,7 +61,8 @@ def test_triton_and_this_process_find_the_same_to_the_last_bit(triton_url: str, 
         async with triton_finder(triton_url) as triton, local_finder(model_repository) as local:
             assert await triton.identify() == await local.identify()
             for picture in PICTURES:
-                theirs, ours = await triton.find(picture, 60.0), await local.find(picture, 60.0)
+                deadline = Deadline.after(60.0)
+                theirs, ours = await triton.find(picture, deadline), await local.find(picture, deadline)
                 assert ours.boxes.dtype == theirs.boxes.dtype == np.float64
                 assert ours.boxes.shape == theirs.boxes.shape
                 assert ours.boxes.tobytes() == theirs.boxes.tobytes()
@@ -104,10 +106,10 @@ def test_a_deadline_and_a_flood_are_answered_as_the_engine_answers_them(
         async with opened as finder:
             await finder.identify()
             with pytest.raises(EngineTimeout):
-                await finder.find(crowd(), 1e-6)
+                await finder.find(crowd(), Deadline.after(1e-6))
             flood = (finder.find(picture, None) for _ in range(300))
             outcomes = await asyncio.gather(*flood, return_exceptions=True)
-            return outcomes, await finder.find(picture, 60.0)
+            return outcomes, await finder.find(picture, Deadline.after(60.0))
 
     outcomes, after = asyncio.run(run())
     assert {type(outcome) for outcome in outcomes} == {Detections, EngineOverloaded}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bench.cascade import Cascade, square_to_face
 from landmarks.detection import Detections, DetectorMetadata, DetectorSpec
+from service.deadline import Deadline
 from service.detectors.backends import ServedDetector
 from service.detectors.network import NetworkDetector
 from service.detectors.port import largest_first
@@ -44,8 +45,8 @@ class FakeFinder:
             raise self.error
         return self.served
 
-    async def find(self, picture: NDArray[np.uint8], timeout: float | None) -> Detections:
-        self.asked.append((picture.shape, timeout))
+    async def find(self, picture: NDArray[np.uint8], deadline: Deadline | None) -> Detections:
+        self.asked.append((picture.shape, None if deadline is None else deadline.remaining()))
         if self.error is not None:
             raise self.error
         boxes = np.array([box for box, _ in self.found], np.float64).reshape(-1, 4)
@@ -58,9 +59,8 @@ class FakeFinder:
 def test_a_large_image_travels_reduced_and_its_boxes_come_back_in_its_own_pixels() -> None:
     finder = FakeFinder(((9.5, 19.5, 29.5, 59.5), 0.9), ((-0.5, -0.5, 99.5, 49.5), 0.7))
     with ThreadPoolExecutor(1) as executor:
-        found = asyncio.run(
-            NetworkDetector(finder, executor, longest=100).detect(np.zeros((200, 400, 3), np.uint8), timeout=9.0)
-        )
+        detector, image = NetworkDetector(finder, executor, longest=100), np.zeros((200, 400, 3), np.uint8)
+        found = asyncio.run(detector.detect(image, deadline=Deadline.after(9.0)))
     ((shape, timeout),) = finder.asked
     assert shape == (50, 100, 3)
     assert timeout is not None
@@ -101,7 +101,7 @@ def test_the_golden_face_is_not_waited_for_without_end() -> None:
     finder = FakeFinder((GOLDEN, 0.9))
     with ThreadPoolExecutor(1) as executor:
         assert asyncio.run(NetworkDetector(finder, executor).ready())
-    assert [timeout for _, timeout in finder.asked] == [10.0]
+    assert [timeout for _, timeout in finder.asked] == [pytest.approx(10.0, abs=1)]
 
 
 def test_ready_once_the_golden_face_is_found_where_it_was_at_export() -> None:

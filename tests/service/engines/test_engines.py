@@ -12,6 +12,7 @@ from landmarks.codec import Decoded
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path
 from service.answer import ServedModel
+from service.deadline import Deadline
 from service.engines import local as inference
 from service.engines.local import LocalEngine
 from service.engines.port import Engine, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
@@ -164,8 +165,8 @@ def test_a_deadline_that_has_passed(engine: Engine) -> None:
     async def run() -> Decoded:
         async with started(engine):
             with pytest.raises(EngineTimeout):
-                await engine.infer(golden_crop()[None], timeout=0.0)
-            return await engine.infer(golden_crop()[None], timeout=60.0)
+                await engine.infer(golden_crop()[None], deadline=Deadline.after(0.0))
+            return await engine.infer(golden_crop()[None], deadline=Deadline.after(60.0))
 
     assert asyncio.run(run()).points.shape == (1, 98, 2)
 
@@ -191,7 +192,7 @@ def test_a_deadline_ends_the_wait(engine: Engine) -> None:
 
     async def run() -> tuple[list[Decoded | BaseException], Decoded]:
         async with started(engine):
-            flood = (engine.infer(crops, timeout=0.001) for _ in range(20))
+            flood = (engine.infer(crops, deadline=Deadline.after(0.001)) for _ in range(20))
             outcomes = await asyncio.gather(*flood, return_exceptions=True)
             return outcomes, await engine.infer(crops[:1])
 

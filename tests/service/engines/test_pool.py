@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
+from service.deadline import Deadline
 from service.engines.port import EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.engines.triton import endpoint as endpoint_module
 from service.engines.triton.endpoint import Endpoint
@@ -273,7 +274,7 @@ def test_a_call_is_never_cancelled() -> None:
         async with doubles("a") as (a,), fleet_of(a) as (fleet, _):
             a.gate = asyncio.Event()
             with pytest.raises(EngineTimeout):
-                await fleet.infer("m", [], deadline=asyncio.get_running_loop().time() + 0.05)
+                await fleet.infer("m", [], deadline=Deadline.after(0.05))
             a.arrived.clear()
             leaving = asyncio.create_task(fleet.infer("m", []))
             await a.arrived.wait()
@@ -291,9 +292,9 @@ def test_a_call_is_never_cancelled() -> None:
 def test_the_deadline_travels_as_the_requests_own_timeout() -> None:
     async def run() -> None:
         async with doubles("a") as (a,), fleet_of(a) as (fleet, _):
-            await fleet.infer("m", [], deadline=asyncio.get_running_loop().time() + 20)
+            await fleet.infer("m", [], deadline=Deadline.after(20))
             with pytest.raises(EngineTimeout):
-                await fleet.infer("m", [], deadline=asyncio.get_running_loop().time() - 1)
+                await fleet.infer("m", [], deadline=Deadline.after(-1))
             (request,) = a.requests
             assert 1_000_000 < request.parameters["timeout"].int64_param <= 20_000_000  # microseconds
 

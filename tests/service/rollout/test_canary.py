@@ -16,6 +16,7 @@ import pytest
 
 from landmarks.codec import CodecSpec, Decoded
 from service.answer import Answer, ServedModel
+from service.deadline import Deadline
 from service.engines.port import (
     EngineError,
     EngineFailure,
@@ -48,8 +49,8 @@ class NextEngine(FakeEngine):
         if self.failures:
             raise self.failures.pop(0)
 
-    async def infer(self, crops: np.ndarray, *, topk: int | None = None, timeout: float | None = None) -> Decoded:
-        decoded = await super().infer(crops, topk=topk, timeout=timeout)
+    async def infer(self, crops: np.ndarray, *, topk: int | None = None, deadline: Deadline | None = None) -> Decoded:
+        decoded = await super().infer(crops, topk=topk, deadline=deadline)
         return decoded._replace(points=decoded.points + np.array([3, 4], np.float32))
 
 
@@ -68,7 +69,7 @@ class Two:
 
     async def ask(self, options: Options = ASKED) -> Answer:
         await self.rollout.bring_up()
-        answer = await self.gateway.pipeline.detect(encoded(picture()), options, 10.0)
+        answer = await self.gateway.pipeline.detect(encoded(picture()), options, Deadline.after(10.0))
         await self.comparison.settled()
         return answer
 
@@ -181,7 +182,7 @@ def test_the_primarys_failure_is_the_requests() -> None:
 
 def test_a_candidate_that_is_not_up_is_done_without() -> None:
     two = Two(1)
-    assert asyncio.run(two.gateway.pipeline.detect(encoded(picture()), ASKED, 10.0)).model == MODEL
+    assert asyncio.run(two.gateway.pipeline.detect(encoded(picture()), ASKED, Deadline.after(10.0))).model == MODEL
     assert two.gateway.models == (MODEL,)
     with pytest.raises(ServiceError, match="and a candidate that is not up yet") as caught:
         two.rollout.order("next")
@@ -224,7 +225,7 @@ def test_an_answer_waits_for_no_comparison() -> None:
         two = Two(0)
         await two.rollout.bring_up()
         two.candidate.gate = asyncio.Event()
-        answer = await two.gateway.pipeline.detect(encoded(picture()), ASKED, 10.0)
+        answer = await two.gateway.pipeline.detect(encoded(picture()), ASKED, Deadline.after(10.0))
         await two.candidate.arrived.wait()
         assert two.distances == []
         two.candidate.gate.set()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from landmarks.detection import Detections
+from service.deadline import Deadline
 from service.engines.port import EngineTimeout
 from service.errors import ServiceError
 from service.request import Options
@@ -70,7 +71,7 @@ class Failing(FakeDetector):
         super().__init__()
         self.gone = threading.Event()
 
-    async def detect(self, image: np.ndarray, *, timeout: float | None = None) -> Detections:
+    async def detect(self, image: np.ndarray, *, deadline: Deadline | None = None) -> Detections:
         weakref.finalize(image, self.gone.set)
         raise EngineTimeout
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from landmarks.layout import WFLW98
-from train.datasets.conversion import KEPT, LIFTED, Lift, fit, held_out_error
+from train.commands.fit_lift import held_out_error
+from train.datasets.conversion import KEPT, LIFTED, Lift, fit
 from train.errors import DataError
 
 Shapes = np.ndarray[Any, np.dtype[np.float64]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from train.datasets import Face
-from train.evaluation.calibration import split_by_name, without
+from train.datasets.held_out import split_by_name, without
 
 
 def face(name: str) -> Face:

@@ -16,7 +16,7 @@ from landmarks.runtime import DetectorNetwork  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.train.command import landmarks_train  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
-from train.__main__ import parser  # noqa: E402
+from train.commands.command_line import parse  # noqa: E402
 from train.datasets import DataSource  # noqa: E402
 from train.datasets.face import read_photo  # noqa: E402
 from train.detection.config import DetectorConfig  # noqa: E402
@@ -145,8 +145,8 @@ def test_a_loss_that_is_not_finite_names_its_photographs(source: DataSource, tmp
 
 
 def run_command(*arguments: object) -> None:
-    args = parser().parse_args([str(argument) for argument in arguments])
-    args.act(args)
+    args = parse([str(argument) for argument in arguments])
+    args.handler(args)
 
 
 def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

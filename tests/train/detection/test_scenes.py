@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from landmarks.crop import Crop, compose, mirror
-from train.config import Photometric
 from train.detection.config import Compose
 from train.detection.photographs import Photograph
 from train.detection.scenes import (
@@ -21,7 +20,6 @@ from train.detection.scenes import (
     share_within,
     transform_boxes,
 )
-from train.samples.photometric import disturb
 
 SIZE = 128
 FACE = (250, 240, 230)
@@ -138,31 +136,3 @@ def test_shares_and_overlaps() -> None:
     assert clipped(np.array([[9.5, 2.0, 29.5, 12.0]]), 20).tolist() == [[9.5, 2.0, 19.5, 12.0]]
     others = np.array([[20.0, 30.0, 25.0, 40.0], [30.0, 60.0, 50.0, 70.0], [20.0, 20.0, 40.0, 60.0]])
     assert overlap_share(BOX[0], others).tolist() == pytest.approx([1.0, 0.0, 0.5])
-
-
-# ---------------------------------------------------------------- light and lens
-
-
-@pytest.mark.parametrize("name", ["cast", "grey", "dark", "blur", "coarse", "noise", "jpeg"])
-def test_every_disturbance_changes_the_picture_and_not_its_shape(name: str) -> None:
-    image = np.random.default_rng(1).integers(0, 256, (64, 96, 3), np.uint8)
-    quiet = {"colour": 0.0, "cast": 0, "grey": 0, "dark": 0, "blur": 0, "coarse": 0, "noise": 0, "jpeg": 0}
-    same = disturb(image, 40.0, Photometric.model_validate(quiet), np.random.default_rng(0))
-    assert np.abs(same.astype(int) - image).max() <= 1
-    changed = disturb(image, 40.0, Photometric.model_validate(quiet | {name: 1.0}), np.random.default_rng(0))
-    assert changed.shape == image.shape
-    assert changed.dtype == np.uint8
-    assert np.abs(changed.astype(int) - image).max() > 5
-    if name == "grey":
-        assert (changed == changed[..., :1]).all()
-    if name == "dark":
-        assert changed.mean() < 0.5 * image.mean()
-
-
-def test_small_faces_are_not_blurred_away() -> None:
-    image = np.zeros((64, 64, 3), np.uint8)
-    image[28:36, 28:36] = 255
-    config = Photometric(colour=0, cast=0, grey=0, dark=0, blur=1.0, coarse=1.0, noise=0, jpeg=0)
-    for seed in range(10):
-        changed = disturb(image, 10.0, config, np.random.default_rng(seed))
-        assert changed[31:33, 31:33].mean() > 200

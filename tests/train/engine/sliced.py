@@ -18,14 +18,14 @@ from train.backbones.compact import Compact
 from train.config import Config, load_config
 from train.datasets import DataSource
 from train.datasets.face import Face
+from train.datasets.training_data import TrainingData
 from train.engine import distributed, loop
 from train.engine.learner import Learner
 from train.engine.loop import Run, train_one_epoch
 from train.errors import TrainingError
 from train.evaluation.predict import Predictions
 from train.objectives import OUTSIDE, CellObjective
-from train.runs.record import TrainingData
-from train.samples.augment import Batch
+from train.samples.dataset import Batch
 
 BATCH, POINTS, SIZE = 8, 5, 64
 SPOILT = 200

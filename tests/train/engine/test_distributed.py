@@ -21,7 +21,7 @@ from tests.train.engine.sliced import READY  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.errors import ConfigError  # noqa: E402
-from train.samples.augment import EpochBatches  # noqa: E402
+from train.samples.dataset import EpochBatches  # noqa: E402
 
 CONFIG = """
 batch_size = 8
@@ -131,7 +131,7 @@ def test_two_processes_resume_exactly(shared: Shared) -> None:
 
 def test_ctrl_c_is_one_line_and_keeps_the_last_epoch(shared: Shared) -> None:
     assert shared.returncode != 0
-    assert shared.stderr.count("landmarks-train: stopped; fit --resume goes on") == 1
+    assert shared.stderr.count("landmarks-train: stopped; fit --resume continues") == 1
     assert "[rank" not in shared.stderr  # torch marks the traceback of a process so
     epochs = torch.load(shared.out / "interrupted" / "checkpoint.pt", weights_only=True)["epoch"]
     assert 1 <= epochs < 6

@@ -14,8 +14,9 @@ from tests.train.miniature import write_miniature  # noqa: E402
 from train.backbones.compact import Compact  # noqa: E402
 from train.config import Config, load_config  # noqa: E402
 from train.datasets import DataSource  # noqa: E402
+from train.datasets.training_data import TrainingData  # noqa: E402
 from train.engine.learner import Learner  # noqa: E402
-from train.engine.loop import Run, TrainingData, train_one_epoch  # noqa: E402
+from train.engine.loop import Run, train_one_epoch  # noqa: E402
 from train.engine.optimisation import averaged, warmup_then_cosine  # noqa: E402
 from train.errors import ConfigError, DataError, TrainingError  # noqa: E402
 from train.evaluation.predict import predict  # noqa: E402
@@ -27,7 +28,7 @@ from train.objectives import (  # noqa: E402
 )
 from train.runs.record import Journal  # noqa: E402
 from train.runs.weights import read_weights  # noqa: E402
-from train.samples.augment import Batch, TrainingSamples  # noqa: E402
+from train.samples.dataset import Batch, TrainingSamples  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +226,7 @@ def test_workers_share_what_is_kept_of_photographs(source: DataSource, tmp_path:
         run = Run(config(), TrainingData(("miniature",), source.train_faces()), tmp_path, workers)
         samples = run._loader.dataset
         assert isinstance(samples, TrainingSamples)
-        return samples._photos._limit
+        return samples._images._limit
 
     assert [limit(workers) / 2**30 for workers in (0, 1, 4)] == [6, 6, 1.5]
 

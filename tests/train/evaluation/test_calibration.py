@@ -16,7 +16,8 @@ from tests.train.miniature import write_miniature
 from train.config import Config
 from train.datasets import DataSource
 from train.datasets.layouts import AFLW19
-from train.engine.loop import Run, TrainingData
+from train.datasets.training_data import TrainingData
+from train.engine.loop import Run
 from train.errors import TrainingError
 from train.evaluation.calibration import (
     Calibration,

@@ -21,7 +21,8 @@ from tests.train.miniature import write_miniature
 from train.config import Config
 from train.datasets import DataSource, Face
 from train.datasets.layouts import AFLW19, COCO17, COFW29, MPII16
-from train.engine.loop import Run, TrainingData
+from train.datasets.training_data import TrainingData
+from train.engine.loop import Run
 from train.errors import TrainingError
 from train.evaluation.predict import Predictions, check_points, norms, predict, summary
 from train.evaluation.readers import Reading

@@ -18,9 +18,9 @@ from landmarks.metadata import ModelMetadata  # noqa: E402
 from landmarks.repository import model_path  # noqa: E402
 from tests.train.command import landmarks_train  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
-from train.__main__ import parser  # noqa: E402
 from train.backbones import build  # noqa: E402
 from train.backbones.layers import ConvNorm  # noqa: E402
+from train.commands.command_line import parse  # noqa: E402
 from train.errors import ConfigError, TrainingError  # noqa: E402
 from train.evaluation.trained import load_run, open_export, open_run  # noqa: E402
 from train.export.import_onnx import config_of, identity, module_path, norms_after, settle, unfolded  # noqa: E402
@@ -33,8 +33,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def command(*words: object) -> None:
-    args = parser().parse_args([str(word) for word in words])
-    args.act(args)
+    args = parse([str(word) for word in words])
+    args.handler(args)
 
 
 def test_the_shipped_network_is_trained_further_and_exported_again(

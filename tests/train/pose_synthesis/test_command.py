@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.train.pose_synthesis.known import KnownHead, error
-from train.__main__ import parser
+from train.commands.command_line import parse
 from train.datasets import DataSource
 from train.errors import DataError
 from train.pose_synthesis.dataset import Plan, draw_poses
@@ -49,8 +49,8 @@ def photographs(known: list[KnownHead], tmp_path_factory: pytest.TempPathFactory
 
 def run_turn(photographs: Path, model_file: Path, out: Path, *options: object) -> None:
     arguments = ["turn", "--data", f"faces300w:{photographs}", "--split", "train", "--face-model", model_file]
-    args = parser().parse_args([str(a) for a in (*arguments, "--out", out, *options)])
-    args.act(args)
+    args = parse([str(a) for a in (*arguments, "--out", out, *options)])
+    args.handler(args)
 
 
 @pytest.fixture(scope="module")

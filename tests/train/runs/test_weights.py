@@ -21,8 +21,8 @@ from landmarks.repository import model_path  # noqa: E402
 from tests.train import published  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from tests.train.published import Shapes  # noqa: E402
-from train.__main__ import parser  # noqa: E402
 from train.backbones import build  # noqa: E402
+from train.commands.command_line import parse  # noqa: E402
 from train.errors import ConfigError, TrainingError  # noqa: E402
 from train.evaluation.trained import open_run  # noqa: E402
 from train.runs.weights import canonical_name, differences, import_checkpoint, load_weights  # noqa: E402
@@ -40,8 +40,8 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_command(*arguments: object) -> None:
-    args = parser().parse_args([str(argument) for argument in arguments])
-    args.act(args)
+    args = parse([str(argument) for argument in arguments])
+    args.handler(args)
 
 
 # ---------------------------------------------------------------- names

@@ -1,262 +1,152 @@
+"""Random changes keep within their configuration, and the order of the draws stays."""
+
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from landmarks.codec import decode
 from landmarks.crop import transform_points
-from landmarks.layout import WFLW98
-from train.config import Augment, Config, load_config
-from train.datasets import Face, MatPhoto
-from train.datasets.layouts import AFLW19
-from train.errors import DataError
-from train.objectives import OUTSIDE
+from train.config import Augment, Photometric
 from train.samples.augment import (
-    EpochBatches,
-    PhotoCache,
-    SampleKey,
-    TrainingSamples,
-    collate,
-    erase,
-    occlude,
+    augmented_crop,
+    random_color,
     random_crop,
+    random_erasing,
+    random_occlusion,
+    random_photometric,
 )
-from train.samples.photometric import jitter_colour
 
 STILL = Augment(flip=0, rotation=0, scale=0, shift=0, brightness=0, contrast=0, saturation=0, erasing=0)
 BOX = np.array([20.0, 20.0, 120.0, 140.0])
+QUIET = Photometric(colour=0, cast=0, grey=0, dark=0, blur=0, coarse=0, noise=0, jpeg=0)
+EVERYTHING = Photometric(cast=1, grey=1, dark=1, blur=1, coarse=1, noise=1, jpeg=1)
+
+generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+boxes = st.tuples(st.floats(-50, 200), st.floats(-50, 200), st.floats(5, 200), st.floats(5, 200)).map(
+    lambda box: np.array([box[0], box[1], box[0] + box[2], box[1] + box[3]])
+)
 
 
-def config(augment: Augment = STILL, **changes: object) -> Config:
-    return Config.model_validate(
-        {"stages": [{"epochs": 2, "input_size": 128}], "batch_size": 4, "augment": augment.model_dump(), **changes}
-    )
+def noise(size: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
 
 
-def dotted_face(folder: Path) -> Face:
-    """A grey photograph with a white dot at point 60 and a black one at point 72, three pixels wide."""
-    points = np.tile([[70.0, 80.0]], (98, 1))
-    points[60], points[72] = [50, 70], [95, 90]
-    image = np.full((160, 160, 3), 128, np.uint8)
-    image[69:72, 49:52], image[89:92, 94:97] = 255, 0
-    path = folder / "dots.png"
-    cv2.imwrite(str(path), image)
-    return Face(path, points, BOX)
+# ---------------------------------------------------------------- geometry
 
 
-def cell_of(target: int) -> tuple[int, int]:
-    return target % 32, target // 32
+@given(boxes, generators, st.floats(0, 60), st.floats(0, 0.5), st.floats(0, 40))
+def test_a_random_crop_keeps_within_its_configuration(
+    box: np.ndarray, rng: np.random.Generator, rotation: float, scale: float, shift: float
+) -> None:
+    matrix, mirrored = random_crop(box, 1.0, 256, Augment(rotation=rotation, scale=scale, shift=shift), rng)
+    linear, side = matrix[:, :2], (box[2:] - box[:2]).max()
+    assert (np.linalg.det(linear) < 0) == mirrored
+    zoom = math.sqrt(abs(np.linalg.det(linear))) / (256 / side)
+    assert 1 / (1 + scale) - 1e-9 <= zoom <= 1 / (1 - scale) + 1e-9
+    assert math.degrees(math.atan2(abs(linear[0, 1]), linear[1, 1])) <= rotation + 1e-6
+    middle = transform_points(matrix, (box[:2] + box[2:]) / 2)
+    assert np.linalg.norm(middle - 127.5) <= shift * zoom * math.sqrt(2) + 1e-6
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_points_move_with_the_picture(tmp_path: Path, seed: int) -> None:
-    """Whatever the augmentation draws, a target is the cell where its dot is seen; mirrored, the pair is swapped."""
-    turning = Augment(brightness=0, contrast=0, saturation=0, erasing=0)
-    samples = TrainingSamples([dotted_face(tmp_path)], config(turning, seed=seed))
-    crop, targets, index = samples[SampleKey(epoch=0, face=0, input_size=128)]
-    grey = crop[..., 1].astype(float)
-    grey[crop.max(axis=2) == 0] = 128 if grey.min() > 0 else grey[crop.max(axis=2) == 0]
-    _, matrix_flipped = random_crop(BOX, 1.25, 128, turning, np.random.default_rng([seed, 0, 0]))
-    white = targets[WFLW98.flip[60] if matrix_flipped else 60]
-    row, column = np.unravel_index(grey.argmax(), grey.shape)
-    seen = (np.array([column, row]) + 0.5) / 4 - 0.5
-    # rounding moves a target by less than a cell, the dot's width its peak by less than another half
-    assert np.abs(np.array(cell_of(int(white))) - seen).max() < 1.6
-    assert index == 0
-
-
-def test_a_mirrored_sample_swaps_the_pairs(tmp_path: Path) -> None:
-    always = STILL.model_copy(update={"flip": 1.0})
-    plain = TrainingSamples([dotted_face(tmp_path)], config(quantizer="round"))[SampleKey(0, 0, 128)]
-    mirrored = TrainingSamples([dotted_face(tmp_path)], config(always, quantizer="round"))[SampleKey(0, 0, 128)]
-    assert np.array_equal(mirrored[0], plain[0][:, ::-1])
-    column, row = cell_of(int(plain[1][60]))
-    assert cell_of(int(mirrored[1][72])) == (31 - column, row)
-
-
-def test_a_sample_depends_on_seed_epoch_and_face_alone(tmp_path: Path) -> None:
-    faces = [dotted_face(tmp_path)] * 2
-    first, second = TrainingSamples(faces, config(Augment())), TrainingSamples(faces, config(Augment()))
-    second[SampleKey(5, 1, 128)]  # what else was made before must not matter
-    a, b = first[SampleKey(3, 0, 128)], second[SampleKey(3, 0, 128)]
-    assert np.array_equal(a[0], b[0])
-    assert np.array_equal(a[1], b[1])
-    assert not np.array_equal(a[0], first[SampleKey(4, 0, 128)][0])
-    assert not np.array_equal(a[0], first[SampleKey(3, 1, 128)][0])
-
-
-def test_randomized_rounding_is_redrawn_every_epoch(tmp_path: Path) -> None:
-    samples = TrainingSamples([dotted_face(tmp_path)], config())
-    drawn = {int(samples[SampleKey(epoch, 0, 128)][1][60]) for epoch in range(40)}
-    assert len(drawn) in (2, 4)
-
-
-def test_points_beyond_the_crop_are_left_out(tmp_path: Path) -> None:
-    face = dotted_face(tmp_path)
-    face.points[16] = [1000.0, 1000.0]
-    _, targets, _ = TrainingSamples([face], config())[SampleKey(0, 0, 128)]
-    assert targets[16] == OUTSIDE
-    assert (targets >= 0).sum() == 97
-
-
-def test_points_nobody_annotated_are_left_out(tmp_path: Path) -> None:
-    face = dotted_face(tmp_path)
-    face.points[16] = np.nan
-    _, targets, _ = TrainingSamples([face], config())[SampleKey(0, 0, 128)]
-    assert targets[16] == OUTSIDE
-    assert (targets >= 0).sum() == 97
-
-
-def test_another_layout_swaps_its_own_pairs(tmp_path: Path) -> None:
-    face = replace(dotted_face(tmp_path), points=np.array([[40.0 + i, 60.0 + 2 * i] for i in range(19)]))
-    always = STILL.model_copy(update={"flip": 1.0})
-    plain, mirrored = (
-        TrainingSamples([face], config(augment, quantizer="round"), AFLW19)[SampleKey(0, 0, 128)][1]
-        for augment in (STILL, always)
-    )
-    column, row = cell_of(int(plain[0]))
-    assert cell_of(int(mirrored[5])) == (31 - column, row)
-
-
-def test_a_photograph_within_a_file_is_read_once(tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(tmp_path / "many.mat", "w") as file:
-        cells = file.create_dataset("Is", (1, 1), dtype=h5py.ref_dtype)
-        cells[0, 0] = file.create_dataset("a", data=np.full((3, 5, 4), 9, np.uint8)).ref
-    photo, photos = MatPhoto(tmp_path / "many.mat", "Is", 0), PhotoCache()
-    assert photos.load(photo).shape == (4, 5, 3)
-    (tmp_path / "many.mat").unlink()
-    assert photos.load(photo).shape == (4, 5, 3)
-
-
-def test_each_of_several_workers_keeps_its_share_of_the_photographs(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        cv2.imwrite(str(tmp_path / name), np.zeros((4, 5, 3), np.uint8))
-    photos = PhotoCache(limit=2 * 60, workers=2)  # 60 bytes a photograph
-    for name in ("a.png", "b.png"):
-        photos.load(tmp_path / name)
-        (tmp_path / name).unlink()
-    assert photos.load(tmp_path / "a.png").shape == (4, 5, 3)
-    with pytest.raises(DataError):
-        photos.load(tmp_path / "b.png")
-
-
-def test_random_crops_keep_within_the_recipe() -> None:
+def test_random_crops_use_all_that_their_configuration_allows() -> None:
     rng = np.random.default_rng(0)
-    matrices = [random_crop(BOX, 1.0, 256, Augment(), rng) for _ in range(500)]
-    linear = np.array([matrix[:, :2] for matrix, _ in matrices])
-    scale = np.sqrt(np.abs(np.linalg.det(linear))) / (256 / 120)
-    assert 1 / 1.25 <= scale.min() < 0.82
-    assert 1.3 < scale.max() <= 1 / 0.75
-    roll = np.degrees(np.arctan2(linear[:, 0, 1], np.abs(linear[:, 1, 1])))
-    assert 28 < np.abs(roll).max() <= 30
-    flips = [flipped for _, flipped in matrices]
-    assert 0.4 < np.mean(flips) < 0.6
-    assert np.array_equal(np.linalg.det(linear) < 0, flips)
-    middles = np.array([transform_points(matrix, [70, 80]) for matrix, _ in matrices])
-    assert 15 < np.abs(middles - 127.5).max() <= 16 * (1 / 0.75) * np.sqrt(2)
+    crops = [random_crop(BOX, 1.0, 256, Augment(), rng) for _ in range(500)]
+    linear = np.array([matrix[:, :2] for matrix, _ in crops])
+    zoom = np.sqrt(np.abs(np.linalg.det(linear))) / (256 / 120)
+    assert zoom.min() < 0.82
+    assert zoom.max() > 1.3
+    assert np.degrees(np.arctan2(linear[:, 0, 1], np.abs(linear[:, 1, 1]))).max() > 28
+    assert 0.4 < np.mean([mirrored for _, mirrored in crops]) < 0.6
+    middles = np.array([transform_points(matrix, [70, 80]) for matrix, _ in crops])
+    assert np.abs(middles - 127.5).max() > 15
 
 
-def test_colour_jitter_of_nothing_changes_nothing() -> None:
-    crop = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
-    assert np.abs(jitter_colour(crop, STILL, np.random.default_rng(0)).astype(int) - crop).max() <= 1
-
-
-def test_erasing_changes_one_rectangle() -> None:
-    crop = np.zeros((128, 128, 3), np.uint8)
-    erase(crop, 1.0, np.random.default_rng(0))
-    rows, columns = np.nonzero(crop.max(axis=2))
-    area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
-    assert 0.015 < area / 128**2 < 0.21
-
-
-def test_an_unreadable_photograph_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.png"):
-        PhotoCache().load(tmp_path / "gone.png")
-
-
-def test_batches_cover_the_faces_in_a_new_order_every_epoch() -> None:
-    batches = EpochBatches(10, config())
-    first = list(batches)
-    batches.epoch = 1
-    second = list(batches)
-    assert [len(batch) for batch in first] == [4, 4]
-    assert len({key.face for batch in first for key in batch}) == 8
-    assert [key.face for key in first[0]] != [key.face for key in second[0]]
-    assert {key.epoch for batch in second for key in batch} == {1}
-
-
-def test_an_epoch_shows_a_share_of_the_further_faces_drawn_anew() -> None:
-    batches = EpochBatches(8, config(further=0.25), further=16)
-    first = sorted(key.face for batch in batches for key in batch)
-    batches.epoch = 1
-    second = sorted(key.face for batch in batches for key in batch)
-    assert len(batches) == 3
-    assert first[:8] == second[:8] == list(range(8))
-    assert len(set(first[8:])) == 4
-    assert set(first[8:]) | set(second[8:]) <= set(range(8, 24))
-    assert first[8:] != second[8:]
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_an_occluder_covers_an_ellipse_and_nothing_else(seed: int) -> None:
-    crop = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
-    assert occlude(crop, 0.0, np.random.default_rng(seed)) is crop
-    covered = (occlude(crop, 1.0, np.random.default_rng(seed)) != crop).any(axis=2)
-    # an ellipse that reaches over the edge shows less of itself
-    assert 0.005 < covered.mean() < 0.26
-    assert covered.sum() > 0.9 * cv2.contourArea(cv2.convexHull(cv2.findNonZero(covered.astype(np.uint8))))
-
-
-def test_a_fallen_head_may_lie_on_its_side() -> None:
+def test_a_large_rotation_may_lay_a_face_on_its_side() -> None:
     def rolls(augment: Augment) -> list[float]:
         matrices = [random_crop(BOX, 1.25, 128, augment, np.random.default_rng(seed))[0] for seed in range(200)]
         return [abs(math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))) for matrix in matrices]
 
     still = STILL.model_copy(update={"rotation": 10.0})
     assert max(rolls(still)) < 10
-    fallen = sum(roll > 10 for roll in rolls(still.model_copy(update={"fall": 0.3})))
-    # three in ten fall, and eight in nine of those beyond 10 degrees
-    assert 30 < fallen < 80
+    large = sum(roll > 10 for roll in rolls(still.model_copy(update={"fall": 0.3})))
+    # it is drawn three times in ten, and then lies beyond 10 degrees eight times in nine
+    assert 30 < large < 80
 
 
-def test_what_blurs_and_darkens_comes_in_place_of_the_change_of_colour(tmp_path: Path) -> None:
-    quiet = {"colour": 0, "cast": 0, "grey": 0, "dark": 0, "blur": 0, "coarse": 0, "noise": 0, "jpeg": 0}
-    plain = TrainingSamples([dotted_face(tmp_path)], config(STILL))[SampleKey(0, 0, 128)][0]
-    for changes, same in ((quiet, True), (quiet | {"blur": 1.0}, False)):
-        augment = Augment.model_validate({"photometric": changes, "brightness": 0.9})
-        augment = augment.model_copy(update={"flip": 0, "rotation": 0, "scale": 0, "shift": 0, "erasing": 0})
-        crop = TrainingSamples([dotted_face(tmp_path)], config(augment))[SampleKey(0, 0, 128)][0]
-        assert (crop == plain).all() == same
+def test_the_order_of_the_draws_stays() -> None:
+    """A sample of a seed, an epoch and a face is the same in every version: here, its matrix and the rest of it."""
+    rng = np.random.default_rng([0, 3, 7])
+    crop = augmented_crop(noise(160), BOX, 1.25, 64, Augment(), rng)
+    expected = [[-0.352434397, 0.13593058, 46.529270195], [0.13593058, 0.352434397, -8.450611317]]
+    assert crop.matrix == pytest.approx(np.array(expected), abs=1e-6)
+    assert crop.mirrored
+    assert rng.integers(1000) == 132
+    rng = np.random.default_rng([0, 3, 7])
+    augmented_crop(noise(160), BOX, 1.25, 64, Augment(occlude=1, fall=1, photometric=EVERYTHING), rng)
+    assert rng.integers(1000) == 717
 
 
-def test_collate_stacks(tmp_path: Path) -> None:
-    samples = TrainingSamples([dotted_face(tmp_path)] * 3, config())
-    batch = collate([samples[SampleKey(0, i, 128)] for i in range(3)])
-    assert tuple(batch.crops.shape) == (3, 128, 128, 3)
-    assert tuple(batch.targets.shape) == (3, 98)
-    assert batch.indices.tolist() == [0, 1, 2]
+# ---------------------------------------------------------------- occlusion
 
 
-def test_targets_decode_to_the_points_on_average(tmp_path: Path) -> None:
-    """Encode a few thousand times, count, and decode the counts: the served decoder gives the point back."""
-    face, spec = dotted_face(tmp_path), config()
-    samples = TrainingSamples([face], spec)
-    counts = np.zeros(32 * 32)
-    for epoch in range(1500):
-        counts[samples[SampleKey(epoch, 0, 128)][1][60]] += 1
-    codec = spec.codec(128, points=1)
-    with np.errstate(divide="ignore"):
-        heatmap = np.log(counts / counts.sum()).reshape(1, 1, 32, 32)
-    matrix, _ = random_crop(BOX, 1.25, 128, STILL, np.random.default_rng(0))
-    assert decode(heatmap, codec, 4).points[0, 0] == pytest.approx(transform_points(matrix, [50, 70]), abs=0.25)
+@given(generators)
+def test_erasing_changes_one_rectangle(rng: np.random.Generator) -> None:
+    rows, columns = np.nonzero(random_erasing(np.zeros((128, 128, 3), np.uint8), 1.0, rng).any(axis=2))
+    area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+    assert 0.015 < area / 128**2 < 0.21
+    assert len(rows) > 0.99 * area
 
 
-def test_the_shipped_configuration_is_the_papers_augmentation() -> None:
-    assert load_config(Config, "compact").augment == Augment()
-    assert (Augment().rotation, Augment().scale, Augment().shift) == (30, 0.25, 16)
+@given(generators)
+def test_an_occlusion_covers_an_ellipse_and_nothing_else(rng: np.random.Generator) -> None:
+    crop = noise(128)
+    occluded = (random_occlusion(crop, 1.0, rng) != crop).any(axis=2)
+    # an ellipse that reaches over the edge shows less of itself
+    assert 0.005 < occluded.mean() < 0.26
+    assert occluded.sum() > 0.9 * cv2.contourArea(cv2.convexHull(cv2.findNonZero(occluded.astype(np.uint8))))
+
+
+@given(generators)
+def test_what_has_no_probability_never_happens(rng: np.random.Generator) -> None:
+    crop = noise(32)
+    assert random_occlusion(crop, 0.0, rng) is crop
+    assert random_erasing(crop, 0.0, rng) is crop
+
+
+# ---------------------------------------------------------------- color and sharpness
+
+
+@given(generators)
+def test_color_without_a_range_does_not_change(rng: np.random.Generator) -> None:
+    assert np.abs(random_color(noise(16), 0, 0, 0, rng).astype(int) - noise(16)).max() <= 1
+
+
+@given(generators)
+def test_photometric_changes_without_probabilities_are_none(rng: np.random.Generator) -> None:
+    assert np.abs(random_photometric(noise(16), 40.0, QUIET, rng).astype(int) - noise(16)).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["cast", "grey", "dark", "blur", "coarse", "noise", "jpeg"])
+def test_every_photometric_change_changes_the_image_and_not_its_shape(name: str) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (64, 96, 3), np.uint8)
+    changed = random_photometric(image, 40.0, QUIET.model_copy(update={name: 1.0}), np.random.default_rng(0))
+    assert changed.shape == image.shape
+    assert changed.dtype == np.uint8
+    assert np.abs(changed.astype(int) - image).max() > 5
+    if name == "grey":
+        assert (changed == changed[..., :1]).all()
+    if name == "dark":
+        assert changed.mean() < 0.5 * image.mean()
+
+
+@given(generators)
+def test_small_faces_are_not_blurred_away(rng: np.random.Generator) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[28:36, 28:36] = 255
+    changed = random_photometric(image, 10.0, QUIET.model_copy(update={"blur": 1.0, "coarse": 1.0}), rng)
+    assert changed[31:33, 31:33].mean() > 200

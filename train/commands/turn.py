@@ -1,4 +1,4 @@
-"""`landmarks-train turn`: photographs turned to large poses, as a data set to train or to test on."""
+"""`landmarks-train turn`: faces turned to large poses, as a data set to train or to test on."""
 
 from __future__ import annotations
 
@@ -6,50 +6,41 @@ import argparse
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
+
+from tqdm import tqdm
 
 from landmarks.layout import WFLW98
-from train.commands.command_line import add_command
+from train.commands.arguments import add_data
+from train.datasets import DataSource, Face
 from train.errors import DataError
+from train.pose_synthesis.boxes import margins_of
+from train.pose_synthesis.dataset import Job, Plan, write
 
-if TYPE_CHECKING:
-    from train.datasets import Face
+DETAILS: Final = "The head is fitted to each face's points, and the image is turned with it."
+EXAMPLE: Final = "--data faces300w:data/faces300w --split train --face-model ict_face.npz --out data/turned"
 
 
-def add_commands(commands: Any) -> None:
-    """Adds `turn` to the subparsers of `landmarks-train`."""
-    command = add_command(
-        commands,
-        "turn",
-        "turn photographs to large poses by a 3-D face model: a data set in the layout of faces300w",
-        "The head is fitted to each face's points, and the photograph is turned with it.",
-        "--data faces300w:data/faces300w --split train --face-model ict_face.npz --out data/turned",
-    )
-    command.add_argument("--data", required=True, metavar="FORMAT:PATH", help="a set of 98 points, to be turned")
-    command.add_argument("--split", required=True, help="the part to turn, by the set's own name; the result's too")
-    command.add_argument("--face-model", required=True, type=Path, metavar="FILE", help="ICT's face model (.npz)")
-    command.add_argument("--out", required=True, type=Path, help="the folder to write, not there yet or empty")
-    command.add_argument(
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The data, the face model, the range of poses and the folder to write."""
+    add_data(parser, "a set of 98 points, to be turned")
+    parser.add_argument("--split", required=True, help="the part to turn, by the set's own name; the result's too")
+    parser.add_argument("--face-model", required=True, type=Path, metavar="FILE", help="ICT's face model (.npz)")
+    parser.add_argument("--out", required=True, type=Path, help="the folder to write, new or empty")
+    parser.add_argument(
         "--yaw", type=float, nargs=2, default=[30, 90], metavar=("MIN", "MAX"), help="degrees to either side [30 90]"
     )
-    command.add_argument(
+    parser.add_argument(
         "--pitch", type=float, nargs=2, default=[-30, 30], metavar=("MIN", "MAX"), help="degrees, up positive [-30 30]"
     )
-    command.add_argument("--per-face", type=int, default=2, metavar="N", help="pictures of each face [%(default)s]")
-    command.add_argument("--limit", type=int, metavar="N", help="faces spread over the set, instead of all")
-    command.add_argument("--seed", type=int, default=0, help="the same seed, the same pictures [%(default)s]")
-    command.add_argument("--workers", type=int, default=1, metavar="N", help="processes [%(default)s]")
-    command.set_defaults(act=turn)
+    parser.add_argument("--per-face", type=int, default=2, metavar="N", help="images of each face [%(default)s]")
+    parser.add_argument("--limit", type=int, metavar="N", help="faces spread over the set, instead of all")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images [%(default)s]")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes [%(default)s]")
 
 
-def turn(args: argparse.Namespace) -> None:
-    """Turns, with a progress bar, and says what was written."""
-    from tqdm import tqdm
-
-    from train.datasets import DataSource
-    from train.pose_synthesis.boxes import margins_of
-    from train.pose_synthesis.dataset import Job, Plan, write
-
+def run(args: argparse.Namespace) -> None:
+    """Turns, with a progress bar, and prints what was written."""
     _check(args)
     source = DataSource.parse(args.data)
     if source.layout is not WFLW98:
@@ -57,7 +48,7 @@ def turn(args: argparse.Namespace) -> None:
     faces = source.faces(args.split)
     plan = Plan(tuple(args.yaw), tuple(args.pitch), args.per_face, args.seed)
     job = Job(args.face_model, margins_of(faces), plan, args.out, args.split, source.name)
-    chosen = spread(faces, args.limit)
+    chosen = evenly_spread(faces, args.limit)
     try:
         with tqdm(write(chosen, job, args.workers), total=len(chosen), unit="face") as bar:
             counts = list(bar)
@@ -65,11 +56,11 @@ def turn(args: argparse.Namespace) -> None:
     except OSError as error:
         raise DataError(f"{args.out}: cannot be written ({error.strerror or error})") from error
     left_out = f"; left out {counts.count(0)} faces, too small or unlike a head" if 0 in counts else ""
-    print(f"wrote {sum(counts)} pictures into {args.out}{left_out}")
+    print(f"wrote {sum(counts)} images into {args.out}{left_out}")
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raises DataError naming the option that cannot be."""
+    """Raises DataError naming the option that is out of range."""
     if not 0 <= args.yaw[0] <= args.yaw[1] <= 90:
         raise DataError(f"--yaw takes two angles from 0 to 90 in order, not {args.yaw[0]:g} {args.yaw[1]:g}")
     if not -45 <= args.pitch[0] <= args.pitch[1] <= 45:
@@ -83,7 +74,7 @@ def _check(args: argparse.Namespace) -> None:
         raise DataError(f"{args.face_model}: no such file; docs/training.md says where the face model comes from")
 
 
-def spread(faces: list[Face], limit: int | None) -> list[Face]:
+def evenly_spread(faces: list[Face], limit: int | None) -> list[Face]:
     """At most `limit` of the faces, evenly spread."""
     count = min(len(faces), limit or len(faces))
     return [faces[i * len(faces) // count] for i in range(count)]

@@ -1,0 +1,55 @@
+"""Arguments that several commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from train.datasets import FORMATS
+
+DATA_HELP: Final = f"a data set as FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
+
+
+def add_data(parser: argparse.ArgumentParser, about: str = DATA_HELP) -> None:
+    """`--data`: one data set."""
+    parser.add_argument("--data", required=True, metavar="FORMAT:PATH", help=about)
+
+
+def add_lift(parser: argparse.ArgumentParser) -> None:
+    """`--lift`: the file of a conversion of 68 points to 98."""
+    parser.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
+
+
+def add_training_data(parser: argparse.ArgumentParser) -> None:
+    """`--data` of several data sets, and `--lift`: see `train.datasets.parse_mix`."""
+    about = f"{DATA_HELP}; of several, all are trained on, and the first is tested on"
+    parser.add_argument("--data", required=True, nargs="+", metavar="FORMAT:PATH", help=about)
+    add_lift(parser)
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """`--run` or `--model`: what is evaluated."""
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument("--run", type=Path, help="folder of a finished run")
+    network.add_argument("--model", type=Path, help="an exported ONNX file")
+
+
+def add_boxes(parser: argparse.ArgumentParser) -> None:
+    """`--boxes`: one kind of boxes."""
+    parser.add_argument("--boxes", choices=["P1", "P2"], default="P2", help="tight or detector's boxes [%(default)s]")
+
+
+def add_repository(parser: argparse.ArgumentParser) -> None:
+    """`--repository`: a Triton model repository."""
+    parser.add_argument("--repository", type=Path, default=Path("model_repo"), help="the repository [%(default)s]")
+
+
+def add_training(parser: argparse.ArgumentParser, config: str, weights: str) -> None:
+    """What every training takes: its configuration, the run's folder, where it starts and with how many processes."""
+    parser.add_argument("--config", default=config, help="a TOML file, or a shipped one's name [%(default)s]")
+    parser.add_argument("--out", required=True, type=Path, help="the run's folder: checkpoint, metrics, final report")
+    parser.add_argument("--resume", action="store_true", help="continue from the folder's checkpoint")
+    parser.add_argument("--weights", type=Path, help=weights)
+    parser.add_argument("--seed", type=int, help="replaces the configuration's seed")
+    parser.add_argument("--workers", type=int, default=1, help="processes that prepare samples [%(default)s]")

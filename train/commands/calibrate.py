@@ -1,0 +1,48 @@
+"""`landmarks-train calibrate`: fits a run's covariances to its errors."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from train.commands.arguments import add_boxes, add_data, add_lift
+from train.datasets import DataSource
+from train.errors import TrainingError
+from train.evaluation.calibration import calibrate_run
+
+DETAILS: Final = (
+    "By groups of points and by how wide a face's maps are, on the faces of the training split; how much larger "
+    "errors are on faces never seen is taken from those that were held out."
+)
+EXAMPLE: Final = "--run runs/compact --data faces300w:data/faces300w --references runs/compact64"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, its data, and what was held out of training."""
+    parser.add_argument("--run", required=True, type=Path, help="folder of a finished run")
+    add_data(parser, "the data set it was trained on")
+    add_lift(parser)
+    parser.add_argument(
+        "--held-out", type=int, metavar="N", help="about every N-th image was kept out of training [as configured]"
+    )
+    parser.add_argument(
+        "--references",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs that kept no image out: they measure how much harder the images held out here are than the rest",
+    )
+    add_boxes(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Calibrates and prints the calibration."""
+    if args.held_out is not None and args.held_out < 0:
+        raise TrainingError("--held-out must not be negative; 0 says that nothing was held out")
+    source = DataSource.parse(args.data, args.lift)
+    calibration = calibrate_run(args.run, source, args.boxes, args.held_out, args.references)
+    print(json.dumps(asdict(calibration), indent=2))

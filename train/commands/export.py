@@ -1,0 +1,28 @@
+"""`landmarks-train export`: writes a finished run into a Triton model repository."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from train.commands.arguments import add_repository
+from train.export.torch_to_onnx import export
+
+DETAILS: Final = (
+    "The network becomes ONNX with its codec and its golden points in it, is checked against PyTorch, and is "
+    "stamped into the configurations."
+)
+EXAMPLE: Final = "--run runs/compact --repository model_repo"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run and the repository."""
+    parser.add_argument("--run", required=True, type=Path, help="folder of the run")
+    add_repository(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Exports and prints what was written."""
+    metadata = export(args.run, args.repository)
+    print(f"exported {metadata.name} (run {metadata.run_id}) into {args.repository}")

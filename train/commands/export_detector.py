@@ -1,0 +1,31 @@
+"""`landmarks-train export-detector`: writes a finished run's detector into a Triton model repository."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from landmarks.detection import DetectorMetadata
+from landmarks.repository import model_path
+from train.commands.arguments import add_repository
+from train.detection.export import export_detector
+
+DETAILS: Final = "Checked against PyTorch, with the golden face in it, and stamped into its configuration."
+EXAMPLE: Final = "--run runs/detector --repository model_repo"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run and the repository."""
+    parser.add_argument("--run", required=True, type=Path, help="folder of the run")
+    add_repository(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Exports and prints what was written."""
+    metadata = export_detector(args.run, args.repository)
+    size = model_path(args.repository, kind=DetectorMetadata).stat().st_size / 1e6
+    print(
+        f"exported {metadata.name} (run {metadata.run_id}) into {args.repository}: "
+        f"{size:.2f} MB, threshold {metadata.spec.threshold}"
+    )

@@ -1,0 +1,39 @@
+"""`landmarks-train robustness`: how the error grows as faces are corrupted more and more."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from train.commands.arguments import add_data, add_lift, add_network
+from train.datasets import DataSource
+from train.errors import TrainingError
+from train.evaluation.robustness import measure, write
+from train.evaluation.trained import open_export, open_run
+
+DETAILS: Final = "Corrupts the faces of the split for testing more and more, and writes a table and curves."
+EXAMPLE: Final = "--model model_repo/heatmap/1/model.onnx --data faces300w:data/faces300w --out results"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The network, the data and the folder of the results."""
+    add_network(parser)
+    add_data(parser, "a data set; its test split is used")
+    add_lift(parser)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="measure every N-th face [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of the results [%(default)s]")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measures, writes, and prints the AUROC figures."""
+    if args.every < 1:
+        raise TrainingError("--every takes a whole number from 1 on")
+    model = open_run(args.run) if args.run else open_export(args.model)
+    source = DataSource.parse(args.data, args.lift)
+    result = measure(model, source.test_faces()[:: args.every], source, args.seed)
+    write(result, args.out, f"Of {args.run or args.model} on the test split of {source.name}, boxes P2:")
+    figures: dict[str, Any] = {"plain": result.plain._asdict(), "auroc": result.auroc}
+    print(json.dumps(figures, indent=2))

@@ -1,0 +1,37 @@
+"""The part of a data set that is held out of training, to calibrate on."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.datasets.face import Face, Photo
+
+
+def split_by_name(faces: Sequence[Face], every: int) -> tuple[list[Face], list[Face]]:
+    """The faces to train on, and the faces of about every n-th image, which are held out; 0 holds none out.
+
+    The name of an image alone decides, so that the part is the same whatever else is in the list.
+    """
+    if not every:
+        return list(faces), []
+    stems = {_stem(face.image) for face in faces}
+    out = {stem for stem in stems if zlib.crc32(stem.encode()) % every == 0}
+    return (
+        [face for face in faces if _stem(face.image) not in out],
+        [face for face in faces if _stem(face.image) in out],
+    )
+
+
+def without(faces: Sequence[Face], out: Sequence[Face]) -> list[Face]:
+    """The faces of images that were not derived from the images of `out`.
+
+    A derived image is named after its original: the original's stem, `_` and more, as `train.pose_synthesis` does it.
+    """
+    starts = tuple({f"{_stem(face.image)}_" for face in out})
+    return [face for face in faces if not f"{_stem(face.image)}_".startswith(starts)]
+
+
+def _stem(photo: Photo) -> str:
+    return Path(photo.name).stem

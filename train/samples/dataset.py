@@ -1,0 +1,110 @@
+"""Faces -> training samples and batches: an augmented crop and its targets.
+
+Every random draw of a sample comes from (seed, epoch, index): the sample does not depend on the worker that makes it,
+nor on where a run was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from landmarks.crop import transform_points
+from landmarks.layout import WFLW98, PointLayout
+from train.config import Config
+from train.datasets.face import Face, Image
+from train.errors import ConfigError
+from train.objectives import objective_of
+from train.samples.augment import augmented_crop
+from train.samples.image_cache import ImageCache
+
+Sample = tuple[Image, NDArray[Any], int]
+"""Crop RGB uint8 [S, S, 3], targets of the objective, the face's index in the data set."""
+
+
+class Batch(NamedTuple):
+    crops: Tensor
+    """uint8 [N, S, S, 3] RGB"""
+    targets: Tensor
+    """[N, P, ...] as the objective makes them: for cells int64 row * cells + column, OUTSIDE beyond the map"""
+    indices: Tensor
+    """int64 [N] the faces' indices in the data set, for error messages"""
+
+
+class SampleKey(NamedTuple):
+    """Which face, in which epoch, at which crop size: everything a sample depends on besides the seed."""
+
+    epoch: int
+    face: int
+    input_size: int
+
+
+class TrainingSamples(Dataset[Sample]):
+    """Maps a SampleKey to (crop, targets, index)."""
+
+    def __init__(self, faces: Sequence[Face], config: Config, layout: PointLayout = WFLW98, workers: int = 0) -> None:
+        """`workers`: processes that make samples, as for `ImageCache`."""
+        self._faces = faces
+        self._config = config
+        self._objective = objective_of(config)
+        self._flip = list(layout.flip)
+        self._images = ImageCache(workers=workers)
+
+    def __getitem__(self, key: SampleKey) -> Sample:
+        """Raises DataError when the face's image cannot be read."""
+        config, face = self._config, self._faces[key.face]
+        rng = np.random.default_rng([config.seed, key.epoch, key.face])
+        image, box = self._images.load(face.image), face.box_of(config.boxes)
+        crop = augmented_crop(image, box, config.crop_scale, key.input_size, config.augment, rng)
+        points = transform_points(crop.matrix, face.points)
+        if crop.mirrored:
+            points = points[self._flip]
+        return crop.pixels, self._objective.targets(points, config.codec(key.input_size), rng), key.face
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stacks samples into a batch of tensors."""
+    crops, targets, indices = zip(*samples, strict=True)
+    return Batch(
+        torch.from_numpy(np.stack(crops)), torch.from_numpy(np.stack(targets)), torch.tensor(indices, dtype=torch.int64)
+    )
+
+
+class EpochBatches(Sampler[list[SampleKey]]):
+    """Batches of sample keys in an order drawn from (seed, epoch); a last batch that is not full is left out.
+
+    An epoch shows `faces` faces and, drawn anew, the configured share of the `further` ones after them. Of several
+    processes, each takes its own slice of every batch. Raises ConfigError unless the slices are equal.
+    """
+
+    def __init__(self, faces: int, config: Config, rank: int = 0, processes: int = 1, further: int = 0) -> None:
+        size = config.batch_size
+        shown = faces + round(config.further * further)
+        if size % processes:
+            raise ConfigError(f"batch_size: {size} faces cannot be split evenly among {processes} processes")
+        if processes > 1 and shown < size:
+            raise ConfigError(f"batch_size: several processes need a full batch of {size}, but there are {shown} faces")
+        self._faces = faces
+        self._further = further
+        self._shown = shown
+        self._config = config
+        self._slice = slice(rank * size // processes, (rank + 1) * size // processes)
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return max(1, self._shown // self._config.batch_size)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        size = self._config.stage_at(self.epoch).input_size
+        rng = np.random.default_rng([self._config.seed, self.epoch])
+        drawn = self._faces + rng.permutation(self._further)[: self._shown - self._faces]
+        order = rng.permutation(np.concatenate([np.arange(self._faces), drawn]))
+        for start in range(0, len(self) * self._config.batch_size, self._config.batch_size):
+            batch = order[start : start + self._config.batch_size]
+            yield [SampleKey(self.epoch, int(index), size) for index in batch[self._slice]]
