@@ -73,7 +73,7 @@ def argmax(maps: Maps, strongest: Strongest) -> Coordinates:
     """The strongest cell, the first in row-major order among equals (eq. 11)."""
     columns = maps.shape[2]
     peak = strongest.cells[:, 0]
-    return np.stack([peak % columns, peak // columns], axis=1).astype(np.float64)
+    return np.asarray(np.stack([peak % columns, peak // columns], axis=1), np.float64)
 
 
 def topk_mean(maps: Maps, strongest: Strongest) -> Coordinates:
@@ -141,3 +141,6 @@ DECODERS: Final[Mapping[str, Decoder]] = {
 
 DEFAULT_DECODER: Final = "topk"
 """What a request without a decoder is answered by, and what a model is evaluated and calibrated with."""
+
+DECODER_HELP: Final = "; ".join(f"{name}: {each.description}" for name, each in DECODERS.items()) + "; unset: topk"
+"""One line about each, for help texts."""

@@ -34,7 +34,7 @@ class Options(TypedDict, total=False):
     model: str
     """Name of the model that must answer, one of `models()`."""
     decoder: str
-    """"topk", the mean of the strongest heatmap cells, or "argmax", the strongest alone."""
+    """How a point is read from its heatmap: one of `ModelDescription.decoders`; unset, "topk"."""
     topk: int
     """Cells averaged for a point; unset: as the model was validated."""
     flip: bool

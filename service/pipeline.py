@@ -105,7 +105,7 @@ class Pipeline:
 
     async def _infer(self, variant: Variant, crops: NDArray[np.uint8], options: Options, deadline: Deadline) -> Decoded:
         asked = with_mirrored(crops) if options.flip else crops
-        decoded = await variant.engine.infer(asked, topk=options.cells, deadline=deadline)
+        decoded = await variant.engine.infer(asked, decoder=options.decoder, topk=options.topk, deadline=deadline)
         return average(decoded, crops.shape[1], variant.model.metadata.layout) if options.flip else decoded
 
     def _compare(self, variant: Variant, faces: tuple[Face, ...], scene: Scene) -> None:

@@ -184,16 +184,20 @@ def test_a_batch_has_an_outcome_for_each_image(scheme: str, kind: Any, tmp_path:
 def test_models_are_described(scheme: str, kind: Any) -> None:
     (model,) = asked(scheme, kind, one("models"))
     assert (model.name, model.layout, model.input_size, model.topk) == ("fake", "wflw98", 256, 9)
-    assert (model.decoders, model.data, model.crop_scale) == (("topk", "argmax"), ("none",), 1.25)
+    assert (model.decoders, model.data, model.crop_scale) == (
+        ("topk", "argmax", "quarter", "3x3", "all"),
+        ("none",),
+        1.25,
+    )
     assert model.degrees_of_freedom == MODEL.metadata.degrees_of_freedom
 
 
 class Flaky(FakeEngine):
     """Refuses the first crops it is given."""
 
-    async def infer(self, crops, *, topk=None, deadline=None):
+    async def infer(self, crops, **options):
         self.error = None if self.calls else EngineOverloaded("busy")
-        return await super().infer(crops, topk=topk, deadline=deadline)
+        return await super().infer(crops, **options)
 
 
 @every_door

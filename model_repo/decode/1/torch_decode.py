@@ -106,7 +106,10 @@ def softmax_mean(logits: Tensor, cells: Tensor, peak: Tensor, columns: int) -> T
 def _slope(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     width = maps.shape[-1]
     line = maps.gather(-2, rows[..., None, None].expand(*rows.shape, 1, width)).squeeze(-2)
-    left, right = (line.gather(-1, at[..., None]).squeeze(-1) for at in ((columns - 1).clamp(0), (columns + 1).clamp(max=width - 1)))
+    left, right = (
+        line.gather(-1, at[..., None]).squeeze(-1)
+        for at in ((columns - 1).clamp(0), (columns + 1).clamp(max=width - 1))
+    )
     sign = torch.sign(right.to(torch.float64) - left)
     return torch.where((columns > 0) & (columns < width - 1), sign, 0.0)
 
