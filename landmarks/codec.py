@@ -115,7 +115,9 @@ class CodecSpec:
         return cells * self.stride + self.offset
 
     def check_topk(self, topk: int) -> int:
-        """Returns `topk`; raises CodecError unless a map has that many cells."""
+        """Returns `topk`; raises CodecError unless it is an integer and a map has that many cells."""
+        if type(topk) is not int:
+            raise CodecError(f"topk must be an integer, not {topk!r}")
         if not 1 <= topk <= self.cells**2:
             raise CodecError(f"topk must lie between 1 and the {self.cells**2} cells of a heatmap, not {topk}")
         return topk
@@ -128,7 +130,7 @@ class CodecSpec:
         """
         name = DEFAULT_DECODER if name is None else name
         if name not in DECODERS:
-            raise CodecError(f"decoder must be one of {', '.join(DECODERS)}, not {name[:40]!r}")
+            raise CodecError(f"decoder must be one of {', '.join(DECODERS)}, not {name!r:.40}")
         decoder = DECODERS[name]
         if not decoder.takes_topk and topk not in (None, decoder.k):
             raise CodecError(f"decoder {name} takes no topk: leave it out, or choose decoder {DEFAULT_DECODER}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,6 +169,9 @@ def test_argmax_is_topk_of_one_to_the_last_bit() -> None:
     [
         ("best", None, "decoder must be one of topk, argmax, quarter, 3x3, all, not 'best'"),
         ("", None, "decoder must be one of"),
+        (5, None, "decoder must be one of .*, not 5"),
+        (None, True, "topk must be an integer, not True"),
+        (None, "9", "topk must be an integer, not '9'"),
         ("argmax", 2, "decoder argmax takes no topk"),
         ("3x3", 4, "decoder 3x3 takes no topk"),
         ("all", 64, "decoder all takes no topk"),
@@ -176,7 +180,7 @@ def test_argmax_is_topk_of_one_to_the_last_bit() -> None:
         (None, 65, "between 1 and the 64 cells"),
     ],
 )
-def test_what_a_request_cannot_have(decoder: str | None, topk: int | None, message: str) -> None:
+def test_what_a_request_cannot_have(decoder: Any, topk: Any, message: str) -> None:
     with pytest.raises(CodecError, match=message):
         decode(ROW, SPEC, topk, decoder)
 

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from landmarks.codec import Decoded
+from landmarks.decoders import DECODERS
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path
 from service.answer import ServedModel
@@ -61,13 +62,14 @@ def joined(parts: list[Decoded]) -> Decoded:
     return Decoded(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-@pytest.mark.parametrize("topk", [None, 1, 25])
+@pytest.mark.parametrize(("decoder", "topk"), [(None, None), (None, 25), *((name, None) for name in DECODERS)])
 def test_triton_answers_as_the_bare_network_does_to_the_last_bit(
-    triton_url: str, local: LocalEngine, crops: NDArray[np.uint8], topk: int | None
+    triton_url: str, local: LocalEngine, crops: NDArray[np.uint8], decoder: str | None, topk: int | None
 ) -> None:
     async def both() -> tuple[Decoded, Decoded]:
         async with started(TritonEngine(triton_url)) as triton, started(local) as bare:
-            return await triton.infer(crops, topk=topk), await bare.infer(crops, topk=topk)
+            options = {"decoder": decoder, "topk": topk}
+            return await triton.infer(crops, **options), await bare.infer(crops, **options)
 
     assert_same_bits(*asyncio.run(both()))
 
