@@ -1,4 +1,4 @@
-"""A client of the landmark service, over REST or gRPC, for code that waits and for code that awaits.
+"""A client of the landmark service, over REST or gRPC, synchronous and asynchronous.
 
 ::
 
@@ -6,13 +6,14 @@
         answer = client.landmarks(Path("photo.jpg"))             answer = await client.landmarks(Path("photo.jpg"))
         answer.faces[0].points                                   answer.faces[0].points
 
-It needs httpx, grpcio and NumPy, and nothing of the service's own code.
+It needs httpx, grpcio and NumPy, and imports nothing of the service.
 """
 
 from landmarks_client.client import AsyncClient, Client
-from landmarks_client.errors import LandmarksError, NoAnswer, ServiceProblem
+from landmarks_client.errors import ClientUsageError, LandmarksError, NoAnswer, ServiceProblem
+from landmarks_client.options import Options
 from landmarks_client.results import Answer, AnswerWarning, Face, Model, ModelDescription
-from landmarks_client.wire import ClientUsageError, Image, Options, Tls
+from landmarks_client.wire import Image, Tls
 
 __all__ = [
     "Answer",

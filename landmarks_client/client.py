@@ -1,4 +1,4 @@
-"""The client, for code that waits and for code that awaits. How a request travels is in `rest` and `rpc`."""
+"""The synchronous and the asynchronous client. `rest` and `rpc` implement their transports."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from landmarks_client.errors import LandmarksError
+from landmarks_client.errors import ClientUsageError, LandmarksError
+from landmarks_client.options import Options
 from landmarks_client.rest import AsyncRestTransport, RestTransport
 from landmarks_client.results import Answer, ModelDescription
 from landmarks_client.retry import Attempts
 from landmarks_client.rpc import AsyncRpcTransport, RpcTransport
 from landmarks_client.wire import (
     AsyncTransport,
-    Call,
-    ClientUsageError,
+    Attempt,
     Image,
-    Options,
+    ImagePart,
     Outcome,
-    Part,
     Tls,
     Transport,
-    access,
-    plain,
+    normalized_options,
+    parse_target,
 )
 
 if TYPE_CHECKING:
@@ -36,32 +35,33 @@ T = TypeVar("T")
 
 
 class Client:
-    """One service. Its connections are kept, and may be used by several threads at a time.
+    """The synchronous client of one service. It keeps connections open, and several threads may use it at once.
 
-    Overload and a network that is away are waited out: a request is sent again after the time the service asks for, as
-    long as its timeout allows.
+    When the service is overloaded or a connection is lost, the request is sent again after the delay that the service
+    asks for, as long as its timeout allows. Create a new client in a forked child process: an older one shares its
+    connections with the parent.
     """
 
     def __init__(self, url: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float = 30.0) -> None:
-        """`url`: http://host:port or https://, grpc://host:port or grpcs://. `timeout`: seconds, retries included.
+        """`url`: http://host:port, https://, grpc:// or grpcs://. `timeout`: seconds for a request with its retries.
 
-        Raises ClientUsageError for another kind of address, and for a key or TLS options that cannot be used.
+        Raises ClientUsageError for an invalid address, API key, or set of TLS files.
         """
         self._timeout = timeout
-        where = access(url, api_key, tls)
-        self._transport: Transport = RpcTransport(where) if "grpc" in where.scheme else RestTransport(where)
+        target = parse_target(url, api_key, tls)
+        self._transport: Transport = RpcTransport(target) if target.is_grpc else RestTransport(target)
 
     def landmarks(
         self, image: Image, *, timeout: float | None = None, request_id: str | None = None, **options: Unpack[Options]
     ) -> Answer:
-        """The faces of one image.
+        """Finds the landmarks of every face in one image.
 
-        `timeout`: seconds for this request, instead of the client's. `request_id`: your own, at most 128 plain
-        characters. Raises ServiceProblem, NoAnswer, OSError for a file that cannot be read, or ClientUsageError for
-        what cannot be sent.
+        `timeout`: seconds for this request, instead of the client's. `request_id`: an id of your own, at most 128
+        printable ASCII characters. Raises ServiceProblem, NoAnswer, OSError when a file cannot be read, and
+        ClientUsageError when an argument cannot be sent.
         """
-        part = _part(image, options)
-        return self._tried(timeout, request_id, lambda call: self._transport.detect(part, call))
+        part = _read_part(image, options)
+        return self._send(timeout, request_id, lambda attempt: self._transport.detect(part, attempt))
 
     def landmarks_batch(
         self,
@@ -72,17 +72,17 @@ class Client:
         request_id: str | None = None,
         **options: Unpack[Options],
     ) -> list[Outcome]:
-        """Several images in one call: for each, in their order, its answer or the problem with it.
+        """Sends several images in one request. Returns the answer or the problem of each, in the order of the images.
 
-        `options` are for all images; `each` has more of them for each image. Raises as `landmarks` does for a call that
-        fails as a whole, and ClientUsageError where `each` is not as long as `images`.
+        `options` apply to all images; `each` holds further options of every image. Raises as `landmarks` does when the
+        whole request fails, and ClientUsageError when `each` is not as long as `images`.
         """
-        parts = _parts(images, options, each)
-        return self._tried(timeout, request_id, lambda call: self._transport.detect_batch(parts, call))
+        parts = _read_parts(images, options, each)
+        return self._send(timeout, request_id, lambda attempt: self._transport.detect_batch(parts, attempt))
 
     def models(self, *, timeout: float | None = None) -> list[ModelDescription]:
-        """The models that can be asked for. Raises ServiceProblem or NoAnswer."""
-        return self._tried(timeout, None, self._transport.models)
+        """Describes the served models. Raises ServiceProblem or NoAnswer."""
+        return self._send(timeout, None, self._transport.models)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -96,32 +96,30 @@ class Client:
     ) -> None:
         self.close()
 
-    def _tried(self, timeout: float | None, request_id: str | None, send: Callable[[Call], T]) -> T:
+    def _send(self, timeout: float | None, request_id: str | None, send: Callable[[Attempt], T]) -> T:
         attempts = Attempts(request_id or uuid.uuid4().hex, self._timeout if timeout is None else timeout)
         while True:
             try:
                 return send(attempts.next())
             except LandmarksError as error:
-                time.sleep(attempts.wait_after(error))
+                time.sleep(attempts.delay_after(error))
 
 
 class AsyncClient:
-    """As `Client`, for one event loop. A request that is cancelled is given up, and the service told so."""
+    """The asynchronous client, for one event loop. Cancelling a call cancels the request at the service, too."""
 
     def __init__(self, url: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float = 30.0) -> None:
-        """As `Client`; to be called where an event loop runs."""
+        """As `Client`. An event loop must be running."""
         self._timeout = timeout
-        where = access(url, api_key, tls)
-        self._transport: AsyncTransport = (
-            AsyncRpcTransport(where) if "grpc" in where.scheme else AsyncRestTransport(where)
-        )
+        target = parse_target(url, api_key, tls)
+        self._transport: AsyncTransport = AsyncRpcTransport(target) if target.is_grpc else AsyncRestTransport(target)
 
     async def landmarks(
         self, image: Image, *, timeout: float | None = None, request_id: str | None = None, **options: Unpack[Options]
     ) -> Answer:
         """As `Client.landmarks`."""
-        part = await asyncio.to_thread(_part, image, options)
-        return await self._tried(timeout, request_id, lambda call: self._transport.detect(part, call))
+        part = await asyncio.to_thread(_read_part, image, options)
+        return await self._send(timeout, request_id, lambda attempt: self._transport.detect(part, attempt))
 
     async def landmarks_batch(
         self,
@@ -133,12 +131,12 @@ class AsyncClient:
         **options: Unpack[Options],
     ) -> list[Outcome]:
         """As `Client.landmarks_batch`."""
-        parts = await asyncio.to_thread(_parts, images, options, each)
-        return await self._tried(timeout, request_id, lambda call: self._transport.detect_batch(parts, call))
+        parts = await asyncio.to_thread(_read_parts, images, options, each)
+        return await self._send(timeout, request_id, lambda attempt: self._transport.detect_batch(parts, attempt))
 
     async def models(self, *, timeout: float | None = None) -> list[ModelDescription]:
         """As `Client.models`."""
-        return await self._tried(timeout, None, self._transport.models)
+        return await self._send(timeout, None, self._transport.models)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -152,24 +150,24 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _tried(self, timeout: float | None, request_id: str | None, send: Callable[[Call], Awaitable[T]]) -> T:
+    async def _send(self, timeout: float | None, request_id: str | None, send: Callable[[Attempt], Awaitable[T]]) -> T:
         attempts = Attempts(request_id or uuid.uuid4().hex, self._timeout if timeout is None else timeout)
         while True:
             try:
                 return await send(attempts.next())
             except LandmarksError as error:
-                await asyncio.sleep(attempts.wait_after(error))
+                await asyncio.sleep(attempts.delay_after(error))
 
 
-def _part(image: Image, options: Options) -> Part:
+def _read_part(image: Image, options: Options) -> ImagePart:
     content = Path(image).read_bytes() if isinstance(image, (str, Path)) else image
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise ClientUsageError(f"an image is the bytes of a file, or its path, not {type(image).__name__}")
-    return Part(bytes(content), plain(options))
+    return ImagePart(bytes(content), normalized_options(options))
 
 
-def _parts(images: Sequence[Image], options: Options, each: Sequence[Options] | None) -> list[Part]:
+def _read_parts(images: Sequence[Image], options: Options, each: Sequence[Options] | None) -> list[ImagePart]:
     own: Sequence[Options] = [{}] * len(images) if each is None else each
     if len(own) != len(images):
         raise ClientUsageError(f"`each` has {len(own)} options for {len(images)} images: give one for each image")
-    return [_part(image, {**options, **more}) for image, more in zip(images, own, strict=True)]
+    return [_read_part(image, {**options, **more}) for image, more in zip(images, own, strict=True)]

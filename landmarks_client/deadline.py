@@ -1,7 +1,7 @@
-"""One deadline for all that a request does on the network.
+"""One deadline for all network operations of a synchronous REST request.
 
-httpx's own timeouts are for each read and each write alone: a service that sends a byte now and then never meets them.
-Code that awaits has `asyncio.wait_for`; code that waits has this.
+httpcore applies a timeout to each read and each write alone, so that a service which sends a byte now and then never
+exceeds it. This backend measures every operation against one deadline. Asynchronous requests use `asyncio.wait_for`.
 """
 
 from __future__ import annotations
@@ -12,31 +12,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import httpcore
-import httpx
 
-_PIECE: Final = 65536
-"""Bytes sent between two looks at the clock."""
-
-
-class DeadlineTransport(httpx.HTTPTransport):
-    """httpx's own, but the `timeout` of a request is the moment of `time.monotonic()` at which it must have ended.
-
-    Only looking up the name of a host is not cut short.
-    """
-
-    def __init__(self, tls: ssl.SSLContext | None, limits: httpx.Limits) -> None:
-        super().__init__(verify=False)
-        self._pool.close()
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=tls,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-            network_backend=_Network(),
-        )
+_CHUNK: Final = 65536
+"""Bytes written between two checks of the deadline."""
 
 
-class _Network(httpcore.SyncBackend):
+class DeadlineBackend(httpcore.SyncBackend):
+    """Takes each `timeout` as a deadline: a value of `time.monotonic()`. It does not interrupt the lookup of a name."""
+
     def connect_tcp(
         self,
         host: str,
@@ -45,7 +28,7 @@ class _Network(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        return _Stream(super().connect_tcp(host, port, _left(timeout), local_address, socket_options))
+        return _Stream(super().connect_tcp(host, port, _remaining(timeout), local_address, socket_options))
 
 
 class _Stream(httpcore.NetworkStream):
@@ -53,16 +36,16 @@ class _Stream(httpcore.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout))
+        return self._stream.read(max_bytes, _remaining(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), _PIECE):
-            self._stream.write(buffer[start : start + _PIECE], _left(timeout))
+        for start in range(0, len(buffer), _CHUNK):
+            self._stream.write(buffer[start : start + _CHUNK], _remaining(timeout))
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _remaining(timeout)))
 
     def close(self) -> None:
         self._stream.close()
@@ -71,11 +54,11 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _left(end: float | None) -> float | None:
-    """Seconds until the moment `end`. Raises httpcore.TimeoutException where it is over."""
-    if end is None:
+def _remaining(deadline: float | None) -> float | None:
+    """Seconds until the deadline. Raises httpcore.TimeoutException when it has passed."""
+    if deadline is None:
         return None
-    left = end - time.monotonic()
-    if left <= 0:
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
         raise httpcore.TimeoutException
-    return left
+    return seconds

@@ -1,10 +1,11 @@
-"""How a request can fail, as seen from the client.
+"""The ways a request can fail, as the client reports them.
 
 ::
 
     LandmarksError
-      ServiceProblem    the service answered that it will not, and why
-      NoAnswer          nothing that can be read came back: no connection, a deadline, a stranger at that address
+      ServiceProblem    the service answered with a problem
+      NoAnswer          no usable answer arrived: no connection, the deadline passed, another server at the address
+    ClientUsageError    an argument cannot be sent to any service
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ NO_ANSWER: Final = "no_answer"
 NOT_UNDERSTOOD: Final = "not_understood"
 
 
+class ClientUsageError(ValueError):
+    """An argument of the client is invalid; nothing was sent."""
+
+
 class LandmarksError(Exception):
-    """One request failed. The service's codes are listed in docs/api.md."""
+    """One request failed. docs/api.md lists the codes of the service."""
 
     def __init__(
         self,
@@ -31,37 +36,37 @@ class LandmarksError(Exception):
     ) -> None:
         super().__init__(f"{detail} ({code})")
         self.code = code
-        """Stable: what a program decides by."""
+        """Stable, for programs to decide by."""
         self.title = title
         """The kind of failure in words, always the same for a code."""
         self.detail = detail
-        """What is wrong with this very request."""
+        """What is wrong with this request."""
         self.action = action
         """What to do, always the same for a code."""
         self.request_id = request_id
-        """Under which the service's log has the request."""
+        """The id under which the service logs the request."""
         self.retry_after = retry_after
-        """Seconds after which another try may succeed; None where it would fail again."""
+        """Seconds after which another attempt may succeed; None if it would fail again."""
 
 
 class ServiceProblem(LandmarksError):
-    """The service's own problem document, or the same told by gRPC."""
+    """The service answered with a problem: a document (RFC 9457) over REST, google.rpc details over gRPC."""
 
 
-_TOLD: Final = {
+_TITLES_AND_ACTIONS: Final = {
     DEADLINE_EXCEEDED: ("No answer came in time", "Allow more time, or send a smaller image."),
     NO_ANSWER: ("No answer came", "Check the address and its certificate, and that the service runs."),
     NOT_UNDERSTOOD: (
-        "Something else answered",
-        "Check the address: http:// is for the REST port, grpc:// for the other.",
+        "Another kind of server answered",
+        "Check the address: http:// is for the REST port, grpc:// for the gRPC port.",
     ),
 }
-"""Title and action of what the service cannot tell itself, by code."""
+"""By code."""
 
 
 class NoAnswer(LandmarksError):
-    """`code` is "no_answer", "deadline_exceeded" or "not_understood"."""
+    """No usable answer arrived. `code` is "no_answer", "deadline_exceeded" or "not_understood"."""
 
     def __init__(self, code: str, detail: str, *, request_id: str = "", retry_after: float | None = None) -> None:
-        title, action = _TOLD[code]
+        title, action = _TITLES_AND_ACTIONS[code]
         super().__init__(code, detail, title=title, action=action, request_id=request_id, retry_after=retry_after)

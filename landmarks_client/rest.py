@@ -1,4 +1,4 @@
-"""The REST door: requests as httpx takes them, answers and problem documents (RFC 9457) as values."""
+"""The REST API: requests as httpx builds and httpcore sends them; JSON answers and problem documents as values."""
 
 from __future__ import annotations
 
@@ -8,82 +8,90 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+import httpcore
 import httpx
 
-from landmarks_client.deadline import DeadlineTransport
-from landmarks_client.errors import DEADLINE_EXCEEDED, NO_ANSWER, NOT_UNDERSTOOD, NoAnswer, ServiceProblem
+from landmarks_client.deadline import DeadlineBackend
+from landmarks_client.errors import (
+    DEADLINE_EXCEEDED,
+    NO_ANSWER,
+    NOT_UNDERSTOOD,
+    ClientUsageError,
+    NoAnswer,
+    ServiceProblem,
+)
 from landmarks_client.results import Answer, AnswerWarning, Face, Model, ModelDescription, floats, single
-from landmarks_client.wire import Access, Call, ClientUsageError, Outcome, Part
+from landmarks_client.wire import Attempt, ImagePart, Outcome, Target
 
 T = TypeVar("T")
 
-_BATCH = "/v1/landmarks/batch"
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+_DETECT: Final = "/v1/landmarks"
+_DETECT_BATCH: Final = "/v1/landmarks/batch"
+_MODELS: Final = "/v1/models"
+_POOL: Final[dict[str, Any]] = {"max_connections": None, "max_keepalive_connections": 100, "keepalive_expiry": 5.0}
+_BINARY: Final = "application/octet-stream"
 
 
 class RestTransport:
-    """A pool of connections that stay open."""
+    """Synchronous requests over a pool of connections that stay open."""
 
-    def __init__(self, access: Access) -> None:
-        self._url = access.url
-        self._http = httpx.Client(**_settings(access), transport=DeadlineTransport(_context(access), _LIMITS))
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        context = _tls_context(target)
+        self._pool = httpcore.ConnectionPool(context, network_backend=DeadlineBackend(), **_POOL)
 
-    def detect(self, part: Part, call: Call) -> Answer:
-        return self._send(call, answer, "POST", "/v1/landmarks", **_raw(part))
+    def detect(self, part: ImagePart, attempt: Attempt) -> Answer:
+        return self._send(attempt, answer, "POST", _DETECT, **_image_body(part))
 
-    def detect_batch(self, parts: Sequence[Part], call: Call) -> list[Outcome]:
-        return self._send(call, outcomes, "POST", _BATCH, files=_form(parts))
+    def detect_batch(self, parts: Sequence[ImagePart], attempt: Attempt) -> list[Outcome]:
+        return self._send(attempt, outcomes, "POST", _DETECT_BATCH, **_form_body(parts))
 
-    def models(self, call: Call) -> list[ModelDescription]:
-        return self._send(call, models, "GET", "/v1/models")
+    def models(self, attempt: Attempt) -> list[ModelDescription]:
+        return self._send(attempt, models, "GET", _MODELS)
 
     def close(self) -> None:
-        self._http.close()
+        self._pool.close()
 
-    def _send(self, call: Call, read: Callable[[Any], T], method: str, path: str, **request: Any) -> T:
-        built = _built(self._http, call, method, path, timeout=time.monotonic() + call.timeout, **request)
-        with _told(self._url, call):
-            response = self._http.send(built)
-        return _understood(self._url, call, response, read)
+    def _send(self, attempt: Attempt, parse: Callable[[Any], T], method: str, path: str, **body: Any) -> T:
+        request = _build_request(self._target, attempt, method, path, **body)
+        timeouts = dict.fromkeys(("connect", "read", "write"), time.monotonic() + attempt.timeout)
+        with _network_errors(self._target, attempt):
+            response = self._pool.request(**request, extensions={"timeout": timeouts})
+        return _parse(self._target, attempt, response, parse)
 
 
 class AsyncRestTransport:
-    """The same for code that awaits."""
+    """The same, asynchronous."""
 
-    def __init__(self, access: Access) -> None:
-        self._url = access.url
-        self._http = httpx.AsyncClient(**_settings(access), verify=_context(access) or False, limits=_LIMITS)
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._pool = httpcore.AsyncConnectionPool(_tls_context(target), **_POOL)
 
-    async def detect(self, part: Part, call: Call) -> Answer:
-        return await self._send(call, answer, "POST", "/v1/landmarks", **_raw(part))
+    async def detect(self, part: ImagePart, attempt: Attempt) -> Answer:
+        return await self._send(attempt, answer, "POST", _DETECT, **_image_body(part))
 
-    async def detect_batch(self, parts: Sequence[Part], call: Call) -> list[Outcome]:
-        return await self._send(call, outcomes, "POST", _BATCH, files=_form(parts))
+    async def detect_batch(self, parts: Sequence[ImagePart], attempt: Attempt) -> list[Outcome]:
+        return await self._send(attempt, outcomes, "POST", _DETECT_BATCH, **_form_body(parts))
 
-    async def models(self, call: Call) -> list[ModelDescription]:
-        return await self._send(call, models, "GET", "/v1/models")
+    async def models(self, attempt: Attempt) -> list[ModelDescription]:
+        return await self._send(attempt, models, "GET", _MODELS)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._pool.aclose()
 
-    async def _send(self, call: Call, read: Callable[[Any], T], method: str, path: str, **request: Any) -> T:
-        built = _built(self._http, call, method, path, timeout=None, **request)
-        with _told(self._url, call):
-            response = await asyncio.wait_for(self._http.send(built), call.timeout)
-        return _understood(self._url, call, response, read)
-
-
-def _settings(access: Access) -> dict[str, Any]:
-    # a proxy of the environment is not asked for a service that is named by its address
-    return {"base_url": access.url, "headers": access.headers, "trust_env": False}
+    async def _send(self, attempt: Attempt, parse: Callable[[Any], T], method: str, path: str, **body: Any) -> T:
+        request = _build_request(self._target, attempt, method, path, **body)
+        with _network_errors(self._target, attempt):
+            response = await asyncio.wait_for(self._pool.request(**request), attempt.timeout)
+        return _parse(self._target, attempt, response, parse)
 
 
-def _context(access: Access) -> ssl.SSLContext | None:
-    if access.scheme != "https":
+def _tls_context(target: Target) -> ssl.SSLContext | None:
+    if target.scheme != "https":
         return None
-    tls = access.tls
+    tls = target.tls
     try:
         context = ssl.create_default_context(cafile=tls.ca)
         if tls.certificate is not None:
@@ -94,84 +102,96 @@ def _context(access: Access) -> ssl.SSLContext | None:
     return context
 
 
-def _built(http: httpx.Client | httpx.AsyncClient, call: Call, method: str, path: str, **request: Any) -> httpx.Request:
-    """Raises ClientUsageError for options that no address can hold."""
+def _build_request(target: Target, attempt: Attempt, method: str, path: str, **body: Any) -> dict[str, Any]:
+    """The arguments of `request` of an httpcore pool. Raises ClientUsageError for options that no URL can hold."""
     try:
-        built = http.build_request(method, path, **request)
+        request = httpx.Request(method, target.url + path, **body)
     except (httpx.InvalidURL, ValueError) as error:
         raise ClientUsageError(f"the options cannot be sent: {error}") from error
-    built.headers.update({"X-Request-ID": call.request_id, "X-Request-Timeout": f"{call.timeout:.3f}"})
-    return built
+    request.headers.update(target.headers)
+    request.headers.update(
+        {
+            "User-Agent": "landmarks-client",
+            "X-Request-ID": attempt.request_id,
+            "X-Request-Timeout": f"{attempt.timeout:.3f}",
+        }
+    )
+    url = request.url
+    return {
+        "method": method,
+        "url": httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        "headers": request.headers.raw,
+        "content": request.read(),
+    }
 
 
-def _raw(part: Part) -> dict[str, Any]:
-    """One image as it is, its options in the query."""
-    headers = {"Content-Type": "application/octet-stream"}
-    return {"content": part.image, "params": _query(part.options), "headers": headers}
+def _image_body(part: ImagePart) -> dict[str, Any]:
+    """One image as the body, its options in the query."""
+    return {"content": part.image, "params": _query(part.options), "headers": {"Content-Type": _BINARY}}
 
 
 def _query(options: Mapping[str, Any]) -> list[tuple[str, str]]:
     boxes = [("box", ",".join(map(repr, box))) for box in options.get("boxes", ())]
-    return boxes + [(name, _text(value)) for name, value in options.items() if name != "boxes"]
+    return boxes + [(name, _query_text(value)) for name, value in options.items() if name != "boxes"]
 
 
-def _text(value: Any) -> str:
+def _query_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
-def _form(parts: Sequence[Part]) -> list[tuple[str, Any]]:
-    """Each image as a file, and a list of their options."""
-    images = [("image", (str(number), part.image, "application/octet-stream")) for number, part in enumerate(parts)]
-    return [*images, ("options", (None, json.dumps([part.options for part in parts])))]
+def _form_body(parts: Sequence[ImagePart]) -> dict[str, Any]:
+    """A form with a file for each image, and one list of their options."""
+    images = [("image", (str(number), part.image, _BINARY)) for number, part in enumerate(parts)]
+    return {"files": [*images, ("options", (None, json.dumps([part.options for part in parts])))]}
 
 
 @contextmanager
-def _told(url: str, call: Call) -> Iterator[None]:
-    """Raises NoAnswer for what goes wrong on the way."""
+def _network_errors(target: Target, attempt: Attempt) -> Iterator[None]:
+    """Raises NoAnswer for every way in which the exchange with the server can fail."""
     try:
         yield
-    except (httpx.TimeoutException, asyncio.TimeoutError) as error:
-        raise NoAnswer(DEADLINE_EXCEEDED, f"no answer from {url} in time", request_id=call.request_id) from error
-    except httpx.RemoteProtocolError as error:
-        if "illegal" not in str(error):  # a connection that was lost, which httpx calls by the same name
-            raise _lost(url, call, error) from error
-        detail = f"what answers at {url} does not speak HTTP"
-        raise NoAnswer(NOT_UNDERSTOOD, detail, request_id=call.request_id) from error
-    except (httpx.ReadError, httpx.WriteError) as error:
-        raise _lost(url, call, error) from error
-    except httpx.HTTPError as error:
-        raise NoAnswer(NO_ANSWER, f"no answer from {url}: {_why(error)}", request_id=call.request_id) from error
+    except (httpcore.TimeoutException, asyncio.TimeoutError) as error:
+        detail = f"no answer from {target.url} in time"
+        raise NoAnswer(DEADLINE_EXCEEDED, detail, request_id=attempt.request_id) from error
+    except httpcore.RemoteProtocolError as error:
+        if "illegal" not in str(error):  # httpcore raises the same class when the server closes the connection early
+            raise _connection_lost(target, attempt, error) from error
+        detail = f"the server at {target.url} does not speak HTTP"
+        raise NoAnswer(NOT_UNDERSTOOD, detail, request_id=attempt.request_id) from error
+    except (httpcore.ReadError, httpcore.WriteError) as error:
+        raise _connection_lost(target, attempt, error) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+        detail = f"no answer from {target.url}: {_reason(error)}"
+        raise NoAnswer(NO_ANSWER, detail, request_id=attempt.request_id) from error
 
 
-def _lost(url: str, call: Call, error: Exception) -> NoAnswer:
-    """The connection was there: another may serve, and at once."""
-    return NoAnswer(NO_ANSWER, f"no answer from {url}: {_why(error)}", request_id=call.request_id, retry_after=0.0)
+def _connection_lost(target: Target, attempt: Attempt, error: Exception) -> NoAnswer:
+    """The server was reached: a new connection may serve, and at once."""
+    detail = f"no answer from {target.url}: {_reason(error)}"
+    return NoAnswer(NO_ANSWER, detail, request_id=attempt.request_id, retry_after=0.0)
 
 
-def _understood(url: str, call: Call, response: httpx.Response, read: Callable[[Any], T]) -> T:
-    """What `read` makes of the body. Raises ServiceProblem, or NoAnswer for what the service would never say."""
-    try:
-        return read(_body(response))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        detail = f"what answers at {url} is not the landmark service"
-        raise NoAnswer(NOT_UNDERSTOOD, detail, request_id=call.request_id) from error
-
-
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _body(response: httpx.Response) -> Any:
-    """The JSON of an answer. Raises ServiceProblem for a problem document, and ValueError for anything else."""
-    if response.is_success:
-        return json.loads(response.content)
-    raise problem(json.loads(response.content), _seconds(response.headers.get("retry-after")))
+def _parse(target: Target, attempt: Attempt, response: httpcore.Response, parse: Callable[[Any], T]) -> T:
+    """The parsed body. Raises ServiceProblem, or NoAnswer for a body that the service would never send."""
+    try:
+        body = json.loads(response.content)
+        if 200 <= response.status < 300:
+            return parse(body)
+        raise problem(body, _retry_after(response))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        detail = f"the server at {target.url} is not the landmark service"
+        raise NoAnswer(NOT_UNDERSTOOD, detail, request_id=attempt.request_id) from error
 
 
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isdecimal() else None
+def _retry_after(response: httpcore.Response) -> float | None:
+    value = {name.lower(): value for name, value in response.headers}.get(b"retry-after", b"")
+    return float(value) if value.isdigit() else None
 
 
 def problem(body: Mapping[str, Any], retry_after: float | None = None) -> ServiceProblem:

@@ -1,4 +1,7 @@
-"""What the service answers, as values. Pixels: (0, 0) is the centre of the top-left pixel of the image as shown."""
+"""The service's answers as values. Pixels: (0, 0) is the centre of the top-left pixel of the image as displayed.
+
+Shapes: N is the number of points of the model's layout (98 for "wflw98"), or 0 where the request omitted the field.
+"""
 
 from __future__ import annotations
 
@@ -17,31 +20,31 @@ class Face:
     """One face. A field that the request omitted has no rows."""
 
     box: Floats
-    """[4] xyxy, pixels: what the face was cropped by."""
+    """float32 [4]: xyxy in pixels, the box that the crop was computed from."""
     box_source: str
     """"given" or "detected"."""
     box_score: float | None
     """The detector's confidence in [0, 1]; None for a given box."""
     score: float
-    """About how likely, in [0, 1], the points err by less than 10 % of the inter-ocular distance."""
+    """Approximate probability in [0, 1] that the points err by less than 10 % of the inter-ocular distance."""
     inter_ocular: float
     """Distance between the outer corners of the eyes, pixels."""
     points: Floats
-    """float32 [98, 2]: x, y in pixels."""
+    """float32 [N, 2]: x, y in pixels."""
     scores: Floats
-    """float32 [98] in [0, 1]: the confidence of each point."""
+    """float32 [N] in [0, 1]: the confidence of each point."""
     covariances: Floats
-    """float32 [98, 3]: xx, xy, yy of each point, pixels squared."""
+    """float32 [N, 3]: xx, xy, yy of each point, pixels squared."""
 
     @property
     def covariance_matrices(self) -> Floats:
-        """float32 [98, 2, 2], pixels squared."""
+        """float32 [N, 2, 2], pixels squared."""
         return self.covariances[:, [[0, 1], [1, 2]]]
 
 
 @dataclass(frozen=True)
 class Model:
-    """The network that answered."""
+    """The network that computed an answer."""
 
     name: str
     version: str
@@ -51,7 +54,7 @@ class Model:
 
 @dataclass(frozen=True)
 class AnswerWarning:
-    """What the caller should know of how the image was read. `code` is stable."""
+    """A remark on how the image was decoded. `code` is stable; docs/api.md lists the codes."""
 
     code: str
     message: str
@@ -59,20 +62,20 @@ class AnswerWarning:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Every face of one image: the largest first, or in the order of the boxes given."""
+    """Every face of one image: the largest first, or in the order of the given boxes."""
 
     request_id: str
     model: Model
     width: int
-    """Pixels, of the image as shown."""
+    """Of the image as displayed, pixels."""
     height: int
     faces: tuple[Face, ...]
     timings_ms: Mapping[str, float] = field(default_factory=dict)
-    """Milliseconds in each stage; empty where the request omitted them."""
+    """Milliseconds of each stage; empty where the request omitted them."""
     warnings: tuple[AnswerWarning, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The answer in the words of the wire, its numbers float32: arrays, and NumPy scalars."""
+        """The answer as the JSON of the REST API has it, with float32 arrays and scalars of NumPy."""
         body: dict[str, Any] = {
             "request_id": self.request_id,
             "model": vars(self.model).copy(),
@@ -86,35 +89,40 @@ class Answer:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What a served model is, and what it was trained for."""
+    """What a served model computes, and what it was trained on."""
 
     name: str
-    """What the option `model` takes."""
+    """The value for the option `model`."""
     version: str
     provenance: str
+    """"sha256:..." of the model file."""
     layout: str
-    """Names and order of the points: "wflw98"."""
+    """Name of the point layout, such as "wflw98": the meaning and order of the points."""
     input_size: int
-    """Side of the square crop that the network sees, pixels."""
+    """Side of the square crop that the network takes, pixels."""
     crop_scale: float
     """Side of the crop over the longer side of the face's box."""
     topk: int
-    """Heatmap cells averaged for a point unless a request says otherwise."""
+    """Heatmap cells averaged for a point, unless a request chooses another number."""
     decoders: tuple[str, ...]
+    """The values for the option `decoder`."""
     run_id: str
+    """The training run that produced the model."""
     data: tuple[str, ...]
-    """Names of the data sets trained on."""
+    """Names of the data sets of the training."""
     degrees_of_freedom: Mapping[str, float]
-    """How heavy the tails of the errors are, by group of the layout: what a covariance's ellipse needs beside it."""
+    """Of the Student t distribution of the errors, by group of points: with the covariances it gives confidence
+    ellipses.
+    """
 
 
 def floats(values: Any, *shape: int) -> Floats:
-    """Numbers of the wire as float32 of this shape, -1 for the number of points."""
+    """Numbers of an answer as a float32 array of this shape, -1 for the number of points."""
     return np.array(values, np.float32).reshape(shape)
 
 
 def single(value: Any) -> float:
-    """A float32 of the wire. JSON's shortest digits and protobuf's bits give the same number."""
+    """A float32 of an answer. JSON's shortest digits and protobuf's bits give the same number."""
     return float(np.float32(value))
 
 
@@ -126,5 +134,5 @@ def _face_dict(face: Face) -> dict[str, Any]:
         "score": np.float32(face.score),
         "inter_ocular": np.float32(face.inter_ocular),
     }
-    large = {"points": face.points, "scores": face.scores, "covariances": face.covariances}
-    return body | {name: values for name, values in large.items() if len(values)}
+    arrays = {"points": face.points, "scores": face.scores, "covariances": face.covariances}
+    return body | {name: values for name, values in arrays.items() if len(values)}

@@ -1,4 +1,4 @@
-"""When to try again: as often as the service says that it may help, and never beyond the deadline."""
+"""When to send a request again: as often as the service says that it may help, and never beyond the deadline."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from landmarks_client.errors import LandmarksError
-from landmarks_client.wire import Call, ClientUsageError, header
+from landmarks_client.errors import ClientUsageError, LandmarksError
+from landmarks_client.wire import Attempt, checked_header
 
-FIRST_WAIT: Final = 0.05
-"""Seconds; doubled with every further attempt, and never less than what the service asks for."""
+FIRST_DELAY: Final = 0.05
+"""Seconds before the first retry; doubled for each further one, and never less than what the service asks for."""
 _JITTER: Final = 0.25
-"""So that clients that were turned away together do not come back together."""
+"""Share of a delay that is random, so that clients that were rejected together do not return together."""
 
 
 class Attempts:
-    """The tries at one request. Inference changes nothing, so that each of them may be repeated."""
+    """The attempts at one request. Inference has no side effects, so that every attempt may be repeated."""
 
     def __init__(self, request_id: str, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`timeout`: seconds for all tries together. Raises ClientUsageError where they are no positive number, or
-        the id is one that no header can carry.
+        """`timeout`: seconds for all attempts together.
+
+        Raises ClientUsageError for a timeout that is not positive and finite, or an id that no header can carry.
         """
         if not (math.isfinite(timeout) and timeout > 0):
             raise ClientUsageError("the timeout must be a positive number of seconds")
-        self._request_id = header("the request id", request_id)
+        self._request_id = checked_header("the request id", request_id)
         self._clock = clock
         self._end = clock() + timeout
-        self._wait = FIRST_WAIT
+        self._delay = FIRST_DELAY
 
-    def next(self) -> Call:
+    def next(self) -> Attempt:
         """The attempt to make now."""
-        return Call(self._request_id, max(self._end - self._clock(), 1e-3))
+        return Attempt(self._request_id, max(self._end - self._clock(), 1e-3))
 
-    def wait_after(self, error: LandmarksError) -> float:
-        """Seconds to wait before the next try. Raises `error` where another try cannot help or would come too late."""
+    def delay_after(self, error: LandmarksError) -> float:
+        """Seconds to wait before the next attempt. Raises `error` when a retry cannot help or would come too late."""
         if error.retry_after is None:
             raise error
-        wait = max(error.retry_after, self._wait) * random.uniform(1, 1 + _JITTER)  # noqa: S311
-        self._wait *= 2
-        if self._clock() + wait >= self._end:
+        delay = max(error.retry_after, self._delay) * random.uniform(1, 1 + _JITTER)  # noqa: S311
+        self._delay *= 2
+        if self._clock() + delay >= self._end:
             raise error
-        return wait
+        return delay

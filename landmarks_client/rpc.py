@@ -1,4 +1,4 @@
-"""The gRPC door: messages of `proto/landmarks/v1/landmarks.proto`, and failures from their google.rpc details."""
+"""The gRPC API: messages of `proto/landmarks/v1/landmarks.proto` as values, errors from their google.rpc details."""
 
 from __future__ import annotations
 
@@ -10,80 +10,90 @@ import grpc
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from grpc_status import rpc_status
 
-from landmarks_client.errors import DEADLINE_EXCEEDED, NO_ANSWER, LandmarksError, NoAnswer, ServiceProblem
+from landmarks_client.errors import (
+    DEADLINE_EXCEEDED,
+    NO_ANSWER,
+    ClientUsageError,
+    LandmarksError,
+    NoAnswer,
+    ServiceProblem,
+)
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from landmarks_client.results import Answer, AnswerWarning, Face, Model, ModelDescription, floats
-from landmarks_client.wire import Access, Call, ClientUsageError, Outcome, Part, Tls
+from landmarks_client.wire import Attempt, ImagePart, Outcome, Target, Tls
 
-_CHANNEL: Final = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+_CHANNEL_OPTIONS: Final = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # a connection of the client's own: by default all channels of a process share one
+    ("grpc.use_local_subchannel_pool", 1),
+]
 
 
 class RpcTransport:
-    """A channel, which connects by itself and connects again when it has to."""
+    """Synchronous calls. The channel connects on the first call, and again whenever the connection is lost."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        # a connection of this client's own: by default all channels of a process share one
-        options = [*_CHANNEL, ("grpc.use_local_subchannel_pool", 1)]
-        if access.scheme == "grpcs":
-            self._channel = grpc.secure_channel(access.host, _credentials(access.tls), options)
-        else:
-            self._channel = grpc.insecure_channel(access.host, options)
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._channel = _open_channel(grpc, target)
         self._stub = landmarks_pb2_grpc.LandmarksStub(self._channel)  # type: ignore[no-untyped-call]
 
-    def detect(self, part: Part, call: Call) -> Answer:
-        return answer(self._send(call, self._stub.Detect, request(part)))
+    def detect(self, part: ImagePart, attempt: Attempt) -> Answer:
+        return answer(self._send(attempt, self._stub.Detect, request(part)))
 
-    def detect_batch(self, parts: Sequence[Part], call: Call) -> list[Outcome]:
-        return outcomes(self._send(call, self._stub.DetectBatch, batch(parts)))
+    def detect_batch(self, parts: Sequence[ImagePart], attempt: Attempt) -> list[Outcome]:
+        return outcomes(self._send(attempt, self._stub.DetectBatch, batch(parts)))
 
-    def models(self, call: Call) -> list[ModelDescription]:
-        return models(self._send(call, self._stub.ListModels, pb.ListModelsRequest()))
+    def models(self, attempt: Attempt) -> list[ModelDescription]:
+        return models(self._send(attempt, self._stub.ListModels, pb.ListModelsRequest()))
 
     def close(self) -> None:
         self._channel.close()
 
-    def _send(self, call: Call, method: Any, message: Any) -> Any:
+    def _send(self, attempt: Attempt, method: Any, message: Any) -> Any:
         try:
-            return method(message, timeout=call.timeout, metadata=_metadata(self._access, call))
+            return method(message, timeout=attempt.timeout, metadata=_metadata(self._target, attempt))
         except grpc.RpcError as error:
-            raise failure(error, self._access, call) from error
+            raise failure(error, self._target, attempt) from error
 
 
 class AsyncRpcTransport:
-    """The same for code that awaits."""
+    """The same, asynchronous."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        options = [*_CHANNEL, ("grpc.use_local_subchannel_pool", 1)]
-        if access.scheme == "grpcs":
-            self._channel = grpc.aio.secure_channel(access.host, _credentials(access.tls), options)
-        else:
-            self._channel = grpc.aio.insecure_channel(access.host, options)
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._channel = _open_channel(grpc.aio, target)
         self._stub = landmarks_pb2_grpc.LandmarksStub(self._channel)  # type: ignore[no-untyped-call]
 
-    async def detect(self, part: Part, call: Call) -> Answer:
-        return answer(await self._send(call, self._stub.Detect, request(part)))
+    async def detect(self, part: ImagePart, attempt: Attempt) -> Answer:
+        return answer(await self._send(attempt, self._stub.Detect, request(part)))
 
-    async def detect_batch(self, parts: Sequence[Part], call: Call) -> list[Outcome]:
-        return outcomes(await self._send(call, self._stub.DetectBatch, batch(parts)))
+    async def detect_batch(self, parts: Sequence[ImagePart], attempt: Attempt) -> list[Outcome]:
+        return outcomes(await self._send(attempt, self._stub.DetectBatch, batch(parts)))
 
-    async def models(self, call: Call) -> list[ModelDescription]:
-        return models(await self._send(call, self._stub.ListModels, pb.ListModelsRequest()))
+    async def models(self, attempt: Attempt) -> list[ModelDescription]:
+        return models(await self._send(attempt, self._stub.ListModels, pb.ListModelsRequest()))
 
     async def close(self) -> None:
         await self._channel.close()
 
-    async def _send(self, call: Call, method: Any, message: Any) -> Any:
+    async def _send(self, attempt: Attempt, method: Any, message: Any) -> Any:
         try:
-            return await method(message, timeout=call.timeout, metadata=_metadata(self._access, call))
+            return await method(message, timeout=attempt.timeout, metadata=_metadata(self._target, attempt))
         except grpc.aio.AioRpcError as error:
-            raise failure(error, self._access, call) from error
+            raise failure(error, self._target, attempt) from error
 
 
-def _metadata(access: Access, call: Call) -> tuple[tuple[str, str], ...]:
-    return (("x-request-id", call.request_id), *access.headers)
+def _open_channel(library: Any, target: Target) -> Any:
+    """`library`: grpc or grpc.aio."""
+    if target.scheme == "grpcs":
+        return library.secure_channel(target.host, _credentials(target.tls), _CHANNEL_OPTIONS)
+    return library.insecure_channel(target.host, _CHANNEL_OPTIONS)
+
+
+def _metadata(target: Target, attempt: Attempt) -> tuple[tuple[str, str], ...]:
+    return (("x-request-id", attempt.request_id), *target.headers)
 
 
 def _credentials(tls: Tls) -> Any:
@@ -96,8 +106,8 @@ def _credentials(tls: Tls) -> Any:
         raise ClientUsageError(f"the TLS files cannot be used: {error}") from error
 
 
-def request(part: Part) -> pb.DetectRequest:
-    """Raises ClientUsageError for options of a wrong type."""
+def request(part: ImagePart) -> pb.DetectRequest:
+    """The message of one image. Raises ClientUsageError for options of a wrong type."""
     rest: dict[str, Any] = {name: value for name, value in part.options.items() if name != "boxes"}
     boxes = [pb.Box(x1=x1, y1=y1, x2=x2, y2=y2) for x1, y1, x2, y2 in part.options.get("boxes", ())]
     try:
@@ -106,40 +116,41 @@ def request(part: Part) -> pb.DetectRequest:
         raise ClientUsageError(f"the options cannot be sent: {error}") from error
 
 
-def batch(parts: Sequence[Part]) -> pb.DetectBatchRequest:
+def batch(parts: Sequence[ImagePart]) -> pb.DetectBatchRequest:
     return pb.DetectBatchRequest(requests=[request(part) for part in parts])
 
 
-def failure(error: Any, access: Access, call: Call) -> LandmarksError:
-    """The LandmarksError of a grpc.RpcError: the service's own, or what became of the call on the way."""
+def failure(error: Any, target: Target, attempt: Attempt) -> LandmarksError:
+    """The LandmarksError of a grpc.RpcError: the problem that the service reports, or the failure of the connection."""
     status = rpc_status.from_call(error)
     if status is not None:
-        return _problem(status, call)
+        return _problem(status, attempt)
     code, detail = error.code(), error.details() or "no details"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return NoAnswer(DEADLINE_EXCEEDED, f"no answer from {access.url} in time", request_id=call.request_id)
+        return NoAnswer(DEADLINE_EXCEEDED, f"no answer from {target.url} in time", request_id=attempt.request_id)
     if code is grpc.StatusCode.UNAVAILABLE:
-        return NoAnswer(NO_ANSWER, f"no answer from {access.url}: {detail}", request_id=call.request_id)
-    return ServiceProblem(code.name.lower(), detail, request_id=call.request_id)
+        return NoAnswer(NO_ANSWER, f"no answer from {target.url}: {detail}", request_id=attempt.request_id)
+    return ServiceProblem(code.name.lower(), detail, request_id=attempt.request_id)
 
 
-def _problem(status: Any, call: Call) -> ServiceProblem:
-    info, asked, retry = ErrorInfo(), RequestInfo(request_id=call.request_id), RetryInfo()
-    found = {type(known) for detail in status.details for known in (info, asked, retry) if detail.Unpack(known)}
+def _problem(status: Any, attempt: Attempt) -> ServiceProblem:
+    info, request_info, retry = ErrorInfo(), RequestInfo(request_id=attempt.request_id), RetryInfo()
+    known = (info, request_info, retry)
+    found = {type(message) for detail in status.details for message in known if detail.Unpack(message)}
     delay = retry.retry_delay
     return ServiceProblem(
         info.reason,
         status.message,
         title=info.metadata["title"],
         action=info.metadata["action"],
-        request_id=asked.request_id,
+        request_id=request_info.request_id,
         retry_after=delay.seconds + delay.nanos / 1e9 if RetryInfo in found else None,
     )
 
 
 def answer(message: pb.DetectResponse) -> Answer:
     timings = message.timings_ms
-    warnings: Any = message.warnings  # the generated types take them for Python's own Warning
+    warnings: Any = message.warnings  # the generated types mistake the message Warning for Python's own
     return Answer(
         message.request_id,
         Model(message.model.name, message.model.version, message.model.provenance),
@@ -171,8 +182,10 @@ def outcomes(message: pb.DetectBatchResponse) -> list[Outcome]:
 def _outcome(result: pb.DetectResult) -> Outcome:
     if result.WhichOneof("outcome") == "answer":
         return answer(result.answer)
-    told = result.problem
-    return ServiceProblem(told.code, told.detail, title=told.title, action=told.action, request_id=told.request_id)
+    problem = result.problem
+    return ServiceProblem(
+        problem.code, problem.detail, title=problem.title, action=problem.action, request_id=problem.request_id
+    )
 
 
 def models(message: pb.ListModelsResponse) -> list[ModelDescription]:

@@ -1,4 +1,4 @@
-"""What both wires share: the options of a request, and how the service is reached."""
+"""What both transports share: the target of a client, the images and options it sends, and their interfaces."""
 
 from __future__ import annotations
 
@@ -6,55 +6,31 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, TypedDict
+from typing import Any, Final, Protocol, TypeAlias
 
 import httpx
 import numpy as np
 
-from landmarks_client.errors import ServiceProblem
+from landmarks_client.errors import ClientUsageError, ServiceProblem
+from landmarks_client.options import Options
 from landmarks_client.results import Answer, ModelDescription
 
 Image: TypeAlias = "bytes | str | Path"
-"""An image file: JPEG, PNG, WebP, BMP or TIFF; its bytes, or where it lies."""
+"""An image file (JPEG, PNG, WebP, BMP or TIFF): its bytes or its path."""
 Outcome: TypeAlias = "Answer | ServiceProblem"
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")
 _HEADER: Final = re.compile("[!-~]+")
 
 
-class Options(TypedDict, total=False):
-    """What a request may choose. Every option may be left out."""
-
-    boxes: Sequence[Sequence[float]]
-    """x1, y1, x2, y2 of each face in pixels. None given: the faces are detected."""
-    max_faces: int
-    """Of the faces detected, the largest so many."""
-    detector_threshold: float
-    """Least score in [0, 1] of a detected face; it can only raise the detector's own."""
-    model: str
-    """Name of the model that must answer, one of `models()`."""
-    decoder: str
-    """How a point is read from its heatmap: one of `ModelDescription.decoders`; unset, "topk"."""
-    topk: int
-    """Cells averaged for a point; unset: as the model was validated."""
-    flip: bool
-    """Average with the mirrored crop: better by a little, at twice the cost."""
-    omit: Sequence[str]
-    """Of "points", "scores", "covariances" and "timings_ms": left out of the answer."""
-
-
-class ClientUsageError(ValueError):
-    """The client was called with what no service could make sense of."""
-
-
 @dataclass(frozen=True)
 class Tls:
-    """Whom to trust, and who we are. PEM files."""
+    """The trusted authorities, and the certificate of the client. All are PEM files."""
 
     ca: Path | None = None
-    """Certificates of the authorities that the service's own must come from; None: the system's."""
+    """Certificates of the authorities that may sign the service's certificate; None: those of the system."""
     certificate: Path | None = None
-    """The client's own, where the service asks for one."""
+    """The client's certificate, for a service that requires one."""
     key: Path | None = None
     """The private key of `certificate`."""
 
@@ -64,19 +40,23 @@ class Tls:
 
 
 @dataclass(frozen=True)
-class Access:
-    """Where the service is, and by what right it is asked."""
+class Target:
+    """The service that a client sends its requests to, and the client's credentials."""
 
     scheme: str
     """http, https, grpc or grpcs."""
     host: str
-    """host:port, and for http a path in front of the service's own."""
+    """host:port; with http and https also the path that precedes the service's own paths."""
     api_key: str | None = None
     tls: Tls = Tls()
 
     @property
+    def is_grpc(self) -> bool:
+        return self.scheme in ("grpc", "grpcs")
+
+    @property
     def headers(self) -> list[tuple[str, str]]:
-        """HTTP headers, or gRPC metadata: their names are lower case in both."""
+        """HTTP headers or gRPC metadata; the names are lower case, as gRPC demands."""
         return [] if self.api_key is None else [("authorization", f"Bearer {self.api_key}")]
 
     @property
@@ -84,44 +64,47 @@ class Access:
         return f"{self.scheme}://{self.host}"
 
 
-def access(url: str, api_key: str | None, tls: Tls | None) -> Access:
-    """Raises ClientUsageError for what is no address with http, https, grpc or grpcs, or a key that cannot be sent."""
+def parse_target(url: str, api_key: str | None, tls: Tls | None) -> Target:
+    """Raises ClientUsageError for an invalid address, a key that no header can carry, or TLS files without TLS."""
     scheme, _, host = url.rstrip("/").partition("://")
-    if scheme not in _SCHEMES or not _names_a_host(url):
+    if scheme not in _SCHEMES or not _has_valid_host(url):
         raise ClientUsageError(f"{url!r} is no address: give http://host:port, https://, grpc:// or grpcs://")
     if tls is not None and scheme in ("http", "grpc"):
         raise ClientUsageError(f"{url} is without TLS: give {scheme}s://{host}, or no TLS options")
-    return Access(scheme, host, None if api_key is None else header("the API key", api_key), tls or Tls())
+    return Target(scheme, host, None if api_key is None else checked_header("the API key", api_key), tls or Tls())
 
 
-def _names_a_host(url: str) -> bool:
+def _has_valid_host(url: str) -> bool:
+    """Whether the URL is a host with an optional port and path, and nothing that a request would lose."""
     try:
         parts = httpx.URL(url)
+        parts.host.encode("idna")
     except (httpx.InvalidURL, ValueError):
         return False
-    return bool(parts.host) and (parts.port is None or 0 < parts.port < 65536)
+    extra = parts.userinfo or parts.query or parts.fragment
+    return bool(parts.host) and (parts.port is None or 0 < parts.port < 65536) and not extra
 
 
-def header(what: str, text: str) -> str:
-    """`text`, which a header carries. Raises ClientUsageError, without repeating it, for one that cannot be carried."""
+def checked_header(what: str, text: str) -> str:
+    """`text` itself. Raises ClientUsageError, whose message does not repeat it, if no header can carry it."""
     if not _HEADER.fullmatch(text):
-        raise ClientUsageError(f"{what} cannot be sent: give plain characters without spaces, line breaks or accents")
+        raise ClientUsageError(f"{what} cannot be sent: give printable ASCII characters without spaces")
     return text
 
 
-def plain(options: Options) -> dict[str, Any]:
-    """The options that are given, neither None nor empty, in Python's own types: NumPy's may be given too.
+def normalized_options(options: Options) -> dict[str, Any]:
+    """The options that are neither None nor empty, as Python's own types instead of NumPy's.
 
     Raises ClientUsageError for options of a wrong type.
     """
     try:
-        given = {name: _plain(name, value) for name, value in options.items() if value is not None}
+        given = {name: _normalized(name, value) for name, value in options.items() if value is not None}
     except (TypeError, ValueError) as error:
         raise ClientUsageError(f"the options cannot be sent: {error}") from error
     return {name: value for name, value in given.items() if value != []}
 
 
-def _plain(name: str, value: Any) -> Any:
+def _normalized(name: str, value: Any) -> Any:
     if name == "boxes":
         return [[float(x1), float(y1), float(x2), float(y2)] for x1, y1, x2, y2 in value]
     if name == "omit":
@@ -133,35 +116,35 @@ def _plain(name: str, value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Call:
-    """One attempt: its id, and the seconds left for it."""
+class Attempt:
+    """One attempt at a request: its id, and the seconds that remain for it."""
 
     request_id: str
     timeout: float
 
 
 @dataclass(frozen=True)
-class Part:
-    """One image of a batch."""
+class ImagePart:
+    """One image of a request with its options."""
 
     image: bytes
     options: Mapping[str, Any]
-    """As `plain` gives them."""
+    """As `normalized_options` returns them."""
 
 
 class Transport(Protocol):
-    """One door of the service. Every method raises ServiceProblem or NoAnswer."""
+    """One API of the service, called synchronously. Every method raises ServiceProblem or NoAnswer."""
 
-    def detect(self, part: Part, call: Call) -> Answer: ...
-    def detect_batch(self, parts: Sequence[Part], call: Call) -> list[Outcome]: ...
-    def models(self, call: Call) -> list[ModelDescription]: ...
+    def detect(self, part: ImagePart, attempt: Attempt) -> Answer: ...
+    def detect_batch(self, parts: Sequence[ImagePart], attempt: Attempt) -> list[Outcome]: ...
+    def models(self, attempt: Attempt) -> list[ModelDescription]: ...
     def close(self) -> None: ...
 
 
 class AsyncTransport(Protocol):
-    """The same for code that awaits."""
+    """The same, asynchronous."""
 
-    async def detect(self, part: Part, call: Call) -> Answer: ...
-    async def detect_batch(self, parts: Sequence[Part], call: Call) -> list[Outcome]: ...
-    async def models(self, call: Call) -> list[ModelDescription]: ...
+    async def detect(self, part: ImagePart, attempt: Attempt) -> Answer: ...
+    async def detect_batch(self, parts: Sequence[ImagePart], attempt: Attempt) -> list[Outcome]: ...
+    async def models(self, attempt: Attempt) -> list[ModelDescription]: ...
     async def close(self) -> None: ...

@@ -32,7 +32,7 @@ if _version_not_supported:
 
 class LandmarksStub(object):
     """A failure has a gRPC status, a message that says what is wrong, and google.rpc details: ErrorInfo, whose reason is the
-    stable code of the error (the code of the REST door), RequestInfo, and RetryInfo where trying again helps. The trailing
+    stable code of the error (the same code as over REST), RequestInfo, and RetryInfo where trying again helps. The trailing
     metadata repeats them for programs that read no details: "landmarks-error-code", "x-request-id" and
     "grpc-retry-pushback-ms". A client's own "x-request-id" metadata is kept.
     """
@@ -62,27 +62,27 @@ class LandmarksStub(object):
 
 class LandmarksServicer(object):
     """A failure has a gRPC status, a message that says what is wrong, and google.rpc details: ErrorInfo, whose reason is the
-    stable code of the error (the code of the REST door), RequestInfo, and RetryInfo where trying again helps. The trailing
+    stable code of the error (the same code as over REST), RequestInfo, and RetryInfo where trying again helps. The trailing
     metadata repeats them for programs that read no details: "landmarks-error-code", "x-request-id" and
     "grpc-retry-pushback-ms". A client's own "x-request-id" metadata is kept.
     """
 
     def Detect(self, request, context):
-        """The 98 points of every face in one image.
+        """The landmarks of every face in one image.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DetectBatch(self, request, context):
-        """Several images in one call, each with its own answer or problem: one bad image spoils none of the others.
+        """Several images in one call, each with its own answer or problem: a bad image does not affect the others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """The models that can be asked for.
+        """The models that a request may ask for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +116,7 @@ def add_LandmarksServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Landmarks(object):
     """A failure has a gRPC status, a message that says what is wrong, and google.rpc details: ErrorInfo, whose reason is the
-    stable code of the error (the code of the REST door), RequestInfo, and RetryInfo where trying again helps. The trailing
+    stable code of the error (the same code as over REST), RequestInfo, and RetryInfo where trying again helps. The trailing
     metadata repeats them for programs that read no details: "landmarks-error-code", "x-request-id" and
     "grpc-retry-pushback-ms". A client's own "x-request-id" metadata is kept.
     """

@@ -22,7 +22,7 @@ from landmarks_client.pb import landmarks_pb2_grpc
 from service.observability.logs import JsonFormatter
 from service.security.api_keys import Protection, new_key, read_keys
 from service.security.tls import Tls
-from service.server import _metrics_served
+from service.server import metrics_server
 from service.settings import Settings
 from tests.contract.apis import open_doors, reply, rpc_failure
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
@@ -180,7 +180,7 @@ def test_metrics_may_have_a_port_of_their_own_which_outlives_readiness():
         shield = Protection(KEYS, metrics_here=False)
         async with (
             open_doors(gateway, shield) as doors,
-            _metrics_served(Settings(metrics_port=0), gateway) as port,
+            metrics_server(Settings(metrics_port=0), gateway) as port,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as machines,
         ):
             here = await doors["rest"].client.get("/metrics")

@@ -25,7 +25,7 @@ from service.settings import Settings
 from service.triton_server.process import EmbeddedTriton
 from tests.contract.apis import open_doors
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
-from tests.service.triton_double import TritonDouble, prove
+from tests.service.triton_double import TritonDouble, verify
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -92,7 +92,7 @@ def test_outside_of_a_request_nothing_is_seen():
         assert (span, headers, telemetry.current()) == (None, {}, None)
 
 
-def test_requests_side_by_side_are_told_apart():
+async def test_requests_side_by_side_are_told_apart():
     recorder = Recorder()
     seen = Telemetry(recorder)
 
@@ -104,13 +104,10 @@ def test_requests_side_by_side_are_told_apart():
             assert found is not None
             return name, found.request_id
 
-    async def run():
-        gate = asyncio.Event()
-        tasks = [asyncio.ensure_future(work(name, gate)) for name in "abc"]
-        asyncio.get_running_loop().call_soon(gate.set)
-        return await asyncio.gather(*tasks)
-
-    assert asyncio.run(run()) == [("a", "a"), ("b", "b"), ("c", "c")]
+    gate = asyncio.Event()
+    tasks = [asyncio.ensure_future(work(name, gate)) for name in "abc"]
+    asyncio.get_running_loop().call_soon(gate.set)
+    assert await asyncio.gather(*tasks) == [("a", "a"), ("b", "b"), ("c", "c")]
 
 
 @pytest.mark.parametrize(
@@ -139,22 +136,19 @@ class Hearing(TritonDouble):
         return await super().ModelInfer(request, context)
 
 
-def test_the_trace_goes_on_into_triton():
+async def test_the_trace_goes_on_into_triton():
     assert issubclass(Hearing, service_pb2_grpc.GRPCInferenceServiceServicer)
-
-    async def run():
-        triton = Hearing()
-        await triton.start()
-        endpoint: Endpoint[str] = Endpoint(triton.address, prove)
-        try:
-            with Telemetry().request("rest", "me", {"traceparent": TRACEPARENT}), stage("infer"):
-                await endpoint.infer("landmarks", [])
-        finally:
-            await endpoint.close()
-            await triton.stop()
-        return triton.metadata
-
-    assert asyncio.run(run())["traceparent"] == TRACEPARENT
+    triton = Hearing()
+    await triton.start()
+    endpoint: Endpoint[str] = Endpoint(triton.address, verify)
+    try:
+        with Telemetry().request("rest", "me", {"traceparent": TRACEPARENT}), stage("infer"):
+            await endpoint.infer("landmarks", [])
+    finally:
+        await endpoint.close()
+        await triton.stop()
+    result = triton.metadata
+    assert result["traceparent"] == TRACEPARENT
 
 
 def test_threads_of_the_pipeline_know_their_request():

@@ -1,0 +1,36 @@
+"""The options of a request. proto/generate.sh writes this file from the schema and its comments; do not edit it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+
+class Options(TypedDict, total=False):
+    """What a request may choose. Every option may be left out."""
+
+    boxes: Sequence[Sequence[float]]
+    """The faces' boxes, each x1, y1, x2, y2 in pixels. Without boxes the service detects the faces."""
+
+    topk: int
+    """Number of heatmap cells averaged for a point. Unset: the number that the model was validated with."""
+
+    max_faces: int
+    """Answer at most this many of the detected faces, the largest first."""
+
+    detector_threshold: float
+    """Least score, 0 to 1, of a detected face. It can only raise the detector's own threshold."""
+
+    model: str
+    """Name of the model that must answer, one of those listed as served. Unset: the service chooses."""
+
+    decoder: str
+    """How a point is read from its heatmap, one of the decoders that the model lists. Unset: "topk", the mean of the
+    strongest cells.
+    """
+
+    flip: bool
+    """Average with the answer for the mirrored crop: slightly more accurate, at twice the cost."""
+
+    omit: Sequence[str]
+    """Fields to leave out of the answer: "points", "scores", "covariances", "timings_ms"."""
