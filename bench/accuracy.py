@@ -27,7 +27,7 @@ from service.detectors.network import NetworkDetector
 from service.detectors.port import Detector
 from service.detectors.yunet import ThreadedDetector, YuNet
 from service.engines.local import LocalEngine
-from service.images.decode import ImageLimits
+from service.images.limits import ImageLimits
 from service.pipeline import Limits, Pipeline
 from service.request import Options
 from service.rollout.canary import Rollout

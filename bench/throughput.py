@@ -30,7 +30,8 @@ from landmarks.crop import Crop, transform_points, warp
 from landmarks.repository import Precision, model_path
 from landmarks.runtime import Network
 from landmarks_client import Client
-from service.images.decode import ImageLimits, decode_image
+from service.images.decode import decode_srgb
+from service.images.limits import ImageLimits
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,7 +58,7 @@ def bare_request(jpeg: bytes, box: tuple[float, ...], precision: Precision) -> R
     limits = ImageLimits(1 << 30, 1 << 30)
 
     def request() -> None:
-        image = decode_image(jpeg, limits)
+        image = decode_srgb(jpeg, limits)
         crop = Crop.around(box, scale, codec.input_size)
         pixels = warp(image, crop.image_to_crop(), crop.size)
         decoded = decode(network(pixels[None]), codec)

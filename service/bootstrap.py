@@ -24,7 +24,7 @@ from service.engines.port import Engine, EngineError, EngineOverloaded, EngineTi
 from service.engines.triton.engine import TritonEngine
 from service.engines.triton.resolver import DnsResolver, Resolver
 from service.gateway import Gateway, Readiness
-from service.images.decode import ImageLimits
+from service.images.limits import ImageLimits
 from service.observability.request_scope import Telemetry
 from service.pipeline import Limits, Pipeline
 from service.rollout.canary import Rollout, Share

@@ -2,7 +2,7 @@
 
 ::
 
-    check -> read_picture -> find (given boxes, or the detector) -> crop -> infer -> place (crop pixels -> image pixels)
+    check -> decode_image -> find (given boxes, or the detector) -> crop -> infer -> place (crop pixels -> image pixels)
                                                                     by the model that `service.rollout.canary` chooses
 """
 
@@ -28,7 +28,9 @@ from landmarks.uncertainty import face_score
 from service.answer import STAGES, Answer, Face, Floats, Region, ServedModel
 from service.deadline import Deadline
 from service.detectors.port import Detector
-from service.images.decode import Image, ImageLimits, Picture, read_picture
+from service.images.decode import DecodedImage, decode_image
+from service.images.limits import ImageLimits
+from service.images.pixels import Pixels
 from service.observability.request_scope import stage
 from service.request import Options, check_options, checked_box
 from service.rollout.canary import Rollout, Variant
@@ -46,7 +48,7 @@ class Limits:
 class Scene(NamedTuple):
     """What is asked of a model: it says itself how the faces are to be cropped."""
 
-    picture: Picture
+    picture: DecodedImage
     regions: list[Region]
     options: Options
 
@@ -83,7 +85,7 @@ class Pipeline:
         watch = Stopwatch()
         order = self._rollout.order(options.model)
         check_options(options, order[-1].model, self._limits.max_faces)
-        picture = await self._in_thread(lambda: watch.time("decode", lambda: read_picture(data, self._limits.image)))
+        picture = await self._in_thread(lambda: watch.time("decode", lambda: decode_image(data, self._limits.image)))
         with watch.stage("detect"):
             scene = Scene(picture, await self._find(picture.pixels, options, deadline), options)
         variant, faces = await self._rollout.answered(order, lambda each: self._faces(each, scene, deadline, watch))
@@ -116,7 +118,7 @@ class Pipeline:
                 variant.role, faces, lambda: self._faces(other, scene, deadline, Stopwatch()), layout
             )
 
-    async def _find(self, image: Image, options: Options, deadline: Deadline) -> list[Region]:
+    async def _find(self, image: Pixels, options: Options, deadline: Deadline) -> list[Region]:
         height, width = image.shape[:2]
         if options.boxes:
             return [Region(checked_box(i, box, width, height), "given", None) for i, box in enumerate(options.boxes)]
@@ -144,7 +146,7 @@ def _cut(scene: Scene, model: ServedModel) -> tuple[list[Crop], NDArray[np.uint8
     return crops, pixels
 
 
-def cut(picture: Picture, crops: list[Crop], out: NDArray[np.uint8]) -> None:
+def cut(picture: DecodedImage, crops: list[Crop], out: NDArray[np.uint8]) -> None:
     """Fills `out` [N, S, S, 3] with the crops' pixels in sRGB."""
     for pixels, crop in zip(out, crops, strict=True):
         pixels[:] = picture.to_srgb(warp(picture.pixels, crop.image_to_crop(), crop.size))

@@ -16,7 +16,7 @@ from landmarks.metadata import ModelMetadata
 from service.answer import ServedModel
 from service.deadline import Deadline
 from service.gateway import Gateway, Readiness
-from service.images.decode import ImageLimits
+from service.images.limits import ImageLimits
 from service.pipeline import Limits, Pipeline
 from service.rollout.canary import Rollout
 

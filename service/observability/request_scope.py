@@ -10,7 +10,8 @@ The request and its current span are found through context variables, so that no
 Outside of a request (on the command line, in a probe) `stage` and `round_trip` observe nothing and cost very little.
 
 Spans need `opentelemetry-api` alone. Without its SDK they are not recorded, but the caller's trace context (W3C Trace
-Context) is passed on to Triton all the same; `service.observability.tracing` makes a tracer that records them (decision 0022).
+Context) is passed on to Triton all the same. `service.observability.tracing` makes a tracer that records them
+(decision 0022).
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def test_the_caller_is_told_of_frames_that_were_not_read(door):
     (warning,) = reply.body["warnings"] if door == "rest" else MessageToDict(reply.body)["warnings"]
     assert warning == {
         "code": "first_frame_only",
-        "message": "the file holds several pictures: the first was used",
+        "message": "the file holds several images: the first was used",
     }
     assert list(ask(door)[0].body["warnings"] if door == "rest" else ask(door)[0].body.warnings) == []
 
