@@ -31,9 +31,9 @@ from service.detectors.port import Detector
 from service.detectors.yunet import ThreadedDetector, YuNet
 from service.engines.local import LocalEngine
 from service.images.limits import ImageLimits
+from service.landmarker import EngineLandmarker
 from service.pipeline import Limits, Pipeline
 from service.request import Options
-from service.rollout.canary import Rollout
 from train.datasets import DataSource
 from train.datasets.face import Face
 from train.evaluation.metrics import Array, inter_ocular, point_errors, report
@@ -66,7 +66,9 @@ async def measure(faces: list[Face], yunet: Path | None, precision: Precision) -
             if yunet
             else NetworkDetector(LocalFinder(engine, model_path(REPOSITORY, kind=DetectorMetadata)), executor)
         )
-        pipeline = Pipeline(Rollout(engine), detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64))
+        pipeline = Pipeline(
+            EngineLandmarker(engine, executor), detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64)
+        )
         for path, on_image in tqdm(by_image.items(), unit="image", leave=False):
             answer = await pipeline.detect(path.read_bytes(), Options(), Deadline.after(60))
             for face in on_image:

@@ -121,7 +121,7 @@ def main() -> int:
     print(f"| {before:.1f} | {after:.1f} | {statuses[200]} | {statuses.total() - statuses[200]} | {slowest:.0f} |")
     without = load.outcomes.statuses - statuses
     failed, slowest = without.total() - without[200], 1e3 * max(load.outcomes.rejected)
-    print(f"\nwith no Triton left: {without[503]} of {failed} failures had status 503, the last after {slowest:.0f} ms")
+    print(f"\nwith no Triton left: {without[503]} of {failed} failures had status 503, the slowest in {slowest:.0f} ms")
     return 0
 
 
