@@ -135,8 +135,8 @@ def test_no_face_is_an_empty_list(door):
     assert reply.code == "ok"
     faces = reply.body["faces"] if door == "rest" else list(reply.body.faces)
     assert faces == []
-    assert f'landmarks_requests_total{{code="ok",door="{door}"}} 1.0' in metrics
-    assert f'landmarks_stage_seconds_count{{door="{door}",stage="decode"}} 1.0' in metrics
+    assert f'landmarks_requests_total{{code="ok",door="{door}",protocol="{door}"}} 1.0' in metrics
+    assert f'landmarks_stage_seconds_count{{door="{door}",protocol="{door}",stage="decode"}} 1.0' in metrics
     assert "landmarks_faces_sum 0.0" in metrics
 
 
