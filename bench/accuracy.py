@@ -31,14 +31,14 @@ from service.images.limits import ImageLimits
 from service.pipeline import Limits, Pipeline
 from service.request import Options
 from service.rollout.canary import Rollout
-from train.datasets import DataSource
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
+from train.datasets.source import DataSource
 from train.evaluation.metrics import Array, inter_ocular, point_errors, report
 
 REPOSITORY = Path(__file__).parents[1] / "model_repo"
 
 
-def found_points(answer: Answer, face: Face) -> Array | None:
+def found_points(answer: Answer, face: AnnotatedFace) -> Array | None:
     """The detected face whose box covers the middle of the true points, if there is one: [98, 2]."""
     x, y = face.points.mean(axis=0)
     for found in answer.faces:
@@ -48,9 +48,9 @@ def found_points(answer: Answer, face: Face) -> Array | None:
     return None
 
 
-async def measure(faces: list[Face], yunet: Path | None, precision: Precision) -> None:
+async def measure(faces: list[AnnotatedFace], yunet: Path | None, precision: Precision) -> None:
     """Runs the pipeline over the photographs and prints the figures."""
-    by_photo: dict[Path, list[Face]] = defaultdict(list)
+    by_photo: dict[Path, list[AnnotatedFace]] = defaultdict(list)
     for face in faces:
         if isinstance(face.image, Path):  # the pipeline takes files
             by_photo[face.image].append(face)

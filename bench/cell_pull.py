@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import transform_points
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.evaluation.predict import crops_of
 from train.evaluation.trained import Trained, open_run
 from train.objectives import Points, topk

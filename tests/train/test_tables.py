@@ -17,7 +17,7 @@ from tests.train.datasets import test_coco, test_mpii
 from tests.train.miniature import write_miniature
 from train.backbones import build
 from train.commands.command_line import parse
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import ConfigError, DataError, TrainingError
 from train.evaluation.predict import predict, torch_network
 from train.evaluation.trained import Trained

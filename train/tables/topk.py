@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from train.datasets import DataSource
+    from train.datasets.source import DataSource
     from train.evaluation.trained import Trained
     from train.objectives import Maps, Points
     from train.tables.workshop import Recipe

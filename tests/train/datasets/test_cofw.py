@@ -12,7 +12,7 @@ import pytest
 h5py = pytest.importorskip("h5py", reason="the training dependencies are not installed")
 
 from train.datasets.cofw import load  # noqa: E402
-from train.datasets.face import read_photo  # noqa: E402
+from train.datasets.image import read_image  # noqa: E402
 from train.errors import DataError  # noqa: E402
 
 
@@ -59,7 +59,7 @@ def test_cofw_by_hand(root: Path) -> None:
 
 
 def test_photographs_come_out_of_the_file_the_right_way_round(root: Path) -> None:
-    colour, grey = (read_photo(face.image) for face in load(root, "train"))
+    colour, grey = (read_image(face.image) for face in load(root, "train"))
     assert colour.shape == (6, 4, 3)
     assert colour[5, 0].tolist() == [200, 100, 50]
     assert colour[0, 0].tolist() == [0, 0, 0]
@@ -79,14 +79,14 @@ def test_a_photograph_that_is_no_picture_is_named(tmp_path: Path) -> None:
     write(tmp_path / "COFW_test_color.mat", "T", [np.zeros((6, 4, 3))], [phi(2, 2)])
     (face,) = load(tmp_path, "test")
     with pytest.raises(DataError, match=r"COFW_test_color\.mat/IsT/0: expected bytes"):
-        read_photo(face.image)
+        read_image(face.image)
 
 
 def test_a_photograph_that_is_gone_is_named(root: Path) -> None:
     (face,) = load(root, "test")
     (root / "COFW_test_color.mat").unlink()
     with pytest.raises(DataError, match=r"COFW_test_color\.mat/IsT/0: cannot be read"):
-        read_photo(face.image)
+        read_image(face.image)
 
 
 def test_a_missing_variable_is_named(root: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.datasets import DataSource
 from train.datasets.faces300w import load
+from train.datasets.source import DataSource
 from train.errors import DataError
 
 POINTS = [[10.5 + i, 20.25 + 2 * i] for i in range(98)]  # tight box 10.5, 20.25, 107.5, 214.25

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.datasets import Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.held_out import split_by_name, without
 
 
-def face(name: str) -> Face:
-    return Face(Path("images") / name, np.zeros((98, 2)), np.zeros(4))
+def face(name: str) -> AnnotatedFace:
+    return AnnotatedFace(Path("images") / name, np.zeros((98, 2)), np.zeros(4))
 
 
 FACES = [face(f"photograph_{i}.jpg") for i in range(1000) for _ in range(1 + i % 2)]

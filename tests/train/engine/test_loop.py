@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.backbones.compact import Compact  # noqa: E402
 from train.config import Config, load_config  # noqa: E402
-from train.datasets import DataSource  # noqa: E402
+from train.datasets.source import DataSource  # noqa: E402
 from train.datasets.training_data import TrainingData  # noqa: E402
 from train.engine.learner import Learner  # noqa: E402
 from train.engine.loop import Run, train_one_epoch  # noqa: E402

@@ -16,7 +16,7 @@ import pytest
 
 from tests.train.pose_synthesis.known import KnownHead, error
 from train.commands.command_line import parse
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import DataError
 from train.pose_synthesis.dataset import Plan, draw_poses
 from train.pose_synthesis.model import FaceModel
