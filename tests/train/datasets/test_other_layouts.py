@@ -26,13 +26,13 @@ stages = [{ epochs = 1, input_size = 64 }]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A configuration, and COFW with photographs of noise."""
+    """A configuration, and COFW with images of noise."""
     folder = tmp_path_factory.mktemp("layouts")
     (folder / "tiny.toml").write_text(CONFIG)
     rng = np.random.default_rng(0)
-    photos = [rng.integers(0, 256, (160, 130, 3)).astype(np.uint8) for _ in range(4)]
+    images = [rng.integers(0, 256, (160, 130, 3)).astype(np.uint8) for _ in range(4)]
     for suffix, part in (("Tr", "train"), ("T", "test")):
-        write(folder / f"COFW_{part}_color.mat", suffix, photos, [phi(30 + i, 50 + i) for i in range(4)])
+        write(folder / f"COFW_{part}_color.mat", suffix, images, [phi(30 + i, 50 + i) for i in range(4)])
     return folder
 
 

@@ -242,13 +242,13 @@ def test_an_unreadable_photograph_is_named_without_the_traceback_of_a_worker(
 
         def __iter__(self):
             try:
-                raise DataError("7.png: not a readable photograph")
+                raise DataError("7.png: cannot be read as an image")
             except DataError:
                 ExceptionWrapper(where="in DataLoader worker process 0").reraise()
 
     run = start(source, tmp_path)
     run._loader = Loader()  # type: ignore[assignment]
-    with pytest.raises(DataError, match=r"^7\.png: not a readable photograph$"):
+    with pytest.raises(DataError, match=r"^7\.png: cannot be read as an image$"):
         run.train(source.test_faces())
 
 

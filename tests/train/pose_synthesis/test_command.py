@@ -176,7 +176,7 @@ def test_a_photograph_that_is_gone_is_named(photographs: Path, model_file: Path,
     spoilt = tmp_path / "spoilt"
     spoilt.mkdir()
     (spoilt / "annotations.jsonl").write_bytes((photographs / "annotations.jsonl").read_bytes())
-    with pytest.raises(DataError, match=r"0\.png: not a readable photograph"):
+    with pytest.raises(DataError, match=r"0\.png: cannot be read as an image"):
         run_turn(spoilt, model_file, tmp_path / "out", "--limit", 1)
     assert not (tmp_path / "out" / "annotations.jsonl").exists()
 
