@@ -26,7 +26,7 @@ from service.engines.triton.resolver import DnsResolver, Resolver
 from service.gateway import Gateway, Readiness
 from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker, Landmarker
-from service.observability.request_scope import NoTracer, Telemetry, Tracer
+from service.observability.request_scope import Telemetry
 from service.pipeline import Limits, Pipeline
 from service.rollout.canary import Canary
 from service.rollout.shadow import ShadowComparison
@@ -50,11 +50,9 @@ def image_limits(settings: Settings) -> ImageLimits:
 @asynccontextmanager
 async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """The gateway, ready to answer. On leaving, everything that was started has ended. Raises StartError."""
-    tracer = _tracer(settings)
-    telemetry = Telemetry(tracer)
     executor = ThreadPoolExecutor(settings.threads or min(os.cpu_count() or 1, 8), "landmarks-images")
     try:
-        async with _running_engine(settings, telemetry) as engine:
+        async with running_telemetry(settings) as telemetry, _running_engine(settings, telemetry) as engine:
             detector = _detector(settings, engine, executor)
             await _start(detector, settings.startup_timeout)
             async with _running_landmarker(settings, engine, executor, telemetry) as landmarker:
@@ -71,7 +69,25 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 )
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(tracer.close)
+
+
+@asynccontextmanager
+async def running_telemetry(settings: Settings) -> AsyncIterator[Telemetry]:
+    """Telemetry that records traces where the settings name a collector. Raises StartError."""
+    if settings.otlp_endpoint is None:
+        yield Telemetry()
+        return
+    try:
+        from service.observability.tracing import otlp_tracer_provider  # an optional dependency: the extra `otel`
+    except ImportError as error:
+        raise StartError(
+            f"LANDMARKS_OTLP_ENDPOINT is set, but {error.name} is not installed: pip install h3r-landmarks[otel]"
+        ) from error
+    provider = otlp_tracer_provider(settings.otlp_endpoint)
+    try:
+        yield Telemetry(provider.get_tracer("landmarks"))
+    finally:
+        await asyncio.to_thread(provider.shutdown)  # sends what is left
 
 
 async def _start(component: Engine | Detector, timeout: float) -> None:
@@ -254,18 +270,6 @@ async def _background_tasks(*works: Coroutine[Any, Any, None]) -> AsyncIterator[
 
 
 # ---------------------------------------------------------------- files and traces
-
-
-def _tracer(settings: Settings) -> Tracer:
-    if settings.otlp_endpoint is None:
-        return NoTracer()
-    try:
-        from service.observability.tracing import OtlpTracer
-    except ImportError as error:
-        raise StartError(
-            f"LANDMARKS_OTLP_ENDPOINT is set, but {error.name} is not installed: pip install h3r-landmarks[otel]"
-        ) from error
-    return OtlpTracer(settings.otlp_endpoint)
 
 
 def model_repository(settings: Settings) -> Path:

@@ -174,7 +174,7 @@ def test_table_13_on_a_miniature_of_coco(tmp_path: Path) -> None:
 
 def test_table_14_on_a_miniature_of_mpii(tmp_path: Path) -> None:
     trained, tested = (
-        test_mpii.photo(name, test_mpii.person(), test_mpii.person(160.0)) for name in ("a.jpg", "b.jpg")
+        test_mpii.image(name, test_mpii.person(), test_mpii.person(160.0)) for name in ("a.jpg", "b.jpg")
     )
     test_mpii.write(tmp_path, [trained, tested], [1, 1])
     (tmp_path / "annot").mkdir()

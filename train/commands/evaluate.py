@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from landmarks.decoders import DECODERS
 from train.commands.arguments import add_conversion, add_data, add_network
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.datasets.source import DataSource
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="others: argmax, quarter, 3x3, all, topK; a report each",
+        help=f"other decoders, a report each: {', '.join(DECODERS)}",
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored crop, at twice the cost")
     parser.add_argument(
