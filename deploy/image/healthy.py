@@ -1,4 +1,4 @@
-"""The health check of the images, which have no curl: `healthy.py URL` succeeds when the URL answers with status 200."""
+"""The health check of the images, which lack curl: `healthy.py URL` succeeds when the URL answers with status 200."""
 
 import sys
 from urllib.request import ProxyHandler, build_opener

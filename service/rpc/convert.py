@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from landmarks.decoders import DECODERS
 from landmarks_client.pb import landmarks_pb2 as pb
 from service.answer import Answer, Face, ServedModel
 from service.errors import ErrorKind, ServiceError
 from service.gateway import part_ids
-from service.request import DECODERS, MOST, ImageRequest, Options
+from service.request import MOST, ImageRequest, Options
 from service.wire.problem import problem
 
 _SCALARS = ("topk", "max_faces", "detector_threshold", "model", "decoder", "flip")
@@ -103,7 +104,7 @@ def _model(model: ServedModel) -> pb.ModelDescription:
         input_size=metadata.codec.input_size,
         crop_scale=metadata.crop_scale,
         topk=metadata.codec.topk,
-        decoders=DECODERS,
+        decoders=list(DECODERS),
         degrees_of_freedom=metadata.degrees_of_freedom,
         run_id=metadata.run_id,
         data=metadata.data,
