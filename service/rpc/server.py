@@ -17,7 +17,7 @@ from service.deadline import Deadline
 from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway, Readiness, request_id
 from service.observability.request_scope import client, stage
-from service.rpc.convert import answer_message, batch_message, models_message, read_batch, read_options
+from service.rpc.convert import answer_message, batch_message, models_message, options_of, read_batch
 from service.rpc.errors import REQUEST_ID_KEY, Context, abort, refuse, text_metadata
 from service.rpc.interceptors import ReadableCheck
 from service.security.api_keys import MISSING_KEY, ApiKeys, Protection, key_of
@@ -36,7 +36,7 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
 
     async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:  # noqa: N802
         async with self._admitted(context) as (identity, deadline):
-            answer = await self._gateway.detect(request.image, read_options(request), deadline)
+            answer = await self._gateway.detect(request.image, options_of(request), deadline)
             with stage("encode"):
                 return answer_message(answer, identity)
 

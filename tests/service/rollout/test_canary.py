@@ -32,7 +32,7 @@ from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, make_gateway, 
 
 NEXT = ServedModel("next", "1", "sha256:11", replace(MODEL.metadata, name="next", codec=CodecSpec(input_size=128)))
 BOX = (48.8, 60.0, 151.2, 100.0)
-ASKED = Options((BOX,))
+ASKED = Options(boxes=(BOX,))
 
 
 class NextEngine(FakeEngine):
@@ -104,12 +104,12 @@ def test_a_quarter_of_many_requests_is_a_quarter() -> None:
 @pytest.mark.parametrize("share", [0, 1])
 @pytest.mark.parametrize("name", ["fake", "next"])
 def test_a_name_stands_above_the_share(share: float, name: str) -> None:
-    assert Two(share).answer(replace(ASKED, model=name)).model.name == name
+    assert Two(share).answer(Options(boxes=(BOX,), model=name)).model.name == name
 
 
 def test_both_models_are_listed_and_an_unknown_name_is_told_so() -> None:
     two = Two()
-    refusal = two.refusal(replace(ASKED, model="other"))
+    refusal = two.refusal(Options(boxes=(BOX,), model="other"))
     assert refusal.kind is ErrorKind.UNKNOWN_MODEL
     assert refusal.message == "no model 'other' is served; there is 'fake' and 'next'"
     assert two.gateway.models == (MODEL, NEXT)
@@ -117,8 +117,8 @@ def test_both_models_are_listed_and_an_unknown_name_is_told_so() -> None:
 
 def test_a_name_that_both_bear_is_as_none() -> None:
     same = NextEngine(replace(NEXT, name="fake"))
-    assert Two(1, candidate=same).answer(replace(ASKED, model="fake")).model.provenance == "sha256:11"
-    assert Two(0, candidate=same).answer(replace(ASKED, model="fake")).model.provenance == "sha256:00"
+    assert Two(1, candidate=same).answer(Options(boxes=(BOX,), model="fake")).model.provenance == "sha256:11"
+    assert Two(0, candidate=same).answer(Options(boxes=(BOX,), model="fake")).model.provenance == "sha256:00"
 
 
 def test_each_model_gets_crops_as_it_wants_them() -> None:
@@ -131,9 +131,11 @@ def test_each_model_gets_crops_as_it_wants_them() -> None:
 
 
 def test_options_are_checked_for_whoever_may_answer() -> None:
-    named = replace(ASKED, model="next", topk=1025)  # the candidate's maps have 32 x 32 cells, the primary's 64 x 64
+    named = Options(
+        boxes=(BOX,), model="next", topk=1025
+    )  # the candidate's maps have 32 x 32 cells, the primary's 64 x 64
     assert Two().refusal(named).kind is ErrorKind.INVALID_REQUEST
-    assert Two().answer(replace(ASKED, model="fake", topk=1025)).model.name == "fake"
+    assert Two().answer(Options(boxes=(BOX,), model="fake", topk=1025)).model.name == "fake"
 
 
 # ---------------------------------------------------------------- a candidate that fails
@@ -169,7 +171,7 @@ def test_who_names_the_candidate_is_told_of_its_failure() -> None:
     two = Two()
     two.candidate.error = EngineUnavailable("gone")
     with pytest.raises(EngineUnavailable):
-        two.answer(replace(ASKED, model="next"))
+        two.answer(Options(boxes=(BOX,), model="next"))
     assert (two.fallbacks, two.primary.calls) == ([], [])
 
 
