@@ -107,7 +107,7 @@ RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
     sh /install.sh /locks/${TRITON_LOCK} install --break-system-packages
 RUN --mount=type=bind,from=project,source=/dist,target=/dist \
     python3 -m pip install --no-cache-dir --no-index --no-deps --break-system-packages /dist/*.whl
-COPY deploy/image/healthy.py deploy/image/supervise.py /opt/
+COPY deploy/image/healthy.py deploy/image/start_triton.sh service/triton_server/watchdog.py /opt/
 COPY model_repo /models
 # where a volume for TensorRT's engines is mounted: it takes over the owner
 RUN install --directory --owner 10001 --group 10001 /engines
@@ -120,7 +120,7 @@ USER 10001:10001
 EXPOSE 8001 8002
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10m --retries=6 \
     CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8000/v2/health/ready"]
-ENTRYPOINT ["python3", "-I", "/opt/supervise.py", "tritonserver"]
+ENTRYPOINT ["sh", "/opt/start_triton.sh"]
 # HTTP is for the health check alone: the gateway speaks gRPC. Connections end after five minutes, so that gateways
 # look again which servers there are. The last line is TRITON_OPTIONS of service/triton_server/malloc.py
 CMD ["--model-repository=/models", "--model-config-name=gpu", "--disable-auto-complete-config", \
@@ -137,7 +137,7 @@ LABEL org.opencontainers.image.title="h3r-landmarks triton" \
 FROM ${BASE_IMAGE} AS triton-cpu
 COPY --from=triton-cpu-packages /opt/venv /opt/venv
 COPY --from=triton-cpu-packages /opt/tritonserver /opt/tritonserver
-COPY deploy/image/healthy.py deploy/image/supervise.py /opt/
+COPY deploy/image/healthy.py deploy/image/start_triton.sh service/triton_server/watchdog.py /opt/
 COPY model_repo /models
 RUN install --directory --owner 10001 --group 10001 /engines
 # the Python backend finds its packages through the first python3
@@ -148,7 +148,7 @@ USER 10001:10001
 EXPOSE 8001 8002
 HEALTHCHECK --interval=5s --timeout=5s --start-period=2m --retries=6 \
     CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8000/v2/health/ready"]
-ENTRYPOINT ["python3", "-I", "/opt/supervise.py", "tritonserver"]
+ENTRYPOINT ["sh", "/opt/start_triton.sh"]
 # as above; the metrics of GPUs would need a library that the wheel lacks
 CMD ["--model-repository=/models", "--allow-gpu-metrics=false", "--disable-auto-complete-config", \
      "--http-address=127.0.0.1", "--metrics-address=0.0.0.0", "--exit-timeout-secs=20", \

@@ -11,8 +11,9 @@ It needs httpx, grpcio and NumPy, and imports nothing of the service.
 
 from landmarks_client.client import AsyncClient, Client
 from landmarks_client.errors import ClientUsageError, LandmarksError, NoAnswer, ServiceProblem
+from landmarks_client.options import Options
 from landmarks_client.results import Answer, AnswerWarning, Face, Model, ModelDescription
-from landmarks_client.wire import Image, Options, Tls
+from landmarks_client.wire import Image, Tls
 
 __all__ = [
     "Answer",

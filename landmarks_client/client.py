@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from landmarks_client.errors import ClientUsageError, LandmarksError
+from landmarks_client.options import Options
 from landmarks_client.rest import AsyncRestTransport, RestTransport
 from landmarks_client.results import Answer, ModelDescription
 from landmarks_client.retry import Attempts
@@ -20,7 +21,6 @@ from landmarks_client.wire import (
     Attempt,
     Image,
     ImagePart,
-    Options,
     Outcome,
     Tls,
     Transport,

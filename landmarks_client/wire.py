@@ -1,4 +1,4 @@
-"""What both transports share: the options of a request, the target of a client, and the transports' interfaces."""
+"""What both transports share: the target of a client, the images and options it sends, and their interfaces."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, TypedDict
+from typing import Any, Final, Protocol, TypeAlias
 
 import httpx
 import numpy as np
 
 from landmarks_client.errors import ClientUsageError, ServiceProblem
+from landmarks_client.options import Options
 from landmarks_client.results import Answer, ModelDescription
 
 Image: TypeAlias = "bytes | str | Path"
@@ -20,27 +21,6 @@ Outcome: TypeAlias = "Answer | ServiceProblem"
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")
 _HEADER: Final = re.compile("[!-~]+")
-
-
-class Options(TypedDict, total=False):
-    """What a request may choose. Every option may be left out."""
-
-    boxes: Sequence[Sequence[float]]
-    """x1, y1, x2, y2 of each face in pixels. None given: the faces are detected."""
-    max_faces: int
-    """Of the faces detected, the largest so many."""
-    detector_threshold: float
-    """Least score in [0, 1] of a detected face; it can only raise the detector's own."""
-    model: str
-    """Name of the model that must answer, one of `models()`."""
-    decoder: str
-    """"topk", the mean of the strongest heatmap cells, or "argmax", the strongest alone."""
-    topk: int
-    """Cells averaged for a point; unset: as the model was validated."""
-    flip: bool
-    """Average with the mirrored crop: better by a little, at twice the cost."""
-    omit: Sequence[str]
-    """Of "points", "scores", "covariances" and "timings_ms": left out of the answer."""
 
 
 @dataclass(frozen=True)

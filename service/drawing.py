@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.layout import PointLayout
-from service.images.decode import Image
+from service.images.pixels import Pixels
 
 Colour = tuple[int, int, int]
 
@@ -38,7 +38,7 @@ MAX_ENLARGED_SIDE: Final = 3000
 _SHIFT: Final = 6  # OpenCV draws at 1/64 of a pixel
 
 
-def draw(image: Image, faces: Sequence[NDArray[Any]], layout: PointLayout) -> Image:
+def draw(image: Pixels, faces: Sequence[NDArray[Any]], layout: PointLayout) -> Pixels:
     """A copy of the RGB image with the faces' points (each [P, 2], image pixels) drawn; enlarged if they are small.
 
     Raises ValueError for points of another number than the layout's.
@@ -54,19 +54,19 @@ def draw(image: Image, faces: Sequence[NDArray[Any]], layout: PointLayout) -> Im
     return canvas
 
 
-def _zoom(image: Image, faces: Sequence[NDArray[Any]]) -> int:
+def _zoom(image: Pixels, faces: Sequence[NDArray[Any]]) -> int:
     largest = max((float(np.ptp(points, axis=0).max()) for points in faces), default=LEGIBLE_FACE)
     wanted = math.ceil(LEGIBLE_FACE / max(largest, 1.0))
     return max(1, min(MAX_ENLARGEMENT, wanted, MAX_ENLARGED_SIDE // max(image.shape[:2])))
 
 
-def _enlarged(image: Image, zoom: int) -> Image:
+def _enlarged(image: Pixels, zoom: int) -> Pixels:
     if zoom == 1:
         return image.copy()
     return np.asarray(cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _draw_face(canvas: Image, layout: PointLayout, points: NDArray[np.float64]) -> None:
+def _draw_face(canvas: Pixels, layout: PointLayout, points: NDArray[np.float64]) -> None:
     size = min(float(np.ptp(points, axis=0).max()), 2.0 * max(canvas.shape))
     width = max(1, round(size / 260))
     for group, lines in layout.outlines.items():
@@ -77,14 +77,14 @@ def _draw_face(canvas: Image, layout: PointLayout, points: NDArray[np.float64]) 
             _draw_dot(canvas, points[index], COLOURS.get(group, OTHER_COLOUR), max(1.2, size / 220))
 
 
-def _draw_line(canvas: Image, line: NDArray[np.float64], colour: Colour, width: int) -> None:
+def _draw_line(canvas: Pixels, line: NDArray[np.float64], colour: Colour, width: int) -> None:
     """A dark edge under the colour keeps the line visible on bright skin."""
     fixed = [_fixed(line)]
     cv2.polylines(canvas, fixed, False, (20, 20, 20), width + 1, cv2.LINE_AA, _SHIFT)
     cv2.polylines(canvas, fixed, False, colour, width, cv2.LINE_AA, _SHIFT)
 
 
-def _draw_dot(canvas: Image, point: NDArray[np.float64], colour: Colour, radius: float) -> None:
+def _draw_dot(canvas: Pixels, point: NDArray[np.float64], colour: Colour, radius: float) -> None:
     centre = [int(v) for v in _fixed(point)]
     bright = tuple((255 + channel) // 2 for channel in colour)
     for spread, shade in ((radius + 1.0, (20, 20, 20)), (radius, bright)):

@@ -11,20 +11,19 @@ import traceback
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Final
 
 from service.answer import Answer, ServedModel
 from service.deadline import Deadline
 from service.detectors.port import Detector
 from service.engines.port import Engine, EngineOverloaded
 from service.errors import ErrorKind, ServiceError, translate
+from service.observability.metrics import Protocol
 from service.observability.request_scope import Telemetry
 from service.pipeline import Pipeline
 from service.request import ImageRequest, Options
 
 logger = logging.getLogger(__name__)
-
-Door = Literal["rest", "grpc"]
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -66,22 +65,22 @@ class Gateway:
         return self.pipeline.models
 
     @contextmanager
-    def admitted(self, door: Door, request_id: str, carrier: Mapping[str, str]) -> Iterator[None]:
+    def admitted(self, protocol: Protocol, request_id: str, carrier: Mapping[str, str]) -> Iterator[None]:
         """A place for one request, from before its body is read until it is answered.
 
         `carrier`: the request's headers, names in lower case, among which may be a trace to continue. Raises
         ServiceError at once when no place is free, and for whatever goes wrong inside.
         """
-        with self.telemetry.request(door, request_id, carrier) as scope:
+        with self.telemetry.request(protocol, request_id, carrier) as scope:
             try:
-                with self._place(door):
+                with self._place(protocol):
                     yield
                 scope.code = "ok"
             except Exception as error:
                 failure = _told(error, request_id)
                 scope.code = failure.kind.value
                 if isinstance(error, EngineOverloaded):
-                    self.metrics.rejections.labels(door, "queue").inc()
+                    self.metrics.count_rejection(protocol, "queue")
                 raise failure from error
 
     async def detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
@@ -127,9 +126,9 @@ class Gateway:
         return Deadline.after(self._request_timeout if asked is None else min(asked, self._request_timeout))
 
     @contextmanager
-    def _place(self, door: Door) -> Iterator[None]:
+    def _place(self, protocol: Protocol) -> Iterator[None]:
         if self._in_flight >= self._max_in_flight:
-            self.metrics.rejections.labels(door, "in_flight").inc()
+            self.metrics.count_rejection(protocol, "in_flight")
             raise ServiceError(
                 ErrorKind.OVERLOADED, f"{self._in_flight} requests are in flight already; try again after a moment"
             )

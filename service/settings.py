@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from landmarks.detection import LONGEST
 from landmarks.repository import Precision
-from service.images.decode import MAX_SIDE
+from service.images.limits import MAX_SIDE
 from service.limits import MAX_ITEMS
 
 _OTHERS: Final = frozenset({"LANDMARKS_API_KEY", "LANDMARKS_TEST_DATA"})

@@ -26,6 +26,12 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests, marked `anyio`, run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder that holds faces300w/: LANDMARKS_TEST_DATA, or ../shared/data beside the checkout."""
     folder = Path(os.environ.get("LANDMARKS_TEST_DATA", ROOT.parent / "shared" / "data"))

@@ -16,9 +16,9 @@ from landmarks.metadata import ModelMetadata
 from service.answer import ServedModel
 from service.deadline import Deadline
 from service.gateway import Gateway, Readiness
-from service.images.decode import ImageLimits
+from service.images.limits import ImageLimits
+from service.landmarker import EngineLandmarker
 from service.pipeline import Limits, Pipeline
-from service.rollout.canary import Rollout
 
 MODEL = ServedModel(
     "fake",
@@ -101,10 +101,10 @@ def make_gateway(engine: Any, detector: Any, **changes: Any) -> Gateway:
         **changes,
     }
     limits = Limits(ImageLimits(values["max_bytes"], values["max_pixels"], values["max_side"]), values["max_faces"])
+    executor = ThreadPoolExecutor(2)
+    landmarker = values.get("landmarker") or EngineLandmarker(engine, executor)
     return Gateway(
-        Pipeline(
-            values.get("rollout") or Rollout(engine), detector, ThreadPoolExecutor(2), limits, values.get("comparison")
-        ),
+        Pipeline(landmarker, detector, executor, limits),
         Readiness(engine, detector, max_age=0),
         max_bytes=values["max_bytes"],
         max_images=values["max_images"],

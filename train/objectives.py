@@ -28,7 +28,7 @@ OUTSIDE: Final = -100
 """Target of a point that lies outside the map, or that nobody annotated: it takes no part in the loss."""
 
 
-# ---------------------------------------------------------------- what a network is trained towards
+# ---------------------------------------------------------------- objectives
 
 
 class Objective(Protocol):
@@ -40,26 +40,28 @@ class Objective(Protocol):
         ...
 
     def targets(self, points: Points, spec: CodecSpec, rng: np.random.Generator) -> NDArray[Any]:
-        """Crop pixels [points, 2] -> one target per point, drawn anew at every call."""
+        """Crop pixels float64 [P, 2] -> one target per point [P, ...], drawn anew at every call."""
         ...
 
     def inside(self, targets: Tensor) -> Tensor:
-        """Which points of N samples' stacked targets take part in the loss: bool [N, points]."""
+        """Which points of N samples' stacked targets take part in the loss: bool [N, P]."""
         ...
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of maps [N, points, cells, cells] against N samples' stacked targets."""
+        """Scalar loss of maps float [N, P, cells, cells] against N samples' stacked targets [N, P, ...]."""
         ...
 
     def log_activation(self, maps: Maps) -> Maps:
-        """The network's maps, of any shape, as logarithms of the activations that a decoder weighs cells by."""
+        """The network's maps, float32 of any shape, as logarithms of the activations by which decoders weight cells."""
         ...
 
 
 class CellObjective:
-    """One cell of the map: softmax and cross-entropy over all cells. The network that is served.
+    """The paper's binary heatmap (eq. 5): one active cell per map, trained by cross-entropy with a softmax over all
+    cells of the map (eq. 7). With the quantizer "random" it is rounded at random (eq. 14 and 15). The one objective
+    whose networks are exported and served.
 
-    Targets int64 [points]: the flat cell, row * cells + column, or OUTSIDE.
+    Targets int64 [P]: the flat cell, row * cells + column, or OUTSIDE.
     """
 
     def __init__(self, quantizer: Quantizer = "random") -> None:
@@ -82,15 +84,17 @@ class CellObjective:
         return maps
 
 
-class BinaryObjective(CellObjective):
-    """A map that is 1 in one cell and 0 elsewhere, each cell a yes or no of its own. Targets as in CellObjective."""
+class CellSigmoidObjective(CellObjective):
+    """One active cell per map as well (eq. 5), but every cell is a yes or no of its own: a sigmoid per cell instead of
+    the paper's softmax over the cells. Compared in Table 9. Targets as in CellObjective.
+    """
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy summed over the cells, so that the one active cell counts, then averaged over the points."""
         inside = self.inside(targets)
         maps = logits.float().flatten(2)[inside]
-        wanted = F.one_hot(targets[inside], maps.shape[-1]).to(maps.dtype)
-        return F.binary_cross_entropy_with_logits(maps, wanted, reduction="sum") / max(1, len(maps))
+        active = F.one_hot(targets[inside], maps.shape[-1]).to(maps.dtype)
+        return F.binary_cross_entropy_with_logits(maps, active, reduction="sum") / max(1, len(maps))
 
     def log_activation(self, maps: Maps) -> Maps:
         """The logarithm of the sigmoid."""
@@ -98,22 +102,24 @@ class BinaryObjective(CellObjective):
 
 
 class GaussianObjective:
-    """A Gaussian of height 1 about the rounded point or, without a quantizer, about the point itself.
+    """A Gaussian of height 1 (eq. 3 and 4) about the rounded point or, without a quantizer, about the point itself;
+    trained by squared error (eq. 6).
 
-    Targets float32 [points, 2]: its centre in cells, NaN for a point outside the map.
+    Targets float32 [P, 2]: its center (column, row) in cells, NaN for a point outside the map.
     """
 
     def __init__(self, sigma: float, quantizer: Quantizer | None = "random") -> None:
+        """`sigma`: standard deviation in cells. Raises CodecError unless it is positive."""
         if not sigma > 0:
             raise CodecError(f"sigma must be positive, in cells, not {sigma}")
         self.sigma = sigma
         self.quantizer: Quantizer | None = quantizer
 
     def targets(self, points: Points, spec: CodecSpec, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Centres; see the class."""
+        """Centers; see the class."""
         cells, inside = encode(points, spec, rng, self.quantizer or "floor")
-        centres = spec.to_cells(np.asarray(points, np.float64)) if self.quantizer is None else cells
-        return np.where(inside[..., None], centres, np.nan).astype(np.float32)
+        centers = spec.to_cells(np.asarray(points, np.float64)) if self.quantizer is None else cells
+        return np.where(inside[..., None], centers, np.nan).astype(np.float32)
 
     def inside(self, targets: Tensor) -> Tensor:
         """Those that lie on their map."""
@@ -123,15 +129,15 @@ class GaussianObjective:
         """Mean squared error over the cells of the points that lie on their map."""
         inside = self.inside(targets)
         maps = logits.float().flatten(2)[inside]
-        wanted = gaussian_maps(targets[inside], self.sigma, logits.shape[-1]).flatten(1)
-        return F.mse_loss(maps, wanted, reduction="sum") / max(1, maps.numel())
+        expected = gaussian_maps(targets[inside], self.sigma, logits.shape[-1]).flatten(1)
+        return F.mse_loss(maps, expected, reduction="sum") / max(1, maps.numel())
 
     def log_activation(self, maps: Maps) -> Maps:
         """The logarithm of what is above zero; the rest counts as a millionth."""
         return np.asarray(np.log(np.maximum(maps, 1e-6)), np.float32)
 
 
-ObjectiveName = Literal["cells", "binary", "gaussian"]
+ObjectiveName = Literal["cells", "cell_sigmoid", "gaussian"]
 
 
 def objective(name: ObjectiveName, quantizer: Quantizer | None = "random", sigma: float = 1.0) -> Objective:
@@ -140,7 +146,7 @@ def objective(name: ObjectiveName, quantizer: Quantizer | None = "random", sigma
         return GaussianObjective(sigma, quantizer)
     if quantizer is None:
         raise CodecError(f"the objective {name!r} marks one cell: it needs a quantizer")
-    return BinaryObjective(quantizer) if name == "binary" else CellObjective(quantizer)
+    return CellSigmoidObjective(quantizer) if name == "cell_sigmoid" else CellObjective(quantizer)
 
 
 def objective_of(config: Config) -> Objective:
@@ -150,12 +156,12 @@ def objective_of(config: Config) -> Objective:
 
 
 def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy over the cells of every map, averaged over the points that lie on their map.
+    """Cross-entropy with a softmax over the cells of every map (eq. 7), averaged over the points that lie on their map.
 
-    logits float [N, points, cells, cells], targets int64 [N, points] flat cells or OUTSIDE.
+    logits float [N, P, cells, cells], targets int64 [N, P] flat cells or OUTSIDE. Without any point on its map: 0.
     """
     maps, cells = logits.float().flatten(2).flatten(0, 1), targets.flatten()
-    # not reduction="mean": without any point on its map that is not a number, and would stop the training
+    # reduction="mean" would divide by zero where no point lies on its map, and the NaN would stop the training
     total = F.cross_entropy(maps, cells, ignore_index=OUTSIDE, reduction="sum")
     return total / (cells != OUTSIDE).sum().clamp(min=1)
 
@@ -163,14 +169,17 @@ def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:
 def flat_cells(
     points: Points, spec: CodecSpec, rng: np.random.Generator | None = None, quantizer: Quantizer = "random"
 ) -> NDArray[np.int64]:
-    """Crop pixels [..., 2] -> row * cells + column [...], rounded anew at every call; OUTSIDE beyond it and for NaN."""
+    """Crop pixels [..., 2] -> row * cells + column [...]; OUTSIDE beyond the map and for NaN.
+
+    The quantizer "random" (eq. 15) draws anew at every call.
+    """
     cells, inside = encode(points, spec, rng, quantizer)
     return np.where(inside, cells[..., 1] * spec.cells + cells[..., 0], OUTSIDE)
 
 
-def gaussian_maps(centres: Tensor, sigma: float, cells: int) -> Tensor:
-    """Centres float [..., 2] (column, row), in cells -> maps [..., cells, cells] of height 1."""
-    squares = (torch.arange(cells, device=centres.device) - centres[..., None]) ** 2
+def gaussian_maps(centers: Tensor, sigma: float, cells: int) -> Tensor:
+    """Centers float [..., 2] (column, row), in cells -> maps [..., cells, cells] of height 1 (eq. 3 and 4)."""
+    squares = (torch.arange(cells, device=centers.device) - centers[..., None]) ** 2
     x, y = torch.exp(-squares / (2 * sigma**2)).unbind(-2)
     return y[..., :, None] * x[..., None, :]
 

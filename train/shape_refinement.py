@@ -40,7 +40,7 @@ def fit_shape(folder: Path, data: TrainingData, test: Sequence[Face], out: Path)
     or when its maps are not logits over cells.
     """
     config, network = load_run(folder)
-    if config.shape:
+    if config.shape_refinement:
         raise TrainingError(f"{folder} has the layer already: give the run that it was made from")
     if config.objective != "cells":
         raise TrainingError(f"{folder} has the objective {config.objective!r}: the layer is for that of 'cells'")
@@ -48,7 +48,7 @@ def fit_shape(folder: Path, data: TrainingData, test: Sequence[Face], out: Path)
     shaped = Shaped(network, data.layout.points).eval()
     found, truth, weights = observed(network, config, data)
     solve(shaped.tilt, found, truth, weights, data.layout.flip)
-    fitted = config.model_copy(update={"shape": True})
+    fitted = config.model_copy(update={"shape_refinement": True})
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "config.json", fitted.model_dump(mode="json"))
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())["run_id"]
@@ -88,7 +88,7 @@ def observed(network: nn.Module, config: Config, data: TrainingData) -> tuple[Mo
                 cells = codec.to_cells(transform_points(matrix, face.points)) - added
                 truth.append(torch.from_numpy((2 * cells + 1) / codec.cells - 1))
             bar.update(len(crops))
-    weights = torch.tensor([1.0] * len(data.faces) + [config.further] * len(data.further))
+    weights = torch.tensor([1.0] * len(data.faces) + [config.extra_data_fraction] * len(data.extra_faces))
     return Moments(*(torch.cat(each) for each in zip(*seen, strict=True))), torch.stack(truth).float(), weights
 
 

@@ -29,7 +29,7 @@ from service.deadline import Deadline
 from service.drawing import draw
 from service.errors import ErrorKind, ServiceError, translate
 from service.gateway import request_id
-from service.images.decode import decode_image
+from service.images.decode import decode_srgb
 from service.request import Options
 from service.settings import Settings
 from service.wire.json import answer_body
@@ -173,7 +173,7 @@ def _answerer(
 
 
 def _draw(data: bytes, body: Body, overlay: Path, settings: Settings, layout: PointLayout) -> None:
-    image = decode_image(data, image_limits(settings))
+    image = decode_srgb(data, image_limits(settings))
     try:
         drawn = draw(image, [np.array(face["points"]) for face in body["faces"]], layout)
     except ValueError as error:  # a service elsewhere may serve a model of another layout

@@ -57,7 +57,7 @@ class TritonFinder:
         return ServedDetector(metadata, stamp.get(PROVENANCE_KEY, "unknown"))
 
     async def find(self, picture: NDArray[np.uint8], deadline: Deadline | None) -> Detections:
-        answer = await self._triton.ask(DETECTOR_MODEL, PICTURE, picture[None], deadline)
+        answer = await self._triton.infer_tensor(DETECTOR_MODEL, PICTURE, picture[None], deadline)
         boxes, scores = answer.as_numpy(BOXES.name), answer.as_numpy(BOX_SCORES.name)
         if boxes is None or scores is None or boxes.shape != (1, scores.size, 4):
             raise EngineFailure("the detector's boxes have a wrong shape")

@@ -15,7 +15,7 @@ from service.deadline import Deadline
 from service.detectors.backends import Finder, ServedDetector
 from service.detectors.port import largest_first
 from service.engines.port import EngineError
-from service.images.decode import Image
+from service.images.pixels import Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class NetworkDetector:
     async def start(self) -> None:
         await self._finder.identify()
 
-    async def detect(self, image: Image, *, deadline: Deadline | None = None) -> Detections:
+    async def detect(self, image: Pixels, *, deadline: Deadline | None = None) -> Detections:
         if max(image.shape[:2]) > self._longest:
             small = await asyncio.get_running_loop().run_in_executor(self._executor, reduced, image, self._longest)
         else:

@@ -11,7 +11,7 @@ import numpy as np
 
 from landmarks.detection import Detections
 from service.deadline import Deadline
-from service.images.decode import Image
+from service.images.pixels import Pixels
 
 
 class Detector(Protocol):
@@ -20,7 +20,7 @@ class Detector(Protocol):
     async def start(self) -> None:
         """Connects or loads; may be tried again after an error. Raises EngineError."""
 
-    async def detect(self, image: Image, *, deadline: Deadline | None = None) -> Detections:
+    async def detect(self, image: Pixels, *, deadline: Deadline | None = None) -> Detections:
         """The faces of an RGB image, the largest first; boxes may reach beyond it.
 
         `deadline`: the caller's; None waits without end. Raises EngineError.

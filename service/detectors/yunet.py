@@ -15,7 +15,7 @@ import numpy as np
 from landmarks.detection import Detections, enlarged, reduced
 from service.deadline import Deadline
 from service.detectors.port import largest_first
-from service.images.decode import Image
+from service.images.pixels import Pixels
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class YuNet:
             lambda: cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.MIN_SCORE)
         )
 
-    def __call__(self, image: Image) -> Detections:
+    def __call__(self, image: Pixels) -> Detections:
         """The faces of an RGB image, the largest first."""
         small = reduced(image, self.LONGEST)
         if min(small.shape[:2]) < self.SMALLEST:
@@ -70,7 +70,7 @@ class YuNet:
 class ThreadedDetector:
     """A function that finds faces, in the threads of an executor."""
 
-    def __init__(self, find: Callable[[Image], Detections], executor: Executor) -> None:
+    def __init__(self, find: Callable[[Pixels], Detections], executor: Executor) -> None:
         self._find = find
         self._executor = executor
 
@@ -79,7 +79,7 @@ class ThreadedDetector:
 
     async def detect(
         self,
-        image: Image,
+        image: Pixels,
         *,
         deadline: Deadline | None = None,  # noqa: ARG002 - a thread cannot be stopped; the pipeline ends the wait
     ) -> Detections:

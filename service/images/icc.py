@@ -1,4 +1,4 @@
-"""Embedded ICC profiles: pixels in a file's own colours -> sRGB, which the networks were trained in."""
+"""Embedded ICC profiles: pixels in the colours of a file -> sRGB, in which the networks were trained."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-Pixels = NDArray[np.uint8]
-"""RGB [height, width, 3]."""
+from service.images.pixels import Pixels
+
 ToSrgb = Callable[[Pixels], Pixels]
 
-CHANNELS: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-"""Pillow's mode for the colour space that a profile says it is for."""
+PILLOW_MODES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+"""Pillow's mode for each colour space that a profile may be for."""
 
 
 class ColourError(ValueError):
@@ -25,47 +24,49 @@ class ColourError(ValueError):
 
 
 def unchanged(pixels: Pixels) -> Pixels:
+    """The conversion of pixels that are in sRGB already."""
     return pixels
 
 
 @lru_cache(maxsize=8)
 def to_srgb(profile: bytes, grey: bool) -> ToSrgb:
-    """What turns RGB pixels of a file with this profile into sRGB: `unchanged` where they are sRGB already.
+    """The function that converts RGB pixels of a file with this profile to sRGB; `unchanged` for an sRGB profile.
 
-    `grey`: the file has one channel, which its RGB pixels repeat. Raises ColourError.
+    `grey` says that the file has one channel, so that all three of its RGB pixels are equal. Raises ColourError.
     """
-    space, transform = _transform(profile)
-    if space == "CMYK" or (space == "L" and not grey):
-        raise ColourError(f"a profile for {space} in a file of {'grey' if grey else 'RGB'} pixels")
+    mode, transform = _transform(profile)
+    if mode == "CMYK" or (mode == "L" and not grey):
+        raise ColourError(f"a profile for {mode} in a file of {'grey' if grey else 'RGB'} pixels")
 
-    def apply(pixels: Pixels) -> Pixels:
-        channels = pixels if space == "RGB" else np.ascontiguousarray(pixels[..., 0])
+    def convert(pixels: Pixels) -> Pixels:
+        channels = pixels if mode == "RGB" else np.ascontiguousarray(pixels[..., 0])
         converted: Pixels = np.asarray(ImageCms.applyTransform(Pillow.fromarray(channels), transform), np.uint8)
         return converted
 
     samples = _samples(grey)
-    change = int(np.abs(apply(samples).astype(int) - samples).max())
-    return unchanged if change <= 1 else apply
+    largest_change = int(np.abs(convert(samples).astype(int) - samples).max())
+    return unchanged if largest_change <= 1 else convert
 
 
-def cmyk_to_srgb(picture: Pillow.Image, profile: bytes) -> Pillow.Image:
-    """A CMYK picture in the colours that its profile gives the inks. Raises ColourError."""
-    space, transform = _transform(profile)
-    if space != "CMYK":
-        raise ColourError(f"a profile for {space} in a file of CMYK pixels")
-    converted = ImageCms.applyTransform(picture, transform)
+def cmyk_to_srgb(image: Pillow.Image, profile: bytes) -> Pillow.Image:
+    """A CMYK image with the colours that the profile defines for its inks. Raises ColourError."""
+    mode, transform = _transform(profile)
+    if mode != "CMYK":
+        raise ColourError(f"a profile for {mode} in a file of CMYK pixels")
+    converted = ImageCms.applyTransform(image, transform)
     assert converted is not None, "only a transform in place returns nothing"
     return converted
 
 
 def _transform(profile: bytes) -> tuple[str, Any]:
+    """Pillow's mode of the pixels that the profile is for, and its transform to sRGB. Raises ColourError."""
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        space = CHANNELS[source.profile.xcolor_space.strip()]
-        return space, ImageCms.buildTransform(
+        mode = PILLOW_MODES[source.profile.xcolor_space.strip()]
+        return mode, ImageCms.buildTransform(
             source,
             ImageCms.createProfile("sRGB"),
-            space,
+            mode,
             "RGB",
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
@@ -75,7 +76,7 @@ def _transform(profile: bytes) -> tuple[str, Any]:
 
 
 def _samples(grey: bool) -> Pixels:
-    """Colours from all over the cube, [1, N, 3]; greys alone for a grey picture."""
+    """Colours spread over the whole RGB cube, [1, N, 3]; shades of grey alone for a grey file."""
     levels = np.arange(0, 256, 17, dtype=np.uint8)
     if grey:
         return np.repeat(levels[None, :, None], 3, axis=2)

@@ -19,7 +19,7 @@ from service.gateway import Gateway, parse_timeout
 from service.observability.request_scope import stage
 from service.page.page import page_router
 from service.rest.health import health_router
-from service.rest.middleware import is_open, shielded
+from service.rest.middleware import add_middleware, is_public
 from service.rest.negotiation import JSON, WRITERS, media_type, to_json
 from service.rest.read import read_batch, read_request
 from service.rest.schema import (
@@ -45,7 +45,7 @@ _FRAMEWORK: Final = {
 def build_app(gateway: Gateway, protection: Protection | None = None) -> ASGIApp:
     """The ASGI application that serves `gateway`."""
     protection = protection or Protection()
-    return shielded(_routes(gateway, protection), gateway, protection)
+    return add_middleware(_routes(gateway, protection), gateway, protection)
 
 
 def build_metrics_app(gateway: Gateway) -> ASGIApp:
@@ -53,7 +53,7 @@ def build_metrics_app(gateway: Gateway) -> ASGIApp:
     app = FastAPI(openapi_url=None)
     _tell_failures(app)
     app.include_router(health_router(gateway, with_metrics=True))
-    return shielded(app, gateway, Protection())
+    return add_middleware(app, gateway, Protection())
 
 
 def _routes(gateway: Gateway, protection: Protection) -> FastAPI:
@@ -144,7 +144,7 @@ def _describe_keys(app: FastAPI) -> None:
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
     for path, operations in described["paths"].items():
-        if not is_open(path):
+        if not is_public(path):
             for operation in operations.values():
                 operation["security"] = [{"bearer": []}, {"header": []}]
 

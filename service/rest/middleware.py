@@ -1,6 +1,6 @@
-"""What every HTTP request passes before the routes: its id, the headers browsers heed, CORS, and the API key.
+"""The middleware of the REST API: the request id, security headers, CORS, and the check of the API key.
 
-Plain ASGI: it costs a request a few microseconds.
+Plain ASGI, which costs a few microseconds per request.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from service.observability.request_scope import client
 from service.security.api_keys import MISSING_KEY, ApiKeys, Protection, key_of
 from service.wire.problem import error_response
 
-_OPEN: Final = frozenset({"/", "/v1/layout", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
-_OPEN_FOLDERS: Final = ("/page/", "/static-offline-docs/")
-"""What everybody may read: the page, the description, and what machines ask about health. A path that is not here needs
-a key, whether it exists or not."""
+_PUBLIC_PATHS: Final = frozenset({"/", "/v1/layout", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
+_PUBLIC_FOLDERS: Final = ("/page/", "/static-offline-docs/")
+"""Paths that need no API key: the page, the API's description, health and metrics. Every other path needs one, even if
+it does not exist."""
 
 _HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
-    # the page has a policy of its own
+    # the page sets its own policy
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
@@ -33,13 +33,13 @@ _DESCRIPTION_POLICY: Final = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "frame-ancestors 'none'"
 )
-"""For /docs: Swagger's page starts itself by a script in its markup."""
+"""For /docs: Swagger's page is started by a script in its markup."""
 _YEAR: Final = 365 * 24 * 3600
 
 
-def shielded(app: ASGIApp, gateway: Gateway, protection: Protection) -> ASGIApp:
-    """`app` behind all of it."""
-    inner: ASGIApp = KeyCheck(app, gateway, protection.keys) if protection.keys else app
+def add_middleware(app: ASGIApp, gateway: Gateway, protection: Protection) -> ASGIApp:
+    """`app` behind all of the middleware."""
+    inner: ASGIApp = ApiKeyMiddleware(app, gateway, protection.keys) if protection.keys else app
     if protection.cors_origins:
         inner = CORSMiddleware(
             inner,
@@ -53,11 +53,11 @@ def shielded(app: ASGIApp, gateway: Gateway, protection: Protection) -> ASGIApp:
         headers["Strict-Transport-Security"] = f"max-age={_YEAR}"
     if protection.cors_origins:
         headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    return Greeting(inner, headers)
+    return RequestIdMiddleware(inner, headers)
 
 
-class Greeting:
-    """Gives a request its id, and every answer that id and the headers it has not set itself."""
+class RequestIdMiddleware:
+    """Gives each request its id, and adds the id and `headers` to each answer that does not set them itself."""
 
     def __init__(self, app: ASGIApp, headers: dict[str, str]) -> None:
         self._app = app
@@ -82,16 +82,16 @@ class Greeting:
 
 
 def add_missing(headers: list[tuple[bytes, bytes]], more: list[tuple[bytes, bytes]]) -> None:
-    """Adds those of `more` whose name is not there yet; all names in lower case, as ASGI has them."""
-    there = {name for name, _ in headers}
+    """Adds those of `more` whose name `headers` lack. All names are in lower case, as in ASGI."""
+    names = {name for name, _ in headers}
     for name, value in more:
-        if name not in there:
-            there.add(name)
+        if name not in names:
+            names.add(name)
             headers.append((name, value))
 
 
-class KeyCheck:
-    """Lets nothing pass without a key but what everybody may read."""
+class ApiKeyMiddleware:
+    """Refuses requests without a valid API key, except for public paths."""
 
     def __init__(self, app: ASGIApp, gateway: Gateway, keys: ApiKeys) -> None:
         self._app = app
@@ -99,7 +99,7 @@ class KeyCheck:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not is_open(scope["path"]):
+        if scope["type"] == "http" and not is_public(scope["path"]):
             headers = Headers(scope=scope)
             holder = self._keys.holder(key_of(headers.get("authorization"), headers.get("x-api-key")))
             if holder is None:
@@ -115,6 +115,6 @@ class KeyCheck:
         await error_response(error, identity)(scope, receive, send)
 
 
-def is_open(path: str) -> bool:
-    """Whether everybody may read what is at this path."""
-    return path in _OPEN or path.startswith(_OPEN_FOLDERS)
+def is_public(path: str) -> bool:
+    """Whether this path needs no API key."""
+    return path in _PUBLIC_PATHS or path.startswith(_PUBLIC_FOLDERS)

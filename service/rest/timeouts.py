@@ -1,4 +1,4 @@
-"""How long the REST door waits for a client: for its headers, for its body, and while it is still there."""
+"""Timeouts of the REST API for a request's headers and its body, and the end of work whose client has disconnected."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
-def protocol(seconds: float) -> type[HttpToolsProtocol]:
-    """Uvicorn's HTTP protocol with a limit that it lacks: a connection has `seconds` for the headers of a request."""
+def header_timeout_protocol(seconds: float) -> type[HttpToolsProtocol]:
+    """Uvicorn's HTTP protocol with a timeout that it lacks: `seconds` for a request's headers, then it disconnects."""
 
-    class HeadersInTime(HttpToolsProtocol):
-        _overdue: asyncio.TimerHandle | None = None
+    class HeaderTimeoutProtocol(HttpToolsProtocol):
+        _timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._expect_headers()
+            self._start_timer()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._expect_headers()
+            self._start_timer()
 
         def on_headers_complete(self) -> None:
-            self._expect_nothing()
+            self._stop_timer()
             super().on_headers_complete()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._expect_nothing()
+            self._stop_timer()
             super().connection_lost(exc)
 
-        def _expect_headers(self) -> None:
-            self._expect_nothing()
-            self._overdue = self.loop.call_later(seconds, self.transport.close)
+        def _start_timer(self) -> None:
+            self._stop_timer()
+            self._timer = self.loop.call_later(seconds, self.transport.close)
 
-        def _expect_nothing(self) -> None:
-            if self._overdue is not None:
-                self._overdue.cancel()
-                self._overdue = None
+        def _stop_timer(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
-    return HeadersInTime
+    return HeaderTimeoutProtocol
 
 
-class WhileConnected:
-    """Ends the work on a request when its client leaves, or sends nothing of its body for `seconds`."""
+class CancelOnDisconnect:
+    """Cancels the work on a request when its client disconnects, or sends nothing of the body for `seconds`."""
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
         self._app = app
@@ -56,43 +56,43 @@ class WhileConnected:
         try:
             await self._app(scope, client.receive, client.send)
         except asyncio.CancelledError:
-            if not client.has_left:
+            if not client.has_disconnected:
                 raise
         finally:
-            client.forget()
+            client.stop_watching()
 
 
 class _Client:
-    """The client of one request, which the current task works on."""
+    """The client of the request that the current task works on."""
 
     def __init__(self, receive: Receive, send: Send, seconds: float) -> None:
-        self.has_left = False
+        self.has_disconnected = False
         self._receive, self._send = receive, send
         self._seconds = seconds
         self._answered = False
-        self._work = asyncio.current_task()
+        self._task = asyncio.current_task()
         self._watch: asyncio.Task[None] | None = None
 
     async def receive(self) -> Message:
-        """The next piece of the body. Raises asyncio.TimeoutError, of which a client is told as of any deadline."""
+        """The next part of the body. Raises asyncio.TimeoutError, which is answered like any deadline that passed."""
         if self._watch is not None:
             return await self._receive()
         message = await asyncio.wait_for(self._receive(), self._seconds)
         if message["type"] == "http.request" and not message.get("more_body", False):
-            self._watch = asyncio.create_task(self._until_it_leaves())
+            self._watch = asyncio.create_task(self._cancel_on_disconnect())
         return message
 
     async def send(self, message: Message) -> None:
         self._answered = self._answered or (message["type"] == "http.response.body" and not message.get("more_body"))
         await self._send(message)
 
-    def forget(self) -> None:
+    def stop_watching(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
 
-    async def _until_it_leaves(self) -> None:
+    async def _cancel_on_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if self._work is not None and not self._answered:
-            self.has_left = True
-            self._work.cancel()
+        if self._task is not None and not self._answered:
+            self.has_disconnected = True
+            self._task.cancel()

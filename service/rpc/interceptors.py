@@ -1,8 +1,8 @@
-"""Messages that are no protobuf: told to the client as every other failure, which gRPC by itself would not."""
+"""gRPC interceptors: they refuse calls without a valid API key, and messages that are not valid protobuf."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
@@ -10,41 +10,66 @@ from google.protobuf.message import DecodeError
 
 from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway
-from service.rpc.errors import refuse
+from service.observability.request_scope import client
+from service.rpc.errors import Context, refuse, text_metadata
+from service.security.api_keys import MISSING_KEY, ApiKeys, key_of
 
-_UNREADABLE: Final = "the message is no protobuf of this method's schema, or is cut off"
+_PUBLIC_METHODS: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+"""Methods that need no API key."""
+_MALFORMED: Final = "the message is not valid protobuf of this method's request, or is truncated"
+
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 
-class ReadableCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Answers a message that cannot be read with INVALID_REQUEST instead of UNKNOWN and a trace in the log."""
+class ApiKeyInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Refuses calls without a valid API key, except for health and reflection."""
+
+    def __init__(self, gateway: Gateway, keys: ApiKeys) -> None:
+        self._gateway = gateway
+        self._keys = keys
+
+    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
+        if not details.method.startswith(_PUBLIC_METHODS):
+            metadata = text_metadata(details.invocation_metadata)
+            holder = self._keys.holder(key_of(metadata.get("authorization"), metadata.get("x-api-key")))
+            if holder is None:
+                # fits every kind of call, because none of its messages is read
+                return grpc.stream_stream_rpc_method_handler(self._refuse)
+            client.set(holder)
+        return await continuation(details)
+
+    async def _refuse(self, _: AsyncIterator[Any], context: Context) -> None:
+        await refuse(context, ServiceError(ErrorKind.UNAUTHENTICATED, MISSING_KEY), self._gateway.telemetry)
+
+
+class MalformedMessageInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Refuses a message that cannot be parsed as INVALID_REQUEST. gRPC itself answers UNKNOWN and logs a traceback."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
-    ) -> Any:
+    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(details)
         if handler is None or handler.unary_unary is None:
             return handler
 
-        async def answered(request: Any, context: Any) -> Any:
+        async def unary_unary(request: Any, context: Context) -> Any:
             if isinstance(request, DecodeError):
-                await refuse(context, ServiceError(ErrorKind.INVALID_REQUEST, _UNREADABLE), self._gateway.telemetry)
+                await refuse(context, ServiceError(ErrorKind.INVALID_REQUEST, _MALFORMED), self._gateway.telemetry)
             return await handler.unary_unary(request, context)
 
         return grpc.unary_unary_rpc_method_handler(
-            answered, _read(handler.request_deserializer), handler.response_serializer
+            unary_unary, _parse_or_error(handler.request_deserializer), handler.response_serializer
         )
 
 
-def _read(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """The message; or what is wrong with it."""
+def _parse_or_error(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """A parser that returns DecodeError instead of raising it."""
 
-    def read(data: bytes) -> Any:
+    def parse_or_error(data: bytes) -> Any:
         try:
-            return deserialize(data)
+            return parse(data)
         except DecodeError as error:
             return error
 
-    return read
+    return parse_or_error

@@ -1,11 +1,11 @@
-"""The gRPC door: Detect, health and reflection. What a request means is in `service.pipeline`."""
+"""The gRPC API: the landmarks service, health and reflection. What a request means is in `service.pipeline`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -14,20 +14,19 @@ from grpc_reflection.v1alpha import reflection
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from service.deadline import Deadline
-from service.errors import ErrorKind, ServiceError
+from service.errors import ServiceError
 from service.gateway import Gateway, Readiness, request_id
-from service.observability.request_scope import client, stage
+from service.observability.request_scope import stage
 from service.rpc.convert import answer_message, batch_message, models_message, options_of, read_batch
-from service.rpc.errors import REQUEST_ID_KEY, Context, abort, refuse, text_metadata
-from service.rpc.interceptors import ReadableCheck
-from service.security.api_keys import MISSING_KEY, ApiKeys, Protection, key_of
+from service.rpc.errors import REQUEST_ID_KEY, Context, abort, text_metadata
+from service.rpc.interceptors import ApiKeyInterceptor, MalformedMessageInterceptor
+from service.security.api_keys import Protection
 
 MESSAGE_OVERHEAD = 2**20
-"""Bytes that a request may have beside its image. A larger one is refused by gRPC before it is read."""
+"""Bytes that a request may have in addition to its images. gRPC refuses a larger message before it is parsed."""
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Landmarks"].full_name
-_WATCH_SECONDS = 1.0
-_OPEN: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
-"""Calls that everybody may make."""
+_WATCH_INTERVAL = 1.0
+"""Seconds between two looks at the readiness for a client that watches it."""
 
 
 class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
@@ -51,18 +50,21 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
 
     @asynccontextmanager
     async def _admitted(self, context: Context) -> AsyncIterator[tuple[str, Deadline]]:
-        """The request's id and deadline, having admitted it; what goes wrong inside ends the call as the table says."""
-        carrier = text_metadata(context.invocation_metadata())
-        identity = request_id(carrier.get(REQUEST_ID_KEY))
+        """Admits the request and yields its id and deadline. A ServiceError inside ends the call with its status."""
+        metadata = text_metadata(context.invocation_metadata())
+        identity = request_id(metadata.get(REQUEST_ID_KEY))
         try:
-            with self._gateway.admitted("grpc", identity, carrier):
+            with self._gateway.admitted("grpc", identity, metadata):
                 yield identity, self._gateway.deadline(context.time_remaining())
         except ServiceError as error:
             await abort(context, error, identity)
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """grpc.health.v1: serving when the engine is ready. Known are "" (the server) and the landmarks service."""
+    """grpc.health.v1: SERVING while the gateway is ready. Its services are "" (the server) and the landmarks service.
+
+    Not the servicer of grpcio-health-checking, for the reasons of decision 0023.
+    """
 
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
@@ -75,14 +77,14 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     async def Watch(self, request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ARG002, N802
         last = None
         while True:
-            stopping = self._readiness.stopping  # asked first: what comes meanwhile is told before the end
+            stopping = self._readiness.stopping  # read first, so that a change meanwhile is still reported
             status = await self._status(request.service)
             if status != last:
                 yield health_pb2.HealthCheckResponse(status=status)
                 last = status
             if stopping:
-                return  # a call without an end would hold up the others' grace
-            await asyncio.sleep(_WATCH_SECONDS)
+                return  # a call without an end would delay the stop of the server by the whole grace period
+            await asyncio.sleep(_WATCH_INTERVAL)
 
     async def _status(self, service: str) -> int:
         statuses = health_pb2.HealthCheckResponse.ServingStatus
@@ -92,16 +94,19 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
 
 def build_server(gateway: Gateway, address: str, protection: Protection | None = None) -> tuple[grpc.aio.Server, int]:
-    """The server, bound to `address` (host:port) and not started yet, and its port. Raises OSError when it is taken."""
+    """The server, bound to `address` (host:port) but not started, and its port. Raises OSError when that is in use."""
     protection = protection or Protection()
     server = grpc.aio.server(
-        interceptors=[*([KeyCheck(gateway, protection.keys)] if protection.keys else []), ReadableCheck(gateway)],
+        interceptors=[
+            *([ApiKeyInterceptor(gateway, protection.keys)] if protection.keys else []),
+            MalformedMessageInterceptor(gateway),
+        ],
         options=[
             ("grpc.max_receive_message_length", max(gateway.max_bytes, gateway.max_batch_bytes) + MESSAGE_OVERHEAD),
             ("grpc.max_send_message_length", -1),
-            # a second server on the same port is an error, not a partner
+            # a second server on the same port is an error: it must not share the port
             ("grpc.so_reuseport", 0),
-            # connections whose client is silent or gone end; clients may ask as often in turn
+            # close connections whose client no longer responds; clients may send keepalive pings as well
             ("grpc.server_handshake_timeout_ms", 10_000),
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
@@ -118,26 +123,3 @@ def build_server(gateway: Gateway, address: str, protection: Protection | None =
         return server, server.add_secure_port(address, protection.tls.grpc_credentials())
     except RuntimeError as error:
         raise OSError(f"{address} cannot be bound") from error
-
-
-class KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Lets no call pass without a key but those of health and reflection."""
-
-    def __init__(self, gateway: Gateway, keys: ApiKeys) -> None:
-        self._gateway = gateway
-        self._keys = keys
-
-    async def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
-    ) -> Any:
-        carrier = text_metadata(details.invocation_metadata)
-        if not details.method.startswith(_OPEN):
-            holder = self._keys.holder(key_of(carrier.get("authorization"), carrier.get("x-api-key")))
-            if holder is None:
-                # of any kind of call: none of its messages is read
-                return grpc.stream_stream_rpc_method_handler(self._refuse)
-            client.set(holder)
-        return await continuation(details)
-
-    async def _refuse(self, _: AsyncIterator[Any], context: Context) -> None:
-        await refuse(context, ServiceError(ErrorKind.UNAUTHENTICATED, MISSING_KEY), self._gateway.telemetry)

@@ -1,6 +1,6 @@
-"""Who may ask: API keys, of which the service knows the hashes alone, and what it refuses to start without.
+"""API keys, of which the service stores only hashes, and the protection without which it refuses to start.
 
-A key is 256 random bits: nobody guesses one, so a single round of SHA-256 hides it, without salt and without delay.
+A key has 256 random bits and cannot be guessed, so that one round of SHA-256 without a salt is enough to store it.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from service.security.tls import Tls
 from service.settings import Settings
 
 PREFIX: Final = "lmk_"
-"""How a key begins, so that scanners of source code know one when they see it."""
-MISSING_KEY: Final = "this service asks for an API key: send it as Authorization: Bearer <key>, or as X-API-Key: <key>"
+"""The prefix of every key, by which scanners for leaked secrets recognise one."""
+MISSING_KEY: Final = "this service requires an API key: send it as Authorization: Bearer <key>, or as X-API-Key: <key>"
 _ENTRY: Final = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-fA-F]{64})")
 
 
 class SecurityError(ValueError):
-    """The service cannot be protected as it was told to; the message says why and what to do."""
+    """The service cannot be protected as its settings ask. The message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class ApiKeys:
-    """The keys that open the doors. None at all: everybody may ask."""
+    """The keys that both APIs accept. With no keys at all, requests need none."""
 
     digests: Mapping[str, bytes] = field(default_factory=dict)
-    """SHA-256 of each key, by the name of who has it."""
+    """SHA-256 of each key, by the name of its holder."""
 
     def __bool__(self) -> bool:
         return bool(self.digests)
 
     def holder(self, key: str) -> str | None:
-        """Whose key this is. Takes as long for a wrong key as for a right one, whichever that is."""
+        """The name of the key's holder; None for an unknown key. Every known key is compared, in constant time."""
         digest = hashlib.sha256(key.encode()).digest()
         found = [name for name, known in self.digests.items() if hmac.compare_digest(known, digest)]
         return found[0] if found else None
 
 
 def key_of(authorization: str | None, x_api_key: str | None) -> str:
-    """The key of `Authorization: Bearer <key>` or of `X-API-Key: <key>`; empty where there is none."""
+    """The key of `Authorization: Bearer <key>` or of `X-API-Key: <key>`; empty without either."""
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else (x_api_key or "").strip()
 
 
 def new_key(name: str) -> tuple[str, str]:
-    """A fresh key, and the line that lets it in. Raises SecurityError for a name that no line can hold."""
+    """A new key, and its line for the file of keys. Raises SecurityError for an invalid name."""
     key = PREFIX + secrets.token_urlsafe(32)
     line = f"{name}:{hashlib.sha256(key.encode()).hexdigest()}"
     if not _ENTRY.fullmatch(line):
@@ -61,7 +61,7 @@ def new_key(name: str) -> tuple[str, str]:
 
 
 def read_keys(settings: Settings) -> ApiKeys:
-    """The keys of the file and of the environment. Raises SecurityError."""
+    """The keys of the file and of the environment together. Raises SecurityError."""
     digests: dict[str, bytes] = {}
     _add(digests, re.split(r"[,\s]+", settings.api_keys or ""), "LANDMARKS_API_KEYS")
     if settings.api_keys_file is not None:
@@ -71,56 +71,56 @@ def read_keys(settings: Settings) -> ApiKeys:
             raise SecurityError(f"LANDMARKS_API_KEYS_FILE: {settings.api_keys_file} cannot be read: {error}") from error
         _add(digests, (line.partition("#")[0] for line in lines), str(settings.api_keys_file))
     if not digests and (settings.api_keys is not None or settings.api_keys_file is not None):
-        raise SecurityError("API keys are asked for, but none is given: make one with `landmarks keys new NAME`")
+        raise SecurityError("API keys are required, but none is given: create one with `landmarks keys new NAME`")
     return ApiKeys(digests)
 
 
 def _add(digests: dict[str, bytes], entries: Iterable[str], where: str) -> None:
-    """Adds entries "name:sha256", some of them empty. No message quotes one: it may be a key put there by mistake."""
+    """Adds entries "name:sha256"; empty ones are skipped. No message quotes an entry: it may be a key by mistake."""
     for number, entry in enumerate(entries, 1):
         if not entry.strip():
             continue
         match = _ENTRY.fullmatch(entry.strip())
         if match is None:
             raise SecurityError(
-                f"{where}: entry {number} is not name:sha256 in hexadecimal; `landmarks keys new NAME` makes one"
+                f"{where}: entry {number} is not name:sha256 in hexadecimal; `landmarks keys new NAME` prints one"
             )
         if match[1] in digests:
             raise SecurityError(f"{where}: the name {match[1]!r} is given twice; give each key a name of its own")
         digests[match[1]] = bytes.fromhex(match[2])
 
 
-# ---------------------------------------------------------------- all of it
+# ---------------------------------------------------------------- keys, TLS and CORS together
 
 
 @dataclass(frozen=True)
 class Protection:
-    """What both doors ask of a caller, and what they tell browsers."""
+    """What both APIs require of a client, and which other origins the REST API allows."""
 
     keys: ApiKeys = field(default_factory=ApiKeys)
     tls: Tls | None = None
     cors_origins: tuple[str, ...] = ()
     metrics_here: bool = True
-    """Whether the REST door itself has `/metrics`."""
+    """Whether the REST API itself has `/metrics`."""
 
 
-def protection(settings: Settings) -> Protection:
-    """The doors' protection. Raises SecurityError, also where there is less of it than the address calls for."""
+def read_protection(settings: Settings) -> Protection:
+    """The protection that the settings ask for. Raises SecurityError, also where the address needs more than that."""
     tls = _tls(settings)
     keys = read_keys(settings)
-    asks_who = bool(keys) or (tls is not None and tls.client_ca is not None)
-    if not (asks_who or settings.insecure or is_loopback(settings.host)):
+    authenticates = bool(keys) or (tls is not None and tls.client_ca is not None)
+    if not (authenticates or settings.insecure or is_loopback(settings.host)):
         raise SecurityError(
-            f"LANDMARKS_HOST={settings.host} is reached by other machines, and nothing asks who they are: make a key "
-            "with `landmarks keys new NAME` and set LANDMARKS_API_KEYS or LANDMARKS_API_KEYS_FILE, or set "
-            "LANDMARKS_TLS_CLIENT_CA; where something else keeps strangers out, start with --insecure or "
+            f"LANDMARKS_HOST={settings.host} is reachable from other machines, and clients are not authenticated: "
+            "create a key with `landmarks keys new NAME` and set LANDMARKS_API_KEYS or LANDMARKS_API_KEYS_FILE, or set "
+            "LANDMARKS_TLS_CLIENT_CA; where the network itself keeps other clients away, start with --insecure or "
             "LANDMARKS_INSECURE=true"
         )
     return Protection(keys, tls, settings.cors_origins, metrics_here=settings.metrics_port is None)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached by its own machine alone. A name other than localhost may be anything."""
+    """Whether an address is reachable from its own machine only. A name other than localhost may be any address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

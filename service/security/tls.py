@@ -1,4 +1,4 @@
-"""TLS of both doors from one set of PEM files; mutual TLS where a client's certificate is asked for."""
+"""TLS of both APIs from one set of PEM files; mutual TLS where clients need a certificate."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import grpc
 @dataclass(frozen=True)
 class Tls:
     certificate: Path
-    """The server's, and after it the chain up to a root that clients trust."""
+    """The server's certificate, and after it the chain up to a root that clients trust."""
     key: Path
     client_ca: Path | None = None
-    """Roots of clients' certificates; a client without one is turned away."""
+    """Root certificates of the clients' certificates; a client without such a certificate is refused."""
 
     def check(self) -> None:
         """Raises OSError (which ssl.SSLError is) or ValueError unless the files can be used."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # a passphrase would be asked for on the terminal
+        # without a password OpenSSL would ask for it on the terminal
         context.load_cert_chain(self.certificate, self.key, password="")
         if self.client_ca is not None:
             context.load_verify_locations(self.client_ca)
 
     def uvicorn_options(self) -> dict[str, Any]:
-        """Arguments of uvicorn.Config. TLS 1.2 is the least that Python's defaults allow."""
+        """Arguments of uvicorn.Config. Python's defaults require at least TLS 1.2."""
         return {
             "ssl_certfile": self.certificate,
             "ssl_keyfile": self.key,

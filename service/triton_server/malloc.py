@@ -1,8 +1,8 @@
-"""What the C library keeps of the memory that this process and Triton have freed.
+"""Settings of the C library's allocator, for this process and for Triton, that keep freed memory from piling up.
 
-Pictures and heatmaps are megabytes that live for milliseconds. By itself glibc takes one that is freed for a sign that
-more will come: from then on buffers of its size, up to 32 MB, are cut from heaps, of which it keeps several. What lies
-between two that are in use is lost to all other purposes, and so such a process grows for thousands of requests.
+Images and heatmaps are megabytes that live for milliseconds. When glibc frees such a buffer, it raises its threshold
+for mmap: from then on buffers of that size, up to 32 MB, come from its heaps, of which it keeps several. Memory between
+two buffers in use cannot be given back, so that such a process grows for thousands of requests.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ import sys
 from typing import Final
 
 ALLOCATOR: Final = {
-    # of a hundred threads each would otherwise keep what it freed to itself
+    # otherwise each of a hundred threads may have a heap of its own
     "MALLOC_ARENA_MAX": 2,
-    # a buffer of this many bytes is memory of its own, given back when it is freed; once told, glibc sticks to it.
-    # Fresh pages are dear: with 1 MiB a request took up to twice the CPU time
+    # a buffer of at least this many bytes is mapped by itself, and given back when it is freed; once it is set, glibc
+    # does not raise it. Fresh pages cost time: with 1 MiB a request took up to twice the CPU time
     "MALLOC_MMAP_THRESHOLD_": 16 << 20,
-    # free bytes that a heap may keep at its end, for the same reason
+    # free bytes that a heap may keep at its end
     "MALLOC_TRIM_THRESHOLD_": 32 << 20,
 }
-"""Variables of the environment that glibc reads when a process starts. What the caller's own says stands."""
+"""Environment variables that glibc reads when a process starts. Those that are set already keep their values."""
 
 TRITON_OPTIONS: Final = (
-    # a model's region for tensors that has to grow is mapped once more, and what it was mapped to before stays. This
-    # much holds the largest batch and the one before it
+    # when a model's shared memory for tensors grows, the old mapping stays. This size holds the largest batch and the
+    # one before it, so that it never grows
     f"--backend-config=python,shm-default-byte-size={32 << 20}",
-    # each request kept to be used again stays as large as the largest picture that it ever held
+    # a pooled request object stays as large as the largest tensor that it ever held
     "--grpc-infer-allocation-pool-size=0",
 )
-"""For the same reason, on tritonserver's command line."""
+"""Options of tritonserver for the same purpose."""
 
 _MALLOPT: Final = {"MALLOC_ARENA_MAX": -8, "MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}
-"""The same by the numbers of <malloc.h>."""
+"""The numbers of the same parameters in <malloc.h>."""
 
 
 def allocator_environment() -> dict[str, str]:
-    """ALLOCATOR for a process that is about to be started."""
+    """ALLOCATOR as the environment of a process to be started."""
     return {name: os.environ.get(name, str(value)) for name, value in ALLOCATOR.items()}
 
 
 def set_up() -> bool:
-    """ALLOCATOR for this process, best before it has threads. Returns whether its C library heeds all of it."""
+    """Applies ALLOCATOR to this process, best before it has threads. Returns whether the C library accepted it."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:  # musl, macOS
         return False
-    heeded = [mallopt(_MALLOPT[name], value) for name, value in ALLOCATOR.items() if name not in os.environ]
-    return 0 not in heeded
+    accepted = [mallopt(_MALLOPT[name], value) for name, value in ALLOCATOR.items() if name not in os.environ]
+    return 0 not in accepted

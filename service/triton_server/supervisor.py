@@ -1,4 +1,4 @@
-"""Keeps an embedded Triton running: one that ends or hangs is started again, after a pause that grows with failures."""
+"""Keeps an embedded Triton running: one that exits or hangs is restarted, with exponential backoff."""
 
 from __future__ import annotations
 
@@ -14,97 +14,98 @@ from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError
 
 logger = logging.getLogger(__name__)
 
-LONGEST_PAUSE: Final = 60.0
+MAX_BACKOFF: Final = 60.0
 """Seconds between two attempts to start, at most."""
-STEADY_SECONDS: Final = 60.0
-"""One that ran for so long is started again without a long pause."""
-LOOK_SECONDS: Final = 1.0
-"""How often one that runs is looked at."""
+BACKOFF_RESET_SECONDS: Final = 60.0
+"""A server that ran for at least so long is restarted after the initial backoff again."""
+CHECK_INTERVAL: Final = 1.0
+"""Seconds between two looks at the health probe of a running server."""
 
 
-class KeptTriton:
-    """One Triton at a time, wherever it listens. Used as the `Addresses` of a TritonEngine."""
+class TritonSupervisor:
+    """One running Triton at a time. It is the resolver of a TritonEngine: calling it returns the current address."""
 
     def __init__(
-        self, make: Callable[[], EmbeddedTriton], first_pause: float = 0.5, longest_silence: float = 60.0
+        self, make: Callable[[], EmbeddedTriton], initial_backoff: float = 0.5, hang_timeout: float = 60.0
     ) -> None:
-        """`make`: the next server, not started yet. `first_pause`: seconds before it, doubled after each failure.
-        `longest_silence`: seconds that one which has answered before may answer nothing; see `heed`.
+        """`make`: returns the next server, not started yet. `initial_backoff`: seconds before it is started, doubled
+        after each failure. `hang_timeout`: seconds without an answer after which a server that has answered before
+        counts as hung; see `set_health_probe`.
         """
         self._make = make
-        self._first_pause = first_pause
-        self._longest_silence = longest_silence
-        self._answers: Callable[[], bool] = lambda: True
+        self._initial_backoff = initial_backoff
+        self._hang_timeout = hang_timeout
+        self._is_healthy: Callable[[], bool] = lambda: True
         self._triton = make()
-        self._urls: list[str] = []
-        self._keeping: asyncio.Task[None] | None = None
+        self._addresses: list[str] = []
+        self._task: asyncio.Task[None] | None = None
 
     async def __call__(self) -> Sequence[str]:
-        """Where it listens; nowhere while it is being started again."""
-        return self._urls
+        """The address that it listens on; none while it is being restarted."""
+        return self._addresses
 
-    def heed(self, answers: Callable[[], bool]) -> None:
-        """`answers`: whether the server does what it is for. A process of it may hang, and itself be none the wiser."""
-        self._answers = answers
+    def set_health_probe(self, is_healthy: Callable[[], bool]) -> None:
+        """`is_healthy`: whether the server answers now. A server may hang while its process goes on running."""
+        self._is_healthy = is_healthy
 
     async def start(self) -> None:
-        """Raises EmbeddedTritonError when the first one cannot be started."""
-        self._urls = [await self._triton.start()]
-        self._keeping = asyncio.create_task(self._keep())
+        """Starts the first server. Raises EmbeddedTritonError when that fails."""
+        self._addresses = [await self._triton.start()]
+        self._task = asyncio.create_task(self._supervise())
 
-    def begin(self) -> None:
-        """Starts the first one in the background, and goes on trying while it cannot be started."""
-        self._keeping = asyncio.create_task(self._keep())
+    def start_in_background(self) -> None:
+        """Starts the first server without waiting for it, and retries while that fails."""
+        self._task = asyncio.create_task(self._supervise())
 
     async def stop(self) -> None:
-        """Ends it for good; harmless when it is not running."""
-        if self._keeping is not None:
-            self._keeping.cancel()
+        """Stops the server for good. Harmless when it is not running."""
+        if self._task is not None:
+            self._task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._keeping
-        self._urls = []
+                await self._task
+        self._addresses = []
         await self._triton.stop()
 
-    async def _keep(self) -> None:
+    async def _supervise(self) -> None:
         failures = 0
         while True:
-            if self._urls and await self._lasted() >= STEADY_SECONDS:
+            if self._addresses and await self._run_time() >= BACKOFF_RESET_SECONDS:
                 failures = 0
-            while not self._urls:
-                await self._triton.stop()  # its files
-                await asyncio.sleep(min(LONGEST_PAUSE, self._first_pause * 2 ** min(failures, 16)))
+            while not self._addresses:
+                await self._triton.stop()  # removes its files
+                await asyncio.sleep(min(MAX_BACKOFF, self._initial_backoff * 2 ** min(failures, 16)))
                 failures += 1
                 await self._restart()
 
-    async def _lasted(self) -> float:
-        """Seconds until it ended, or had to be given up."""
+    async def _run_time(self) -> float:
+        """Waits until the server exits or hangs. Returns the seconds for which it ran."""
         started = time.monotonic()
-        ended = asyncio.create_task(self._triton.wait())
+        exited = asyncio.create_task(self._triton.wait())
         try:
-            if await self._hangs(ended):
-                logger.error("Triton has answered nothing for %g s; it is started again", self._longest_silence)
+            if await self._hangs(exited):
+                logger.error("Triton has answered nothing for %g s; it is restarted", self._hang_timeout)
             else:
-                logger.error("Triton ended by itself, with status %d; it is started again", ended.result())
+                logger.error("Triton exited by itself, with status %d; it is restarted", exited.result())
         finally:
-            ended.cancel()
-        self._urls = []
+            exited.cancel()
+        self._addresses = []
         return time.monotonic() - started
 
-    async def _hangs(self, ended: asyncio.Task[int]) -> bool:
-        """Returns once it has ended, or has answered nothing for long although it did before."""
-        last = math.inf
-        while not ended.done():
-            if self._answers():
-                last = time.monotonic()
-            elif time.monotonic() - last >= self._longest_silence:
+    async def _hangs(self, exited: asyncio.Task[int]) -> bool:
+        """Waits until the server has exited (False), or has stopped answering for `hang_timeout` seconds (True)."""
+        last_answer = math.inf
+        while not exited.done():
+            if self._is_healthy():
+                last_answer = time.monotonic()
+            elif time.monotonic() - last_answer >= self._hang_timeout:
                 return True
-            await asyncio.wait({ended}, timeout=min(LOOK_SECONDS, self._longest_silence))
+            await asyncio.wait({exited}, timeout=min(CHECK_INTERVAL, self._hang_timeout))
         return False
 
     async def _restart(self) -> None:
         self._triton = self._make()
         try:
-            self._urls = [await self._triton.start()]
+            self._addresses = [await self._triton.start()]
         except EmbeddedTritonError as error:
             logger.error("%s", error)
         else:

@@ -1,15 +1,19 @@
-"""Runs one server and makes sure that nothing of it outlives the process that wanted it, nor itself half-dead.
+"""Runs a tritonserver, and stops it completely: no process or file of it stays behind, and it never runs half-dead.
 
-A small program of its own, started by `service.triton_server.process`: it ends the server when its standard input
-closes, which the operating system sees to even when the parent is killed. It then removes the server's folder and
-shared memory. When a process of the server's own dies, as a model's may, it ends the server: Triton 2.51 would stay
-ready, and answer every request with an error. It looks for that once it has been told, by any input, that the server
-serves: one that cannot start says why, and ends by itself.
-Standard library only, and nothing of this package: it must start fast and never fail.
+A program of its own, `python -I watchdog.py [OPTIONS] -- COMMAND...`, which `service.triton_server.process` and the
+container images start. It uses the standard library only and nothing of this package: it must start fast, and run from
+a copy.
 
-Usage: watchdog.py GRACE_SECONDS FOLDER -- COMMAND...; shared memory to remove is named after the folder.
+- Triton 2.51 does not notice when the process of one of its Python models dies: it stays ready, and answers every
+  request with an error. The watchdog then kills the server and exits with status 70.
+- SIGINT and SIGTERM are forwarded to the server, as an image's entry point has to.
+- With `--parent-pipe GRACE_SECONDS`, the server is stopped when standard input closes instead, which the operating
+  system sees to even when the parent process is killed; signals are ignored. Dead processes are looked for once the
+  parent has written something, that is, once the server is ready: one that cannot start says why, and exits by itself.
+- With `--remove FOLDER`, that folder is removed at the end, and the shared memory that is named after it.
 """
 
+import argparse
 import ctypes
 import os
 import shutil
@@ -18,70 +22,118 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+BACKEND_DIED = 70
+"""The exit status after a model's process has died: EX_SOFTWARE of sysexits.h."""
+CHECK_INTERVAL = 1.0
 PR_SET_PDEATHSIG = 1
-CHECK_SECONDS = 1.0
 
 
-def main(arguments: list[str]) -> int:
-    """Returns the server's exit status, 128 and the signal's number when one ended it."""
-    grace, folder, _, *command = arguments
-    # the parent decides when to stop: a signal sent to the whole session must not cut off requests in flight
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)
+def main(arguments: "list[str]") -> int:
+    """Returns the server's exit status, 128 + n when signal n ended it, or BACKEND_DIED."""
+    options = parse(arguments)
+    ready, stopping, backend_died = threading.Event(), threading.Event(), threading.Event()
+    try:
+        if options.parent_pipe is not None:
+            ignore_signals()
+        server = start(options.command)
+        if options.parent_pipe is None:
+            forward_signals(server, stopping)
+            ready.set()
+        else:
+            run_in_thread(stop_at_end_of_input, server, options.parent_pipe, ready, stopping)
+        run_in_thread(kill_when_backend_dies, server.pid, ready, stopping, backend_died)
+        status = server.wait()
+        kill_group(server.pid)
+    finally:
+        if options.remove is not None:
+            remove_files(options.remove)
+    if backend_died.is_set():
+        return BACKEND_DIED
+    return status if status >= 0 else 128 - status
+
+
+def parse(arguments: "list[str]") -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="watchdog.py", allow_abbrev=False)
+    parser.add_argument("--parent-pipe", type=float, metavar="GRACE_SECONDS")
+    parser.add_argument("--remove", type=Path, metavar="FOLDER")
+    parser.add_argument("command", nargs="+")
+    return parser.parse_args(arguments)
+
+
+def start(command: "list[str]") -> "subprocess.Popen[bytes]":
+    """The server in a process group of its own; it is killed should this very process be killed."""
     libc = ctypes.CDLL(None)
 
     def in_child() -> None:
         os.setpgid(0, 0)
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # should this very process be killed
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    try:
-        # safe here: this process has a single thread as yet
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=in_child)  # noqa: S603
-        serving, stopping = threading.Event(), threading.Event()
-        threading.Thread(target=end_after_input, args=(server, float(grace), serving, stopping), daemon=True).start()
-        threading.Thread(target=end_when_crippled, args=(server.pid, serving, stopping), daemon=True).start()
-        status = server.wait()
-        end_group(server.pid)
-    finally:
-        remove_files(Path(folder))
-    return status if status >= 0 else 128 - status
+    # preexec_fn is safe here: this process has a single thread as yet
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=in_child)  # noqa: S603
 
 
-def end_after_input(
-    server: "subprocess.Popen[bytes]", grace: float, serving: threading.Event, stopping: threading.Event
+def run_in_thread(target: "Callable[..., None]", *arguments: object) -> None:
+    threading.Thread(target=target, args=arguments, daemon=True).start()
+
+
+def ignore_signals() -> None:
+    """A signal to the whole session must not cut off requests in flight: the parent decides when to stop."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+
+
+def forward_signals(server: "subprocess.Popen[bytes]", stopping: threading.Event) -> None:
+    """Passes SIGINT and SIGTERM on to the server."""
+
+    def forward(number: int, _: object) -> None:
+        stopping.set()
+        server.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, forward)
+
+
+def stop_at_end_of_input(
+    server: "subprocess.Popen[bytes]", grace: float, ready: threading.Event, stopping: threading.Event
 ) -> None:
-    """Waits for the end of standard input, then ends the server: politely, and after `grace` seconds by force."""
+    """Waits for the end of standard input, then stops the server: by SIGTERM, and after `grace` seconds by SIGKILL."""
     while os.read(0, 1024):  # not sys.stdin: its lock, held by this thread, would abort Python's exit
-        serving.set()
+        ready.set()
     stopping.set()
     server.terminate()
     try:
         server.wait(grace)
     except subprocess.TimeoutExpired:
-        end_group(server.pid)
+        kill_group(server.pid)
 
 
-def end_when_crippled(pid: int, serving: threading.Event, stopping: threading.Event) -> None:
-    """Kills the server once a process of its own has died, unless it is being stopped anyway."""
-    serving.wait()
+def kill_when_backend_dies(
+    pid: int, ready: threading.Event, stopping: threading.Event, backend_died: threading.Event
+) -> None:
+    """Kills the server once one of its own processes has died, unless it is being stopped."""
+    ready.wait()
     while not stopping.is_set():
         if has_dead_child(pid):
-            print("E guard: a process of a model has died, so Triton is ended too", flush=True)  # noqa: T201
-            end_group(pid)
-        time.sleep(CHECK_SECONDS)
+            backend_died.set()
+            # E marks an error, as in Triton's own log
+            print("E watchdog: a model's process has died, so Triton is killed", file=sys.stderr, flush=True)  # noqa: T201
+            kill_group(pid)
+            return
+        time.sleep(CHECK_INTERVAL)
 
 
 def has_dead_child(pid: int) -> bool:
-    """Whether a child of this process has ended and waits to be noticed."""
-    children = [Path("/proc", child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in read(task)]
-    return any(read(child / "stat", after=")")[:1] == ["Z"] for child in children)
+    """Whether a child of this process has ended, and its exit status was never read."""
+    children = [Path("/proc", child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in words(task)]
+    return any(words(child / "stat", after=")")[:1] == ["Z"] for child in children)
 
 
-def read(path: Path, after: str = "") -> "list[str]":
-    """The words of a file of /proc behind the last `after`; none when what it tells of is gone."""
+def words(path: Path, after: str = "") -> "list[str]":
+    """The words of a file of /proc behind the last `after`; none when its process is gone."""
     try:
         text = path.read_text()
     except OSError:
@@ -89,14 +141,14 @@ def read(path: Path, after: str = "") -> "list[str]":
     return (text.rpartition(after)[2] if after else text).split()
 
 
-def end_group(group: int) -> None:
-    """Kills what is left of a process group: Python-backend stubs whose server died without stopping them."""
+def kill_group(group: int) -> None:
+    """Kills what is left of a process group: the Python models' processes outlive a server that is killed."""
     with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
 
 
 def remove_files(folder: Path) -> None:
-    """Removes a server's folder and the shared memory named after it, as far as they are still there."""
+    """Removes a server's folder and the shared memory named after it, as far as they still exist."""
     shutil.rmtree(folder, ignore_errors=True)
     for leftover in Path("/dev/shm").glob(f"{folder.name}*"):  # noqa: S108
         leftover.unlink(missing_ok=True)

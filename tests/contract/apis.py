@@ -23,7 +23,7 @@ from service.rest.schema import ProblemModel
 from service.rpc.errors import CODE_KEY, PUSHBACK_KEY, REQUEST_ID_KEY
 from service.rpc.server import build_server
 from service.security.api_keys import Protection
-from service.server import RestServer, close_doors
+from service.server import RestServer, stop_apis
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ async def open_doors(gateway: Gateway, shield: Protection | None = None) -> Asyn
     rpc, port = build_server(gateway, "127.0.0.1:0", shield)
     await rpc.start()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = RestServer(gateway, grace=5, shield=shield)
+        server = RestServer(gateway, grace=5, protection=shield)
         running = asyncio.ensure_future(server.serve(sockets=[listener]))
         await server.listening.wait()
         doors: dict[str, Any] = {
@@ -171,6 +171,6 @@ async def open_doors(gateway: Gateway, shield: Protection | None = None) -> Asyn
         try:
             yield doors
         finally:
-            await close_doors(gateway, server, running, rpc, grace=5)
+            await stop_apis(gateway, server, running, rpc, grace=5)
             for door in doors.values():
                 await door.close()

@@ -60,7 +60,7 @@ def test_the_caller_is_told_of_frames_that_were_not_read(door):
     (warning,) = reply.body["warnings"] if door == "rest" else MessageToDict(reply.body)["warnings"]
     assert warning == {
         "code": "first_frame_only",
-        "message": "the file holds several pictures: the first was used",
+        "message": "the file holds several images: the first was used",
     }
     assert list(ask(door)[0].body["warnings"] if door == "rest" else ask(door)[0].body.warnings) == []
 
@@ -134,8 +134,8 @@ def test_no_face_is_an_empty_list(door):
     assert reply.code == "ok"
     faces = reply.body["faces"] if door == "rest" else list(reply.body.faces)
     assert faces == []
-    assert f'landmarks_requests_total{{code="ok",door="{door}"}} 1.0' in metrics
-    assert f'landmarks_stage_seconds_count{{door="{door}",stage="decode"}} 1.0' in metrics
+    assert f'landmarks_requests_total{{code="ok",door="{door}",protocol="{door}"}} 1.0' in metrics
+    assert f'landmarks_stage_seconds_count{{door="{door}",protocol="{door}",stage="decode"}} 1.0' in metrics
     assert "landmarks_faces_sum 0.0" in metrics
 
 

@@ -67,7 +67,7 @@ def test_every_failure_has_its_code_status_and_count(door, case):
     assert reply.message
     assert "secret" not in reply.message
     assert reply.retry_seconds == (1.0 if kind in (ErrorKind.OVERLOADED, ErrorKind.UNAVAILABLE) else None)
-    assert f'landmarks_requests_total{{code="{kind.value}",door="{door}"}} 1.0' in metrics
+    assert f'landmarks_requests_total{{code="{kind.value}",door="{door}",protocol="{door}"}} 1.0' in metrics
     assert "landmarks_in_flight 0.0" in metrics
 
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from service.security.api_keys import Protection, protection
+from service.security.api_keys import Protection, read_protection
 from service.settings import Settings
 from tests.conftest import ROOT
 from tests.deploy.tools import DEPLOY
@@ -104,4 +104,4 @@ def test_every_setting_of_the_gateway_exists() -> None:
 def test_the_container_starts_with_what_its_files_say() -> None:
     lines = dict(re.findall(r"^LANDMARKS_(\w+)=(.*)$", (DEPLOY / "gateway.env").read_text(), re.MULTILINE))
     given = {name.lower(): value for name, value in lines.items()} | {"host": "0.0.0.0"}
-    assert protection(Settings(**given)) == Protection()
+    assert read_protection(Settings(**given)) == Protection()

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import re
-import signal
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ from tests.conftest import ROOT
 from tests.deploy.tools import DEPLOY, run, tool
 
 HEALTHY = DEPLOY / "image/healthy.py"
-SUPERVISE = DEPLOY / "image/supervise.py"
+START_TRITON = DEPLOY / "image/start_triton.sh"
+WATCHDOG = ROOT / "service/triton_server/watchdog.py"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
@@ -55,56 +56,27 @@ def test_the_health_check_fails_in_one_line_where_nobody_listens() -> None:
     assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
 
 
-def supervised(script: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-I", str(SUPERVISE), sys.executable, "-c", script]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start_triton(tmp_path: Path, precision: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Runs the images' entry point with a double of tritonserver, which prints its options."""
+    for path in (START_TRITON, WATCHDOG):
+        shutil.copy(path, tmp_path)
+    double = tmp_path / "tritonserver"
+    double.write_text('#!/bin/sh\necho "$@"\n')
+    double.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "LANDMARKS_PRECISION": precision}
+    command = ["sh", str(tmp_path / START_TRITON.name), *options]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
-@pytest.mark.parametrize(("precision", "options"), [("", []), ("float32", []), ("int8", ["--model-config-name=int8"])])
-def test_the_8_bit_network_is_asked_for_by_the_environment(precision: str, options: list[str]) -> None:
-    command = [sys.executable, "-I", str(SUPERVISE), sys.executable, "-c", "import sys; print(sys.argv[1:])", "--first"]
-    environment = {**os.environ, "LANDMARKS_PRECISION": precision}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout == f"{['--first', *options]}\n"
+@pytest.mark.parametrize(("precision", "added"), [("", ""), ("float32", ""), ("int8", " --model-config-name=int8")])
+def test_the_8_bit_network_is_selected_by_the_environment(tmp_path: Path, precision: str, added: str) -> None:
+    done = start_triton(tmp_path, precision, "--first", "--second=a b")
+    assert (done.returncode, done.stdout) == (0, f"--first --second=a b{added}\n")
 
 
-def test_a_precision_that_there_is_not_is_told() -> None:
-    command = [sys.executable, "-I", str(SUPERVISE), "true"]
-    environment = {**os.environ, "LANDMARKS_PRECISION": "int4"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert (done.returncode, done.stderr) == (1, "supervise: LANDMARKS_PRECISION is float32 or int8, not 'int4'\n")
-
-
-@pytest.mark.parametrize(("end", "status"), [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", 137)])
-def test_the_servers_exit_status_is_passed_on(end: str, status: int) -> None:
-    process = supervised(f"import os, sys; {end}")
-    process.communicate(timeout=60)
-    assert process.returncode == status
-
-
-def test_a_dead_model_ends_the_server() -> None:
-    """The server starts a process that ends at once, and, like Triton, never asks what became of it."""
-    process = supervised("import subprocess, time; child = subprocess.Popen(['true']); time.sleep(600)")
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 70
-    assert errors == "supervise: a model's process has died, so Triton is ended too\n"
-
-
-def test_a_stop_is_passed_on_and_models_may_end_before_the_server() -> None:
-    script = (
-        "import signal, subprocess, sys, time\n"
-        "child = subprocess.Popen(['sleep', '600'])\n"
-        "def stop(*_):\n"
-        "    child.kill(); print('stopping', flush=True); time.sleep(2); sys.exit(0)\n"
-        "signal.signal(signal.SIGTERM, stop)\n"
-        "print('ready', flush=True); time.sleep(600)\n"
-    )
-    process = supervised(script)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=60)[0] == "stopping\n"
-    assert process.returncode == 0
+def test_an_unknown_precision_is_reported(tmp_path: Path) -> None:
+    done = start_triton(tmp_path, "int4")
+    assert (done.returncode, done.stderr) == (1, "LANDMARKS_PRECISION is float32 or int8, not 'int4'\n")
 
 
 def test_the_dockerfile_is_clean() -> None:

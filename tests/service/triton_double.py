@@ -72,7 +72,7 @@ async def doubles(*names: str) -> AsyncIterator[list[TritonDouble]]:
             await server.stop()
 
 
-async def prove(endpoint: Endpoint[str]) -> str:
+async def verify(endpoint: Endpoint[str]) -> str:
     """For endpoints that serve the same: whatever is ready is right."""
     return "the model"
 

@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 from landmarks.codec import CodecError, CodecSpec, decode  # noqa: E402
 from train.objectives import (  # noqa: E402
     OUTSIDE,
-    BinaryObjective,
     CellObjective,
+    CellSigmoidObjective,
     GaussianObjective,
     argmax,
     correction,
@@ -57,7 +57,7 @@ def test_cell_targets_are_row_times_width_plus_column() -> None:
     # u = (2.25, 1.0): floor cell (2, 1); the other point lies below the map
     assert CellObjective("floor").targets(points, SMALL, rng()).tolist() == [1 * 4 + 2, OUTSIDE]
     assert CellObjective("ceil").targets(points, SMALL, rng()).tolist() == [1 * 4 + 3, OUTSIDE]
-    assert BinaryObjective("round").targets(points, SMALL, rng()).tolist() == [1 * 4 + 2, OUTSIDE]
+    assert CellSigmoidObjective("round").targets(points, SMALL, rng()).tolist() == [1 * 4 + 2, OUTSIDE]
 
 
 def test_random_targets_are_drawn_in_proportion() -> None:
@@ -95,15 +95,15 @@ def test_a_gaussian_away_from_the_edges_has_its_mean_at_its_centre(u: tuple[floa
 # ---------------------------------------------------------------- losses
 
 
-def test_binary_loss_by_hand() -> None:
+def test_sigmoid_loss_by_hand() -> None:
     logits = torch.zeros(1, 1, 2, 2)
     logits[0, 0, 1, 0] = 2.0
     # -log sigmoid(2) in the active cell, log 2 in the three others
     wanted = math.log(1 + math.exp(-2.0)) + 3 * math.log(2)
-    assert BinaryObjective().loss(logits, torch.tensor([[2]])).item() == pytest.approx(wanted, rel=1e-6)
+    assert CellSigmoidObjective().loss(logits, torch.tensor([[2]])).item() == pytest.approx(wanted, rel=1e-6)
     # the active cell elsewhere: -log(1 - sigmoid(2))
     missed = math.log(1 + math.exp(2.0)) + 3 * math.log(2)
-    assert BinaryObjective().loss(logits, torch.tensor([[1]])).item() == pytest.approx(missed, rel=1e-6)
+    assert CellSigmoidObjective().loss(logits, torch.tensor([[1]])).item() == pytest.approx(missed, rel=1e-6)
 
 
 def test_two_channels_by_cross_entropy_are_one_by_its_odds() -> None:
@@ -112,7 +112,7 @@ def test_two_channels_by_cross_entropy_are_one_by_its_odds() -> None:
     targets = torch.tensor([[0, 5, 15], [7, 7, 2]])
     classes = torch.nn.functional.one_hot(targets, 16).reshape(2, 3, 4, 4)
     direct = torch.nn.functional.cross_entropy(both, classes, reduction="sum").item() / 6
-    assert BinaryObjective().loss(both[:, 1] - both[:, 0], targets).item() == pytest.approx(direct, rel=1e-5)
+    assert CellSigmoidObjective().loss(both[:, 1] - both[:, 0], targets).item() == pytest.approx(direct, rel=1e-5)
 
 
 def test_gaussian_loss_by_hand() -> None:
@@ -125,7 +125,7 @@ def test_gaussian_loss_by_hand() -> None:
     assert GaussianObjective(1.0).loss(exact, target).item() == pytest.approx(0.0, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["cells", "binary", "gaussian"])
+@pytest.mark.parametrize("name", ["cells", "cell_sigmoid", "gaussian"])
 def test_points_beyond_the_map_do_not_count(name: str) -> None:
     trained = objective(name, "floor")  # type: ignore[arg-type]
     points = np.array([[9.0, 4.0], [1.0, 30.0]])
@@ -136,8 +136,8 @@ def test_points_beyond_the_map_do_not_count(name: str) -> None:
     assert trained.loss(logits, targets).item() == trained.loss(other, targets).item()
 
 
-@pytest.mark.parametrize("trained", [BinaryObjective(), GaussianObjective(1.0)])
-def test_a_batch_without_any_point_has_no_loss(trained: BinaryObjective | GaussianObjective) -> None:
+@pytest.mark.parametrize("trained", [CellSigmoidObjective(), GaussianObjective(1.0)])
+def test_a_batch_without_any_point_has_no_loss(trained: CellSigmoidObjective | GaussianObjective) -> None:
     points = np.full((2, 2), 99.0)
     targets = torch.from_numpy(trained.targets(points, SMALL, rng())[None])
     logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
@@ -148,7 +148,7 @@ def test_a_batch_without_any_point_has_no_loss(trained: BinaryObjective | Gaussi
     assert (logits.grad == 0).all()
 
 
-@pytest.mark.parametrize("name", ["cells", "binary", "gaussian"])
+@pytest.mark.parametrize("name", ["cells", "cell_sigmoid", "gaussian"])
 def test_a_step_down_the_loss_raises_the_target(name: str) -> None:
     trained = objective(name, "round")  # type: ignore[arg-type]
     targets = torch.from_numpy(trained.targets(np.array([[9.0, 4.0], [4.0, 9.0]]), SMALL, rng())[None])
@@ -163,8 +163,8 @@ def test_a_step_down_the_loss_raises_the_target(name: str) -> None:
 def test_objectives_that_cannot_be_are_refused() -> None:
     with pytest.raises(CodecError, match="sigma must be positive"):
         objective("gaussian", "random", sigma=0.0)
-    with pytest.raises(CodecError, match="'binary' marks one cell: it needs a quantizer"):
-        objective("binary", None)
+    with pytest.raises(CodecError, match="'cell_sigmoid' marks one cell: it needs a quantizer"):
+        objective("cell_sigmoid", None)
 
 
 # ---------------------------------------------------------------- decoders
@@ -276,12 +276,12 @@ def test_corrected_quantizers_are_unbiased() -> None:
 # ---------------------------------------------------------------- what a network's maps mean
 
 
-def test_binary_maps_weigh_by_probability() -> None:
+def test_sigmoid_maps_weigh_by_probability() -> None:
     # probabilities 0.9 and 0.3: the mean is a quarter of the way
     maps = np.full((1, 1, 4, 4), LOW, np.float32)
     maps[0, 0, 2, 1], maps[0, 0, 2, 2] = math.log(0.9 / 0.1), math.log(0.3 / 0.7)
     spec = CodecSpec(points=1, input_size=16, pixel_rule="corner", topk=1)
-    read = decode_points(BinaryObjective().log_activation(maps), spec, decoder("top2"))
+    read = decode_points(CellSigmoidObjective().log_activation(maps), spec, decoder("top2"))
     assert read[0, 0] == pytest.approx([5.0, 8.0], abs=1e-5)
 
 

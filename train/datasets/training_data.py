@@ -23,13 +23,13 @@ class TrainingData:
     faces: list[Face]
     layout: PointLayout = WFLW98
     """The layout of the faces' points."""
-    further: Sequence[Face] = ()
-    """Faces of which an epoch shows the share that the configuration says: those of further data sets."""
+    extra_faces: Sequence[Face] = ()
+    """Faces of which an epoch shows the share that the configuration says: those of the data sets after the first."""
 
     @property
     def every_face(self) -> list[Face]:
         """All faces, in the order by which a sample is named."""
-        return [*self.faces, *self.further]
+        return [*self.faces, *self.extra_faces]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class TrainingData:
 
 
 def training_data(sources: Sequence[DataSource], config: Config) -> TrainingData:
-    """The faces of the first source and of the further ones, without those of images that are held out."""
+    """The faces of the first source and of the others, without those of images that are held out."""
     faces, out = split_by_name(sources[0].train_faces(), config.held_out)
-    further = without([face for source in sources[1:] for face in source.train_faces()], out)
-    return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, further)
+    extra = without([face for source in sources[1:] for face in source.train_faces()], out)
+    return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, extra)

@@ -67,11 +67,11 @@ class Run(TrainingRun[Config]):
         """Raises ConfigError when the batches cannot be shared among the processes."""
         self._data = data
         self._sampler = EpochBatches(
-            len(data.faces), config, distributed.rank(), distributed.processes(), len(data.further)
+            len(data.faces), config, distributed.rank(), distributed.processes(), len(data.extra_faces)
         )
         self.device = distributed.device()
         torch.manual_seed(config.seed)
-        model = build(config.name, data.layout.points, config.shape)
+        model = build(config.name, data.layout.points, config.shape_refinement)
         model = distributed.synchronised(model, self.device).to(self.device)
         self.objective = objective_of(config)
         super().__init__(config, Learner.create(model, config, rate_factor(config, len(self._sampler))), folder)

@@ -66,7 +66,7 @@ def config_of(metadata: ModelMetadata, shaped: bool) -> Config:
     codec = metadata.codec
     values: dict[str, Any] = {
         "name": metadata.name,
-        "shape": shaped,
+        "shape_refinement": shaped,
         "stages": [Stage(epochs=1, input_size=codec.input_size)],
         "crop_scale": metadata.crop_scale,
         "pixel_rule": codec.pixel_rule,

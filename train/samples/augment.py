@@ -42,7 +42,7 @@ def augmented_crop(
 ) -> AugmentedCrop:
     """A random crop of `image` [H, W, 3] about an xyxy `box`, with its sides `scale` times the box's longer side."""
     matrix, mirrored = random_crop(box, scale, size, config, rng)
-    pixels = random_occlusion(warp(image, matrix, size), config.occlude, rng)
+    pixels = random_occlusion(warp(image, matrix, size), config.occlusion, rng)
     if config.photometric:
         pixels = random_photometric(pixels, SMALL_FACE * size, config.photometric, rng)
     else:
@@ -60,7 +60,7 @@ def random_crop(
     upright = Crop.around(box, scale, size)
     reach = augment.shift / 256 * upright.side
     dx, dy, zoom, roll = rng.uniform(-1, 1, 4)
-    rotation = LARGE_ROTATION if augment.fall and rng.random() < augment.fall else augment.rotation
+    rotation = LARGE_ROTATION if augment.large_rotation and rng.random() < augment.large_rotation else augment.rotation
     crop = Crop(
         upright.center_x + reach * dx,
         upright.center_y + reach * dy,
@@ -115,9 +115,17 @@ def random_photometric(image: Image, face_size: float, config: Photometric, rng:
 
     `face_size`: side in pixels of a small face of the image. Blur and downscaling are bounded so that it stays a face.
     """
-    probabilities = [config.cast, config.grey, config.dark, config.blur, config.coarse, config.noise, config.jpeg]
+    probabilities = [
+        config.color_cast,
+        config.grayscale,
+        config.darkness,
+        config.blur,
+        config.downsample,
+        config.noise,
+        config.jpeg,
+    ]
     cast, gray, dark, blur, downscale, noise, jpeg = (rng.random(7) < probabilities).tolist()
-    image = random_color(image, config.colour, config.colour, config.colour, rng)
+    image = random_color(image, config.color_jitter, config.color_jitter, config.color_jitter, rng)
     if cast:
         image = corruptions.scale_channels(image, rng.uniform(0.6, 1.25, 3))
     if gray:
@@ -127,7 +135,7 @@ def random_photometric(image: Image, face_size: float, config: Photometric, rng:
     if blur:
         image = random_blur(image, rng.uniform(0.02, 0.06) * face_size, rng)
     if downscale:
-        factor = rng.uniform(1.5, config.coarsest)
+        factor = rng.uniform(1.5, config.max_downsample)
         image = corruptions.downscale(image, float(np.clip(factor, 1.0, max(1.0, face_size / 10))))
     if noise or dark:
         image = corruptions.gaussian_noise(image, rng.uniform(1, 6 if dark else 20), rng)

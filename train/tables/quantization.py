@@ -61,7 +61,7 @@ def gaussian(sigma: float, quantizer: str) -> Method:
 
 HEATMAPS: Final = (
     Method("one cell, softmax over cells, random", RANDOM.folder),
-    Method("binary, sigmoid per cell, random", "binary-random", {"objective": "binary"}),
+    Method("one cell, sigmoid per cell, random", "binary-random", {"objective": "cell_sigmoid"}),  # folder: former name
     gaussian(1.0, "round"),
     gaussian(1.0, "random"),
     gaussian(1.0, "none"),

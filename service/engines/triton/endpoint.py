@@ -1,9 +1,9 @@
-"""One Triton among several: calls to it, and whether it can be asked now.
+"""One Triton server among several: the calls to it, and whether it can be used now.
 
 ::
 
-    up   --- a call finds it gone, or a probe fails --->  down: nothing is sent to it
-    down --- a probe finds it ready, and its model right --->  up
+    up   --- a call fails to reach it, or a probe fails ------------->  down: no requests are sent to it
+    down --- a probe finds it ready, and verifies what it serves --->  up
 """
 
 from __future__ import annotations
@@ -27,39 +27,41 @@ from service.observability.request_scope import round_trip
 
 logger = logging.getLogger(__name__)
 
-PROBE_SECONDS: Final = 1.0
-"""How often an endpoint that is up is asked whether it is ready."""
+PROBE_INTERVAL: Final = 1.0
+"""Seconds between two readiness probes of an endpoint that is up."""
 PROBE_TIMEOUT: Final = 5.0
-"""How long it may take to answer that. A Triton that is only busy answers at once, unless the whole machine is."""
-PROOF_SECONDS: Final = 10.0
-"""How often an endpoint that is up has to prove what it serves, and how long it may take to."""
-FIRST_PAUSE: Final = 0.1
-LONGEST_PAUSE: Final = 2.0
-"""Seconds between probes of an endpoint that is down: the first, doubled after each failure up to the longest."""
-LAST_CALLS_SECONDS: Final = 5.0
-"""How long closing waits for calls that nobody listens to any more."""
+"""Seconds that a probe may take. A busy Triton answers it at once, unless the whole machine is overloaded."""
+VERIFY_INTERVAL: Final = 10.0
+"""Seconds between two verifications of what an endpoint that is up serves."""
+VERIFY_TIMEOUT: Final = 10.0
+"""Seconds that each inference of a verification may take."""
+INITIAL_BACKOFF: Final = 0.1
+MAX_BACKOFF: Final = 2.0
+"""Seconds between probes of an endpoint that is down: the first delay, doubled after each failure up to the maximum."""
+CLOSE_TIMEOUT: Final = 5.0
+"""Seconds that `close` waits for calls that Triton still works on."""
 
 T = TypeVar("T")
 
 
 class Endpoint(Generic[T]):
-    """The calls to one Triton, which are never cancelled: releases of Triton crash on that (decision 0005)."""
+    """The calls to one Triton. They are never cancelled, because releases of Triton crash on that (decision 0005)."""
 
-    def __init__(self, address: str, prove: Callable[[Endpoint[T]], Awaitable[T]]) -> None:
-        """`address`: host:port. `prove`: asks the endpoint what it serves; raises EngineError unless that is right."""
+    def __init__(self, address: str, verify: Callable[[Endpoint[T]], Awaitable[T]]) -> None:
+        """`address`: host:port. `verify`: returns what the endpoint serves; raises EngineError unless it is correct."""
         self.address = address
         self.identity: T | None = None
-        """What `prove` found; None while the endpoint is down."""
-        self.failure: EngineError = EngineUnavailable(f"Triton at {address} has not been asked yet")
-        """Why it is down, or was last."""
+        """What `verify` returned; None while the endpoint is down."""
+        self.failure: EngineError = EngineUnavailable(f"Triton at {address} has not been probed yet")
+        """Why it is down, or was the last time."""
         self.probed = asyncio.Event()
-        """Set once it is known whether it is up."""
-        self._prove = prove
+        """Set once the first probe has ended."""
+        self._verify = verify
         self._client = InferenceServerClient(address, channel_args=_CHANNEL_ARGUMENTS)
         self._calls: set[asyncio.Future[Any]] = set()
-        self._waiting: set[asyncio.Future[Any]] = set()
+        self._results: set[asyncio.Future[Any]] = set()
         self._failures = 0
-        self._proved = self._answered = -math.inf
+        self._verified_at = self._answered_at = -math.inf
 
     @property
     def is_up(self) -> bool:
@@ -67,13 +69,13 @@ class Endpoint(Generic[T]):
 
     @property
     def in_flight(self) -> int:
-        """Calls that Triton works on, those included that nobody waits for any more."""
+        """Calls that Triton works on, including those whose caller has given up."""
         return len(self._calls)
 
     @property
-    def pause(self) -> float:
+    def probe_delay(self) -> float:
         """Seconds until the next probe."""
-        return PROBE_SECONDS if self.is_up else min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 8))
+        return PROBE_INTERVAL if self.is_up else min(MAX_BACKOFF, INITIAL_BACKOFF * 2 ** min(self._failures, 8))
 
     async def infer(
         self,
@@ -82,7 +84,7 @@ class Endpoint(Generic[T]):
         parameters: dict[str, Any] | None = None,
         deadline: Deadline | None = None,
     ) -> Any:
-        """Triton's answer. Raises EngineError; when that is EngineUnavailable, the endpoint is down.
+        """Triton's answer. Raises EngineError; after EngineUnavailable the endpoint is down.
 
         The request carries its deadline as Triton's own queue timeout, so that Triton drops it by itself.
         """
@@ -91,33 +93,34 @@ class Endpoint(Generic[T]):
             microseconds = None if timeout is None else max(1, int(timeout * 1e6))
             with round_trip() as headers:
                 call = self._client.infer(model, inputs, parameters=parameters, timeout=microseconds, headers=headers)
-                return await asyncio.wait_for(self._heard(call), timeout)
+                return await asyncio.wait_for(self._detached(call), timeout)
         except asyncio.TimeoutError as error:
             raise EngineTimeout(f"Triton at {self.address} did not answer in time") from error
         except EngineUnavailable as error:
             self.eject(error)
             raise
 
-    async def ask(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """What Triton says of itself. Raises EngineError, within PROBE_TIMEOUT."""
+    async def query(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """The answer to a call about the server itself. Raises EngineError, within PROBE_TIMEOUT."""
         try:
             return await getattr(self._client, method)(*arguments, **options, client_timeout=PROBE_TIMEOUT)
         except InferenceServerException as error:
-            raise translated(error, self.address) from error
+            raise to_engine_error(error, self.address) from error
 
     async def config(self, model: str) -> dict[str, Any]:
         """A model's configuration, as Triton's JSON writes it. Raises EngineError."""
-        config: dict[str, Any] = (await self.ask("get_model_config", model, as_json=True))["config"]
+        config: dict[str, Any] = (await self.query("get_model_config", model, as_json=True))["config"]
         return config
 
     async def probe(self) -> None:
-        """Finds out whether the endpoint is up. Never raises; one probe at a time."""
-        asked, was_up = time.monotonic(), self.is_up
+        """Finds out whether the endpoint is up. Never raises. Only one probe may run at a time."""
+        began, was_up = time.monotonic(), self.is_up
         try:
             await self._check()
         except EngineError as error:
-            # slow, but answering: busy rather than broken
-            if not (self.is_up and isinstance(error, EngineTimeout | EngineOverloaded) and self._answered >= asked):
+            # a server that is slow, but has answered a call since the probe began, is busy rather than broken
+            is_busy = isinstance(error, EngineTimeout | EngineOverloaded) and self._answered_at >= began
+            if not (self.is_up and is_busy):
                 self.eject(error)
                 self._failures += not was_up
         except Exception as error:
@@ -127,87 +130,88 @@ class Endpoint(Generic[T]):
         self.probed.set()
 
     async def _check(self) -> None:
-        if not await self.ask("is_server_ready"):
+        if not await self.query("is_server_ready"):
             raise EngineUnavailable(f"Triton at {self.address} is not ready")
         was_up = self.is_up
-        if not was_up or time.monotonic() - self._proved >= PROOF_SECONDS:
-            identity = await self._prove(self)
-            self._proved = time.monotonic()
-            if was_up == self.is_up:  # else it failed meanwhile
+        if not was_up or time.monotonic() - self._verified_at >= VERIFY_INTERVAL:
+            identity = await self._verify(self)
+            self._verified_at = time.monotonic()
+            if was_up == self.is_up:  # otherwise a call has failed since the probe began
                 self.identity = identity
         if was_up:
-            self._failures = 0  # not after the first success, lest one that comes and goes be trusted each time
+            self._failures = 0  # only after the second success, so that a flapping server keeps its long delay
         elif self.is_up:
             logger.info("Triton at %s is ready", self.address)
 
     def eject(self, error: EngineError) -> None:
-        """Down from now on, until a probe succeeds. Who waits for its answer gets EngineUnavailable at once."""
+        """Takes the endpoint out of use until a probe succeeds. Pending results fail with EngineUnavailable at once."""
         if error is self.failure:
-            return  # met by a call of the probe that now tells of it
+            return  # a call of the probe has already reported this very error
         is_news = self.is_up or type(error) is not type(self.failure)
-        logger.log(logging.WARNING if is_news else logging.DEBUG, "left out: %s", error)
+        logger.log(logging.WARNING if is_news else logging.DEBUG, "taken out of use: %s", error)
         self.failure = error
         self._failures += self.is_up  # once, however many calls meet it
         self.identity = None
-        for answer in self._waiting:
-            if not answer.done():
-                answer.set_exception(EngineUnavailable(f"Triton at {self.address} went down: {error}"))
+        for result in self._results:
+            if not result.done():
+                result.set_exception(EngineUnavailable(f"Triton at {self.address} went down: {error}"))
 
     async def close(self) -> None:
-        """Waits a while for the last calls, then lets go of the connection."""
+        """Waits up to CLOSE_TIMEOUT for calls in flight, then closes the connection."""
         self.identity = None
         self.probed.set()
         if self._calls:
-            await asyncio.wait(self._calls, timeout=LAST_CALLS_SECONDS)
+            await asyncio.wait(self._calls, timeout=CLOSE_TIMEOUT)
         await self._client.close()
 
-    def _heard(self, call: Awaitable[Any]) -> asyncio.Future[Any]:
-        """A future of the call's result. Cancelling it, or `eject`, leaves the call itself to go on unheard."""
-        task, answer = asyncio.ensure_future(call), asyncio.get_running_loop().create_future()
+    def _detached(self, call: Awaitable[Any]) -> asyncio.Future[Any]:
+        """A future of the call's result. Cancelling it, or `eject`, does not cancel the call itself."""
+        task, result = asyncio.ensure_future(call), asyncio.get_running_loop().create_future()
         self._calls.add(task)
-        self._waiting.add(answer)
-        task.add_done_callback(lambda _: self._settle(task, answer))
-        answer.add_done_callback(self._waiting.discard)
-        return answer
+        self._results.add(result)
+        task.add_done_callback(lambda _: self._settle(task, result))
+        result.add_done_callback(self._results.discard)
+        return result
 
-    def _settle(self, task: asyncio.Future[Any], answer: asyncio.Future[Any]) -> None:
+    def _settle(self, task: asyncio.Future[Any], result: asyncio.Future[Any]) -> None:
         self._calls.discard(task)
         error = EngineUnavailable("the connection was closed") if task.cancelled() else task.exception()
         if isinstance(error, InferenceServerException):
-            error = translated(error, self.address)
+            error = to_engine_error(error, self.address)
         if not isinstance(error, EngineUnavailable):
-            self._answered = time.monotonic()
-        if answer.done():
+            self._answered_at = time.monotonic()
+        if result.done():
             return
         if error is not None:
-            answer.set_exception(error)
+            result.set_exception(error)
         else:
-            answer.set_result(task.result())
+            result.set_result(task.result())
 
 
 _CHANNEL_ARGUMENTS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # find a restarted Triton again within a second rather than two minutes, and wait no longer for a connection
+    # reconnect to a restarted Triton within a second rather than two minutes, and wait no longer for a connection
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # a connection of its own
+    # do not share a connection with other clients of this process
     ("grpc.use_local_subchannel_pool", 1),
 ]
 
-_GONE: Final = re.compile(r"no available versions|[Ss]tub process .*(not healthy|unhealthy)")
-"""What Triton says while it stops, and once the process of a Python model has died."""
+_UNAVAILABLE_MESSAGE: Final = re.compile(r"no available versions|[Ss]tub process .*(not healthy|unhealthy)")
+"""What Triton answers while it stops, and once the process of a Python model has died."""
 
 
-def translated(error: InferenceServerException, address: str) -> EngineError:
-    """The engine's error for Triton's: by gRPC code, and where one code means several things by Triton's words."""
+def to_engine_error(error: InferenceServerException, address: str) -> EngineError:
+    """The engine's error for Triton's: by gRPC code, and by Triton's message where one code has several meanings."""
     status, message = error.status(), str(error.message())
     if status == str(grpc.StatusCode.DEADLINE_EXCEEDED) or "timeout expired" in message.lower():
         return EngineTimeout(f"Triton at {address} did not answer in time")
     if "maximum queue size" in message:
         return EngineOverloaded(f"Triton at {address} has a full queue")
-    # calls are never cancelled here, so Triton ended this one itself
-    if status in (str(grpc.StatusCode.UNAVAILABLE), str(grpc.StatusCode.CANCELLED)) or _GONE.search(message):
+    # calls are never cancelled here, so Triton itself has ended a cancelled one
+    is_gone = status in (str(grpc.StatusCode.UNAVAILABLE), str(grpc.StatusCode.CANCELLED))
+    if is_gone or _UNAVAILABLE_MESSAGE.search(message):
         return EngineUnavailable(f"Triton at {address} is unavailable: {message}")
     return EngineFailure(f"Triton at {address} failed: {status} {message}")

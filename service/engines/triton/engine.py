@@ -1,4 +1,4 @@
-"""The engine port by Triton, one server or several: they serve the ensemble of `model_repo/`."""
+"""The engine port implemented by Triton, one server or several, which serve the ensemble of `model_repo/`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from landmarks.tensors import (
 from service.answer import ServedModel
 from service.deadline import Deadline
 from service.engines.port import EngineFailure, check_golden, check_request, checked, joined
-from service.engines.triton.endpoint import PROOF_SECONDS, Endpoint
-from service.engines.triton.pool import Fleet, Reason
-from service.engines.triton.resolver import Addresses, Names
+from service.engines.triton.endpoint import VERIFY_TIMEOUT, Endpoint
+from service.engines.triton.pool import EndpointPool, Reason
+from service.engines.triton.resolver import DnsResolver, Resolver
 
 
 @dataclass(frozen=True)
@@ -40,83 +40,88 @@ class _Served:
 class TritonEngine:
     """Tritons reached by gRPC. A request goes to the least busy of them, and to another one when that fails."""
 
-    def __init__(self, url: str | Addresses, on_retry: Callable[[Reason], None] = lambda _: None) -> None:
-        """`url`: "host:port", several separated by commas; or what tells the addresses. Raises ValueError."""
-        self._fleet = Fleet(Names(url) if isinstance(url, str) else url, _prove, on_retry)
+    def __init__(self, url: str | Resolver, on_retry: Callable[[Reason], None] = lambda _: None) -> None:
+        """`url`: "host:port", several separated by commas; or a resolver. `on_retry`: see EndpointPool.
+
+        Raises ValueError for text that is not host:port.
+        """
+        self._pool = EndpointPool(DnsResolver(url) if isinstance(url, str) else url, _verify, on_retry)
 
     @property
     def model(self) -> ServedModel:
-        return self._fleet.identity.model
+        return self._pool.identity.model
 
     @property
     def endpoints(self) -> int:
-        """Tritons that requests are sent to now."""
-        return len(self._fleet.serving())
+        """The number of Tritons that requests are sent to now."""
+        return len(self._pool.healthy())
 
     async def start(self) -> None:
-        await self._fleet.start()
+        await self._pool.start()
 
     async def infer(
         self, crops: NDArray[np.uint8], *, topk: int | None = None, deadline: Deadline | None = None
     ) -> Decoded:
-        served = self._fleet.identity
+        served = self._pool.identity
         check_request(crops, topk, served.model.metadata.codec)
         tensors = contract(served.model.metadata.codec)
         parameters = None if topk is None else {TOPK_PARAMETER: topk}
 
         async def infer_batch(batch: NDArray[np.uint8]) -> Decoded:
-            inputs = [tensor_input(tensors.crops, batch)]
-            answer = await self._fleet.infer(ENSEMBLE_MODEL, inputs, parameters, deadline, served)
+            inputs = [infer_input(tensors.crops, batch)]
+            answer = await self._pool.infer(ENSEMBLE_MODEL, inputs, parameters, deadline, served)
             return _decoded(answer, tensors, len(batch))
 
         firsts = range(0, len(crops), served.max_batch)
         parts = [await infer_batch(crops[first : first + served.max_batch]) for first in firsts]
         return joined(parts, tensors)
 
-    async def ask(self, model: str, tensor: TensorSpec, values: NDArray[Any], deadline: Deadline | None) -> Any:
-        """Triton's answer to a request of one tensor, batch axis included. Raises EngineError."""
-        return await self._fleet.infer(model, [tensor_input(tensor, values)], deadline=deadline)
+    async def infer_tensor(
+        self, model: str, tensor: TensorSpec, values: NDArray[Any], deadline: Deadline | None
+    ) -> Any:
+        """Triton's answer to a request with one input tensor, batch axis included. Raises EngineError."""
+        return await self._pool.infer(model, [infer_input(tensor, values)], deadline=deadline)
 
     async def config(self, model: str) -> dict[str, Any]:
         """A model's configuration, as Triton's JSON writes it. Raises EngineError."""
-        return await self._fleet.config(model)
+        return await self._pool.config(model)
 
     async def ready(self) -> bool:
-        """Whether a Triton is up. They are watched all the time, so nobody is asked for this."""
-        return bool(self._fleet.serving())
+        """Whether a Triton is up. They are probed in the background, so this sends no request."""
+        return bool(self._pool.healthy())
 
     async def close(self) -> None:
-        await self._fleet.close()
+        await self._pool.close()
 
 
-def tensor_input(tensor: TensorSpec, values: NDArray[Any]) -> InferInput:
-    """`values`: batch axis included."""
-    given = InferInput(tensor.name, list(values.shape), tensor.dtype)
-    given.set_data_from_numpy(np.ascontiguousarray(values))
-    return given
+def infer_input(tensor: TensorSpec, values: NDArray[Any]) -> InferInput:
+    """The request's input tensor. `values`: batch axis included."""
+    tensor_input = InferInput(tensor.name, list(values.shape), tensor.dtype)
+    tensor_input.set_data_from_numpy(np.ascontiguousarray(values))
+    return tensor_input
 
 
 def _decoded(answer: Any, tensors: Contract, faces: int) -> Decoded:
     return checked(Decoded(*(answer.as_numpy(spec.name) for spec in tensors.outputs)), tensors, faces)
 
 
-async def _prove(endpoint: Endpoint[_Served]) -> _Served:
-    """Reads what an endpoint serves and has it answer the golden crop. Raises EngineError unless that is right.
+async def _verify(endpoint: Endpoint[_Served]) -> _Served:
+    """Reads what an endpoint serves, and checks its answer to the golden crop. Raises EngineError unless it is correct.
 
-    One that is not up has to answer a full batch of it as well: a GPU may compute that by other kernels.
+    An endpoint that is down has to answer a full batch of it as well: a GPU may use other kernels for that.
     """
     served = await _identify(endpoint)
     metadata = served.model.metadata
     tensors, crop = contract(metadata.codec), golden_crop(metadata.codec.input_size)[None]
     for batch in (1,) if endpoint.is_up else (1, served.max_batch):
-        inputs = [tensor_input(tensors.crops, crop.repeat(batch, axis=0))]
-        answer = await endpoint.infer(ENSEMBLE_MODEL, inputs, deadline=Deadline.after(PROOF_SECONDS))
+        inputs = [infer_input(tensors.crops, crop.repeat(batch, axis=0))]
+        answer = await endpoint.infer(ENSEMBLE_MODEL, inputs, deadline=Deadline.after(VERIFY_TIMEOUT))
         check_golden(metadata, _decoded(answer, tensors, batch))
     return served
 
 
 async def _identify(endpoint: Endpoint[_Served]) -> _Served:
-    """All three models must be of one making."""
+    """What the endpoint serves. Raises EngineFailure unless all three models carry the same metadata."""
     where = f"Triton at {endpoint.address}"
     names = (ENSEMBLE_MODEL, HEATMAP_MODEL, DECODE_MODEL)
     configs = [await endpoint.config(name) for name in names]
@@ -127,7 +132,7 @@ async def _identify(endpoint: Endpoint[_Served]) -> _Served:
         metadata = ModelMetadata.from_mapping(stamps[0])
     except MetadataError as error:
         raise EngineFailure(f"{where} serves a model without usable metadata: {error}") from error
-    description = await endpoint.ask("get_model_metadata", ENSEMBLE_MODEL)
+    description = await endpoint.query("get_model_metadata", ENSEMBLE_MODEL)
     version = max(description.versions, key=int)
     model = ServedModel(metadata.name, version, stamps[0].get(PROVENANCE_KEY, "unknown"), metadata)
     return _Served(model, max(1, configs[0].get("max_batch_size", 1)))

@@ -1,4 +1,4 @@
-"""Several Tritons as one: who is asked, who is asked instead when that fails, and who is left out meanwhile."""
+"""Several Tritons used as one: which of them gets a request, what is retried on another, and which are left out."""
 
 from __future__ import annotations
 
@@ -14,66 +14,67 @@ from tritonclient.grpc import InferInput
 from service.deadline import Deadline
 from service.engines.port import EngineError, EngineOverloaded, EngineUnavailable
 from service.engines.triton.endpoint import Endpoint
-from service.engines.triton.resolver import Addresses
+from service.engines.triton.resolver import Resolver
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS: Final = 3
 """Endpoints that one request is sent to at most, each of them once."""
-FOLLOW_SECONDS: Final = 0.5
-"""How often the list of addresses is looked at."""
+REFRESH_INTERVAL: Final = 0.5
+"""Seconds between two updates of the endpoints from the list of addresses."""
 
 Reason = Literal["unavailable", "overloaded"]
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Fleet(Generic[T]):
-    """The endpoints behind a list of addresses that may change. Inference can be repeated safely, so it is."""
+class EndpointPool(Generic[T]):
+    """The endpoints behind a list of addresses that may change. Inference is idempotent, so it is retried."""
 
     def __init__(
         self,
-        addresses: Addresses,
-        prove: Callable[[Endpoint[T]], Awaitable[T]],
+        resolve: Resolver,
+        verify: Callable[[Endpoint[T]], Awaitable[T]],
         on_retry: Callable[[Reason], None] = lambda _: None,
     ) -> None:
-        """`prove`: see Endpoint. `on_retry`: told why, whenever a request is sent to another endpoint."""
-        self._addresses = addresses
-        self._prove = prove
+        """`verify`: see Endpoint. `on_retry`: called with the reason whenever a request is sent to another endpoint."""
+        self._resolve = resolve
+        self._verify = verify
         self._on_retry = on_retry
         self._endpoints: dict[str, Endpoint[T]] = {}
-        self._watches: dict[str, asyncio.Task[None]] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
-        self._follower: asyncio.Task[None] | None = None
+        self._probes: dict[str, asyncio.Task[None]] = {}
+        self._draining: set[asyncio.Task[None]] = set()
+        self._refresher: asyncio.Task[None] | None = None
         self._identity: T | None = None
-        self._turn = itertools.count()
+        self._round_robin = itertools.count()
 
     async def start(self) -> None:
-        """Finds the endpoints and waits until each has been probed. Raises EngineError unless one of them is up.
+        """Resolves the addresses and waits until each has been probed. Raises EngineError unless one of them is up.
 
         May be tried again after an error.
         """
         try:
-            await self._update()
+            await self._refresh()
         except OSError as error:
             raise EngineUnavailable(str(error)) from error
-        if self._follower is None:
-            self._follower = asyncio.create_task(self._follow())
+        if self._refresher is None:
+            self._refresher = asyncio.create_task(self._refresh_periodically())
         await asyncio.gather(*(endpoint.probed.wait() for endpoint in self._endpoints.values()))
-        if not self.serving():
+        if not self.healthy():
             raise next((each.failure for each in self._endpoints.values()), EngineUnavailable("there is no Triton"))
 
     @property
     def identity(self) -> T:
         """What is served; known after `start`."""
-        self.serving()
+        self.healthy()
         assert self._identity is not None, "known after start"
         return self._identity
 
-    def serving(self) -> list[Endpoint[T]]:
+    def healthy(self) -> list[Endpoint[T]]:
         """The endpoints that are up and serve the same.
 
-        While servers are replaced one after the other, that is what was served before, until none is left that does.
+        While servers are replaced one after the other, those are the ones that serve what was served before, until
+        none of them is left.
         """
         up = [endpoint for endpoint in self._endpoints.values() if endpoint.identity is not None]
         if up and all(endpoint.identity != self._identity for endpoint in up):
@@ -90,79 +91,80 @@ class Fleet(Generic[T]):
     ) -> Any:
         """Triton's answer, by `deadline`. Raises EngineError; at once when no endpoint is up.
 
-        A request whose endpoint is gone, or has a full queue, is sent to another one; where it was made for one
-        `identity`, never to one that serves something else by now.
+        A request whose endpoint is down, or has a full queue, is sent to another one. A request that was prepared for
+        one `identity` is never sent to an endpoint that serves something else by now.
         """
-        return await self._asked(lambda each: each.infer(model, inputs, parameters, deadline), identity)
+        return await self._call(lambda each: each.infer(model, inputs, parameters, deadline), identity)
 
     async def config(self, model: str) -> dict[str, Any]:
         """A model's configuration, as Triton's JSON writes it. Raises EngineError."""
-        return await self._asked(lambda endpoint: endpoint.config(model))
+        return await self._call(lambda endpoint: endpoint.config(model))
 
-    async def _asked(self, ask: Callable[[Endpoint[T]], Awaitable[R]], identity: T | None = None) -> R:
+    async def _call(self, call: Callable[[Endpoint[T]], Awaitable[R]], identity: T | None = None) -> R:
+        """The result of `call` with one endpoint; with another one, up to MAX_ATTEMPTS, where it may be retried."""
         tried: list[Endpoint[T]] = []
-        failure: EngineError = EngineUnavailable("no Triton can be asked now")
+        failure: EngineError = EngineUnavailable("no Triton is available now")
         while len(tried) < MAX_ATTEMPTS and (endpoint := self._least_busy(tried, identity)) is not None:
             if tried:
                 self._on_retry("overloaded" if isinstance(failure, EngineOverloaded) else "unavailable")
             tried.append(endpoint)
             try:
-                return await ask(endpoint)
+                return await call(endpoint)
             except (EngineUnavailable, EngineOverloaded) as error:
                 failure = error
         raise failure
 
     async def close(self) -> None:
-        """Lets go of everything; harmless when called twice."""
-        follower, self._follower = self._follower, None
-        if follower is not None:
-            await _ended(follower)
+        """Closes every connection, after the calls in flight. Harmless when called twice."""
+        refresher, self._refresher = self._refresher, None
+        if refresher is not None:
+            await _cancel(refresher)
         for address in list(self._endpoints):
-            self._drop(address)
-        await asyncio.gather(*self._leaving)
+            self._remove(address)
+        await asyncio.gather(*self._draining)
 
     def _least_busy(self, tried: list[Endpoint[T]], identity: T | None) -> Endpoint[T] | None:
-        """The endpoint with the fewest calls in flight, of several such each in turn."""
-        left = [each for each in self.serving() if each not in tried and identity in (None, each.identity)]
-        first = next(self._turn) % max(1, len(left))
+        """The endpoint with the fewest calls in flight; among equals, round robin."""
+        left = [each for each in self.healthy() if each not in tried and identity in (None, each.identity)]
+        first = next(self._round_robin) % max(1, len(left))
         return min(left[first:] + left[:first], key=lambda endpoint: endpoint.in_flight, default=None)
 
-    async def _follow(self) -> None:
+    async def _refresh_periodically(self) -> None:
         while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
+            await asyncio.sleep(REFRESH_INTERVAL)
             try:
-                await self._update()
-            except OSError as error:  # those known so far are kept
-                logger.debug("the addresses of Triton cannot be looked up: %s", error)
+                await self._refresh()
+            except OSError as error:  # the known endpoints are kept
+                logger.debug("the addresses of Triton cannot be resolved: %s", error)
 
-    async def _update(self) -> None:
-        addresses = await self._addresses()
+    async def _refresh(self) -> None:
+        addresses = await self._resolve()
         for address in set(self._endpoints) - set(addresses):
-            self._drop(address)
+            self._remove(address)
         for address in addresses:
             if address not in self._endpoints:
-                endpoint = self._endpoints[address] = Endpoint(address, self._prove)
-                self._watches[address] = asyncio.create_task(_watch(endpoint))
+                endpoint = self._endpoints[address] = Endpoint(address, self._verify)
+                self._probes[address] = asyncio.create_task(_probe_periodically(endpoint))
 
-    def _drop(self, address: str) -> None:
-        """Sends nothing to this endpoint any more. What it still works on is waited for."""
-        leaving = asyncio.create_task(_leave(self._endpoints.pop(address), self._watches.pop(address)))
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+    def _remove(self, address: str) -> None:
+        """Sends nothing more to this endpoint. It is closed in the background, after its calls in flight."""
+        draining = asyncio.create_task(_drain(self._endpoints.pop(address), self._probes.pop(address)))
+        self._draining.add(draining)
+        draining.add_done_callback(self._draining.discard)
 
 
-async def _watch(endpoint: Endpoint[T]) -> None:
+async def _probe_periodically(endpoint: Endpoint[T]) -> None:
     while True:
         await endpoint.probe()
-        await asyncio.sleep(endpoint.pause)
+        await asyncio.sleep(endpoint.probe_delay)
 
 
-async def _leave(endpoint: Endpoint[T], watch: asyncio.Task[None]) -> None:
-    await _ended(watch)
+async def _drain(endpoint: Endpoint[T], probes: asyncio.Task[None]) -> None:
+    await _cancel(probes)
     await endpoint.close()
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

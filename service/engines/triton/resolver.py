@@ -1,4 +1,4 @@
-"""Where the Tritons are: one host:port or several. A name may stand for many servers, as a headless service does."""
+"""The addresses of the Tritons. A name may stand for many servers, as that of a headless service in Kubernetes does."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias
 
-Addresses: TypeAlias = Callable[[], Awaitable[Sequence[str]]]
-"""Tells where the servers are now, as host:port. Raises OSError when that cannot be known at present."""
+Resolver: TypeAlias = Callable[[], Awaitable[Sequence[str]]]
+"""Returns the servers' current addresses, as host:port. Raises OSError when they cannot be resolved at present."""
 
-RESOLVE_SECONDS: Final = 5.0
-"""How long an answer of the name service is taken for true."""
+RESOLVE_INTERVAL: Final = 5.0
+"""Seconds that a resolved address is used before the name is resolved again."""
 
 
-class Names:
-    """The addresses behind a list of names, looked up again every few seconds."""
+class DnsResolver:
+    """The addresses behind a list of names, resolved again every few seconds."""
 
     def __init__(self, text: str) -> None:
         """`text`: "host:port", several of them separated by commas. Raises ValueError."""
-        self._found: dict[tuple[str, int], list[str]] = {target: [] for target in parse_targets(text)}
-        self._looked_up = -math.inf
+        self._addresses: dict[tuple[str, int], list[str]] = {target: [] for target in parse_targets(text)}
+        self._resolved_at = -math.inf
 
     async def __call__(self) -> Sequence[str]:
-        if time.monotonic() - self._looked_up >= RESOLVE_SECONDS:
-            await asyncio.gather(*map(self._look_up, self._found))
-            self._looked_up = time.monotonic()
-        found = list(dict.fromkeys(address for addresses in self._found.values() for address in addresses))
+        if time.monotonic() - self._resolved_at >= RESOLVE_INTERVAL:
+            await asyncio.gather(*map(self._resolve, self._addresses))
+            self._resolved_at = time.monotonic()
+        found = list(dict.fromkeys(address for addresses in self._addresses.values() for address in addresses))
         if not found:
-            self._looked_up = -math.inf
-            raise OSError(f"no address is known for {', '.join(host for host, _ in self._found)}")
+            self._resolved_at = -math.inf
+            raise OSError(f"no address is known for {', '.join(host for host, _ in self._addresses)}")
         return found
 
-    async def _look_up(self, target: tuple[str, int]) -> None:
-        """What was known of a name stays true while the name service does not answer."""
+    async def _resolve(self, target: tuple[str, int]) -> None:
+        """The last known addresses of a name are kept while the name service does not answer."""
         with suppress(OSError):
-            self._found[target] = await _addresses(*target)
+            self._addresses[target] = await _resolve_name(*target)
 
 
 def parse_targets(text: str) -> list[tuple[str, int]]:
@@ -53,8 +53,8 @@ def parse_targets(text: str) -> list[tuple[str, int]]:
     return targets
 
 
-async def _addresses(host: str, port: int) -> list[str]:
-    """The addresses of one name, of one family: a server that has both is one server."""
+async def _resolve_name(host: str, port: int) -> list[str]:
+    """The addresses of one name, of one family: a server with an IPv4 and an IPv6 address is one server."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     v4 = sorted({address[0] for family, *_, address in found if family is socket.AF_INET})
     return [f"{address}:{port}" for address in v4] or sorted({f"[{address[0]}]:{port}" for *_, address in found})

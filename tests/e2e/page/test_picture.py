@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from service.images.decode import ImageLimits, decode_image
+from service.images.decode import decode_srgb
+from service.images.limits import ImageLimits
 from tests.e2e.page.browsing import PLACE, POINT, choose, place, screen, show
 from tests.fakes import encoded, picture
 
@@ -99,7 +100,7 @@ def test_the_browser_turns_a_picture_as_the_service_does(page, tmp_path):
         exif = Image.Exif()
         exif[0x0112] = orientation
         Image.fromarray(picture()).save(path, exif=exif, quality=95)
-        shown = decode_image(path.read_bytes(), ImageLimits(10**6, 10**6))
+        shown = decode_srgb(path.read_bytes(), ImageLimits(10**6, 10**6))
         height, width = shown.shape[:2]
         with page.expect_response("**/v1/landmarks*"):
             choose(page, path.read_bytes())
@@ -124,7 +125,7 @@ def test_what_the_service_remarks_on_an_answer_is_shown(page, tmp_path):
     show(page, path.read_bytes())
     remarks = page.locator("#notice p")
     expect(remarks).to_have_count(2)
-    expect(remarks.last).to_have_text("the file holds several pictures: the first was used")
+    expect(remarks.last).to_have_text("the file holds several images: the first was used")
     show(page)
     expect(page.locator("#notice")).to_be_hidden()
 

@@ -1,6 +1,7 @@
-"""Over real sockets, with doubles of Triton that fail as the real one was seen to."""
+"""Over real sockets, with doubles of Triton that fail as the real one was observed to."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -11,58 +12,59 @@ from service.deadline import Deadline
 from service.engines.port import EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.engines.triton import endpoint as endpoint_module
 from service.engines.triton.endpoint import Endpoint
-from service.engines.triton.pool import Fleet
-from tests.service.triton_double import TritonDouble, doubles, name_of, prove, until
+from service.engines.triton.pool import EndpointPool
+from tests.service.triton_double import TritonDouble, doubles, name_of, until, verify
 
-Prove = Callable[[Endpoint[str]], Awaitable[str]]
+pytestmark = pytest.mark.anyio
+
+Verify = Callable[[Endpoint[str]], Awaitable[str]]
 UNHEALTHY = "in ensemble 'landmarks', Stub process 'decode_0_0' is not healthy."
 FULL = "Exceeds maximum queue size"
 
 
 @pytest.fixture(autouse=True)
 def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PROBE_SECONDS", "FIRST_PAUSE", "LONGEST_PAUSE"):
+    for name in ("PROBE_INTERVAL", "INITIAL_BACKOFF", "MAX_BACKOFF"):
         monkeypatch.setattr(endpoint_module, name, 0.01)
 
 
 @asynccontextmanager
-async def fleet_of(*servers: TritonDouble, prove: Prove = prove) -> AsyncIterator[tuple[Fleet[str], list[str]]]:
-    """The fleet, started, and the reasons of its retries."""
+async def pool_of(
+    *servers: TritonDouble, verify: Verify = verify
+) -> AsyncIterator[tuple[EndpointPool[str], list[str]]]:
+    """The pool, started, and the reasons of its retries."""
     retries: list[str] = []
 
     async def addresses() -> list[str]:
         return [server.address for server in servers]
 
-    fleet = Fleet(addresses, prove, retries.append)
+    pool = EndpointPool(addresses, verify, retries.append)
     try:
-        await fleet.start()
-        yield fleet, retries
+        await pool.start()
+        yield pool, retries
     finally:
-        await fleet.close()
+        await pool.close()
 
 
-async def asked(fleet: Fleet[str], count: int = 1) -> list[str]:
+async def asked(pool: EndpointPool[str], count: int = 1) -> list[str]:
     """Who answered so many requests, one after the other."""
-    return [name_of(await fleet.infer("m", [])) for _ in range(count)]
+    return [name_of(await pool.infer("m", [])) for _ in range(count)]
 
 
-def up(fleet: Fleet[str]) -> int:
-    return len(fleet.serving())
+def up(pool: EndpointPool[str]) -> int:
+    return len(pool.healthy())
 
 
-def test_requests_take_turns_and_go_where_least_is_in_flight() -> None:
-    async def run() -> None:
-        async with doubles("a", "b", "c") as (a, b, c), fleet_of(a, b, c) as (fleet, _):
-            assert sorted(await asked(fleet, 6)) == ["a", "a", "b", "b", "c", "c"]
-            a.gate = asyncio.Event()
-            held = [asyncio.create_task(asked(fleet)) for _ in range(3)]
-            await a.arrived.wait()
-            await until(lambda: sum(task.done() for task in held) == 2)
-            assert set(await asked(fleet, 4)) == {"b", "c"}
-            a.gate.set()
-            await asyncio.gather(*held)
-
-    asyncio.run(run())
+async def test_requests_take_turns_and_go_where_least_is_in_flight() -> None:
+    async with doubles("a", "b", "c") as (a, b, c), pool_of(a, b, c) as (pool, _):
+        assert sorted(await asked(pool, 6)) == ["a", "a", "b", "b", "c", "c"]
+        a.gate = asyncio.Event()
+        held = [asyncio.create_task(asked(pool)) for _ in range(3)]
+        await a.arrived.wait()
+        await until(lambda: sum(task.done() for task in held) == 2)
+        assert set(await asked(pool, 4)) == {"b", "c"}
+        a.gate.set()
+        await asyncio.gather(*held)
 
 
 @pytest.mark.parametrize(
@@ -75,127 +77,158 @@ def test_requests_take_turns_and_go_where_least_is_in_flight() -> None:
         (grpc.StatusCode.UNAVAILABLE, FULL, "overloaded"),
     ],
 )
-def test_another_is_asked_instead(code: grpc.StatusCode, text: str, reason: str) -> None:
-    async def run() -> None:
-        async with doubles("a", "b") as (a, b), fleet_of(a, b) as (fleet, retries):
-            a.failure = (code, text)
-            assert await asked(fleet, 2) == ["b", "b"]
-            assert set(retries) == {reason}
-
-    asyncio.run(run())
+async def test_another_is_asked_instead(code: grpc.StatusCode, text: str, reason: str) -> None:
+    async with doubles("a", "b") as (a, b), pool_of(a, b) as (pool, retries):
+        a.failure = (code, text)
+        assert await asked(pool, 2) == ["b", "b"]
+        assert set(retries) == {reason}
 
 
-def test_a_request_that_is_wrong_is_not_repeated() -> None:
-    async def run() -> None:
-        async with doubles("a", "b") as (a, b), fleet_of(a, b) as (fleet, retries):
-            a.failure = b.failure = (grpc.StatusCode.INVALID_ARGUMENT, "topk must be a whole number")
-            with pytest.raises(EngineFailure, match="topk must"):
-                await fleet.infer("m", [])
-            assert len(a.requests) + len(b.requests) == 1
-            assert retries == []
-            assert up(fleet) == 2
-
-    asyncio.run(run())
+async def test_a_request_that_is_wrong_is_not_repeated() -> None:
+    async with doubles("a", "b") as (a, b), pool_of(a, b) as (pool, retries):
+        a.failure = b.failure = (grpc.StatusCode.INVALID_ARGUMENT, "topk must be a whole number")
+        with pytest.raises(EngineFailure, match="topk must"):
+            await pool.infer("m", [])
+        assert len(a.requests) + len(b.requests) == 1
+        assert retries == []
+        assert up(pool) == 2
 
 
-def test_all_are_full() -> None:
-    async def run() -> None:
-        async with doubles("a", "b") as (a, b), fleet_of(a, b) as (fleet, retries):
-            a.failure = b.failure = (grpc.StatusCode.UNAVAILABLE, FULL)
-            with pytest.raises(EngineOverloaded):
-                await fleet.infer("m", [])
-            assert retries == ["overloaded"]
-            assert up(fleet) == 2
-
-    asyncio.run(run())
+async def test_all_are_full() -> None:
+    async with doubles("a", "b") as (a, b), pool_of(a, b) as (pool, retries):
+        a.failure = b.failure = (grpc.StatusCode.UNAVAILABLE, FULL)
+        with pytest.raises(EngineOverloaded):
+            await pool.infer("m", [])
+        assert retries == ["overloaded"]
+        assert up(pool) == 2
 
 
-def test_a_request_is_sent_to_three_endpoints_at_most() -> None:
-    async def run() -> None:
-        async with doubles("a", "b", "c", "d") as servers, fleet_of(*servers) as (fleet, _):
-            for server in servers:
-                server.failure = (grpc.StatusCode.UNAVAILABLE, FULL)
-            with pytest.raises(EngineOverloaded):
-                await fleet.infer("m", [])
-            assert sorted(len(server.requests) for server in servers) == [0, 1, 1, 1]
-
-    asyncio.run(run())
+async def test_a_request_is_sent_to_three_endpoints_at_most() -> None:
+    async with doubles("a", "b", "c", "d") as servers, pool_of(*servers) as (pool, _):
+        for server in servers:
+            server.failure = (grpc.StatusCode.UNAVAILABLE, FULL)
+        with pytest.raises(EngineOverloaded):
+            await pool.infer("m", [])
+        assert sorted(len(server.requests) for server in servers) == [0, 1, 1, 1]
 
 
-def test_one_that_dies_loses_no_request_and_comes_back() -> None:
-    async def run() -> None:
-        async with doubles("a", "b") as (a, b), fleet_of(a, b) as (fleet, retries):
-            a.gate = asyncio.Event()
-            held = [asyncio.create_task(asked(fleet)) for _ in range(8)]
-            await until(lambda: sum(task.done() for task in held) == 4)
-            await a.stop()
-            assert [name for task in held for name in await task] == ["b"] * 8
-            assert retries == ["unavailable"] * 4
-            assert up(fleet) == 1
-            a.gate = None
-            await a.start()
-            await until(lambda: up(fleet) == 2)
-            assert sorted(await asked(fleet, 2)) == ["a", "b"]
-
-    asyncio.run(run())
+async def test_one_that_dies_loses_no_request_and_comes_back() -> None:
+    async with doubles("a", "b") as (a, b), pool_of(a, b) as (pool, retries):
+        a.gate = asyncio.Event()
+        held = [asyncio.create_task(asked(pool)) for _ in range(8)]
+        await until(lambda: sum(task.done() for task in held) == 4)
+        await a.stop()
+        assert [name for task in held for name in await task] == ["b"] * 8
+        assert retries == ["unavailable"] * 4
+        assert up(pool) == 1
+        a.gate = None
+        await a.start()
+        await until(lambda: up(pool) == 2)
+        assert sorted(await asked(pool, 2)) == ["a", "b"]
 
 
-def test_none_left_is_told_at_once_until_one_is_back() -> None:
-    async def run() -> None:
-        async with doubles("a") as (a,), fleet_of(a) as (fleet, _):
-            await a.stop()
-            with pytest.raises(EngineUnavailable):
-                await fleet.infer("m", [])
-            with pytest.raises(EngineUnavailable, match="no Triton can be asked now"):
-                await fleet.infer("m", [])
-            await a.start()
-            await until(lambda: up(fleet) == 1)
-            assert await asked(fleet) == ["a"]
-
-    asyncio.run(run())
+async def test_none_left_is_told_at_once_until_one_is_back() -> None:
+    async with doubles("a") as (a,), pool_of(a) as (pool, _):
+        await a.stop()
+        with pytest.raises(EngineUnavailable):
+            await pool.infer("m", [])
+        with pytest.raises(EngineUnavailable, match="no Triton is available now"):
+            await pool.infer("m", [])
+        await a.start()
+        await until(lambda: up(pool) == 1)
+        assert await asked(pool) == ["a"]
 
 
-def test_requests_leave_an_endpoint_that_stops_answering_probes() -> None:
-    async def run() -> None:
-        async with doubles("a", "b") as (a, b), fleet_of(a, b) as (fleet, retries):
-            a.gate = asyncio.Event()
-            held = [asyncio.create_task(asked(fleet)) for _ in range(2)]
-            await a.arrived.wait()
-            a.ready = False
-            assert [name for task in held for name in await task] == ["b", "b"]
-            assert retries == ["unavailable"]
-            a.ready = True
-            await until(lambda: up(fleet) == 2)
-            a.gate.set()
-
-    asyncio.run(run())
+async def test_requests_leave_an_endpoint_that_stops_answering_probes() -> None:
+    async with doubles("a", "b") as (a, b), pool_of(a, b) as (pool, retries):
+        a.gate = asyncio.Event()
+        held = [asyncio.create_task(asked(pool)) for _ in range(2)]
+        await a.arrived.wait()
+        a.ready = False
+        assert [name for task in held for name in await task] == ["b", "b"]
+        assert retries == ["unavailable"]
+        a.ready = True
+        await until(lambda: up(pool) == 2)
+        a.gate.set()
 
 
-def test_calls_that_break_off_together_are_one_failure_of_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_module, "FIRST_PAUSE", 1.0)
-    monkeypatch.setattr(endpoint_module, "LONGEST_PAUSE", 100.0)
-
-    async def run() -> list[float]:
-        async with doubles("a") as (a,):
-            endpoint = Endpoint(a.address, prove)
+async def test_calls_that_break_off_together_are_one_failure_of_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "INITIAL_BACKOFF", 1.0)
+    monkeypatch.setattr(endpoint_module, "MAX_BACKOFF", 100.0)
+    async with doubles("a") as (a,):
+        endpoint = Endpoint(a.address, verify)
+        await endpoint.probe()
+        a.gate = asyncio.Event()
+        calls = [asyncio.create_task(endpoint.infer("m", [])) for _ in range(5)]
+        await until(lambda: len(a.requests) == 5)
+        a.failure = (grpc.StatusCode.UNAVAILABLE, "gone")
+        a.gate.set()
+        await asyncio.gather(*calls, return_exceptions=True)
+        a.ready, delays = False, [endpoint.probe_delay]
+        for _ in range(2):
             await endpoint.probe()
-            a.gate = asyncio.Event()
-            calls = [asyncio.create_task(endpoint.infer("m", [])) for _ in range(5)]
-            await until(lambda: len(a.requests) == 5)
-            a.failure = (grpc.StatusCode.UNAVAILABLE, "gone")
-            a.gate.set()
-            await asyncio.gather(*calls, return_exceptions=True)
-            a.ready, pauses = False, [endpoint.pause]
-            for _ in range(2):
-                await endpoint.probe()
-                pauses.append(endpoint.pause)
-            await endpoint.close()
-            return pauses
-
-    assert asyncio.run(run()) == [2, 4, 8]
+            delays.append(endpoint.probe_delay)
+        await endpoint.close()
+        assert delays == [2, 4, 8]
 
 
-def test_what_is_not_as_it_should_be_is_not_asked() -> None:
+async def is_up_after_probe(endpoint: Endpoint[str]) -> bool:
+    await endpoint.probe()
+    return endpoint.is_up
+
+
+async def test_a_call_that_fails_during_a_probe_outweighs_the_success_of_that_probe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(endpoint_module, "VERIFY_INTERVAL", 0.0)
+    verifying, go_on = asyncio.Event(), asyncio.Event()
+    numbers = itertools.count(1)
+
+    async def slow_second_time(endpoint: Endpoint[str]) -> str:
+        if next(numbers) == 2:
+            verifying.set()
+            await go_on.wait()
+        return "the model"
+
+    async with doubles("a") as (a,):
+        endpoint = Endpoint(a.address, slow_second_time)
+        assert await is_up_after_probe(endpoint)
+        probe = asyncio.create_task(endpoint.probe())
+        await verifying.wait()
+        a.failure = (grpc.StatusCode.UNAVAILABLE, "gone")
+        with pytest.raises(EngineUnavailable):
+            await endpoint.infer("m", [])
+        go_on.set()
+        await probe
+        assert not endpoint.is_up
+        assert await is_up_after_probe(endpoint)
+        await endpoint.close()
+
+
+@pytest.mark.parametrize("answers_calls", [True, False])
+async def test_a_slow_probe_is_forgiven_while_calls_are_answered(
+    monkeypatch: pytest.MonkeyPatch, answers_calls: bool
+) -> None:
+    monkeypatch.setattr(endpoint_module, "VERIFY_INTERVAL", 0.0)
+    numbers = itertools.count(1)
+
+    async def slow_second_time(endpoint: Endpoint[str]) -> str:
+        if next(numbers) == 2:
+            if answers_calls:
+                await endpoint.infer("m", [])
+            raise EngineTimeout("the golden crop was not answered in time")
+        return "the model"
+
+    async with doubles("a") as (a,):
+        endpoint = Endpoint(a.address, slow_second_time)
+        await endpoint.probe()
+        await endpoint.infer("m", [])  # an answer before the probe does not count
+        await endpoint.probe()
+        assert endpoint.is_up is answers_calls
+        await endpoint.close()
+
+
+async def test_what_is_not_as_it_should_be_is_not_asked() -> None:
     wrong: set[str] = set()
 
     async def choosy(endpoint: Endpoint[str]) -> str:
@@ -203,99 +236,83 @@ def test_what_is_not_as_it_should_be_is_not_asked() -> None:
             raise EngineFailure("wrong weights")
         return "right"
 
-    async def run() -> None:
-        async with doubles("a", "b") as (a, b):
-            wrong.add(a.address)
-            async with fleet_of(a, b, prove=choosy) as (fleet, _):
-                assert await asked(fleet, 3) == ["b", "b", "b"]
-            with pytest.raises(EngineFailure, match="wrong weights"):
-                async with fleet_of(a, prove=choosy):
-                    pass
-
-    asyncio.run(run())
+    async with doubles("a", "b") as (a, b):
+        wrong.add(a.address)
+        async with pool_of(a, b, verify=choosy) as (pool, _):
+            assert await asked(pool, 3) == ["b", "b", "b"]
+        with pytest.raises(EngineFailure, match="wrong weights"):
+            async with pool_of(a, verify=choosy):
+                pass
 
 
-def test_one_model_is_served_at_a_time_while_servers_are_replaced() -> None:
+async def test_one_model_is_served_at_a_time_while_servers_are_replaced() -> None:
     models: dict[str, str] = {}
 
     async def by_address(endpoint: Endpoint[str]) -> str:
         return models[endpoint.address]
 
-    async def run() -> None:
-        async with doubles("old", "new") as (old, new):
-            models.update({old.address: "1", new.address: "2"})
-            async with fleet_of(old, new, prove=by_address) as (fleet, _):
-                assert fleet.identity == "1"
-                assert await asked(fleet, 3) == ["old", "old", "old"]
-                await old.stop()
-                await until(lambda: fleet.identity == "2")
-                assert await asked(fleet, 2) == ["new", "new"]
-                # what was prepared for the old model, the new one is not asked
-                with pytest.raises(EngineUnavailable):
-                    await fleet.infer("m", [], identity="1")
-                await old.start()
-
-    asyncio.run(run())
+    async with doubles("old", "new") as (old, new):
+        models.update({old.address: "1", new.address: "2"})
+        async with pool_of(old, new, verify=by_address) as (pool, _):
+            assert pool.identity == "1"
+            assert await asked(pool, 3) == ["old", "old", "old"]
+            await old.stop()
+            await until(lambda: pool.identity == "2")
+            assert await asked(pool, 2) == ["new", "new"]
+            # what was prepared for the old model, the new one is not asked
+            with pytest.raises(EngineUnavailable):
+                await pool.infer("m", [], identity="1")
+            await old.start()
 
 
-def test_addresses_come_and_go() -> None:
-    async def run() -> None:
-        async with doubles("a", "b") as (a, b):
-            listed = [a.address]
+async def test_addresses_come_and_go() -> None:
+    async with doubles("a", "b") as (a, b):
+        listed = [a.address]
 
-            async def addresses() -> list[str]:
-                if not listed:
-                    raise OSError("the name service is away")
-                return listed
+        async def addresses() -> list[str]:
+            if not listed:
+                raise OSError("the name service is away")
+            return listed
 
-            fleet = Fleet(addresses, prove)
-            await fleet.start()
-            listed[:] = [a.address, b.address]
-            await until(lambda: up(fleet) == 2)
-            a.gate = b.gate = asyncio.Event()
-            held = [asyncio.create_task(asked(fleet)) for _ in range(2)]
-            await asyncio.gather(a.arrived.wait(), b.arrived.wait())
-            listed[:] = [b.address]
-            await until(lambda: up(fleet) == 1)
-            a.gate.set()
-            assert sorted([name for task in held for name in await task]) == ["a", "b"]  # what it had is finished
-            listed.clear()
-            assert await asked(fleet, 2) == ["b", "b"]
-            await fleet.close()
-            await fleet.close()
-
-    asyncio.run(run())
+        pool = EndpointPool(addresses, verify)
+        await pool.start()
+        listed[:] = [a.address, b.address]
+        await until(lambda: up(pool) == 2)
+        a.gate = b.gate = asyncio.Event()
+        held = [asyncio.create_task(asked(pool)) for _ in range(2)]
+        await asyncio.gather(a.arrived.wait(), b.arrived.wait())
+        listed[:] = [b.address]
+        await until(lambda: up(pool) == 1)
+        a.gate.set()
+        assert sorted([name for task in held for name in await task]) == ["a", "b"]  # what it had is finished
+        listed.clear()
+        assert await asked(pool, 2) == ["b", "b"]
+        await pool.close()
+        await pool.close()
 
 
-def test_a_call_is_never_cancelled() -> None:
+async def test_a_call_is_never_cancelled() -> None:
     """Neither by its caller's end nor by a deadline: releases of Triton crash on it."""
-
-    async def run() -> None:
-        async with doubles("a") as (a,), fleet_of(a) as (fleet, _):
-            a.gate = asyncio.Event()
-            with pytest.raises(EngineTimeout):
-                await fleet.infer("m", [], deadline=Deadline.after(0.05))
-            a.arrived.clear()
-            leaving = asyncio.create_task(fleet.infer("m", []))
-            await a.arrived.wait()
-            leaving.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await leaving
-            assert [server.in_flight for server in fleet.serving()] == [2]
-            a.gate.set()
-            await a.answered.wait()
-            await until(lambda: [server.in_flight for server in fleet.serving()] == [0])
-
-    asyncio.run(run())
+    async with doubles("a") as (a,), pool_of(a) as (pool, _):
+        a.gate = asyncio.Event()
+        with pytest.raises(EngineTimeout):
+            await pool.infer("m", [], deadline=Deadline.after(0.05))
+        a.arrived.clear()
+        leaving = asyncio.create_task(pool.infer("m", []))
+        await a.arrived.wait()
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert [server.in_flight for server in pool.healthy()] == [2]
+        a.gate.set()
+        await a.answered.wait()
+        await until(lambda: [server.in_flight for server in pool.healthy()] == [0])
 
 
-def test_the_deadline_travels_as_the_requests_own_timeout() -> None:
-    async def run() -> None:
-        async with doubles("a") as (a,), fleet_of(a) as (fleet, _):
-            await fleet.infer("m", [], deadline=Deadline.after(20))
-            with pytest.raises(EngineTimeout):
-                await fleet.infer("m", [], deadline=Deadline.after(-1))
-            (request,) = a.requests
-            assert 1_000_000 < request.parameters["timeout"].int64_param <= 20_000_000  # microseconds
-
-    asyncio.run(run())
+async def test_the_deadline_travels_as_the_requests_own_timeout() -> None:
+    async with doubles("a") as (a,), pool_of(a) as (pool, _):
+        await pool.infer("m", [], deadline=Deadline.after(20))
+        with pytest.raises(EngineTimeout):
+            await pool.infer("m", [], deadline=Deadline.after(-1))
+        (request,) = a.requests
+        assert 1_000_000 < request.parameters["timeout"].int64_param <= 20_000_000  # microseconds

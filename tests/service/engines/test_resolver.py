@@ -1,10 +1,13 @@
 import asyncio
 import socket
+from types import SimpleNamespace
 
 import pytest
 
-from service.engines.triton import resolver as addresses
-from service.engines.triton.resolver import Names, parse_targets
+from service.engines.triton import resolver
+from service.engines.triton.resolver import RESOLVE_INTERVAL, DnsResolver, parse_targets
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
@@ -31,12 +34,13 @@ Found = list[tuple[int, int, int, str, tuple[str, int]]]
 
 
 class NameService:
-    """Stands in for the system's: names in `known` resolve, others do not."""
+    """Stands in for the system's name service and its clock. Names in `known` resolve, others do not."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.known: dict[str, list[tuple[int, str]]] = {}
+        self.now = 1000.0
         monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", self.getaddrinfo)
-        monkeypatch.setattr(addresses, "RESOLVE_SECONDS", 0.0)
+        monkeypatch.setattr(resolver, "time", SimpleNamespace(monotonic=lambda: self.now))
 
     async def getaddrinfo(self, host: str, port: int, **_: object) -> Found:
         if host not in self.known:
@@ -44,29 +48,40 @@ class NameService:
         return [(family, socket.SOCK_STREAM, 6, "", (address, port)) for family, address in self.known[host]]
 
 
-def test_a_name_stands_for_every_server_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    service = NameService(monkeypatch)
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> NameService:
+    return NameService(monkeypatch)
+
+
+async def test_a_name_stands_for_every_server_behind_it(service: NameService) -> None:
     service.known["triton"] = [(socket.AF_INET, "10.0.0.2"), (socket.AF_INET, "10.0.0.1"), (socket.AF_INET6, "fd00::1")]
     service.known["six"] = [(socket.AF_INET6, "fd00::2")]
-    names = Names("triton:8001,10.0.0.1:8001,six:9")
     service.known["10.0.0.1"] = [(socket.AF_INET, "10.0.0.1")]
-    assert asyncio.run(names()) == ["10.0.0.1:8001", "10.0.0.2:8001", "[fd00::2]:9"]
+    resolve = DnsResolver("triton:8001,10.0.0.1:8001,six:9")
+    assert await resolve() == ["10.0.0.1:8001", "10.0.0.2:8001", "[fd00::2]:9"]
 
 
-def test_what_was_known_stays_true_while_the_name_service_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    service = NameService(monkeypatch)
-
-    async def run() -> None:
-        names = Names("a:1,b:1")
-        with pytest.raises(OSError, match="no address is known for a, b"):
-            await names()
-        service.known["a"] = [(socket.AF_INET, "10.0.0.1")]
-        assert await names() == ["10.0.0.1:1"]
-        service.known = {"b": [(socket.AF_INET, "10.0.0.2")]}
-        assert await names() == ["10.0.0.1:1", "10.0.0.2:1"]
-
-    asyncio.run(run())
+async def test_known_addresses_are_kept_while_the_name_service_does_not_answer(service: NameService) -> None:
+    resolve = DnsResolver("a:1,b:1")
+    with pytest.raises(OSError, match="no address is known for a, b"):
+        await resolve()
+    service.known["a"] = [(socket.AF_INET, "10.0.0.1")]
+    assert await resolve() == ["10.0.0.1:1"]  # at once, because nothing was known
+    service.known = {"b": [(socket.AF_INET, "10.0.0.2")]}
+    service.now += RESOLVE_INTERVAL
+    assert await resolve() == ["10.0.0.1:1", "10.0.0.2:1"]
 
 
-def test_the_systems_own_name_service_is_asked() -> None:
-    assert asyncio.run(Names("localhost:7")()) == ["127.0.0.1:7"]
+async def test_a_name_is_resolved_again_after_five_seconds_and_not_before(service: NameService) -> None:
+    resolve = DnsResolver("a:1")
+    service.known["a"] = [(socket.AF_INET, "10.0.0.1")]
+    assert await resolve() == ["10.0.0.1:1"]
+    service.known["a"] = [(socket.AF_INET, "10.0.0.2")]
+    service.now += 4.9
+    assert await resolve() == ["10.0.0.1:1"]
+    service.now += 0.1
+    assert await resolve() == ["10.0.0.2:1"]
+
+
+async def test_the_system_name_service_is_used() -> None:
+    assert await DnsResolver("localhost:7")() == ["127.0.0.1:7"]

@@ -1,6 +1,5 @@
 """What a Triton has to answer before it is asked for anything else."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,13 +10,15 @@ from service.engines.triton import endpoint as endpoint_module
 from service.engines.triton.engine import TritonEngine
 from tests.service.triton_double import ModelDouble, until
 
+pytestmark = pytest.mark.anyio
+
 
 @pytest.fixture(autouse=True)
 def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An endpoint that is up is proved at every probe."""
-    for name in ("PROBE_SECONDS", "FIRST_PAUSE", "LONGEST_PAUSE"):
+    """An endpoint that is up is verified at every probe."""
+    for name in ("PROBE_INTERVAL", "INITIAL_BACKOFF", "MAX_BACKOFF"):
         monkeypatch.setattr(endpoint_module, name, 0.01)
-    monkeypatch.setattr(endpoint_module, "PROOF_SECONDS", 0.0)
+    monkeypatch.setattr(endpoint_module, "VERIFY_INTERVAL", 0.0)
 
 
 @asynccontextmanager
@@ -41,69 +42,54 @@ async def refused(double: ModelDouble) -> str:
         return str(caught.value)
 
 
-def test_one_crop_and_a_full_batch_at_first_and_one_crop_from_then_on() -> None:
-    async def run() -> list[int]:
-        double = ModelDouble(max_batch=8)
-        async with asking(double) as engine:
-            await engine.start()
-            await until(lambda: len(double.requests) >= 5)
-            return double.batches[:5]
-
-    assert asyncio.run(run()) == [1, 8, 1, 1, 1]
+async def test_one_crop_and_a_full_batch_at_first_and_one_crop_from_then_on() -> None:
+    double = ModelDouble(max_batch=8)
+    async with asking(double) as engine:
+        await engine.start()
+        await until(lambda: len(double.requests) >= 5)
+        assert double.batches[:5] == [1, 8, 1, 1, 1]
 
 
-def test_a_full_batch_again_when_it_comes_back() -> None:
-    async def run() -> list[int]:
-        double = ModelDouble(max_batch=4)
-        async with asking(double) as engine:
-            await engine.start()
-            await double.stop()
-            await until(lambda: engine.endpoints == 0)
-            double.requests.clear()
-            await double.start()
-            await until(lambda: engine.endpoints == 1)
-            return double.batches[:2]
-
-    assert asyncio.run(run()) == [1, 4]
+async def test_a_full_batch_again_when_it_comes_back() -> None:
+    double = ModelDouble(max_batch=4)
+    async with asking(double) as engine:
+        await engine.start()
+        await double.stop()
+        await until(lambda: engine.endpoints == 0)
+        double.requests.clear()
+        await double.start()
+        await until(lambda: engine.endpoints == 1)
+        assert double.batches[:2] == [1, 4]
 
 
-def test_one_wrong_answer_in_a_full_batch_is_enough() -> None:
-    async def run() -> tuple[str, list[int]]:
-        double = ModelDouble()
-        double.moved = {8: 0.06}
-        return await refused(double), double.batches[:2]
-
-    message, batches = asyncio.run(run())
+async def test_one_wrong_answer_in_a_full_batch_is_enough() -> None:
+    double = ModelDouble()
+    double.moved = {8: 0.06}
+    message, batches = await refused(double), double.batches[:2]
     assert "answered 0.060 pixels off in a batch of 8" in message
     assert batches == [1, 8]
 
 
-def test_a_wrong_answer_to_one_crop_is_enough() -> None:
-    async def run() -> tuple[str, set[int]]:
-        double = ModelDouble()
-        double.moved = {1: 5.0}
-        return await refused(double), set(double.batches)
-
-    message, batches = asyncio.run(run())
+async def test_a_wrong_answer_to_one_crop_is_enough() -> None:
+    double = ModelDouble()
+    double.moved = {1: 5.0}
+    message, batches = await refused(double), set(double.batches)
     assert "answered 5.000 pixels off in a batch of 1" in message
     assert batches == {1}
 
 
-def test_one_that_goes_wrong_later_is_left_out_and_comes_back_once_it_is_right() -> None:
-    async def run() -> None:
-        double = ModelDouble()
-        async with asking(double) as engine:
-            await engine.start()
-            double.moved = {8: 0.06}  # which nobody looks for while it is up
-            await until(lambda: len(double.requests) >= 5)
-            assert engine.endpoints == 1
-            double.moved = {1: 0.06, 8: 0.06}
-            await until(lambda: engine.endpoints == 0)
-            double.moved = {8: 0.06}
-            double.requests.clear()
-            await until(lambda: double.batches[-2:] == [1, 8])
-            assert engine.endpoints == 0
-            double.moved = {8: 0.04}  # rounding, and other kernels
-            await until(lambda: engine.endpoints == 1)
-
-    asyncio.run(run())
+async def test_one_that_goes_wrong_later_is_left_out_and_comes_back_once_it_is_right() -> None:
+    double = ModelDouble()
+    async with asking(double) as engine:
+        await engine.start()
+        double.moved = {8: 0.06}  # which nobody looks for while it is up
+        await until(lambda: len(double.requests) >= 5)
+        assert engine.endpoints == 1
+        double.moved = {1: 0.06, 8: 0.06}
+        await until(lambda: engine.endpoints == 0)
+        double.moved = {8: 0.06}
+        double.requests.clear()
+        await until(lambda: double.batches[-2:] == [1, 8])
+        assert engine.endpoints == 0
+        double.moved = {8: 0.04}  # rounding, and other kernels
+        await until(lambda: engine.endpoints == 1)

@@ -1,3 +1,4 @@
+import zlib
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -12,8 +13,10 @@ from PIL import Image as PillowImage
 
 from landmarks.crop import Crop, warp
 from service.errors import ErrorKind, ServiceError
-from service.images.decode import ImageLimits, decode_image, jpeg_is_complete, read_picture, upright
+from service.images.decode import apply_orientation, decode_image, decode_srgb
+from service.images.header import jpeg_is_complete
 from service.images.icc import unchanged
+from service.images.limits import ImageLimits
 from tests.fakes import encoded, picture
 from tests.service.images.profiles import SRGB, linear_grey, red_and_blue_swapped, red_cyan
 
@@ -22,18 +25,18 @@ LIMITS = ImageLimits(max_bytes=10**6, max_pixels=10**6)
 
 def failure(data: bytes, limits: ImageLimits = LIMITS) -> ErrorKind:
     with pytest.raises(ServiceError) as caught:
-        decode_image(data, limits)
+        decode_srgb(data, limits)
     return caught.value.kind
 
 
 @pytest.mark.parametrize("extension", [".png", ".bmp", ".tiff"])
 def test_lossless_formats_give_the_very_pixels(extension):
-    np.testing.assert_array_equal(decode_image(encoded(picture(), extension), LIMITS), picture())
+    np.testing.assert_array_equal(decode_srgb(encoded(picture(), extension), LIMITS), picture())
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".webp"])
 def test_lossy_formats_give_nearly_the_pixels(extension):
-    image = decode_image(encoded(picture(), extension), LIMITS)
+    image = decode_srgb(encoded(picture(), extension), LIMITS)
     assert image.shape == (240, 320, 3)
     assert np.abs(image.astype(int) - picture()).mean() < 3
 
@@ -78,12 +81,12 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_pixels_becomes_rgb_bytes(kind):
     data, expected = KINDS[kind]
-    np.testing.assert_array_equal(decode_image(data, LIMITS), np.array(expected.convert("RGB")))
+    np.testing.assert_array_equal(decode_srgb(data, LIMITS), np.array(expected.convert("RGB")))
 
 
 def test_a_cmyk_jpeg_is_read_as_its_inks_say():
     flat = PillowImage.new("CMYK", (64, 48), (0, 255, 255, 0))  # magenta and yellow make red
-    assert np.abs(decode_image(saved(flat, "JPEG", quality=98), LIMITS).astype(int) - (255, 0, 0)).max() <= 3
+    assert np.abs(decode_srgb(saved(flat, "JPEG", quality=98), LIMITS).astype(int) - (255, 0, 0)).max() <= 3
 
 
 @pytest.mark.parametrize("mode", ["F", "I", "LAB"])
@@ -100,60 +103,60 @@ def test_a_tiff_of_floats_in_three_channels_is_refused_by_name():
     ("form", "options"),
     [("TIFF", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("MPO", {"quality": 98})],
 )
-def test_of_several_pictures_the_first_is_read_and_the_caller_told(form, options):
+def test_of_several_images_the_first_is_decoded_with_a_warning(form, options):
     with NamedTemporaryFile(suffix=".image") as file:
         RED.save(file.name, form, save_all=True, append_images=[GREY.convert("RGB")], **options)
-        several = read_picture(Path(file.name).read_bytes(), LIMITS)
+        several = decode_image(Path(file.name).read_bytes(), LIMITS)
     assert [warning.code for warning in several.warnings] == ["first_frame_only"]
     assert np.abs(several.pixels.astype(int) - (255, 0, 0)).max() <= 3
     one = saved(RED, "JPEG" if form == "MPO" else form, **options)
-    assert read_picture(one, LIMITS).warnings == ()
+    assert decode_image(one, LIMITS).warnings == ()
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_an_embedded_profile_is_heeded_in_every_format(form):
+def test_an_embedded_profile_is_applied_in_every_format(form):
     data = saved(RED, form, icc_profile=red_and_blue_swapped())
-    assert np.abs(decode_image(data, LIMITS).astype(int) - (0, 0, 255)).max() <= 3
+    assert np.abs(decode_srgb(data, LIMITS).astype(int) - (0, 0, 255)).max() <= 3
 
 
 def test_srgb_costs_nothing():
-    picture_ = read_picture(saved(RGB, "PNG", icc_profile=SRGB), LIMITS)
-    assert picture_.to_srgb is unchanged
-    np.testing.assert_array_equal(picture_.pixels, np.array(RGB))
+    image = decode_image(saved(RGB, "PNG", icc_profile=SRGB), LIMITS)
+    assert image.to_srgb is unchanged
+    np.testing.assert_array_equal(image.pixels, np.array(RGB))
 
 
-def test_a_grey_profile_is_heeded_and_an_rgb_one_in_a_grey_file_too():
+def test_a_grey_profile_is_applied_and_an_rgb_one_in_a_grey_file_too():
     flat = PillowImage.new("L", (64, 48), 55)
-    assert np.abs(decode_image(saved(flat, "PNG", icc_profile=linear_grey()), LIMITS).astype(int) - 128).max() <= 1
-    assert (decode_image(saved(flat, "PNG", icc_profile=SRGB), LIMITS) == 55).all()
+    assert np.abs(decode_srgb(saved(flat, "PNG", icc_profile=linear_grey()), LIMITS).astype(int) - 128).max() <= 1
+    assert (decode_srgb(saved(flat, "PNG", icc_profile=SRGB), LIMITS) == 55).all()
 
 
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
 def test_a_cmyk_profile_says_what_the_inks_are(form):
     flat = PillowImage.new("CMYK", (64, 48), (255, 0, 0, 0))
     data = saved(flat, form, icc_profile=red_cyan(), **({"quality": 98} if form == "JPEG" else {}))
-    assert np.abs(decode_image(data, LIMITS).astype(int) - (255, 0, 0)).max() <= 8
-    assert np.abs(decode_image(saved(flat, form), LIMITS).astype(int) - (0, 255, 255)).max() <= 3  # without it
+    assert np.abs(decode_srgb(data, LIMITS).astype(int) - (255, 0, 0)).max() <= 8
+    assert np.abs(decode_srgb(saved(flat, form), LIMITS).astype(int) - (0, 255, 255)).max() <= 3  # without it
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_picture_is_turned_whoever_reads_it(orientation):
+def test_exif_orientation_is_applied_by_both_decoders(orientation):
     left = PillowImage.new("CMYK", (64, 32), (255, 0, 0, 0))
     left.paste((0, 0, 0, 0), (32, 0, 64, 32))  # the right half is paper
     exif = PillowImage.Exif()
     exif[0x0112] = orientation
-    shown = decode_image(saved(left, "JPEG", exif=exif, icc_profile=red_cyan(), quality=98), LIMITS)
+    shown = decode_srgb(saved(left, "JPEG", exif=exif, icc_profile=red_cyan(), quality=98), LIMITS)
     assert shown.shape == ((32, 64, 3) if orientation == 1 else (64, 32, 3))
     np.testing.assert_allclose(shown[4, 4], (255, 0, 0), atol=8)
     np.testing.assert_allclose(shown[-4, -4], (255, 255, 255), atol=8)
 
 
 @pytest.mark.parametrize("profile", [b"nonsense", bytes(200), red_cyan(), linear_grey(), SRGB[:300]])
-def test_a_profile_that_cannot_be_used_is_ignored_and_the_caller_told(profile):
-    ignored = read_picture(saved(RGB, "PNG", icc_profile=profile), LIMITS)
+def test_a_profile_that_cannot_be_used_is_ignored_with_a_warning(profile):
+    ignored = decode_image(saved(RGB, "PNG", icc_profile=profile), LIMITS)
     assert [warning.code for warning in ignored.warnings] == ["profile_ignored"]
     np.testing.assert_array_equal(ignored.to_srgb(ignored.pixels), np.array(RGB))
-    inks = read_picture(saved(RGB.convert("CMYK"), "TIFF", icc_profile=SRGB), LIMITS)
+    inks = decode_image(saved(RGB.convert("CMYK"), "TIFF", icc_profile=SRGB), LIMITS)
     assert [warning.code for warning in inks.warnings] == ["profile_ignored"]
 
 
@@ -180,18 +183,18 @@ def test_exif_orientation_is_applied_in_every_format(form, orientation):
     stored = np.kron(np.array([[250, 130, 10], [10, 10, 10]], np.uint8), np.ones((16, 16), np.uint8))
     options = {"tiffinfo": {0x0112: orientation}} if form == "TIFF" else {"exif": exif}
     PillowImage.fromarray(np.stack([stored] * 3, axis=2)).save(buffer, form, **options)
-    shown = decode_image(buffer.getvalue(), LIMITS)[8::16, 8::16, 0]
+    shown = decode_srgb(buffer.getvalue(), LIMITS)[8::16, 8::16, 0]
     assert shown.shape == ((2, 3) if orientation < 5 else (3, 2))
     (row, column), (row2, column2) = SHOWN[orientation]
     assert abs(int(shown[row, column]) - 250) < 20
     assert abs(int(shown[row2, column2]) - 130) < 20
 
 
-def test_upright_of_every_orientation_by_hand():
+def test_orientations_by_hand():
     image = np.array([[[1], [2], [3]], [[4], [5], [6]]], np.uint8)
-    assert upright(image, 6)[..., 0].tolist() == [[4, 1], [5, 2], [6, 3]]
-    assert upright(image, 8)[..., 0].tolist() == [[3, 6], [2, 5], [1, 4]]
-    assert upright(image, 7)[..., 0].tolist() == [[6, 3], [5, 2], [4, 1]]
+    assert apply_orientation(image, 6)[..., 0].tolist() == [[4, 1], [5, 2], [6, 3]]
+    assert apply_orientation(image, 8)[..., 0].tolist() == [[3, 6], [2, 5], [1, 4]]
+    assert apply_orientation(image, 7)[..., 0].tolist() == [[6, 3], [5, 2], [4, 1]]
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"%PDF-1.7", b"GIF89a" + bytes(99), b"<svg/>", bytes(1000)])
@@ -223,25 +226,23 @@ def test_the_end_of_an_embedded_thumbnail_is_not_the_end_of_the_jpeg():
 
 def test_limits_are_inclusive():
     data = encoded(picture(40, 30))
-    assert decode_image(data, ImageLimits(len(data), 1200)).shape == (30, 40, 3)
+    assert decode_srgb(data, ImageLimits(len(data), 1200)).shape == (30, 40, 3)
     assert failure(data, ImageLimits(len(data) - 1, 1200)) is ErrorKind.TOO_MANY_BYTES
     assert failure(data, ImageLimits(len(data), 1199)) is ErrorKind.TOO_MANY_PIXELS
-    assert decode_image(data, ImageLimits(len(data), 1200, 40)).shape == (30, 40, 3)
+    assert decode_srgb(data, ImageLimits(len(data), 1200, 40)).shape == (30, 40, 3)
     assert failure(data, ImageLimits(len(data), 1200, 39)) is ErrorKind.SIDE_TOO_LONG
 
 
 def test_the_longest_image_that_is_read_can_be_cropped():
     strip = np.zeros((2, 32_766, 3), np.uint8)
     strip[:, -4:] = 255
-    image = decode_image(encoded(strip), ImageLimits(10**6, 10**6, 32_766))
+    image = decode_srgb(encoded(strip), ImageLimits(10**6, 10**6, 32_766))
     crop = warp(image, Crop.around((32_760.0, -2.0, 32_765.0, 3.0), 1.0, 16).image_to_crop(), 16)
     assert crop.max() == 255
 
 
 def test_pixels_are_counted_from_the_header_alone():
     # a PNG that claims 30,000 x 30,000 pixels in its header and holds none of them
-    import zlib
-
     header = b"IHDR" + (30_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
     chunks = [header, b"IDAT" + zlib.compress(b""), b"IEND"]
     parts = [(len(c) - 4).to_bytes(4, "big") + c + zlib.crc32(c).to_bytes(4, "big") for c in chunks]
@@ -255,4 +256,4 @@ def test_spoiled_files_are_decoded_or_refused_and_never_crash(extension, data):
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     with suppress(ServiceError):  # of whatever kind: anything else fails
-        assert decode_image(bytes(content), LIMITS).dtype == np.uint8
+        assert decode_srgb(bytes(content), LIMITS).dtype == np.uint8

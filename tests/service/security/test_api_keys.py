@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from service.__main__ import main
-from service.security.api_keys import ApiKeys, SecurityError, is_loopback, key_of, new_key, protection, read_keys
+from service.security.api_keys import ApiKeys, SecurityError, is_loopback, key_of, new_key, read_keys, read_protection
 from service.settings import Settings
 from tests.conftest import ROOT
 from tests.e2e.test_gateway import environment
@@ -160,26 +160,26 @@ def test_other_machines_are_served_only_when_something_asks_who_they_are(pem: di
     certificate = {"tls_certificate": pem["certificate"], "tls_key": pem["key"]}
     for open_to_all in ({}, certificate):
         with pytest.raises(SecurityError, match=r"landmarks keys new NAME.*--insecure or LANDMARKS_INSECURE=true"):
-            protection(made(host="0.0.0.0", **open_to_all))
-    assert protection(made(host="0.0.0.0", api_keys=f"ana:{SESAME}")).keys
-    assert protection(made(host="0.0.0.0", **certificate, tls_client_ca=pem["authority"])).tls
-    assert not protection(made(host="0.0.0.0", insecure=True)).keys
-    assert not protection(made()).keys
+            read_protection(made(host="0.0.0.0", **open_to_all))
+    assert read_protection(made(host="0.0.0.0", api_keys=f"ana:{SESAME}")).keys
+    assert read_protection(made(host="0.0.0.0", **certificate, tls_client_ca=pem["authority"])).tls
+    assert not read_protection(made(host="0.0.0.0", insecure=True)).keys
+    assert not read_protection(made()).keys
 
 
 def test_tls_files_that_do_not_fit_are_told_of_at_the_start(pem: dict[str, Path], tmp_path: Path):
     good = {"tls_certificate": pem["certificate"], "tls_key": pem["key"]}
-    assert protection(made(**good)).tls
+    assert read_protection(made(**good)).tls
     for missing in good:
         with pytest.raises(SecurityError, match="both LANDMARKS_TLS_CERTIFICATE and LANDMARKS_TLS_KEY"):
-            protection(made(**{name: path for name, path in good.items() if name != missing}))
+            read_protection(made(**{name: path for name, path in good.items() if name != missing}))
     with pytest.raises(SecurityError, match="both"):
-        protection(made(tls_client_ca=pem["authority"]))
+        read_protection(made(tls_client_ca=pem["authority"]))
     empty = tmp_path / "empty.pem"
     empty.touch()
     for changed in ({"tls_key": pem["other_key"]}, {"tls_certificate": tmp_path / "nowhere"}, {"tls_client_ca": empty}):
         with pytest.raises(SecurityError, match="PEM files that belong together"):
-            protection(made(**{**good, **changed}))
+            read_protection(made(**{**good, **changed}))
 
 
 def test_a_key_with_a_passphrase_is_refused_rather_than_asked_for(pem: dict[str, Path]):
@@ -199,7 +199,7 @@ def test_a_key_with_a_passphrase_is_refused_rather_than_asked_for(pem: dict[str,
     except FileNotFoundError:
         pytest.skip("no openssl on this machine")
     with pytest.raises(SecurityError, match="without a passphrase"):
-        protection(made(tls_certificate=pem["certificate"], tls_key=pem["other_key"]))
+        read_protection(made(tls_certificate=pem["certificate"], tls_key=pem["other_key"]))
 
 
 def test_origins_are_listed_by_commas():
@@ -235,5 +235,5 @@ def test_the_service_does_not_start_open_to_all():
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith("landmarks: LANDMARKS_HOST=0.0.0.0 is reached by other machines")
+    assert ended.stderr.startswith("landmarks: LANDMARKS_HOST=0.0.0.0 is reachable from other machines")
     assert len(ended.stderr.splitlines()) == 1

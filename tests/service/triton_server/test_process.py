@@ -10,16 +10,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 from service.triton_server import process as embedded
-from service.triton_server import watchdog as guard
 from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError, free_ports
 
-pytestmark = pytest.mark.usefixtures("needs_triton")
+pytestmark = [pytest.mark.usefixtures("needs_triton"), pytest.mark.anyio]
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def processes(temp: Path) -> dict[str, list[int]]:
         try:
             words = (folder / "cmdline").read_text().split("\0")
             if any(str(temp) in word for word in words):
-                name = "guard" if any(word.endswith("watchdog.py") for word in words) else Path(words[0]).name
+                name = "watchdog" if any(word.endswith("watchdog.py") for word in words) else Path(words[0]).name
                 found.setdefault(name, []).append(int(folder.name))
         except (FileNotFoundError, ProcessLookupError):
             pass  # ended meanwhile
@@ -69,23 +67,19 @@ def wait_for_end(pids: list[int], act: "tuple[int, int] | None" = None) -> None:
 STUB = "triton_python_backend_stub"
 
 
-def test_stopping_leaves_nothing_behind(model_repository: Path, own_temp: Path) -> None:
-    async def run() -> str:
-        triton = EmbeddedTriton(model_repository)
-        url = await triton.start()
-        running = processes(own_temp)
-        assert {name: len(pids) for name, pids in running.items()} == {"guard": 1, "tritonserver": 1, STUB: 3}
-        # the terminal's Ctrl-C goes to the foreground group of its session
-        assert all(os.getsid(pid) != os.getsid(0) for pids in running.values() for pid in pids)
-        assert listens(url)
-        (folder,) = own_temp.iterdir()
-        assert shared_memory(folder.name)
-        await asyncio.gather(triton.stop(), triton.stop())
-        await triton.stop()
-        assert not shared_memory(folder.name)
-        return url
-
-    url = asyncio.run(run())
+async def test_stopping_leaves_nothing_behind(model_repository: Path, own_temp: Path) -> None:
+    triton = EmbeddedTriton(model_repository)
+    url = await triton.start()
+    running = processes(own_temp)
+    assert {name: len(pids) for name, pids in running.items()} == {"watchdog": 1, "tritonserver": 1, STUB: 3}
+    # the terminal's Ctrl-C goes to the foreground group of its session
+    assert all(os.getsid(pid) != os.getsid(0) for pids in running.values() for pid in pids)
+    assert listens(url)
+    (folder,) = own_temp.iterdir()
+    assert shared_memory(folder.name)
+    await asyncio.gather(triton.stop(), triton.stop())
+    await triton.stop()
+    assert not shared_memory(folder.name)
     assert not processes(own_temp)
     assert not list(own_temp.iterdir())
     assert not listens(url)
@@ -122,93 +116,72 @@ def test_a_parent_killed_outright_leaves_nothing_behind(model_repository: Path, 
     assert not listens(url)
 
 
-@pytest.mark.parametrize("victim", ["guard", "tritonserver"])
-def test_a_server_that_dies_takes_its_stubs_along_and_is_noticed(
+@pytest.mark.parametrize("victim", ["watchdog", "tritonserver"])
+async def test_a_server_that_dies_takes_its_stubs_along_and_is_noticed(
     model_repository: Path, own_temp: Path, victim: str
 ) -> None:
-    async def run() -> int:
-        triton = EmbeddedTriton(model_repository)
-        await triton.start()
-        running = processes(own_temp)
-        pids = [pid for group in running.values() for pid in group]
-        await asyncio.to_thread(wait_for_end, pids, (running[victim][0], signal.SIGKILL))
-        status = await triton.wait()
-        await triton.stop()
-        return status
-
-    assert asyncio.run(run()) == {"guard": -9, "tritonserver": 137}[victim]
+    triton = EmbeddedTriton(model_repository)
+    await triton.start()
+    running = processes(own_temp)
+    pids = [pid for group in running.values() for pid in group]
+    await asyncio.to_thread(wait_for_end, pids, (running[victim][0], signal.SIGKILL))
+    status = await triton.wait()
+    await triton.stop()
+    assert status == {"watchdog": -9, "tritonserver": 137}[victim]
     assert not list(own_temp.iterdir())
 
 
-def test_a_broken_repository_says_why(repository_copy: Path, own_temp: Path) -> None:
+async def test_a_broken_repository_says_why(repository_copy: Path, own_temp: Path) -> None:
     (repository_copy / "decode/config.pbtxt").write_text("no configuration {")
-
-    async def run() -> None:
-        await EmbeddedTriton(repository_copy).start()
-
     with pytest.raises(EmbeddedTritonError, match="instead of starting") as caught:
-        asyncio.run(run())
+        await EmbeddedTriton(repository_copy).start()
     assert "decode" in str(caught.value)
     assert not list(own_temp.iterdir())
     assert not processes(own_temp)
 
 
-def test_a_repository_that_is_not_there(tmp_path: Path) -> None:
+async def test_a_repository_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedTritonError, match="no model repository"):
-        asyncio.run(EmbeddedTriton(tmp_path / "nothing").start())
+        await EmbeddedTriton(tmp_path / "nothing").start()
 
 
-def test_giving_up_waiting_stops_the_server(model_repository: Path, own_temp: Path) -> None:
+async def test_giving_up_waiting_stops_the_server(model_repository: Path, own_temp: Path) -> None:
     with pytest.raises(EmbeddedTritonError, match=r"not ready after 0\.01 s"):
-        asyncio.run(EmbeddedTriton(model_repository, start_timeout=0.01).start())
+        await EmbeddedTriton(model_repository, start_timeout=0.01).start()
     assert not list(own_temp.iterdir())
     assert not processes(own_temp)
 
 
-def test_stopping_what_never_started(model_repository: Path) -> None:
-    asyncio.run(EmbeddedTriton(model_repository).stop())
+async def test_stopping_what_never_started(model_repository: Path) -> None:
+    await EmbeddedTriton(model_repository).stop()
 
 
-def test_without_the_wheel(monkeypatch: pytest.MonkeyPatch, model_repository: Path) -> None:
+async def test_without_the_wheel(monkeypatch: pytest.MonkeyPatch, model_repository: Path) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EmbeddedTritonError, match=r"needs the wheel nvidia-pytriton .*h3r-landmarks\[serve\]"):
-        asyncio.run(EmbeddedTriton(model_repository).start())
+        await EmbeddedTriton(model_repository).start()
 
 
-def test_without_libpython(monkeypatch: pytest.MonkeyPatch, model_repository: Path, tmp_path: Path) -> None:
+async def test_without_libpython(monkeypatch: pytest.MonkeyPatch, model_repository: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(embedded, "library_folders", lambda: [tmp_path])
     minor = sys.version_info[1]
     with pytest.raises(EmbeddedTritonError, match=rf"apt-get install libpython3\.{minor}\)"):
-        asyncio.run(EmbeddedTriton(model_repository).start())
+        await EmbeddedTriton(model_repository).start()
 
 
-def test_with_a_python_that_has_no_stub(monkeypatch: pytest.MonkeyPatch, model_repository: Path) -> None:
+async def test_with_a_python_that_has_no_stub(monkeypatch: pytest.MonkeyPatch, model_repository: Path) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 14, 0))
     with pytest.raises(EmbeddedTritonError, match=r"Python 3\.10 to 3\.12, not 3\.14"):
-        asyncio.run(EmbeddedTriton(model_repository).start())
+        await EmbeddedTriton(model_repository).start()
 
 
-def test_a_machine_that_is_out_of_files(monkeypatch: pytest.MonkeyPatch, model_repository: Path) -> None:
+async def test_a_machine_that_is_out_of_files(monkeypatch: pytest.MonkeyPatch, model_repository: Path) -> None:
     def none_left(count: int) -> list[int]:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(embedded, "free_ports", none_left)
     with pytest.raises(EmbeddedTritonError, match=r"cannot be started: .*Too many open files"):
-        asyncio.run(EmbeddedTriton(model_repository).start())
-
-
-def test_a_child_that_has_died_unnoticed_is_seen() -> None:
-    """The shell becomes a program that, like Triton, never asks what became of its children."""
-    script = "sleep 0 & exec sleep 60"
-    with subprocess.Popen(["sh", "-c", script]) as parent:
-        end = time.monotonic() + 60
-        while not guard.has_dead_child(parent.pid):
-            assert time.monotonic() < end
-        parent.kill()
-    with subprocess.Popen(["sleep", "60"]) as parent:
-        assert not guard.has_dead_child(parent.pid)
-        parent.kill()
-    assert not guard.has_dead_child(parent.pid)
+        await EmbeddedTriton(model_repository).start()
 
 
 def test_free_ports_differ_and_are_free() -> None:

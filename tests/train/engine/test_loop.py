@@ -122,7 +122,8 @@ def test_training_learns_and_reports(source: DataSource, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("objective", "quantizer"), [("binary", "random"), ("gaussian", "none"), ("gaussian", "random"), ("cells", "floor")]
+    ("objective", "quantizer"),
+    [("cell_sigmoid", "random"), ("gaussian", "none"), ("gaussian", "random"), ("cells", "floor")],
 )
 def test_every_objective_lowers_its_loss(source: DataSource, tmp_path: Path, objective: str, quantizer: str) -> None:
     changed = Config.model_validate(
