@@ -25,7 +25,7 @@ from landmarks.layout import WFLW98
 from landmarks.repository import Precision, model_path
 from service.answer import Answer
 from service.deadline import Deadline
-from service.detectors.backends import LocalFinder
+from service.detectors.backends import LocalDetectorBackend
 from service.detectors.network import NetworkDetector
 from service.detectors.port import Detector
 from service.detectors.yunet import ThreadedDetector, YuNet
@@ -64,7 +64,7 @@ async def measure(faces: list[Face], yunet: Path | None, precision: Precision) -
         detector: Detector = (
             ThreadedDetector(YuNet(yunet), executor)
             if yunet
-            else NetworkDetector(LocalFinder(engine, model_path(REPOSITORY, kind=DetectorMetadata)), executor)
+            else NetworkDetector(LocalDetectorBackend(engine, model_path(REPOSITORY, kind=DetectorMetadata)), executor)
         )
         pipeline = Pipeline(
             EngineLandmarker(engine, executor), detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64)

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import transform_points
+from landmarks.decoders import Coordinates, strongest_cells, topk_mean
 from train.datasets import DataSource
 from train.evaluation.predict import crops_of
 from train.evaluation.trained import Trained, open_run
-from train.objectives import Points, topk
 from train.samples.image_cache import ImageCache
 
 MAX_ERROR = 3.0
@@ -29,14 +29,14 @@ MAX_ERROR = 3.0
 def cell_pull(trained: Trained, source: DataSource, k: int = 9) -> tuple[float, float]:
     """The slope and the median probability of the strongest cell, over every second test face."""
     faces = source.test_faces()[::2]
-    found: list[Points] = []
-    truth: list[Points] = []
+    found: list[Coordinates] = []
+    truth: list[Coordinates] = []
     peaks: list[NDArray[np.float32]] = []
     batches = crops_of(faces, trained.crop_scale, trained.codec.input_size, "P2", ImageCache(limit=0))
     for crops, matrices in batches:
         for maps, matrix in zip(trained.network(crops), matrices, strict=True):
             face = faces[len(found)]
-            found.append(topk(maps, k) + trained.correction)
+            found.append(topk_mean(maps, strongest_cells(maps, k)) + trained.correction)
             truth.append(trained.codec.to_cells(transform_points(matrix, face.points)))
             probability = np.exp(maps - maps.max(axis=(1, 2), keepdims=True))
             peaks.append(1 / probability.sum(axis=(1, 2)))

@@ -15,7 +15,7 @@ from typing import Any
 from landmarks.detection import DetectorMetadata
 from landmarks.repository import INT8_CONFIG, Precision, model_path
 from landmarks.tensors import HEATMAP_MODEL
-from service.detectors.backends import Finder, LocalFinder, TritonFinder
+from service.detectors.backends import DetectorBackend, LocalDetectorBackend, TritonDetectorBackend
 from service.detectors.network import NetworkDetector
 from service.detectors.port import Detector
 from service.detectors.yunet import ThreadedDetector, YuNet
@@ -194,10 +194,10 @@ def _detector(settings: Settings, engine: TritonEngine | LocalEngine, executor: 
         raise StartError(f"the face detector cannot be loaded: {error}") from error
 
 
-def _detector_backend(settings: Settings, engine: TritonEngine | LocalEngine) -> Finder:
+def _detector_backend(settings: Settings, engine: TritonEngine | LocalEngine) -> DetectorBackend:
     if isinstance(engine, TritonEngine):
-        return TritonFinder(engine)
-    return LocalFinder(engine, model_path(model_repository(settings), kind=DetectorMetadata))
+        return TritonDetectorBackend(engine)
+    return LocalDetectorBackend(engine, model_path(model_repository(settings), kind=DetectorMetadata))
 
 
 # ---------------------------------------------------------------- landmarker

@@ -101,10 +101,9 @@ class EngineLandmarker:
         self, crops: NDArray[np.uint8], layout: PointLayout, options: Options, deadline: Deadline
     ) -> Decoded:
         """Crops [N, S, S, 3] -> points, scores and covariances in crop pixels, averaged with the mirrored crops'."""
-        if not options.flip:
-            return await self._engine.infer(crops, topk=options.cells, deadline=deadline)
-        decoded = await self._engine.infer(with_mirrored(crops), topk=options.cells, deadline=deadline)
-        return average(decoded, crops.shape[1], layout)
+        wanted = with_mirrored(crops) if options.flip else crops
+        decoded = await self._engine.infer(wanted, decoder=options.decoder, topk=options.topk, deadline=deadline)
+        return average(decoded, crops.shape[1], layout) if options.flip else decoded
 
 
 def unknown_model(name: str | None, models: Sequence[ServedModel]) -> str:

@@ -16,15 +16,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from landmarks.codec import CodecError
+from landmarks.decoders import DECODER_HELP, DECODERS, DEFAULT_DECODER
 from landmarks_client.pb.comments import COMMENTS
 from service.answer import ServedModel
 from service.errors import ErrorKind, ServiceError
 from service.limits import MAX_ITEMS
 from service.wire.validation import describe
-
-Decoder: TypeAlias = Literal["topk", "argmax"]
-DECODERS: Final = get_args(Decoder)
-"""How a point is read from its heatmap: the mean of the k strongest cells, or the strongest alone (topk = 1)."""
 
 OmittableField: TypeAlias = Literal["points", "scores", "covariances", "timings_ms"]
 OMITTABLE: Final = get_args(OmittableField)
@@ -39,8 +36,10 @@ Box: TypeAlias = Annotated[tuple[float, float, float, float], Strict(False)]
 
 
 def _add_comments(schema: dict[str, Any]) -> None:
+    """Descriptions are the proto's comments, followed by what a field itself adds."""
     for name, each in schema["properties"].items():
-        each["description"] = COMMENTS[f"DetectRequest.{name}"]
+        each["description"] = f"{COMMENTS[f'DetectRequest.{name}']} {each.get('description', '')}".strip()
+        each.pop("uniqueItems", None)  # what is given twice counts once
 
 
 class Options(BaseModel):
@@ -58,16 +57,13 @@ class Options(BaseModel):
     max_faces: int | None = Field(None, ge=1, examples=[1])
     detector_threshold: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, examples=[0.9])
     model: str | None = None
-    decoder: Decoder | None = Field(None, examples=["topk"])
+    decoder: Annotated[str, Field(json_schema_extra={"enum": [*DECODERS]})] | None = Field(
+        None, description=DECODER_HELP, examples=[DEFAULT_DECODER]
+    )
     flip: bool | None = Field(None, examples=[True])
     omit: frozenset[OmittableField] = Field(
         frozenset(), strict=False, fail_fast=True, examples=[["covariances", "timings_ms"]]
     )
-
-    @property
-    def cells(self) -> int | None:
-        """Cells averaged for a point, given `decoder` and `topk`; None: as the model was validated."""
-        return 1 if self.decoder == "argmax" else self.topk
 
 
 _NAMES: Final = frozenset(Options.model_fields)
@@ -116,11 +112,8 @@ def check_options(options: Options, model: ServedModel, max_boxes: int) -> None:
             ErrorKind.TOO_MANY_BOXES,
             f"{len(options.boxes)} boxes given, at most {max_boxes} are answered: send them in parts",
         )
-    if options.decoder == "argmax" and options.topk not in (None, 1):
-        raise invalid("decoder argmax takes the strongest cell alone: leave topk out, or choose decoder topk")
-    codec = model.metadata.codec
     try:
-        codec.check_topk(codec.topk if options.topk is None else options.topk)
+        model.metadata.codec.choose_decoder(options.decoder, options.topk)
     except CodecError as error:
         raise invalid(str(error)) from error
 

@@ -47,7 +47,7 @@ class FakeEngine:
         self.is_ready = True
         self.gate: asyncio.Event | None = None
         self.arrived = asyncio.Event()
-        self.calls: list[tuple[tuple[int, ...], int | None, float | None]] = []
+        self.calls: list[tuple[tuple[int, ...], int | None, float | None, str | None]] = []
 
     async def start(self) -> None: ...
 
@@ -56,8 +56,15 @@ class FakeEngine:
     async def ready(self) -> bool:
         return self.is_ready
 
-    async def infer(self, crops: np.ndarray, *, topk: int | None = None, deadline: Deadline | None = None) -> Decoded:
-        self.calls.append((crops.shape, topk, None if deadline is None else deadline.remaining()))
+    async def infer(
+        self,
+        crops: np.ndarray,
+        *,
+        decoder: str | None = None,
+        topk: int | None = None,
+        deadline: Deadline | None = None,
+    ) -> Decoded:
+        self.calls.append((crops.shape, topk, None if deadline is None else deadline.remaining(), decoder))
         self.arrived.set()
         if self.gate is not None:
             await self.gate.wait()

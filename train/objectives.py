@@ -1,15 +1,11 @@
-"""The ways to write a point as a heatmap and to read it back that the paper compares.
+"""The ways to write a point as a heatmap that the paper compares (`landmarks.decoders` has the ways to read one).
 
-Written (`Objective`): one cell by cross-entropy over the map's cells; a binary map by cross-entropy in every cell; a
-Gaussian by squared error. Each rounds as a `Quantizer` says, or, for the Gaussian, not at all.
-
-Read (`DECODERS`): maps of log-activations -> cell coordinates u. `landmarks.codec` remains the one implementation of
-averaging the k strongest cells; the other decoders stand beside it to be compared with it and are never served.
+One cell by cross-entropy over the map's cells; a binary map by cross-entropy in every cell; a Gaussian by squared
+error. Each rounds as a `Quantizer` says, or, for the Gaussian, not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -18,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from landmarks.codec import CodecError, CodecSpec, Quantizer, encode, strongest_cells, topk_mean
+from landmarks.codec import CodecError, CodecSpec, Quantizer, encode
 from train.config import Config
 
 Points = NDArray[np.float64]
@@ -184,74 +180,7 @@ def gaussian_maps(centers: Tensor, sigma: float, cells: int) -> Tensor:
     return y[..., :, None] * x[..., None, :]
 
 
-# ---------------------------------------------------------------- reading maps
-
-Decoder = Callable[[Maps], Points]
-"""Log-activations [points, cells, cells] of one face -> cell coordinates u [points, 2]."""
-
-
-def argmax(maps: Maps) -> Points:
-    """The strongest cell, the first in row-major order among equals."""
-    flat = maps.reshape(len(maps), -1).argmax(axis=1)
-    return np.asarray(np.stack([flat % maps.shape[2], flat // maps.shape[2]], axis=1), np.float64)
-
-
-def quarter_shift(maps: Maps) -> Points:
-    """The strongest cell, moved by 1/4 towards the stronger of its two neighbours, on each axis by itself.
-
-    Not moved along an axis where the neighbours are equal, or where the map ends and one is missing.
-    """
-    peak = argmax(maps)
-    columns, rows = peak.astype(np.int64).T
-    slopes = np.stack([_slope(maps, rows, columns), _slope(maps.swapaxes(1, 2), columns, rows)], axis=1)
-    return np.asarray(peak + 0.25 * slopes)
-
-
-def topk(maps: Maps, k: int) -> Points:
-    """The softmax-weighted mean of the k strongest cells, as it is served."""
-    return topk_mean(*strongest_cells(maps, k), maps.shape[2])[1]
-
-
-def neighbourhood(maps: Maps) -> Points:
-    """The softmax-weighted mean of the strongest cell and the eight about it that lie on the map (eq. 19)."""
-    peak = argmax(maps)[:, None, None, :]
-    grid = np.stack(np.meshgrid(np.arange(maps.shape[2]), np.arange(maps.shape[1])), axis=-1)
-    near = np.abs(grid - peak).max(axis=-1) <= 1
-    return expectation(np.where(near, maps, -np.inf))
-
-
-def expectation(maps: Maps) -> Points:
-    """The softmax-weighted mean of all cells."""
-    logits = maps.astype(np.float64)
-    weights = np.exp(logits - logits.max(axis=(1, 2), keepdims=True))
-    weights /= weights.sum(axis=(1, 2), keepdims=True)
-    columns, rows = weights.sum(axis=1), weights.sum(axis=2)
-    return np.stack([columns @ np.arange(maps.shape[2]), rows @ np.arange(maps.shape[1])], axis=1)
-
-
-def decoder(name: str) -> Decoder:
-    """By name: "argmax", "quarter", "3x3", "all", or "topK" for any K ("top9"). Raises CodecError for any other."""
-    if name in DECODERS:
-        return DECODERS[name]
-    if name.startswith("top") and name[3:].isdecimal() and int(name[3:]) > 0:
-        return lambda maps: topk(maps, int(name[3:]))
-    raise CodecError(f"unknown decoder {name!r}; known: {', '.join(DECODERS)}, and topK with a number for K")
-
-
-DECODERS: Final[dict[str, Decoder]] = {
-    "argmax": argmax,
-    "quarter": quarter_shift,
-    "3x3": neighbourhood,
-    "all": expectation,
-}
-
-
-def _slope(maps: Maps, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
-    """-1, 0 or 1 [points]: which column beside each peak is the stronger; 0 where the map ends."""
-    point, last = np.arange(len(maps)), maps.shape[2] - 1
-    left, right = maps[point, rows, np.maximum(columns - 1, 0)], maps[point, rows, np.minimum(columns + 1, last)]
-    return np.where((columns > 0) & (columns < last), np.sign(right.astype(np.float64) - left), 0.0)
-
+# ---------------------------------------------------------------- the bias of a quantizer
 
 THRESHOLDS: Final[dict[Quantizer, float]] = {"floor": 1.0, "round": 0.5, "ceil": 0.0}
 """The fraction t from which a quantizer rounds up."""
@@ -263,9 +192,3 @@ def correction(quantizer: Quantizer | None) -> float:
     floor +0.5, round 0, ceil -0.5. Randomized rounding, and none at all, are unbiased as they are: 0.
     """
     return THRESHOLDS[quantizer] - 0.5 if quantizer in THRESHOLDS else 0.0
-
-
-def decode_points(maps: Maps, spec: CodecSpec, read: Decoder, correction: float = 0.0) -> Points:
-    """Log-activations [N, points, cells, cells] -> crop pixels [N, points, 2], moved by `correction` cells."""
-    cells = np.stack([read(face) for face in maps])
-    return np.asarray(spec.to_pixels(cells + correction), np.float64)

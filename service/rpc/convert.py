@@ -8,12 +8,13 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from landmarks.decoders import DECODERS
 from landmarks_client.pb import landmarks_pb2 as pb
 from service.answer import Answer, Face, ServedModel
 from service.errors import ErrorKind, ServiceError
 from service.gateway import part_ids
 from service.limits import MAX_ITEMS
-from service.request import DECODERS, ImageRequest, Options, read_options
+from service.request import ImageRequest, Options, read_options
 from service.wire.problem import problem
 
 _FIELDS: Final = pb.DetectRequest.DESCRIPTOR.fields
@@ -108,7 +109,7 @@ def _model(model: ServedModel) -> pb.ModelDescription:
         input_size=metadata.codec.input_size,
         crop_scale=metadata.crop_scale,
         topk=metadata.codec.topk,
-        decoders=DECODERS,
+        decoders=list(DECODERS),
         degrees_of_freedom=metadata.degrees_of_freedom,
         run_id=metadata.run_id,
         data=metadata.data,

@@ -46,6 +46,7 @@ FAILURES = {
     "unknown model": (ErrorKind.UNKNOWN_MODEL, {"model": "hrnet"}),
     "unknown decoder": (ErrorKind.INVALID_REQUEST, {"decoder": "softmax"}),
     "argmax of several cells": (ErrorKind.INVALID_REQUEST, {"decoder": "argmax", "topk": 4}),
+    "topk for a decoder without": (ErrorKind.INVALID_REQUEST, {"decoder": "3x3", "topk": 9}),
     "unknown field to omit": (ErrorKind.INVALID_REQUEST, {"omit": ["points", "box"]}),
     "unknown option": (ErrorKind.INVALID_REQUEST, {"colour": 1}),
     "engine away": (ErrorKind.UNAVAILABLE, broken(EngineUnavailable("secret"))),

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from landmarks.decoders import DECODERS
 from train.commands.arguments import add_data, add_lift, add_network
 from train.datasets import DataSource
 from train.datasets.face import BoxKind, Face
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="others: argmax, quarter, 3x3, all, topK; a report each",
+        help=f"other decoders, a report each: {', '.join(DECODERS)}",
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored crop, at twice the cost")
     parser.add_argument(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from train.datasets.coco import annotation_file, open_index
 from train.datasets.face import Face, Split
-from train.evaluation.predict import Predictions, Reading
+from train.evaluation.predict import DecoderName, Predictions
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class AveragePrecision:
     """Average recall over the same similarities."""
 
 
-def coco_ap(predictions: Predictions, root: Path, split: Split | None, k: Reading) -> dict[str, Any]:
+def coco_ap(predictions: Predictions, root: Path, split: Split | None, k: DecoderName) -> dict[str, Any]:
     """The entry "ap" for the figures of a split, by default the one for testing; a person's score is the points' mean.
 
     The people's boxes are the annotated ones, so a detector's misses are not counted.

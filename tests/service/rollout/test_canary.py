@@ -44,8 +44,8 @@ class NextEngine(FakeEngine):
         if self.failures:
             raise self.failures.pop(0)
 
-    async def infer(self, crops: np.ndarray, *, topk: int | None = None, deadline: Deadline | None = None) -> Decoded:
-        decoded = await super().infer(crops, topk=topk, deadline=deadline)
+    async def infer(self, crops: np.ndarray, **options: Any) -> Decoded:
+        decoded = await super().infer(crops, **options)
         return decoded._replace(points=decoded.points + np.array([3, 4], np.float32))
 
 

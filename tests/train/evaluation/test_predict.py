@@ -25,7 +25,7 @@ from train.datasets.training_data import TrainingData
 from train.engine.loop import Run
 from train.errors import TrainingError
 from train.evaluation.predict import Predictions, check_points, norms, predict, summary
-from train.evaluation.readers import Reading
+from train.evaluation.readers import DecoderName
 from train.evaluation.trained import open_run
 from train.export.torch_to_onnx import export
 
@@ -46,7 +46,7 @@ def faces(folder: Path, layout: PointLayout, count: int = 4, **changes: Any) -> 
 
 
 def evaluate(
-    faces: list[Face], layout: PointLayout, columns: int = 1, readings: Sequence[Reading] = (1,)
+    faces: list[Face], layout: PointLayout, columns: int = 1, readings: Sequence[DecoderName] = (1,)
 ) -> Predictions:
     """Predictions that lie `columns` cells (4 pixels each) to the right of the truth."""
     codec = CodecSpec(points=layout.points, input_size=64, topk=1)
@@ -140,7 +140,9 @@ def test_coverage_counts_the_points_within_the_ellipses(tmp_path: Path) -> None:
     # every point is off by 4 pixels to the right; their squared distances under a variance v are 16 / v
     covariances = np.broadcast_to(np.eye(2) * 16 / 2, (4, 98, 2, 2)).copy()
     covariances[2:, 96:] = np.eye(2) * 16 / 5
-    decoded: dict[Reading, Decoded] = {1: predictions.decoded[1]._replace(covariances=covariances.astype(np.float32))}
+    decoded: dict[DecoderName, Decoded] = {
+        1: predictions.decoded[1]._replace(covariances=covariances.astype(np.float32))
+    }
     found = replace(predictions, decoded=decoded)
     # the Gaussian ellipse of 50 % reaches 1.39, that of 90 % 4.61, and that of 95 % 5.99
     assert found.coverage(1, {})["jaw"] == {"0.5": 0.0, "0.9": 100.0, "0.95": 100.0}
