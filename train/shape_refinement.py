@@ -14,7 +14,7 @@ from tqdm import tqdm
 from landmarks.crop import transform_points
 from train.backbones.refinement import POSES, Moments, Shaped, ShapeTilt, moments, times
 from train.config import Config
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.training_data import TrainingData
 from train.engine.learner import CHECKPOINT_FILE, check_free, write_checkpoint
 from train.errors import TrainingError
@@ -33,7 +33,7 @@ LARGE: Final = 0.08
 """Root mean square of a face's errors, in sizes of the face, beyond which it counts less in proportion."""
 
 
-def fit_shape(folder: Path, data: TrainingData, test: Sequence[Face], out: Path) -> Predictions:
+def fit_shape(folder: Path, data: TrainingData, test: Sequence[AnnotatedFace], out: Path) -> Predictions:
     """Makes of a run another one in the folder `out`: its network, and the layer fitted to its errors in `data`.
 
     Returns what that finds in the test faces. Raises TrainingError when `out` holds a run, when the run has the layer,

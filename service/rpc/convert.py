@@ -12,9 +12,9 @@ from landmarks.decoders import DECODERS
 from landmarks_client.pb import landmarks_pb2 as pb
 from service.answer import Answer, Face, ServedModel
 from service.errors import ErrorKind, ServiceError
-from service.gateway import part_ids
 from service.limits import MAX_ITEMS
 from service.request import ImageRequest, Options, read_options
+from service.request_ids import image_ids
 from service.wire.problem import problem
 
 _FIELDS: Final = pb.DetectRequest.DESCRIPTOR.fields
@@ -71,7 +71,7 @@ def answer_message(answer: Answer, request_id: str) -> pb.DetectResponse:
 
 
 def batch_message(outcomes: Sequence[Answer | ServiceError], request_id: str) -> pb.DetectBatchResponse:
-    parts = zip(outcomes, part_ids(request_id, len(outcomes)), strict=True)
+    parts = zip(outcomes, image_ids(request_id, len(outcomes)), strict=True)
     return pb.DetectBatchResponse(request_id=request_id, results=[_result(*part) for part in parts])
 
 

@@ -17,7 +17,7 @@ from landmarks.crop import Crop, Matrix, invert, transform_points
 from landmarks.layout import WFLW98, Norm, PointLayout
 from landmarks.uncertainty import GAUSSIAN, face_score, share_within
 from train.datasets.boxes import size_of
-from train.datasets.face import BoxKind, Face
+from train.datasets.face import AnnotatedFace, BoxKind
 from train.datasets.layouts import COCO17, MPII16
 from train.errors import TrainingError
 from train.evaluation.metrics import (
@@ -74,7 +74,7 @@ class Predictions:
     """[faces, P, 2], NaN where a point is not annotated"""
     matrices: Array
     """[faces, 2, 3] from the pixels of the photographs to those of the crops"""
-    faces: Sequence[Face]
+    faces: Sequence[AnnotatedFace]
     layout: PointLayout = WFLW98
     boxes: BoxKind = "P2"
     """The boxes that the crops were made from."""
@@ -160,7 +160,7 @@ class Predictions:
 
 
 def crops_of(
-    faces: Sequence[Face],
+    faces: Sequence[AnnotatedFace],
     crop_scale: float,
     input_size: int,
     boxes: BoxKind,
@@ -180,7 +180,7 @@ def crops_of(
 
 def predict(
     network: Network,
-    faces: Sequence[Face],
+    faces: Sequence[AnnotatedFace],
     codec: CodecSpec,
     crop_scale: float,
     decoders: Sequence[DecoderName],

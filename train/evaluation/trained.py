@@ -16,7 +16,7 @@ from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import ModelMetadata
 from train.backbones import build
 from train.config import Config
-from train.datasets.layouts import LAYOUTS
+from train.datasets.registry import LAYOUTS
 from train.engine.learner import load_result
 from train.evaluation.calibration import Calibration
 from train.evaluation.predict import Network, torch_network

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from train.config import Config
-    from train.datasets import DataSource
+    from train.datasets.source import DataSource
 
 SAMPLES: Final = 512
 """Training faces that statistics are measured on, unless the caller says otherwise."""

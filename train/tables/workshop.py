@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from train.config import Config, load_config
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import TrainingError
 
 if TYPE_CHECKING:
