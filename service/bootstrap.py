@@ -23,11 +23,12 @@ from service.engines.local import LocalEngine
 from service.engines.port import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.engines.triton.engine import TritonEngine
 from service.engines.triton.resolver import DnsResolver, Resolver
-from service.gateway import Gateway, Readiness
+from service.gateway import Gateway
 from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker, Landmarker
 from service.observability.request_scope import Telemetry
 from service.pipeline import Limits, Pipeline
+from service.readiness import Readiness
 from service.rollout.canary import Canary
 from service.rollout.shadow import ShadowComparison
 from service.rollout.share import Share

@@ -15,10 +15,11 @@ from landmarks.layout import PointLayout
 from landmarks.metadata import ModelMetadata
 from service.answer import ServedModel
 from service.deadline import Deadline
-from service.gateway import Gateway, Readiness
+from service.gateway import Gateway
 from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker
 from service.pipeline import Limits, Pipeline
+from service.readiness import Readiness
 
 MODEL = ServedModel(
     "fake",
