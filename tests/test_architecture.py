@@ -91,7 +91,7 @@ def test_functions_import_nothing_but_what_is_listed_with_its_reason(package: st
 
 
 def test_the_settings_load_no_heavy_package() -> None:
-    """So that `landmarks --help` is quick. What `landmarks` loads is in tests/landmarks/test_contract.py."""
+    """What `import landmarks` may load is tested in tests/landmarks/test_contract.py."""
     unwanted = ("grpc", "tritonclient", "cv2", "prometheus_client")
     code = f"import sys, service.settings; print([name for name in {unwanted} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
