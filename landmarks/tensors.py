@@ -13,7 +13,8 @@ ENSEMBLE_MODEL: Final = "landmarks"
 DETECTOR_MODEL: Final = "detector"
 
 TOPK_PARAMETER: Final = "topk"
-"""Request parameter that reaches the decoder through the ensemble."""
+DECODER_PARAMETER: Final = "decoder"
+"""Request parameters that reach the model `decode` through the ensemble: see `CodecSpec.choose_decoder`."""
 
 DType = Literal["UINT8", "FP32", "FP64"]
 

@@ -13,9 +13,6 @@ from landmarks.codec import CodecError
 from service.answer import ServedModel
 from service.errors import ErrorKind, ServiceError
 
-DECODERS: Final = ("topk", "argmax")
-"""How a point is read from its heatmap: the mean of the k strongest cells, or the strongest alone (topk = 1)."""
-
 OMITTABLE: Final = ("points", "scores", "covariances", "timings_ms")
 """The large fields of an answer, which a caller may leave out."""
 
@@ -32,7 +29,7 @@ class Options:
     boxes: tuple[tuple[float, ...], ...] = ()
     """xyxy in image pixels, rounded to float32 as the wire has them. None given: the detector looks for faces."""
     topk: int | None = None
-    """Heatmap cells averaged for a point; None: as the model was validated."""
+    """Heatmap cells that decoder "topk" averages for a point; None: as the model was validated."""
     max_faces: int | None = None
     """Of the faces detected, the largest so many; None: as many as the service answers at most."""
     detector_threshold: float | None = None
@@ -40,16 +37,11 @@ class Options:
     model: str | None = None
     """Name of the model that must answer; None: whichever `service.rollout.canary` takes."""
     decoder: str | None = None
-    """One of DECODERS; None: "topk"."""
+    """A name of `landmarks.decoders.DECODERS`; None: "topk"."""
     flip: bool = False
     """Average with the answer for the mirrored crop: better by a little, at twice the cost."""
     omit: frozenset[str] = frozenset()
     """Fields of OMITTABLE that the answer does without."""
-
-    @property
-    def cells(self) -> int | None:
-        """Cells averaged for a point once `decoder` is heeded; None: as the model was validated."""
-        return 1 if self.decoder == "argmax" else self.topk
 
 
 class ImageRequest(NamedTuple):
@@ -77,22 +69,17 @@ def _problem(options: Options, model: ServedModel) -> str | None:
         return "max_faces must be at least 1"
     if options.detector_threshold is not None and not 0 <= options.detector_threshold <= 1:
         return "detector_threshold must lie between 0 and 1"
-    if options.decoder not in (None, *DECODERS):
-        return f"decoder must be one of {', '.join(DECODERS)}, not {_quoted(options.decoder)}"
-    if options.decoder == "argmax" and options.topk not in (None, 1):
-        return "decoder argmax takes the strongest cell alone: leave topk out, or choose decoder topk"
     if unknown:
         return f"omit takes {', '.join(OMITTABLE)}, not {_quoted(unknown[0])}"
     try:
-        codec = model.metadata.codec
-        codec.check_topk(codec.topk if options.topk is None else options.topk)
+        model.metadata.codec.choose_decoder(options.decoder, options.topk)
     except CodecError as error:
         return str(error)
     return None
 
 
-def _quoted(text: str | None) -> str:
-    return repr((text or "")[:40])
+def _quoted(text: str) -> str:
+    return repr(text[:40])
 
 
 def checked_box(number: int, box: tuple[float, ...], width: int, height: int) -> NDArray[np.float32]:

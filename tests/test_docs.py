@@ -1,12 +1,18 @@
-"""What the documents say of files that lie beside them."""
+"""The documents agree with the files and the code that they describe."""
 
 import hashlib
 import re
+import shlex
 
+from landmarks.decoders import DECODERS
 from landmarks.detection import DetectorMetadata
 from landmarks.repository import model_path
 from landmarks.runtime import DetectorNetwork, Network
+from landmarks_client import Options
+from service.__main__ import parser
+from service.images.decode import FIRST_FRAME_ONLY, PROFILE_IGNORED
 from tests.conftest import ROOT
+from train.commands.command_line import parse as train_parse
 
 CARD = (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8")
 
@@ -18,6 +24,29 @@ def test_the_card_is_that_of_the_shipped_networks() -> None:
     assert f"sha256:{hashlib.sha256(landmarks.read_bytes()).hexdigest()}" in CARD
     assert f"| run | `{Network(landmarks).metadata.run_id}`" in CARD
     assert f"run `{DetectorNetwork(detector).metadata.run_id}`" in CARD
+
+
+def test_the_reference_lists_every_option_decoder_and_warning() -> None:
+    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)`.* \|$", reference, re.MULTILINE)
+    warnings = {each.code for each in (FIRST_FRAME_ONLY, PROFILE_IGNORED)}
+    assert Options.__annotations__.keys() | DECODERS.keys() | warnings <= set(rows)
+
+
+def test_the_commands_of_the_readme_can_be_parsed() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"\.venv/bin/landmarks(-train)? ([^#`\n]*[^#`\n ])", readme)
+    assert [arguments.split()[0] for _, arguments in commands] == [
+        "detect",
+        "serve",
+        "keys",
+        "fit",
+        "calibrate",
+        "export",
+    ]
+    for training, arguments in commands:
+        parse = train_parse if training else parser().parse_args
+        assert parse(shlex.split(arguments)).command == arguments.split()[0]
 
 
 def test_links_between_documents_lead_somewhere() -> None:

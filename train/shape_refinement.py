@@ -14,7 +14,7 @@ from tqdm import tqdm
 from landmarks.crop import transform_points
 from train.backbones.refinement import POSES, Moments, Shaped, ShapeTilt, moments, times
 from train.config import Config
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.training_data import TrainingData
 from train.errors import TrainingError
 from train.evaluation.predict import Predictions, crops_of, predict, summary
@@ -33,14 +33,14 @@ LARGE: Final = 0.08
 """Root mean square of a face's errors, in sizes of the face, beyond which it counts less in proportion."""
 
 
-def fit_shape(folder: Path, data: TrainingData, test: Sequence[Face], out: Path) -> Predictions:
+def fit_shape(folder: Path, data: TrainingData, test: Sequence[AnnotatedFace], out: Path) -> Predictions:
     """Makes of a run another one in the folder `out`: its network, and the layer fitted to its errors in `data`.
 
     Returns what that finds in the test faces. Raises TrainingError when `out` holds a run, when the run has the layer,
     or when its maps are not logits over cells.
     """
     config, network = load_run(folder)
-    if config.shape:
+    if config.shape_refinement:
         raise TrainingError(f"{folder} has the layer already: give the run that it was made from")
     if config.objective != "cells":
         raise TrainingError(f"{folder} has the objective {config.objective!r}: the layer is for that of 'cells'")
@@ -48,7 +48,7 @@ def fit_shape(folder: Path, data: TrainingData, test: Sequence[Face], out: Path)
     shaped = Shaped(network, data.layout.points).eval()
     found, truth, weights = observed(network, config, data)
     solve(shaped.tilt, found, truth, weights, data.layout.flip)
-    fitted = config.model_copy(update={"shape": True})
+    fitted = config.model_copy(update={"shape_refinement": True})
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / CONFIG_FILE, fitted.model_dump(mode="json"))
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())["run_id"]
@@ -88,7 +88,7 @@ def observed(network: nn.Module, config: Config, data: TrainingData) -> tuple[Mo
                 cells = codec.to_cells(transform_points(matrix, face.points)) - added
                 truth.append(torch.from_numpy((2 * cells + 1) / codec.cells - 1))
             bar.update(len(crops))
-    weights = torch.tensor([1.0] * len(data.faces) + [config.further] * len(data.further))
+    weights = torch.tensor([1.0] * len(data.faces) + [config.extra_data_fraction] * len(data.extra_faces))
     return Moments(*(torch.cat(each) for each in zip(*seen, strict=True))), torch.stack(truth).float(), weights
 
 

@@ -28,9 +28,9 @@ from service.cli.outputs import Body, Records, RecordsError, make_format, new_fi
 from service.deadline import Deadline
 from service.drawing import draw
 from service.errors import ErrorKind, ServiceError, translate
-from service.gateway import request_id
 from service.images.decode import decode_srgb
 from service.request import Options
+from service.request_ids import request_id_or_new
 from service.settings import Settings
 from service.wire.json import answer_body
 
@@ -234,7 +234,7 @@ async def _here(settings: Settings, options: Options) -> AsyncIterator[tuple[Ask
             except Exception as error:
                 failure = translate(error)
                 raise DetectError(failure.kind.value, f"{failure.message} ({failure.kind.value})") from error
-            return answer_body(answer, request_id(None))
+            return answer_body(answer, request_id_or_new(None))
 
         yield ask, gateway.models[0].metadata.layout
 

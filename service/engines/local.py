@@ -59,24 +59,34 @@ class LocalEngine:
         except (NetworkError, MetadataError) as error:
             raise EngineFailure(str(error)) from error
         codec = network.metadata.codec
-        check_golden(network.metadata, await self._decoded(network, golden_crop(codec.input_size)[None], None, None))
+        check_golden(network.metadata, await self._decoded(network, golden_crop(codec.input_size)[None]))
         self._network = network
 
     async def infer(
-        self, crops: NDArray[np.uint8], *, topk: int | None = None, deadline: Deadline | None = None
+        self,
+        crops: NDArray[np.uint8],
+        *,
+        decoder: str | None = None,
+        topk: int | None = None,
+        deadline: Deadline | None = None,
     ) -> Decoded:
         network = self._network
         if network is None:
             raise EngineUnavailable("the engine is not started, or closed")
-        check_request(crops, topk, network.metadata.codec)
-        return await self._decoded(network, crops, topk, deadline)
+        check_request(crops, decoder, topk, network.metadata.codec)
+        return await self._decoded(network, crops, decoder, topk, deadline)
 
     async def _decoded(
-        self, network: Network, crops: NDArray[np.uint8], topk: int | None, deadline: Deadline | None
+        self,
+        network: Network,
+        crops: NDArray[np.uint8],
+        decoder: str | None = None,
+        topk: int | None = None,
+        deadline: Deadline | None = None,
     ) -> Decoded:
         codec = network.metadata.codec
         try:
-            decoded = await self.run(lambda: decode(network(crops), codec, topk), deadline)
+            decoded = await self.run(lambda: decode(network(crops), codec, topk, decoder), deadline)
         except RuntimeError as error:
             raise EngineFailure(f"OpenVINO failed: {error}") from error
         return checked(decoded, contract(codec), len(crops))

@@ -50,11 +50,16 @@ class Engine(Protocol):
         """Connects or loads; may be tried again after an error. Raises EngineError."""
 
     async def infer(
-        self, crops: NDArray[np.uint8], *, topk: int | None = None, deadline: Deadline | None = None
+        self,
+        crops: NDArray[np.uint8],
+        *,
+        decoder: str | None = None,
+        topk: int | None = None,
+        deadline: Deadline | None = None,
     ) -> Decoded:
         """RGB crops [N, S, S, 3] -> points, scores and covariances in crop pixels.
 
-        `topk`: cells averaged by the decoder, the codec's own number when None. `deadline`: the caller's; None waits
+        `decoder`, `topk`: as `CodecSpec.choose_decoder` has them. `deadline`: the caller's; None waits
         without end. Raises EngineError.
         """
 
@@ -65,16 +70,15 @@ class Engine(Protocol):
         """Lets go of everything; harmless when called twice."""
 
 
-def check_request(crops: NDArray[np.uint8], topk: int | None, codec: CodecSpec) -> None:
-    """Refuses what the model could not take, before it travels."""
+def check_request(crops: NDArray[np.uint8], decoder: str | None, topk: int | None, codec: CodecSpec) -> None:
+    """Raises EngineFailure for a request that the model would refuse, before it is sent."""
     shape = contract(codec).crops.shape
     if crops.dtype != np.uint8 or crops.shape[1:] != shape:
         raise EngineFailure(f"crops must be uint8 [N, {', '.join(map(str, shape))}], not {crops.dtype} {crops.shape}")
-    if topk is not None:
-        try:
-            codec.check_topk(topk)
-        except CodecError as error:
-            raise EngineFailure(str(error)) from error
+    try:
+        codec.choose_decoder(decoder, topk)
+    except CodecError as error:
+        raise EngineFailure(str(error)) from error
 
 
 def checked(decoded: Decoded, tensors: Contract, faces: int) -> Decoded:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from landmarks.decoders import DECODER_HELP, DECODERS, DEFAULT_DECODER
 from service.errors import RETRY_AFTER_SECONDS, ErrorKind
 from service.rest.negotiation import MSGPACK
 from service.wire.problem import PROBLEM_JSON, STATUS, problem
@@ -33,15 +34,18 @@ class OptionsModel(_Documented):
         [], description="Where the faces are, x1 y1 x2 y2 in pixels. None: they are detected.", examples=[[EXAMPLE_BOX]]
     )
     topk: int | None = Field(
-        None, ge=1, description="Heatmap cells averaged for a point; unset: as validated.", examples=[4]
+        None,
+        ge=1,
+        description="Heatmap cells that decoder topk averages for a point; unset: as validated.",
+        examples=[4],
     )
     max_faces: int | None = Field(None, ge=1, description="Of the faces detected, the largest so many.", examples=[1])
     detector_threshold: float | None = Field(
         None, ge=0, le=1, description="Least score of a detected face; can only raise the detector's.", examples=[0.9]
     )
     model: str | None = Field(None, description="Name of the model that must answer, one of GET /v1/models.")
-    decoder: Literal["topk", "argmax"] | None = Field(
-        None, description="The mean of the strongest cells, or the strongest alone; unset: topk.", examples=["topk"]
+    decoder: Annotated[str, Field(json_schema_extra={"enum": [*DECODERS]})] | None = Field(
+        None, description=f"How a point is read from its heatmap. {DECODER_HELP}", examples=[DEFAULT_DECODER]
     )
     flip: bool | None = Field(None, description="Average with the mirrored crop, at twice the cost.", examples=[True])
     omit: list[Literal["points", "scores", "covariances", "timings_ms"]] = Field(

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from landmarks.decoders import DECODERS
 from landmarks_client.pb import landmarks_pb2 as pb
 from service.answer import Answer, Face, ServedModel
 from service.errors import ErrorKind, ServiceError
-from service.gateway import part_ids
-from service.request import DECODERS, MOST, ImageRequest, Options
+from service.request import MOST, ImageRequest, Options
+from service.request_ids import image_ids
 from service.wire.problem import problem
 
 _SCALARS = ("topk", "max_faces", "detector_threshold", "model", "decoder", "flip")
@@ -65,7 +66,7 @@ def answer_message(answer: Answer, request_id: str) -> pb.DetectResponse:
 
 
 def batch_message(outcomes: Sequence[Answer | ServiceError], request_id: str) -> pb.DetectBatchResponse:
-    parts = zip(outcomes, part_ids(request_id, len(outcomes)), strict=True)
+    parts = zip(outcomes, image_ids(request_id, len(outcomes)), strict=True)
     return pb.DetectBatchResponse(request_id=request_id, results=[_result(*part) for part in parts])
 
 
@@ -103,7 +104,7 @@ def _model(model: ServedModel) -> pb.ModelDescription:
         input_size=metadata.codec.input_size,
         crop_scale=metadata.crop_scale,
         topk=metadata.codec.topk,
-        decoders=DECODERS,
+        decoders=list(DECODERS),
         degrees_of_freedom=metadata.degrees_of_freedom,
         run_id=metadata.run_id,
         data=metadata.data,

@@ -9,8 +9,9 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from pydantic import BaseModel
 
+from landmarks.decoders import DECODERS
 from landmarks_client.pb import landmarks_pb2 as pb
-from service.request import DECODERS, OMITTABLE
+from service.request import OMITTABLE
 from service.rest import schema
 
 PAIRS: dict[type[BaseModel], Any] = {

@@ -64,9 +64,9 @@ def test_detected_faces_keep_the_detectors_order_and_the_largest_survive_max_fac
 def test_options_reach_the_engine_with_the_rest_of_the_deadline():
     engine = FakeEngine()
     detect(Options(((0, 0, 99, 99), (5, 5, 50, 50)), topk=4), engine=engine, timeout=9.0)
-    ((shape, topk, timeout),) = engine.calls
+    ((shape, topk, timeout, decoder),) = engine.calls
     assert shape == (2, 256, 256, 3)
-    assert topk == 4
+    assert (topk, decoder) == (4, None)
     assert timeout is not None
     assert 0 < timeout < 9.0
 
@@ -144,9 +144,9 @@ def test_the_network_sees_srgb_and_the_caller_is_told_of_other_frames():
     class Seeing(FakeEngine):
         seen: np.ndarray
 
-        async def infer(self, crops, *, topk=None, deadline=None):
+        async def infer(self, crops, **options):
             self.seen = crops
-            return await super().infer(crops, topk=topk, deadline=deadline)
+            return await super().infer(crops, **options)
 
     red = Pillow.new("RGB", (64, 64), (255, 0, 0))
     buffer, engine = BytesIO(), Seeing()

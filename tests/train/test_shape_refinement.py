@@ -20,7 +20,7 @@ from train.backbones import build  # noqa: E402
 from train.backbones.refinement import FINEST, ShapeTilt, axis, moments  # noqa: E402
 from train.commands.command_line import parse  # noqa: E402
 from train.config import Config, Stage  # noqa: E402
-from train.datasets import FORMATS  # noqa: E402
+from train.datasets.registry import FORMATS  # noqa: E402
 from train.datasets.training_data import TrainingData  # noqa: E402
 from train.errors import TrainingError  # noqa: E402
 from train.shape_refinement import fit_poses, mean_shape, mirrored, observed, solve  # noqa: E402

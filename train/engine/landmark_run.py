@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from train.backbones import build
 from train.config import Config
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.training_data import TrainingData
 from train.engine.distributed import data_parallel, local_device, rank, synchronize_batchnorm, world_size
 from train.engine.loop import data_loader, train_one_epoch
@@ -40,10 +40,10 @@ class LandmarkRun(TrainingRun[Config]):
     def __init__(self, config: Config, data: TrainingData, folder: Path, workers: int = 1) -> None:
         """`workers`: processes that prepare samples. Raises ConfigError when batches cannot be split evenly."""
         self._data = data
-        self._sampler = EpochBatches(len(data.faces), config, rank(), world_size(), len(data.further))
+        self._sampler = EpochBatches(len(data.faces), config, rank(), world_size(), len(data.extra_faces))
         self.device = local_device()
         torch.manual_seed(config.seed)
-        model = build(config.name, data.layout.points, config.shape)
+        model = build(config.name, data.layout.points, config.shape_refinement)
         model = synchronize_batchnorm(model, self.device).to(self.device)
         self.objective = objective_of(config)
         state = TrainState.create(model, config, learning_rate_factor(config, len(self._sampler)))
@@ -52,7 +52,7 @@ class LandmarkRun(TrainingRun[Config]):
         samples = TrainingSamples(data.every_face, config, data.layout, workers)
         self._loader = data_loader(samples, self._sampler, collate, workers)
 
-    def train(self, test_faces: list[Face], evaluate_every: int = 5) -> Predictions | None:
+    def train(self, test_faces: list[AnnotatedFace], evaluate_every: int = 5) -> Predictions | None:
         """Trains from wherever the run is to the configured end, saving after every epoch.
 
         Returns the finished network's predictions of the test faces; None in all processes but the first.
@@ -90,12 +90,12 @@ class LandmarkRun(TrainingRun[Config]):
             # the error of a worker process has that process's traceback before its message
             raise DataError(str(error).strip().rpartition("DataError: ")[2]) from None
 
-    def _evaluate(self, test_faces: list[Face], size: int) -> dict[str, Any]:
+    def _evaluate(self, test_faces: list[AnnotatedFace], size: int) -> dict[str, Any]:
         """The figures of the network as it is, at a crop size in pixels."""
         topk = self.config.topk
         return asdict(self._predict(test_faces, size, [topk]).report(topk))
 
-    def _finish(self, test_faces: list[Face]) -> Predictions:
+    def _finish(self, test_faces: list[AnnotatedFace]) -> Predictions:
         """Writes the final figures."""
         topk = self.config.topk
         ks = sorted({1, topk})
@@ -103,7 +103,7 @@ class LandmarkRun(TrainingRun[Config]):
         write_json(self.folder / REPORT_FILE, summary(predictions, ks, topk))
         return predictions
 
-    def _predict(self, faces: list[Face], size: int, ks: list[int]) -> Predictions:
+    def _predict(self, faces: list[AnnotatedFace], size: int, ks: list[int]) -> Predictions:
         layout = self._data.layout
         codec, network = self.config.codec(size, layout.points), torch_network(self.state.result, self.objective)
         scale, shift = self.config.crop_scale, correction(self.objective.quantizer)

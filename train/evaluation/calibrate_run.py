@@ -9,9 +9,9 @@ import numpy as np
 
 from landmarks.codec import face_spread
 from landmarks.layout import PointLayout
-from train.datasets import DataSource
-from train.datasets.face import BoxKind, Face
+from train.datasets.face import AnnotatedFace, BoxKind
 from train.datasets.held_out import split_by_name
+from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.calibration import Calibration, ErrorStats, calibrate, split_difficulty, uncalibrated
 from train.evaluation.predict import check_points, predict
@@ -49,7 +49,9 @@ def calibrate_run(
     return calibration
 
 
-def error_stats(folder: Path, faces: Sequence[Face], layout: PointLayout, boxes: BoxKind) -> tuple[ErrorStats, float]:
+def error_stats(
+    folder: Path, faces: Sequence[AnnotatedFace], layout: PointLayout, boxes: BoxKind
+) -> tuple[ErrorStats, float]:
     """A run's errors on faces under its uncalibrated covariances, and the floor of these in crop pixels squared."""
     model = open_run(folder)
     check_points(model.codec, layout)

@@ -16,8 +16,9 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix
-from train.datasets import DataSource
-from train.datasets.face import Face, Image
+from train.datasets.face import AnnotatedFace
+from train.datasets.image import RgbImage
+from train.datasets.source import DataSource
 from train.evaluation.metrics import LIMIT, Array, auroc
 from train.evaluation.plots import new_figure
 from train.evaluation.predict import Predictions, check_points, predict
@@ -53,7 +54,7 @@ class Robustness:
     """By disturbance, each over all of its strengths and the faces as they are; and over all: None without failures."""
 
 
-def measure(model: Trained, faces: Sequence[Face], source: DataSource, seed: int = 0) -> Robustness:
+def measure(model: Trained, faces: Sequence[AnnotatedFace], source: DataSource, seed: int = 0) -> Robustness:
     """Every disturbance at every strength. Raises TrainingError when the set has other points than the network."""
     check_points(model.codec, source.layout)
     images, k = ImageCache(limit=2 << 30), model.codec.topk
@@ -89,7 +90,7 @@ def cut_with(disturbance: Corruption, strength: float, crop_scale: float, seed: 
     """Cuts faces out in the order they come, each with draws of its own that do not depend on the strength."""
     draws = stream(seed, CORRUPTIONS.index(disturbance))
 
-    def cut(photo: Image, crop: Crop) -> tuple[Image, Matrix]:
+    def cut(photo: RgbImage, crop: Crop) -> tuple[RgbImage, Matrix]:
         return disturbance.apply(FaceView(photo, crop, crop.size / crop_scale), strength, next(draws))
 
     return cut

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from landmarks.codec import MOST_POWER
+from landmarks.codec import MAX_POWER
 from train.evaluation.metrics import Array
 
 MIN_DEGREES_OF_FREEDOM: Final = 2.5
@@ -75,7 +75,7 @@ def fit_power(groups: Mapping[str, Array], spreads: Array) -> float:
                 total += power * spread.sum() - len(scaled) * log_likelihood(scaled, fit_tails(scaled))
         return total
 
-    best = minimize_scalar(negative_log_likelihood, bounds=(0.0, MOST_POWER), method="bounded", options={"xatol": 5e-3})
+    best = minimize_scalar(negative_log_likelihood, bounds=(0.0, MAX_POWER), method="bounded", options={"xatol": 5e-3})
     return round(float(best.x), 2)
 
 

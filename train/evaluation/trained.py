@@ -61,7 +61,9 @@ def load_run(folder: Path) -> tuple[Config, nn.Module]:
 
     Raises TrainingError without a checkpoint.
     """
-    return load_result(folder, Config, lambda config: build(config.name, layout_of(folder).points, config.shape))
+    return load_result(
+        folder, Config, lambda config: build(config.name, layout_of(folder).points, config.shape_refinement)
+    )
 
 
 def open_export(path: Path) -> Trained:

@@ -22,7 +22,7 @@ from landmarks.golden import GOLDEN_TOLERANCE
 from landmarks.metadata import ModelMetadata
 from train.backbones import build
 from train.config import Config, Stage, validated
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import ConfigError, TrainingError
 from train.evaluation.predict import BATCH, torch_network
 from train.export.onnx_file import open_session
@@ -64,7 +64,7 @@ def config_of(metadata: ModelMetadata, shaped: bool) -> Config:
     codec = metadata.codec
     values: dict[str, Any] = {
         "name": metadata.name,
-        "shape": shaped,
+        "shape_refinement": shaped,
         "stages": [Stage(epochs=1, input_size=codec.input_size)],
         "crop_scale": metadata.crop_scale,
         "pixel_rule": codec.pixel_rule,

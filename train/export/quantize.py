@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import add_int8, model_path, remove_int8
 from landmarks.runtime import Network
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.predict import crops_of, predict
 from train.export.onnx_file import install, save_stamped

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from landmarks.layout import WFLW98, PointLayout
 from train.config import Config, Recipe, validated
-from train.datasets.layouts import LAYOUTS
+from train.datasets.registry import LAYOUTS
 from train.errors import TrainingError
 from train.runs.files import read_torch_file, write_json, write_torch_file
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from train.backbones import build
 from train.backbones.compact import Residual
 from train.config import Config, Stage
-from train.datasets import FORMATS
+from train.datasets.registry import FORMATS
 from train.errors import ConfigError, TrainingError
 from train.runs.files import read_torch_file
 from train.runs.folder import require_no_run, write_finished_run

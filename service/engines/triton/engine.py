@@ -16,6 +16,7 @@ from landmarks.metadata import PROVENANCE_KEY, MetadataError, ModelMetadata
 from landmarks.repository import stamp_of, string_parameters
 from landmarks.tensors import (
     DECODE_MODEL,
+    DECODER_PARAMETER,
     ENSEMBLE_MODEL,
     HEATMAP_MODEL,
     TOPK_PARAMETER,
@@ -60,12 +61,18 @@ class TritonEngine:
         await self._pool.start()
 
     async def infer(
-        self, crops: NDArray[np.uint8], *, topk: int | None = None, deadline: Deadline | None = None
+        self,
+        crops: NDArray[np.uint8],
+        *,
+        decoder: str | None = None,
+        topk: int | None = None,
+        deadline: Deadline | None = None,
     ) -> Decoded:
         served = self._pool.identity
-        check_request(crops, topk, served.model.metadata.codec)
+        check_request(crops, decoder, topk, served.model.metadata.codec)
         tensors = contract(served.model.metadata.codec)
-        parameters = None if topk is None else {TOPK_PARAMETER: topk}
+        options = {DECODER_PARAMETER: decoder, TOPK_PARAMETER: topk}
+        parameters = {name: value for name, value in options.items() if value is not None}
 
         async def infer_batch(batch: NDArray[np.uint8]) -> Decoded:
             inputs = [infer_input(tensors.crops, batch)]
