@@ -216,7 +216,7 @@ def _asker(arguments: argparse.Namespace, settings: Settings) -> Any:
     }
     boxes = tuple(arguments.box)
     if arguments.url is None:
-        return _here(settings, Options(boxes, flip=arguments.flip, omit=frozenset(arguments.omit), **given))
+        return _here(settings, Options(boxes=boxes, flip=arguments.flip, omit=arguments.omit, **given))
     asked = {"boxes": boxes, "omit": arguments.omit, **({"flip": True} if arguments.flip else {}), **given}
     return _elsewhere(arguments, settings, cast(Asked, asked))
 

@@ -19,7 +19,7 @@ from service.gateway import Gateway
 from service.observability.request_scope import stage
 from service.readiness import Readiness
 from service.request_ids import request_id_or_new
-from service.rpc.convert import answer_message, batch_message, models_message, read_batch, read_options
+from service.rpc.convert import answer_message, batch_message, models_message, options_of, read_batch
 from service.rpc.errors import REQUEST_ID_KEY, Context, abort, text_metadata
 from service.rpc.interceptors import ApiKeyInterceptor, MalformedMessageInterceptor
 from service.security.api_keys import Protection
@@ -37,7 +37,7 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
 
     async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:  # noqa: N802
         async with self._admitted(context) as (identity, deadline):
-            answer = await self._gateway.detect(request.image, read_options(request), deadline)
+            answer = await self._gateway.detect(request.image, options_of(request), deadline)
             with stage("encode"):
                 return answer_message(answer, identity)
 
