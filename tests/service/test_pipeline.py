@@ -63,14 +63,14 @@ async def test_points_are_answered_in_image_pixels() -> None:
     assert float(face.inter_ocular) == pytest.approx(math.hypot(6, 12), abs=1e-4)
     # expected errors of 2.4 pixels over a box of points of 97 x 194
     assert float(face.score) == pytest.approx(1.0, abs=1e-4)
-    assert (face.region.source, face.region.score) == ("given", None)
-    assert {a.dtype for a in (face.region.box, face.points, face.scores, face.covariances)} == {np.dtype(np.float32)}
+    assert (face.box_source, face.box_score) == ("given", None)
+    assert {a.dtype for a in (face.box, face.points, face.scores, face.covariances)} == {np.dtype(np.float32)}
 
 
 async def test_the_answer_names_model_size_and_stages() -> None:
     answer = await detect()
     assert (answer.model.name, answer.model.version, answer.model.provenance) == ("fake", "7", "sha256:00")
-    assert (answer.width, answer.height) == (320, 240)
+    assert (answer.image.width, answer.image.height) == (320, 240)
     assert tuple(answer.timings_ms) == STAGES
     assert answer.timings_ms["total"] >= answer.timings_ms["decode"] > 0
 
@@ -85,10 +85,10 @@ async def test_detected_faces_keep_the_detectors_order_and_max_faces_leaves_the_
     boxes = [((10.0, 10.0, 10.0 + side, 10.0 + side), side / 100) for side in (90, 80, 70, 60, 50)]
     detector = FakeDetector(*boxes)
     four = await faces(detector=detector)  # the service's own limit
-    assert [float(face.region.box[2]) for face in four] == [100, 90, 80, 70]
+    assert [float(face.box[2]) for face in four] == [100, 90, 80, 70]
     two = await faces(Options(max_faces=2), detector)
-    assert [float(face.region.score or 0) for face in two] == pytest.approx([0.9, 0.8])
-    assert {face.region.source for face in two} == {"detected"}
+    assert [float(face.box_score or 0) for face in two] == pytest.approx([0.9, 0.8])
+    assert {face.box_source for face in two} == {"detected"}
     assert len(await faces(Options(max_faces=99), detector)) == 4
 
 
