@@ -33,14 +33,14 @@ def test_points_come_back_in_image_pixels():
     assert float(face.inter_ocular) == pytest.approx(math.hypot(6, 12), abs=1e-4)
     # expected errors of 2.4 pixels over a box of points of 97 x 194
     assert float(face.score) == pytest.approx(1.0, abs=1e-4)
-    assert (face.region.source, face.region.score) == ("given", None)
-    assert {a.dtype for a in (face.region.box, face.points, face.scores, face.covariances)} == {np.dtype(np.float32)}
+    assert (face.box_source, face.box_score) == ("given", None)
+    assert {a.dtype for a in (face.box, face.points, face.scores, face.covariances)} == {np.dtype(np.float32)}
 
 
 def test_the_answer_names_model_size_and_stages():
     answer = detect()
     assert (answer.model.name, answer.model.version, answer.model.provenance) == ("fake", "7", "sha256:00")
-    assert (answer.width, answer.height) == (320, 240)
+    assert (answer.image.width, answer.image.height) == (320, 240)
     assert tuple(answer.timings_ms) == STAGES
     assert answer.timings_ms["total"] >= answer.timings_ms["decode"] > 0
 
@@ -54,10 +54,10 @@ def test_no_face_is_an_empty_list_and_asks_no_engine():
 def test_detected_faces_keep_the_detectors_order_and_the_largest_survive_max_faces():
     boxes = [((10.0, 10.0, 10.0 + side, 10.0 + side), side / 100) for side in (90, 80, 70, 60, 50)]
     found = FakeDetector(*boxes)
-    assert [float(face.region.box[2]) for face in detect(detector=found).faces] == [100, 90, 80, 70]  # four at most
+    assert [float(face.box[2]) for face in detect(detector=found).faces] == [100, 90, 80, 70]  # four at most
     two = detect(Options(max_faces=2), found).faces
-    assert [float(face.region.score) for face in two] == pytest.approx([0.9, 0.8])
-    assert {face.region.source for face in two} == {"detected"}
+    assert [float(face.box_score) for face in two] == pytest.approx([0.9, 0.8])
+    assert {face.box_source for face in two} == {"detected"}
     assert len(detect(Options(max_faces=99), found).faces) == 4
 
 
