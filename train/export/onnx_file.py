@@ -11,7 +11,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from landmarks.repository import EXPORTS, Metadata, Precision, RepositoryError, model_path, stamp
+from landmarks.repository import MODEL_KINDS, Metadata, Precision, RepositoryError, model_path, stamp
 from train.errors import TrainingError
 
 Axes = Mapping[str, Mapping[int, str]]
@@ -38,7 +38,7 @@ def write_onnx(
 
 def save_stamped(model: onnx.ModelProto, metadata: Metadata, path: Path) -> None:
     """The model as a file with its metadata stamped in."""
-    onnx.helper.set_model_props(model, {EXPORTS[type(metadata)].key: metadata.to_json()})
+    onnx.helper.set_model_props(model, {MODEL_KINDS[type(metadata)].key: metadata.to_json()})
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
