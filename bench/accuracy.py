@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from landmarks.detection import DetectorMetadata
 from landmarks.layout import WFLW98
-from landmarks.repository import Precision, model_path
+from landmarks.repository import model_path
+from landmarks.tensors import Precision
 from service.answer import Answer
 from service.deadline import Deadline
 from service.detectors.backends import LocalDetectorBackend
@@ -34,26 +35,26 @@ from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker
 from service.pipeline import Limits, Pipeline
 from service.request import Options
-from train.datasets import DataSource
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
+from train.datasets.source import DataSource
 from train.evaluation.metrics import Array, inter_ocular, point_errors, report
 
 REPOSITORY = Path(__file__).parents[1] / "model_repo"
 
 
-def found_points(answer: Answer, face: Face) -> Array | None:
+def found_points(answer: Answer, face: AnnotatedFace) -> Array | None:
     """The points [N, 2] of the detected face whose box contains the mean of the true points; None if there is none."""
     x, y = face.points.mean(axis=0)
     for found in answer.faces:
-        x1, y1, x2, y2 = found.region.box
+        x1, y1, x2, y2 = found.box
         if x1 < x < x2 and y1 < y < y2:
             return found.points.astype(np.float64)
     return None
 
 
-async def measure(faces: list[Face], yunet: Path | None, precision: Precision) -> None:
+async def measure(faces: list[AnnotatedFace], yunet: Path | None, precision: Precision) -> None:
     """Runs the pipeline over the images and prints the figures."""
-    by_image: dict[Path, list[Face]] = defaultdict(list)
+    by_image: dict[Path, list[AnnotatedFace]] = defaultdict(list)
     for face in faces:
         if isinstance(face.image, Path):  # the pipeline reads files
             by_image[face.image].append(face)

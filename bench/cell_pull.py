@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from landmarks.crop import transform_points
 from landmarks.decoders import Coordinates, strongest_cells, topk_mean
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.evaluation.predict import crops_of
 from train.evaluation.trained import Trained, open_run
 from train.samples.image_cache import ImageCache

@@ -24,9 +24,9 @@ from landmarks.crop import Crop, warp
 from landmarks.detection import find_faces
 from landmarks.runtime import DetectorNetwork
 from service.detectors.yunet import YuNet
-from train.datasets import DataSource
 from train.datasets.boxes import size_of
-from train.datasets.face import Image, read_photo
+from train.datasets.image import RgbImage, read_image
+from train.datasets.source import DataSource
 from train.detection.evaluate import Find, Judged, figures, judge
 from train.detection.photographs import Photograph, load
 from train.detection.scenes import SEEN, clipped, share_within, transform_boxes
@@ -41,7 +41,7 @@ CROWD_MIN_SIDE = 12.0
 """Pixels; smaller faces of the crowd need not be found."""
 
 
-def crowd(photographs: Sequence[Photograph]) -> tuple[Image, Photograph]:
+def crowd(photographs: Sequence[Photograph]) -> tuple[RgbImage, Photograph]:
     """An image with hundreds of small faces, in every tile the largest of one image, and its boxes."""
     height, width = CROWD
     mosaic = np.zeros((height, width, 3), np.uint8)
@@ -51,7 +51,7 @@ def crowd(photographs: Sequence[Photograph]) -> tuple[Image, Photograph]:
     for (top, left), photo in zip(corners, with_faces, strict=False):
         largest = photo.boxes[size_of(photo.boxes).argmax()]
         matrix = Crop.around(largest, CROWD_MARGIN, CROWD_TILE).image_to_crop()
-        mosaic[top : top + CROWD_TILE, left : left + CROWD_TILE] = warp(read_photo(photo.path), matrix, CROWD_TILE)
+        mosaic[top : top + CROWD_TILE, left : left + CROWD_TILE] = warp(read_image(photo.path), matrix, CROWD_TILE)
         shown = transform_boxes(matrix, photo.boxes)
         kept = share_within(shown, CROWD_TILE) >= SEEN
         boxes.append(clipped(shown, CROWD_TILE)[kept] + np.array([left, top, left, top]))
@@ -68,7 +68,7 @@ class Candidate:
     judged: list[Judged] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def measure(self, image: Image, photo: Photograph) -> None:
+    def measure(self, image: RgbImage, photo: Photograph) -> None:
         """Detects the faces of one image, takes the time, and evaluates."""
         start = time.perf_counter()
         found = self.find(image)
@@ -111,7 +111,7 @@ def main() -> int:
     photographs = load(DataSource.parse(args.data), args.split)
     detectors = candidates(args)
     for photo in tqdm(photographs, unit="image", leave=False):
-        image = read_photo(photo.path)
+        image = read_image(photo.path)
         for detector in detectors:
             detector.measure(image, photo)
     print_photographs(detectors, args.threads)
@@ -133,7 +133,7 @@ def print_photographs(detectors: Sequence[Candidate], threads: int) -> None:
         )
 
 
-def print_crowd(detectors: Sequence[Candidate], image: Image, truth: Photograph) -> None:
+def print_crowd(detectors: Sequence[Candidate], image: RgbImage, truth: Photograph) -> None:
     print(f"\na crowd of {len(truth.boxes)} small faces in {image.shape[1]} x {image.shape[0]} pixels\n")
     print("| detector | boxes | recall | false boxes | ms |\n| --- | ---: | ---: | ---: | ---: |")
     for one in detectors:

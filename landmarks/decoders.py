@@ -142,5 +142,5 @@ DECODERS: Final[Mapping[str, Decoder]] = {
 DEFAULT_DECODER: Final = "topk"
 """What a request without a decoder is answered by, and what a model is evaluated and calibrated with."""
 
-DECODER_HELP: Final = "; ".join(f"{name}: {each.description}" for name, each in DECODERS.items()) + "; unset: topk"
+DECODER_HELP: Final = "; ".join(f"{name}: {each.description}" for name, each in DECODERS.items())
 """One line about each, for help texts."""

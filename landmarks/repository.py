@@ -17,19 +17,25 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from landmarks.detection import DETECTOR_METADATA_KEY, DetectorMetadata
 from landmarks.metadata import METADATA_KEY, MetadataError, ModelMetadata
-from landmarks.tensors import DECODE_MODEL, DETECTOR_MODEL, ENSEMBLE_MODEL, HEATMAP_MODEL, TensorSpec, contract
+from landmarks.tensors import (
+    DECODE_MODEL,
+    DETECTOR_MODEL,
+    ENSEMBLE_MODEL,
+    HEATMAP_MODEL,
+    Precision,
+    TensorSpec,
+    contract,
+)
 
 PROVENANCE_KEY: Final = "landmarks_provenance"
 """Key of the model file's `sha256:<hex>` in the `parameters` of a configuration."""
 PRECISION_KEY: Final = "landmarks_precision"
 """Key of the precision in the `parameters` of a configuration; where it is missing, the precision is float32."""
 
-Precision: TypeAlias = Literal["float32", "int8"]
-"""What a network computes in."""
 MODEL_FILE: Final = "model.onnx"
 """Name of a network's file within a version folder of its model."""
 INT8_FILE: Final = "model-int8.onnx"

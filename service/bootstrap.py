@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from landmarks.detection import DetectorMetadata
-from landmarks.repository import INT8_CONFIG, Precision, model_path
-from landmarks.tensors import HEATMAP_MODEL
+from landmarks.repository import INT8_CONFIG, model_path
+from landmarks.tensors import HEATMAP_MODEL, Precision
 from service.detectors.backends import DetectorBackend, LocalDetectorBackend, TritonDetectorBackend
 from service.detectors.network import NetworkDetector
 from service.detectors.port import Detector
@@ -23,11 +23,12 @@ from service.engines.local import LocalEngine
 from service.engines.port import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.engines.triton.engine import TritonEngine
 from service.engines.triton.resolver import DnsResolver, Resolver
-from service.gateway import Gateway, Readiness
+from service.gateway import Gateway
 from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker, Landmarker
 from service.observability.request_scope import Telemetry
 from service.pipeline import Limits, Pipeline
+from service.readiness import Readiness
 from service.rollout.canary import Canary
 from service.rollout.shadow import ShadowComparison
 from service.rollout.share import Share

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from service.answer import Answer, Face, Role
 
-Protocol = Literal["rest", "grpc"]
+ApiProtocol = Literal["rest", "grpc"]
 """The API that a request came by."""
 
 SECONDS: Final = (
@@ -47,7 +47,7 @@ class Metrics:
         self.triton_endpoints = self._gauge("triton_endpoints", "Tritons that requests are sent to now")
         self.triton_retries = self._counter("triton_retries", "Calls sent to another Triton, by reason", "reason")
         self._stages = self._histogram("stage_seconds", "Time in each stage of a request", SECONDS, *_PROTOCOL, "stage")
-        self._stage: dict[tuple[Protocol, str], Histogram] = {}
+        self._stage: dict[tuple[ApiProtocol, str], Histogram] = {}
         self._faces = self._histogram("faces", "Faces per answered image", (0, 1, 2, 4, 8, 16, 32))
         self._scores = self._histogram(
             "face_score",
@@ -74,17 +74,17 @@ class Metrics:
         )
         ProcessCollector(registry=self.registry)
 
-    def count_request(self, protocol: Protocol, code: str, seconds: float) -> None:
+    def count_request(self, protocol: ApiProtocol, code: str, seconds: float) -> None:
         """A request was answered with this code, `seconds` after its admission."""
         self._requests.labels(protocol, protocol, code).inc()
         if code == "ok":
             self._request_seconds.labels(protocol, protocol).observe(seconds)
 
-    def count_rejection(self, protocol: Protocol, reason: str) -> None:
+    def count_rejection(self, protocol: ApiProtocol, reason: str) -> None:
         """A request was refused because of load, or for want of an API key."""
         self._rejections.labels(protocol, protocol, reason).inc()
 
-    def observe_stage(self, protocol: Protocol, name: str, seconds: float) -> None:
+    def observe_stage(self, protocol: ApiProtocol, name: str, seconds: float) -> None:
         """A stage of a request has ended."""
         child = self._stage.get((protocol, name))
         if child is None:  # looking it up by its labels takes as long as observing

@@ -28,7 +28,7 @@ from opentelemetry import context, trace
 from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from service.observability.metrics import Metrics, Protocol
+from service.observability.metrics import ApiProtocol, Metrics
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
@@ -42,7 +42,7 @@ client: ContextVar[str | None] = ContextVar("client", default=None)
 class Scope:
     """The request that the current context works on."""
 
-    protocol: Protocol
+    protocol: ApiProtocol
     request_id: str
     metrics: Metrics
     tracer: Tracer
@@ -73,7 +73,7 @@ class Telemetry:
         self._tracer = tracer or NoOpTracer()
 
     @contextmanager
-    def request(self, protocol: Protocol, request_id: str, headers: Mapping[str, str]) -> Iterator[Scope]:
+    def request(self, protocol: ApiProtocol, request_id: str, headers: Mapping[str, str]) -> Iterator[Scope]:
         """Observes one request until it is answered. Whoever answers it sets the scope's `code`.
 
         `headers`: those of the request, names in lower case, which may hold a trace to continue.
@@ -99,14 +99,14 @@ class Telemetry:
             _current.reset(scope_token)
             _end(span, scope.code)
 
-    def refused(self, protocol: Protocol, request_id: str, code: str) -> None:
+    def refused(self, protocol: ApiProtocol, request_id: str, code: str) -> None:
         """Counts and logs a request that was refused before any work was done for it."""
         self.metrics.count_request(protocol, code, 0.0)
         self.metrics.count_rejection(protocol, code)
         log_request(protocol, request_id, code, 0.0)
 
 
-def log_request(protocol: Protocol, request_id: str, code: str, seconds: float) -> None:
+def log_request(protocol: ApiProtocol, request_id: str, code: str, seconds: float) -> None:
     """Writes the request's line in the access log, with nothing of its image, its faces or its key."""
     if logger.isEnabledFor(logging.INFO):
         # `door` is the former name of `protocol`, kept for one release

@@ -9,9 +9,9 @@ from typing import Any
 
 from landmarks.layout import WFLW98, PointLayout
 from train.config import Config
-from train.datasets import DataSource
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.held_out import split_by_name, without
+from train.datasets.source import DataSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,14 +20,14 @@ class TrainingData:
 
     names: tuple[str, ...]
     """Data sets by name, as a model's metadata reports them."""
-    faces: list[Face]
+    faces: list[AnnotatedFace]
     layout: PointLayout = WFLW98
     """The layout of the faces' points."""
-    extra_faces: Sequence[Face] = ()
+    extra_faces: Sequence[AnnotatedFace] = ()
     """Faces of which an epoch shows the share that the configuration says: those of the data sets after the first."""
 
     @property
-    def every_face(self) -> list[Face]:
+    def every_face(self) -> list[AnnotatedFace]:
         """All faces, in the order by which a sample is named."""
         return [*self.faces, *self.extra_faces]
 
@@ -38,7 +38,7 @@ class TrainingData:
 
     @property
     def fingerprint(self) -> str:
-        """`sha256:<hex>` over every photograph's name, points and box, in order."""
+        """`sha256:<hex>` over every image's name, points and box, in order."""
         digest = hashlib.sha256()
         for face in self.every_face:
             digest.update(face.image.name.encode() + face.points.tobytes() + face.box.tobytes())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
 from train.datasets.boxes import Boxes, area_of, size_of
-from train.datasets.face import Image
+from train.datasets.image import RgbImage
 from train.detection.config import Compose
 from train.detection.photographs import Photograph
 from train.samples.image_cache import ImageCache
@@ -39,7 +39,7 @@ PASTED = (9.0, 110.0)
 class Scene:
     """A picture and its faces."""
 
-    image: Image
+    image: RgbImage
     boxes: Boxes
     """[N, 4] xyxy"""
     trusted: NDArray[np.bool_]
@@ -98,7 +98,7 @@ class Composer:
         trusted = (photo.scores >= self._trusted_score) & (seen >= SEEN)
         return Scene(tile, clipped(boxes, side)[kept], trusted[kept])
 
-    def _backdrop(self, side: int, rng: np.random.Generator) -> Image:
+    def _backdrop(self, side: int, rng: np.random.Generator) -> RgbImage:
         """A part of some photograph without a face, or black where none is soon found."""
         photo = self._photographs[int(rng.integers(len(self._photographs)))]
         pixels = self._photos.load(photo.path)

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools.cocoeval import COCOeval
 
 from train.datasets.coco import annotation_file, open_index
-from train.datasets.face import Face, Split
+from train.datasets.face import AnnotatedFace, Split
 from train.evaluation.predict import DecoderName, Predictions
 
 
@@ -42,14 +43,15 @@ def coco_ap(predictions: Predictions, root: Path, split: Split | None, k: Decode
 
 
 def keypoint_ap(
-    annotations: Path, faces: Sequence[Face], points: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]]
+    annotations: Path,
+    faces: Sequence[AnnotatedFace],
+    points: NDArray[np.floating[Any]],
+    scores: NDArray[np.floating[Any]],
 ) -> AveragePrecision:
     """The figures of predicted points [people, 17, 2] in photograph pixels, with one score each [people].
 
     `faces` are the people of `annotations` that were predicted. Raises DataError when the file is not usable.
     """
-    from pycocotools.cocoeval import COCOeval
-
     index = open_index(annotations)
     numbers = {photo["file_name"]: photo["id"] for photo in index.imgs.values()}
     results = [

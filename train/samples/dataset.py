@@ -18,13 +18,14 @@ from torch.utils.data import Dataset, Sampler
 from landmarks.crop import transform_points
 from landmarks.layout import WFLW98, PointLayout
 from train.config import Config
-from train.datasets.face import Face, Image
+from train.datasets.face import AnnotatedFace
+from train.datasets.image import RgbImage
 from train.errors import ConfigError
 from train.objectives import objective_of
 from train.samples.augment import augmented_crop
 from train.samples.image_cache import ImageCache
 
-Sample = tuple[Image, NDArray[Any], int]
+Sample = tuple[RgbImage, NDArray[Any], int]
 """Crop RGB uint8 [S, S, 3], targets of the objective, the face's index in the data set."""
 
 
@@ -48,7 +49,9 @@ class SampleKey(NamedTuple):
 class TrainingSamples(Dataset[Sample]):
     """Maps a SampleKey to (crop, targets, index)."""
 
-    def __init__(self, faces: Sequence[Face], config: Config, layout: PointLayout = WFLW98, workers: int = 0) -> None:
+    def __init__(
+        self, faces: Sequence[AnnotatedFace], config: Config, layout: PointLayout = WFLW98, workers: int = 0
+    ) -> None:
         """`workers`: processes that make samples, as for `ImageCache`."""
         self._faces = faces
         self._config = config

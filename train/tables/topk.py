@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landmarks.decoders import Coordinates, Maps
-    from train.datasets import DataSource
+    from train.datasets.source import DataSource
     from train.evaluation.trained import Trained
     from train.tables.workshop import Recipe
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from service.security.api_keys import Protection
 from tests.contract.apis import open_doors
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 # a crop of one picture pixel to one crop pixel: the box's 204.8 pixels times 1.25 are the network's 256. Its first
 # pixel is picture pixel (-8, -18), and the fake network puts point i at crop pixel (i, 2 i)
@@ -97,7 +97,7 @@ def choose(page: Page, content: bytes, name: str = "a.png") -> None:
 
 
 def show(page: Page, content: bytes | None = None, faces: int = 1, name: str = "a.png") -> None:
-    choose(page, encoded(picture()) if content is None else content, name)
+    choose(page, encoded(gradient_image()) if content is None else content, name)
     expect(page.locator("#faces li")).to_have_count(faces)
 
 

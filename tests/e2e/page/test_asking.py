@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from service.engines.port import EngineTimeout, EngineUnavailable
 from service.security.api_keys import ApiKeys, Protection, new_key
 from tests.e2e.page.browsing import BOX, GROUPS, POINT, FakeService, choose, opened, running, screen, show
-from tests.fakes import encoded, picture
+from tests.fakes import encoded, gradient_image
 
 
 def test_a_box_drawn_by_hand_is_asked_for(page):
@@ -64,7 +64,7 @@ def test_pictures_come_by_drop_and_paste(page):
                 const key = way === "drop" ? "dataTransfer" : "clipboardData";
                 document.body.dispatchEvent(new kind(way, { [key]: transfer, bubbles: true, cancelable: true }));
             }""",
-            [way, list(encoded(picture(width, 30)))],
+            [way, list(encoded(gradient_image(width, 30)))],
         )
         expect(page.locator("#facts")).to_contain_text(f"{width} \u00d7 30 px")
 
@@ -83,23 +83,22 @@ def test_a_refused_file_is_told_of_with_its_code(page):
 
 
 def test_a_problem_says_once_what_to_do(page, service):
-    cut = encoded(picture())[:-200]
-    large = encoded(picture(1100, 1000))
-    for content, told in ((b"hello", "Send "), (cut, "send "), (large, "hrink"), (encoded(picture()), "smaller image")):
+    small, large = encoded(gradient_image()), encoded(gradient_image(1100, 1000))
+    for content, told in ((b"hello", "Send "), (small[:-200], "send "), (large, "hrink"), (small, "smaller image")):
         service.engine.error = EngineTimeout("late")
         with page.expect_response("**/v1/landmarks*") as response:
             choose(page, content)
         expect(page.locator("#problem-code")).to_have_text(response.value.json()["code"])
         assert page.get_by_role("alert").inner_text().lower().count(told.lower()) == 1
     page.route("**/v1/landmarks*", lambda route: route.abort())
-    choose(page, encoded(picture()))
+    choose(page, encoded(gradient_image()))
     expect(page.get_by_role("alert")).to_contain_text("Check that it runs")  # the page's own problems have an action
 
 
 def test_what_may_pass_can_be_tried_again(page, service):
     service.engine.error = EngineUnavailable("gone")
     page.route("**/v1/landmarks*", lambda route: route.fulfill(status=502, body="<html>"), times=1)
-    choose(page, encoded(picture()))
+    choose(page, encoded(gradient_image()))
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("http_502")  # a proxy's own page is no problem document
     alert.get_by_role("button", name="Try again").click()
@@ -129,7 +128,7 @@ def test_a_key_is_asked_for_when_the_service_wants_one(browser, guarded, key, or
         expect(page.get_by_label("API key")).to_be_focused()
         if order == "picture first":
             page.get_by_role("button", name="Dismiss").click()
-            choose(page, encoded(picture()))
+            choose(page, encoded(gradient_image()))
             expect(page.get_by_label("API key")).to_be_focused()
         page.keyboard.type("wrong")
         with page.expect_response("**/v1/*"):
@@ -140,7 +139,7 @@ def test_a_key_is_asked_for_when_the_service_wants_one(browser, guarded, key, or
         expect(page.locator("#groups label")).to_have_count(GROUPS)
         if order == "key first":
             expect(page.locator("#status")).to_have_text("Ready.")
-            choose(page, encoded(picture()))
+            choose(page, encoded(gradient_image()))
         sees_points(page)
 
 
@@ -152,7 +151,7 @@ def test_a_start_that_failed_is_made_up_for(page, way):
     expect(page.get_by_role("button", name="All groups")).to_be_disabled()
     expect(page.get_by_role("button", name="Find faces")).to_be_hidden()  # before any box was drawn
     if way == "picture":
-        choose(page, encoded(picture()))
+        choose(page, encoded(gradient_image()))
     else:
         page.keyboard.press("c")
         page.get_by_role("button", name="Live").click()
@@ -164,7 +163,7 @@ def test_a_picture_may_come_before_the_start_is_done(page):
     held = []
     page.route("**/v1/models", lambda route: held.append(route))
     page.reload()
-    choose(page, encoded(picture()))
+    choose(page, encoded(gradient_image()))
     expect(page.locator("#status")).to_have_text("Looking for faces \u2026")
     (only,) = held
     only.continue_()

@@ -21,13 +21,13 @@ from service.images.decode import DecodedImage
 from service.landmarker import EngineLandmarker, Prediction
 from service.request import Options
 from service.rollout.canary import Canary
-from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 pytestmark = pytest.mark.anyio
 
 NEXT = ServedModel("next", "1", "sha256:11", replace(MODEL.metadata, name="next", codec=CodecSpec(input_size=128)))
 BOX = (48.8, 60.0, 151.2, 100.0)
-ONE_BOX = Options((BOX,))
+ONE_BOX = Options(boxes=(BOX,))
 
 
 class NextEngine(FakeEngine):
@@ -63,7 +63,7 @@ class TwoModels:
     async def answer(self, options: Options = ONE_BOX, *, is_up: bool = True) -> Answer:
         if is_up:
             await self.canary.bring_up(self.candidate)
-        return await self.gateway.pipeline.detect(encoded(picture()), options, Deadline.after(10.0))
+        return await self.gateway.pipeline.detect(encoded(gradient_image()), options, Deadline.after(10.0))
 
     async def refusal(self, options: Options) -> ServiceError:
         with pytest.raises(ServiceError) as caught:
@@ -93,13 +93,13 @@ async def test_a_quarter_of_many_requests_is_a_quarter() -> None:
 @pytest.mark.parametrize("share", [0, 1])
 @pytest.mark.parametrize("name", ["fake", "next"])
 async def test_a_name_overrides_the_share(share: float, name: str) -> None:
-    answer = await TwoModels(share).answer(replace(ONE_BOX, model=name))
+    answer = await TwoModels(share).answer(Options(boxes=(BOX,), model=name))
     assert (answer.model.name, answer.role) == (name, {"fake": "primary", "next": "candidate"}[name])
 
 
 async def test_both_models_are_listed_and_an_unknown_name_is_refused_with_their_names() -> None:
     two = TwoModels()
-    refusal = await two.refusal(replace(ONE_BOX, model="other"))
+    refusal = await two.refusal(Options(boxes=(BOX,), model="other"))
     assert refusal.kind is ErrorKind.UNKNOWN_MODEL
     assert refusal.message == "no model 'other' is served; there is 'fake' and 'next'"
     assert two.gateway.models == (MODEL, NEXT)
@@ -107,7 +107,7 @@ async def test_both_models_are_listed_and_an_unknown_name_is_refused_with_their_
 
 async def test_a_name_that_both_models_have_counts_as_none() -> None:
     same = replace(NEXT, name="fake")
-    named = replace(ONE_BOX, model="fake")
+    named = Options(boxes=(BOX,), model="fake")
     assert (await TwoModels(1, candidate=NextEngine(same)).answer(named)).model.provenance == "sha256:11"
     assert (await TwoModels(0, candidate=NextEngine(same)).answer(named)).model.provenance == "sha256:00"
 
@@ -118,15 +118,15 @@ async def test_each_model_gets_crops_of_its_own_size() -> None:
     (face,) = (await two.answer()).faces
     np.testing.assert_allclose(face.points[5], [100 - 63.5 + 5 + 3, 80 - 63.5 + 10 + 4], atol=1e-4)
     assert [shape for shape, *_ in two.candidate.calls] == [(1, 128, 128, 3)]
-    await two.answer(replace(ONE_BOX, model="fake"))
+    await two.answer(Options(boxes=(BOX,), model="fake"))
     assert [shape for shape, *_ in two.primary.calls] == [(1, 256, 256, 3)]
 
 
 async def test_options_are_checked_against_the_model_that_may_answer() -> None:
     # the candidate's maps have 32 x 32 cells, the primary's 64 x 64
-    refusal = await TwoModels().refusal(replace(ONE_BOX, model="next", topk=1025))
+    refusal = await TwoModels().refusal(Options(boxes=(BOX,), model="next", topk=1025))
     assert refusal.kind is ErrorKind.INVALID_REQUEST
-    assert (await TwoModels().answer(replace(ONE_BOX, model="fake", topk=1025))).model.name == "fake"
+    assert (await TwoModels().answer(Options(boxes=(BOX,), model="fake", topk=1025))).model.name == "fake"
 
 
 async def test_without_a_face_the_model_of_the_route_is_named() -> None:
@@ -169,7 +169,7 @@ async def test_a_candidate_that_is_named_has_no_fallback() -> None:
     two = TwoModels()
     two.candidate.error = EngineUnavailable("gone")
     with pytest.raises(EngineUnavailable):
-        await two.answer(replace(ONE_BOX, model="next"))
+        await two.answer(Options(boxes=(BOX,), model="next"))
     assert (two.fallbacks, two.primary.calls) == ([], [])
 
 
@@ -214,7 +214,7 @@ async def test_the_counterpart_is_the_other_model() -> None:
     two = TwoModels()
     await two.canary.bring_up(two.candidate)
     for name, other in (("fake", NEXT), ("next", MODEL)):
-        prediction = await predict(two, replace(ONE_BOX, model=name))
+        prediction = await predict(two, Options(boxes=(BOX,), model=name))
         counterpart = two.canary.counterpart(prediction)
         assert counterpart is not None
         assert counterpart.models == (other,)

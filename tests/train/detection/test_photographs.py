@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from train.config import load_config
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.detection.config import DetectorConfig
 from train.detection.photographs import Photograph, fingerprint, load, split_by_place
 from train.errors import ConfigError, DataError

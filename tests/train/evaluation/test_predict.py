@@ -19,10 +19,11 @@ from landmarks.crop import Crop, transform_points
 from landmarks.layout import WFLW98, PointLayout
 from tests.train.miniature import write_miniature
 from train.config import Config
-from train.datasets import DataSource, Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.layouts import AFLW19, COCO17, COFW29, MPII16
+from train.datasets.source import DataSource
 from train.datasets.training_data import TrainingData
-from train.engine.loop import Run
+from train.engine.landmark_run import LandmarkRun
 from train.errors import TrainingError
 from train.evaluation.predict import Predictions, check_points, norms, predict, summary
 from train.evaluation.readers import DecoderName
@@ -32,7 +33,7 @@ from train.export.torch_to_onnx import export
 BOX = np.array([20.0, 20.0, 84.0, 84.0])  # crop scale 1 and size 64: crop pixels are image pixels, moved
 
 
-def faces(folder: Path, layout: PointLayout, count: int = 4, **changes: Any) -> list[Face]:
+def faces(folder: Path, layout: PointLayout, count: int = 4, **changes: Any) -> list[AnnotatedFace]:
     """Faces whose points lie on cells; the first belongs to the subset "first"."""
     path = folder / "plain.png"
     cv2.imwrite(str(path), np.full((100, 100, 3), 128, np.uint8))
@@ -41,12 +42,13 @@ def faces(folder: Path, layout: PointLayout, count: int = 4, **changes: Any) -> 
     to_image = Crop.around(BOX, 1.0, 64).crop_to_image()
     points = [transform_points(to_image, 4 * row + 1.5) for row in cells]
     return [
-        Face(path, row, BOX, subsets=frozenset(["first"] if i == 0 else []), **changes) for i, row in enumerate(points)
+        AnnotatedFace(path, row, BOX, subsets=frozenset(["first"] if i == 0 else []), **changes)
+        for i, row in enumerate(points)
     ]
 
 
 def evaluate(
-    faces: list[Face], layout: PointLayout, columns: int = 1, readings: Sequence[DecoderName] = (1,)
+    faces: list[AnnotatedFace], layout: PointLayout, columns: int = 1, readings: Sequence[DecoderName] = (1,)
 ) -> Predictions:
     """Predictions that lie `columns` cells (4 pixels each) to the right of the truth."""
     codec = CodecSpec(points=layout.points, input_size=64, topk=1)
@@ -167,7 +169,7 @@ def test_a_run_trained_with_floor_is_corrected_wherever_it_is_read(tmp_path: Pat
     source = DataSource("faces300w", write_miniature(tmp_path / "faces", train=4, val=2))
     values = {"stages": [{"epochs": 1, "input_size": 32}], "batch_size": 4, "quantizer": "floor"}
     data = TrainingData((source.name,), source.train_faces())
-    Run(Config.model_validate(values), data, tmp_path / "run", workers=0).train(source.test_faces())
+    LandmarkRun(Config.model_validate(values), data, tmp_path / "run", workers=0).train(source.test_faces())
     run = open_run(tmp_path / "run")
     plain = predict(run.network, source.test_faces(), run.codec, run.crop_scale, [9])
     corrected = predict(run.network, source.test_faces(), run.codec, run.crop_scale, [9], correction=run.correction)

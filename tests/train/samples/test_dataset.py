@@ -13,7 +13,7 @@ from landmarks.codec import decode
 from landmarks.crop import transform_points
 from landmarks.layout import WFLW98
 from train.config import Augment, Config, load_config
-from train.datasets import Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.layouts import AFLW19
 from train.objectives import OUTSIDE
 from train.samples.augment import random_crop
@@ -29,7 +29,7 @@ def config(augment: Augment = STILL, **changes: object) -> Config:
     )
 
 
-def dotted_face(folder: Path) -> Face:
+def dotted_face(folder: Path) -> AnnotatedFace:
     """A grey photograph with a white dot at point 60 and a black one at point 72, three pixels wide."""
     points = np.tile([[70.0, 80.0]], (98, 1))
     points[60], points[72] = [50, 70], [95, 90]
@@ -37,7 +37,7 @@ def dotted_face(folder: Path) -> Face:
     image[69:72, 49:52], image[89:92, 94:97] = 255, 0
     path = folder / "dots.png"
     cv2.imwrite(str(path), image)
-    return Face(path, points, BOX)
+    return AnnotatedFace(path, points, BOX)
 
 
 def cell_of(target: int) -> tuple[int, int]:
