@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from landmarks.detection import DetectorMetadata
 from landmarks.layout import WFLW98
-from landmarks.repository import Precision, model_path
+from landmarks.repository import model_path
+from landmarks.tensors import Precision
 from service.answer import Answer
 from service.deadline import Deadline
 from service.detectors.backends import LocalDetectorBackend

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from landmarks.detection import DetectorMetadata
-from landmarks.repository import INT8_CONFIG, Precision, model_path
-from landmarks.tensors import HEATMAP_MODEL
+from landmarks.repository import INT8_CONFIG, model_path
+from landmarks.tensors import HEATMAP_MODEL, Precision
 from service.detectors.backends import DetectorBackend, LocalDetectorBackend, TritonDetectorBackend
 from service.detectors.network import NetworkDetector
 from service.detectors.port import Detector

@@ -11,13 +11,13 @@ from service.deadline import Deadline
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError
 from service.request import Options
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 from tests.service.images.profiles import red_and_blue_swapped
 
 
 def detect(options=None, detector=None, engine=None, data=None, timeout=10.0):
     gateway = make_gateway(engine or FakeEngine(), detector or FakeDetector())
-    work = gateway.pipeline.detect(data or encoded(picture()), options or Options(), Deadline.after(timeout))
+    work = gateway.pipeline.detect(data or encoded(gradient_image()), options or Options(), Deadline.after(timeout))
     return asyncio.run(work)
 
 
@@ -108,7 +108,7 @@ def test_options_are_refused_before_the_image_is_looked_at(options, kind):
 
 def test_a_box_partly_outside_and_an_image_of_one_pixel_are_served():
     assert len(detect(Options(boxes=((-40, -40, 60, 60),))).faces) == 1
-    assert len(detect(Options(boxes=((-0.5, -0.5, 0.5, 0.5),)), data=encoded(picture(1, 1))).faces) == 1
+    assert len(detect(Options(boxes=((-0.5, -0.5, 0.5, 0.5),)), data=encoded(gradient_image(1, 1))).faces) == 1
 
 
 def test_the_engines_error_and_the_deadline_come_through():
@@ -121,7 +121,7 @@ def test_the_engines_error_and_the_deadline_come_through():
         waiting = FakeEngine()
         waiting.gate = asyncio.Event()
         await make_gateway(waiting, FakeDetector()).pipeline.detect(
-            encoded(picture()), Options(boxes=((0, 0, 50, 50),)), Deadline.after(0.2)
+            encoded(gradient_image()), Options(boxes=((0, 0, 50, 50),)), Deadline.after(0.2)
         )
 
     with pytest.raises(asyncio.TimeoutError):
@@ -131,7 +131,7 @@ def test_the_engines_error_and_the_deadline_come_through():
 def test_a_deadline_that_has_passed_is_refused_unworked():
     gateway = make_gateway(FakeEngine(), FakeDetector())
     with pytest.raises(asyncio.TimeoutError):
-        asyncio.run(gateway.detect(encoded(picture()), Options(), Deadline.after(-1)))
+        asyncio.run(gateway.detect(encoded(gradient_image()), Options(), Deadline.after(-1)))
 
 
 def test_the_network_sees_srgb_and_the_caller_is_told_of_other_frames():

@@ -26,7 +26,8 @@ from landmarks.tensors import (
 )
 from service.answer import ServedModel
 from service.deadline import Deadline
-from service.engines.port import EngineFailure, check_golden, check_request, checked, joined
+from service.engines.checks import check_golden, check_request, check_result, concatenate
+from service.engines.port import EngineFailure
 from service.engines.triton.endpoint import VERIFY_TIMEOUT, Endpoint
 from service.engines.triton.pool import EndpointPool, Reason
 from service.engines.triton.resolver import DnsResolver, Resolver
@@ -81,7 +82,7 @@ class TritonEngine:
 
         firsts = range(0, len(crops), served.max_batch)
         parts = [await infer_batch(crops[first : first + served.max_batch]) for first in firsts]
-        return joined(parts, tensors)
+        return concatenate(parts, tensors)
 
     async def infer_tensor(
         self, model: str, tensor: TensorSpec, values: NDArray[Any], deadline: Deadline | None
@@ -109,7 +110,7 @@ def infer_input(tensor: TensorSpec, values: NDArray[Any]) -> InferInput:
 
 
 def _decoded(answer: Any, tensors: Contract, faces: int) -> Decoded:
-    return checked(Decoded(*(answer.as_numpy(spec.name) for spec in tensors.outputs)), tensors, faces)
+    return check_result(Decoded(*(answer.as_numpy(spec.name) for spec in tensors.outputs)), tensors, faces)
 
 
 async def _verify(endpoint: Endpoint[_Served]) -> _Served:

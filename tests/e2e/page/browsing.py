@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from service.security.api_keys import Protection
 from tests.contract.apis import open_doors
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
-# in the crop of this box an image pixel is a crop pixel: its 204.8 pixels times 1.25 are the network's 256. Its first pixel
+# one crop pixel is one image pixel in the crop of this box: 204.8 pixels times 1.25 are the network's 256. Its first pixel
 # is image pixel (-8, -18), and the fake network puts point i at crop pixel (i, 2 i)
 BOX = (17.1, 7.1, 221.9, 211.9)
 POINT = 64
@@ -97,7 +97,7 @@ def open_file(page: Page, content: bytes, name: str = "a.png") -> None:
 
 
 def show(page: Page, content: bytes | None = None, faces: int = 1, name: str = "a.png") -> None:
-    open_file(page, encoded(picture()) if content is None else content, name)
+    open_file(page, encoded(gradient_image()) if content is None else content, name)
     expect(page.locator("#faces li")).to_have_count(faces)
 
 

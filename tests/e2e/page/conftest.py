@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.e2e.page.browsing import BOX, BUSY_MACHINE_MS, FakeService, opened, running, start
-from tests.fakes import encoded, picture
+from tests.fakes import encoded, gradient_image
 
 
 @pytest.fixture(scope="package")
@@ -21,7 +21,7 @@ def service(browser: Browser) -> Iterator[FakeService]:
 def camera(tmp_path_factory) -> Path:
     """The film of Chromium's fake camera."""
     path = tmp_path_factory.mktemp("camera") / "film.mjpeg"
-    path.write_bytes(encoded(picture(), ".jpg") * 4)
+    path.write_bytes(encoded(gradient_image(), ".jpg") * 4)
     return path
 
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from service.images.decode import decode_srgb
 from service.images.limits import ImageLimits
 from tests.e2e.page.browsing import POINT, POSITION, image_position, open_file, screen, show
-from tests.fakes import encoded, picture
+from tests.fakes import encoded, gradient_image
 
 
 def centroid(page: Page) -> tuple[float, float]:
@@ -99,7 +99,7 @@ def test_the_browser_rotates_an_image_as_the_service_does(page, tmp_path):
         path = tmp_path / f"turned-{orientation}.jpg"
         exif = Image.Exif()
         exif[0x0112] = orientation
-        Image.fromarray(picture()).save(path, exif=exif, quality=95)
+        Image.fromarray(gradient_image()).save(path, exif=exif, quality=95)
         shown = decode_srgb(path.read_bytes(), ImageLimits(10**6, 10**6))
         height, width = shown.shape[:2]
         with page.expect_response("**/v1/landmarks*"):
@@ -113,14 +113,14 @@ def test_the_browser_rotates_an_image_as_the_service_does(page, tmp_path):
 
 
 def test_a_file_that_the_browser_cannot_show_still_gets_its_points(page):
-    show(page, encoded(picture(), ".tif"))
+    show(page, encoded(gradient_image(), ".tif"))
     expect(page.locator("#notice")).to_contain_text("this browser cannot show it")
     expect(page.locator("#overlay .dot").first).to_be_attached()
 
 
 def test_the_warnings_of_an_answer_are_shown(page, tmp_path):
     path = tmp_path / "pages.tif"
-    frame = Image.fromarray(picture())
+    frame = Image.fromarray(gradient_image())
     frame.save(path, save_all=True, append_images=[frame])
     show(page, path.read_bytes())
     warnings = page.locator("#notice p")

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from service.engines.port import EngineTimeout, EngineUnavailable
 from service.security.api_keys import ApiKeys, Protection, new_key
 from tests.e2e.page.browsing import BOX, GROUPS, POINT, FakeService, open_file, opened, running, screen, show
-from tests.fakes import encoded, picture
+from tests.fakes import encoded, gradient_image
 
 
 def test_a_box_drawn_by_hand_is_asked_for(page):
@@ -64,7 +64,7 @@ def test_images_are_dropped_and_pasted(page):
                 const key = way === "drop" ? "dataTransfer" : "clipboardData";
                 document.body.dispatchEvent(new kind(way, { [key]: transfer, bubbles: true, cancelable: true }));
             }""",
-            [way, list(encoded(picture(width, 30)))],
+            [way, list(encoded(gradient_image(width, 30)))],
         )
         expect(page.locator("#facts")).to_contain_text(f"{width} \u00d7 30 px")
 
@@ -83,13 +83,13 @@ def test_a_refused_file_is_reported_with_its_code(page):
 
 
 def test_a_problem_says_once_what_to_do(page, service):
-    cut = encoded(picture())[:-200]
-    large = encoded(picture(1100, 1000))
+    cut = encoded(gradient_image())[:-200]
+    large = encoded(gradient_image(1100, 1000))
     for content, words in (
         (b"hello", "Send "),
         (cut, "send "),
         (large, "hrink"),
-        (encoded(picture()), "smaller image"),
+        (encoded(gradient_image()), "smaller image"),
     ):
         service.engine.error = EngineTimeout("late")
         with page.expect_response("**/v1/landmarks*") as response:
@@ -97,14 +97,14 @@ def test_a_problem_says_once_what_to_do(page, service):
         expect(page.locator("#problem-code")).to_have_text(response.value.json()["code"])
         assert page.get_by_role("alert").inner_text().lower().count(words.lower()) == 1
     page.route("**/v1/landmarks*", lambda route: route.abort())
-    open_file(page, encoded(picture()))
+    open_file(page, encoded(gradient_image()))
     expect(page.get_by_role("alert")).to_contain_text("Check that it runs")  # the page's own problems have an action
 
 
 def test_what_may_pass_can_be_tried_again(page, service):
     service.engine.error = EngineUnavailable("gone")
     page.route("**/v1/landmarks*", lambda route: route.fulfill(status=502, body="<html>"), times=1)
-    open_file(page, encoded(picture()))
+    open_file(page, encoded(gradient_image()))
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("http_502")  # a proxy's page is not a problem document
     alert.get_by_role("button", name="Try again").click()
@@ -134,7 +134,7 @@ def test_the_page_asks_for_a_key_when_the_service_requires_one(browser, protecte
         expect(page.get_by_label("API key")).to_be_focused()
         if order == "image first":
             page.get_by_role("button", name="Dismiss").click()
-            open_file(page, encoded(picture()))
+            open_file(page, encoded(gradient_image()))
             expect(page.get_by_label("API key")).to_be_focused()
         page.keyboard.type("wrong")
         with page.expect_response("**/v1/*"):
@@ -145,7 +145,7 @@ def test_the_page_asks_for_a_key_when_the_service_requires_one(browser, protecte
         expect(page.locator("#groups label")).to_have_count(GROUPS)
         if order == "key first":
             expect(page.locator("#status")).to_have_text("Ready.")
-            open_file(page, encoded(picture()))
+            open_file(page, encoded(gradient_image()))
         sees_points(page)
 
 
@@ -157,7 +157,7 @@ def test_a_start_that_failed_is_repeated(page, way):
     expect(page.get_by_role("button", name="All groups")).to_be_disabled()
     expect(page.get_by_role("button", name="Find faces")).to_be_hidden()  # before any box was drawn
     if way == "image":
-        open_file(page, encoded(picture()))
+        open_file(page, encoded(gradient_image()))
     else:
         page.keyboard.press("c")
         page.get_by_role("button", name="Live").click()
@@ -169,7 +169,7 @@ def test_an_image_may_be_opened_before_the_layout_is_there(page):
     held = []
     page.route("**/v1/models", lambda route: held.append(route))
     page.reload()
-    open_file(page, encoded(picture()))
+    open_file(page, encoded(gradient_image()))
     expect(page.locator("#status")).to_have_text("Detecting faces \u2026")
     (only,) = held
     only.continue_()

@@ -20,7 +20,7 @@ from service.engines.port import EngineError, EngineTimeout, EngineUnavailable
 from service.images.pixels import Pixels
 from service.request import overlaps
 from tests.conftest import ROOT
-from tests.fakes import picture
+from tests.fakes import gradient_image
 
 astronaut = pytest.importorskip("skimage.data", reason="scikit-image ships the portrait").astronaut
 
@@ -82,7 +82,7 @@ async def test_a_large_image_is_reduced_for_the_backend_and_its_boxes_are_in_its
 
 async def test_a_small_image_is_sent_as_it_is(executor: ThreadPoolExecutor) -> None:
     backend = FakeBackend()
-    found = await NetworkDetector(backend, executor, max_side=640).detect(picture(640, 480))
+    found = await NetworkDetector(backend, executor, max_side=640).detect(gradient_image(640, 480))
     assert backend.calls == [((480, 640, 3), None)]
     assert found.boxes.shape == (0, 4)
 
@@ -91,7 +91,7 @@ async def test_the_backends_errors_are_raised(executor: ThreadPoolExecutor) -> N
     backend = FakeBackend()
     backend.error = EngineTimeout("too late")
     with pytest.raises(EngineTimeout):
-        await NetworkDetector(backend, executor).detect(picture())
+        await NetworkDetector(backend, executor).detect(gradient_image())
 
 
 async def test_the_wait_for_the_golden_face_is_limited(executor: ThreadPoolExecutor) -> None:
@@ -152,7 +152,13 @@ def test_yunet_finds_the_astronaut_at_any_size(yunet: YuNet, scale: float) -> No
 
 def test_yunet_gives_nothing_for_tiny_images(yunet: YuNet) -> None:
     """Asked for another size between, after which OpenCV sometimes saw faces in them."""
-    for image in (picture(1, 1), astronaut(), picture(3, 500), picture(500, 9), picture(2000, 20)):
+    for image in (
+        gradient_image(1, 1),
+        astronaut(),
+        gradient_image(3, 500),
+        gradient_image(500, 9),
+        gradient_image(2000, 20),
+    ):
         assert (len(yunet(image).boxes) > 0) == (image.shape[:2] == (512, 512))
 
 
