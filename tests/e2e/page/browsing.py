@@ -13,8 +13,8 @@ from service.security.api_keys import Protection
 from tests.contract.apis import open_doors
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
-# one crop pixel is one image pixel in the crop of this box: 204.8 pixels times 1.25 are the network's 256. Its first pixel
-# is image pixel (-8, -18), and the fake network puts point i at crop pixel (i, 2 i)
+# the crop of this box has the size of the network's input: 204.8 pixels times 1.25 are 256. Its first pixel is image
+# pixel (-8, -18), and the fake network puts point i at crop pixel (i, 2 i)
 BOX = (17.1, 7.1, 221.9, 211.9)
 POINT = 64
 POSITION = (56, 110)

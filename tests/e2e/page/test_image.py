@@ -1,6 +1,7 @@
 """The image and its points: what is drawn where, and what the page says of it."""
 
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,10 +9,21 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from landmarks.codec import CodecSpec
 from service.images.decode import decode_srgb
 from service.images.limits import ImageLimits
-from tests.e2e.page.browsing import POINT, POSITION, image_position, open_file, screen, show
-from tests.fakes import encoded, gradient_image
+from tests.e2e.page.browsing import (
+    POINT,
+    POSITION,
+    FakeService,
+    image_position,
+    open_file,
+    opened,
+    running,
+    screen,
+    show,
+)
+from tests.fakes import MODEL, SYNTHETIC_106, encoded, gradient_image
 
 
 def centroid(page: Page) -> tuple[float, float]:
@@ -77,6 +89,28 @@ def test_groups_and_parts_can_be_left_out(page):
     expect(page.locator(".labels text")).to_have_count(0)
     page.keyboard.press("i")
     expect(page.locator(".labels text")).to_have_count(98)
+
+
+def paths(page: Page, kind: str) -> list[str]:
+    """The SVG paths of this kind, without their edges."""
+    return [path.get_attribute("d") or "" for path in page.locator(f"#overlay .{kind}:not(.edge)").all()]
+
+
+def test_a_model_of_another_layout_needs_no_change_of_the_page(browser):
+    service = FakeService()
+    metadata = replace(MODEL.metadata, layout=SYNTHETIC_106, codec=CodecSpec(points=106))
+    service.engine.model = replace(MODEL, metadata=metadata)
+    with running(service), opened(browser, service.url, groups=2) as page:
+        show(page)
+        expect(page.locator("#groups label")).to_have_text(["upper 50", "lower 56"])
+        expect(page.locator("tbody tr")).to_have_count(106)
+        expect(page.locator('tr[data-index="105"]')).to_contain_text("point 105")
+        # one outline of three points in one of the groups; a dot for each point
+        drawn = {kind: paths(page, kind) for kind in ("line", "dot")}
+        assert [(path.count("M"), path.count("L")) for path in drawn["line"]] == [(1, 2)]
+        assert [path.count("M") for path in drawn["dot"]] == [50, 56]
+        # without eye corners the service answers the size of the face: the root of 105 times 210
+        expect(page.locator("#faces")).to_contain_text("size 148.5 px")
 
 
 def test_the_wheel_zooms_about_the_cursor_and_dragging_moves(page):
