@@ -39,8 +39,10 @@ def points(dx: float = 0.0, dy: float = 0.0, size: float = 1.0) -> NDArray[np.fl
 
 
 def face(dx: float = 0.0, dy: float = 0.0) -> Face:
-    empty = np.zeros((98, 3), np.float32)
-    return Face(REGION, points(dx, dy), empty[:, 0], empty, np.float32(1), np.float32(1))
+    one, empty = np.float32(1), np.zeros((98, 3), np.float32)
+    return Face(
+        **vars(REGION), score=one, inter_ocular=one, points=points(dx, dy), scores=empty[:, 0], covariances=empty
+    )
 
 
 def test_the_distance_is_the_mean_over_the_points_by_the_primarys_inter_ocular_distance() -> None:
