@@ -32,8 +32,9 @@ from tqdm import tqdm
 
 from landmarks.codec import decode
 from landmarks.crop import Crop, transform_points, warp
-from landmarks.repository import Precision, model_path
+from landmarks.repository import model_path
 from landmarks.runtime import Network
+from landmarks.tensors import Precision
 from landmarks_client import Client
 from service.images.decode import decode_srgb
 from service.images.limits import ImageLimits

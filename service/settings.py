@@ -10,8 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from landmarks.detection import LONGEST
-from landmarks.repository import Precision
+from landmarks.tensors import MAX_DETECTION_SIDE, Precision
 from service.images.limits import MAX_SIDE
 from service.limits import MAX_ITEMS
 
@@ -125,9 +124,9 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="Threads that decode, detect and crop; 0 takes one per core, at most 8.")
 
     detection_size: int = Field(
-        LONGEST,
+        MAX_DETECTION_SIDE,
         ge=64,
-        le=LONGEST,
+        le=MAX_DETECTION_SIDE,
         description="Longest image side in pixels that faces are searched at; a larger image is reduced for it. "
         "Faces that are then smaller than 10 pixels are not found; half of it is a quarter of the work.",
     )

@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from landmarks.detection import LONGEST, Detections, enlarged, reduced
+from landmarks.detection import Detections, enlarged, reduced
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
+from landmarks.tensors import MAX_DETECTION_SIDE
 from service.deadline import Deadline
 from service.detectors.backends import DetectorBackend, ServedDetector
 from service.detectors.port import largest_first
@@ -26,7 +27,7 @@ GOLDEN_TIMEOUT: Final = 10.0
 class NetworkDetector:
     """Detects faces by a network that a backend runs."""
 
-    def __init__(self, backend: DetectorBackend, executor: Executor, max_side: int = LONGEST) -> None:
+    def __init__(self, backend: DetectorBackend, executor: Executor, max_side: int = MAX_DETECTION_SIDE) -> None:
         """`max_side`: larger images are reduced to this many pixels along their longer side before they are sent to
         the backend. `executor`: threads that reduce them.
         """

@@ -31,9 +31,9 @@ from service.settings import Settings
 from tests.conftest import ROOT
 from tests.contract.apis import open_doors
 from tests.e2e.test_gateway import environment
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
-IMAGE = encoded(picture())
+IMAGE = encoded(gradient_image())
 
 
 @contextmanager
@@ -229,7 +229,7 @@ def test_ctrl_c_ends_it_cleanly_and_what_is_done_is_kept(folder: Path, tmp_path:
             found = FakeDetector(((10, 10, 90, 90), 0.9)) if image.shape[1] == 300 else FakeDetector()
             return await found.detect(image, deadline=deadline)
 
-    (folder / "deep" / "b.png").write_bytes(encoded(picture(300, 240)))
+    (folder / "deep" / "b.png").write_bytes(encoded(gradient_image(300, 240)))
     engine.gate = asyncio.Event()
     with doors(engine, Once()) as found:
         command = [sys.executable, "-m", "service", "detect", str(folder), "--url", found["http"], "--out", str(out)]

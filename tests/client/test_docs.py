@@ -17,7 +17,7 @@ from service.cli.detect import detect
 from service.settings import Settings
 from tests.client.test_detect import doors
 from tests.conftest import ROOT
-from tests.fakes import FakeDetector, FakeEngine, encoded, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image
 
 TEXT = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"^(landmarks detect .*|curl .*)$", TEXT, re.MULTILINE)
@@ -35,7 +35,7 @@ def service() -> Iterator[dict[str, Any]]:
 def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "shots").mkdir()
     for name in ("photo.jpg", "shots/a.jpg"):
-        (tmp_path / name).write_bytes(encoded(picture(), ".jpg"))
+        (tmp_path / name).write_bytes(encoded(gradient_image(), ".jpg"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools.cocoeval import COCOeval
 
 from train.datasets.coco import annotation_file, open_index
 from train.datasets.face import AnnotatedFace, Split
@@ -51,8 +52,6 @@ def keypoint_ap(
 
     `faces` are the people of `annotations` that were predicted. Raises DataError when the file is not usable.
     """
-    from pycocotools.cocoeval import COCOeval
-
     index = open_index(annotations)
     numbers = {photo["file_name"]: photo["id"] for photo in index.imgs.values()}
     results = [

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.codec import MAX_POWER
 from landmarks.layout import PointLayout
 
 Array = NDArray[np.float64]
@@ -108,90 +107,6 @@ def oks(errors: Array) -> Array:
 
 
 # ---------------------------------------------------------------- uncertainty
-
-LEAST_FREEDOM: Final = 2.5
-MOST_FREEDOM: Final = 100.0
-"""Degrees of freedom that are tried; the most are a Gaussian for all that matters."""
-
-
-@dataclass(frozen=True)
-class Tails:
-    """How errors are spread about a point, in terms of the heatmap's second moments."""
-
-    scale: float
-    """Covariance of the errors over the second moments."""
-    degrees_of_freedom: float
-    """Of the Student distribution of the errors: see `landmarks.uncertainty`."""
-
-
-def fit_tails(distances: Array) -> Tails:
-    """The Student distribution that makes squared Mahalanobis distances [n], under the second moments, most likely.
-
-    For each v on a grid, s is found by expectation-maximisation (Lange, Little and Taylor, JASA 1989).
-    """
-    best, most_likely = Tails(1.0, MOST_FREEDOM), -np.inf
-    for freedom in np.geomspace(LEAST_FREEDOM, MOST_FREEDOM, 25):
-        scale = float(distances.mean() / 2)
-        for _ in range(50):
-            scale = float((distances * (freedom + 2) / (freedom + distances / scale)).mean() / 2)
-        tails = Tails(scale * freedom / (freedom - 2), float(freedom))
-        if (likelihood := log_likelihood(distances, tails)) > most_likely:
-            best, most_likely = tails, likelihood
-    return best
-
-
-def log_likelihood(distances: Array, tails: Tails) -> float:
-    """The mean logarithm of the density of squared distances [n], but for a constant.
-
-    With v degrees of freedom and a scale matrix s times the moments, the density of the squared distance d of a point
-    in the plane is (1 + d / (v s))^(-v/2 - 1) / (2 s).
-    """
-    freedom = tails.degrees_of_freedom
-    scale = tails.scale * (freedom - 2) / freedom
-    return float(-np.log(scale) - (freedom / 2 + 1) * np.log1p(distances / (freedom * scale)).mean())
-
-
-def fit_power(groups: Mapping[str, Array], spreads: Array) -> float:
-    """The power of the faces' spreads [faces] that second moments are best multiplied by, to a hundredth.
-
-    That which makes the squared distances [faces, P] of all groups, NaN where a point is not annotated, most likely,
-    each group under the `fit_tails` of its own.
-    """
-    from scipy.optimize import minimize_scalar
-
-    logarithms = np.log(spreads)[:, None]
-    known = {name: ~np.isnan(distances) for name, distances in groups.items()}
-    pairs = [(groups[name][mask], np.broadcast_to(logarithms, mask.shape)[mask]) for name, mask in known.items()]
-
-    def surprise(power: float) -> float:
-        total = 0.0
-        for distances, spread in pairs:
-            if len(distances):
-                divided = distances / np.exp(power * spread)
-                total += power * spread.sum() - len(divided) * log_likelihood(divided, fit_tails(divided))
-        return total
-
-    found = minimize_scalar(surprise, bounds=(0.0, MAX_POWER), method="bounded", options={"xatol": 5e-3})
-    return round(float(found.x), 2)
-
-
-def fit_level(groups: Mapping[str, tuple[Tails, Array]]) -> float:
-    """The one factor on the scales of groups of points that makes their squared distances [faces, P] most likely.
-
-    By the same expectation-maximisation as `fit_tails`, which pairs each group with its squared distances under the
-    second moments; NaN where a point is not annotated.
-    """
-    freedom, distances = [], []
-    for tails, values in groups.values():
-        known = values[~np.isnan(values)]
-        # in units of the distribution's scale matrix, whose covariance is v / (v - 2) times as large
-        distances.append(known / (tails.scale * (tails.degrees_of_freedom - 2) / tails.degrees_of_freedom))
-        freedom.append(np.full(len(known), tails.degrees_of_freedom))
-    v, d = np.concatenate(freedom), np.concatenate(distances)
-    level = 1.0
-    for _ in range(50):
-        level = float((d * (v + 2) / (v + d / level)).mean() / 2)
-    return level
 
 
 def mahalanobis(errors: Array, covariances: Array) -> Array:

@@ -6,20 +6,18 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 
 from landmarks.crop import Crop, transform_points, warp
 from landmarks.layout import Norm
 from train.datasets.image import RgbImage, read_image
 from train.evaluation.metrics import LIMIT, Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from train.evaluation.predict import Predictions
+from train.evaluation.predict import Predictions
 
 TRUE, FOUND = "#00f076", "#ff2d87"
 """Colours of true points, and of found points with the lines that lead to them."""
@@ -141,8 +139,6 @@ def draw_faces(predictions: Predictions, k: int, chosen: Sequence[int], title: s
 
 def draw_face(axes: Axes, photo: RgbImage, true: Array, found: Array) -> None:
     """The part of a photograph that holds all points, and the points, both [P, 2] in its pixels."""
-    from matplotlib.collections import LineCollection
-
     both = np.concatenate([true, found])
     box = np.concatenate([np.nanmin(both, axis=0), np.nanmax(both, axis=0)])
     matrix = Crop.around(box, MARGIN, TILE).image_to_crop()
@@ -157,7 +153,5 @@ def draw_face(axes: Axes, photo: RgbImage, true: Array, found: Array) -> None:
 
 def new_figure(width: float, height: float) -> Figure:
     """A figure of so many inches, at 100 pixels each."""
-    from matplotlib.figure import Figure
-
     # without pyplot there is no window system to choose, and no figure left open
     return Figure(figsize=(width, height), dpi=100, layout="constrained")

@@ -164,7 +164,7 @@ def crops_of(
     crop_scale: float,
     input_size: int,
     boxes: BoxKind,
-    photos: ImageCache,
+    images: ImageCache,
     cut: Cropper = crop_face,
 ) -> Iterator[tuple[NDArray[np.uint8], list[Matrix]]]:
     """Batches of crops [N, S, S, 3] and their matrices from the photograph to the crop."""
@@ -172,7 +172,7 @@ def crops_of(
         crops, matrices = [], []
         for face in faces[start : start + BATCH]:
             crop = Crop.around(face.box_of(boxes), crop_scale, input_size)
-            pixels, matrix = cut(photos.load(face.image), crop)
+            pixels, matrix = cut(images.load(face.image), crop)
             crops.append(pixels)
             matrices.append(matrix)
         yield np.stack(crops), matrices
@@ -185,7 +185,7 @@ def predict(
     crop_scale: float,
     decoders: Sequence[DecoderName],
     boxes: BoxKind = "P2",
-    photos: ImageCache | None = None,
+    images: ImageCache | None = None,
     progress: bool = False,
     layout: PointLayout = WFLW98,
     correction: float = 0.0,
@@ -206,7 +206,7 @@ def predict(
         read = make_decoder(network, codec, decoders, correction)
     parts: dict[DecoderName, list[Decoded]] = {decoder: [] for decoder in decoders}
     matrices: list[Matrix] = []
-    batches = crops_of(faces, crop_scale, codec.input_size, boxes, photos or ImageCache(limit=0), cut)
+    batches = crops_of(faces, crop_scale, codec.input_size, boxes, images or ImageCache(limit=0), cut)
     with tqdm(total=len(faces), desc=f"{label} {boxes}", unit="face", disable=not progress, leave=False) as bar:
         for crops, batch in batches:
             for decoder, decoded in read(crops).items():

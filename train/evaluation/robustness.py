@@ -9,24 +9,22 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix
 from train.datasets.face import AnnotatedFace
 from train.datasets.image import RgbImage
+from train.datasets.source import DataSource
 from train.evaluation.metrics import LIMIT, Array, auroc
+from train.evaluation.plots import new_figure
+from train.evaluation.predict import Predictions, check_points, predict
+from train.evaluation.trained import Trained
 from train.samples.corruptions import CORRUPTIONS, Corruption, Cropper, FaceView, crop_face
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from train.datasets.source import DataSource
-    from train.evaluation.predict import Predictions
-    from train.evaluation.trained import Trained
-
+from train.samples.image_cache import ImageCache
 
 # ---------------------------------------------------------------- measuring
 
@@ -58,11 +56,8 @@ class Robustness:
 
 def measure(model: Trained, faces: Sequence[AnnotatedFace], source: DataSource, seed: int = 0) -> Robustness:
     """Every disturbance at every strength. Raises TrainingError when the set has other points than the network."""
-    from train.evaluation.predict import check_points, predict
-    from train.samples.image_cache import ImageCache
-
     check_points(model.codec, source.layout)
-    photos, k = ImageCache(limit=2 << 30), model.codec.topk
+    images, k = ImageCache(limit=2 << 30), model.codec.topk
 
     def found(disturbance: Corruption | None = None, strength: float = 0.0) -> Predictions:
         return predict(
@@ -71,7 +66,7 @@ def measure(model: Trained, faces: Sequence[AnnotatedFace], source: DataSource, 
             model.codec,
             model.crop_scale,
             [k],
-            photos=photos,
+            images=images,
             progress=True,
             layout=source.layout,
             correction=model.correction,
@@ -181,8 +176,6 @@ def page(result: Robustness, title: str) -> str:
 
 def draw(result: Robustness, path: Path) -> None:
     """NME over the strength of each disturbance, and the undisturbed NME as a line."""
-    from train.evaluation.plots import new_figure
-
     figure = new_figure(12, 7)
     for axes, each in zip(figure.subplots(2, 3, sharey=True).flat, CORRUPTIONS, strict=True):
         draw_curve(axes, each, [row for row in result.rows if row.disturbance == each.name])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,17 +11,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from landmarks.codec import CodecSpec
-from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import ModelMetadata
 from train.backbones import build
 from train.config import Config
-from train.datasets.registry import LAYOUTS
-from train.engine.learner import load_result
 from train.evaluation.calibration import Calibration
 from train.evaluation.predict import Network, torch_network
 from train.export.onnx_file import open_session
 from train.objectives import correction, objective_of
-from train.runs.record import DESCRIPTION_FILE
+from train.runs.folder import layout_of, load_result
 
 
 @dataclass(frozen=True)
@@ -68,13 +64,6 @@ def load_run(folder: Path) -> tuple[Config, nn.Module]:
     return load_result(
         folder, Config, lambda config: build(config.name, layout_of(folder).points, config.shape_refinement)
     )
-
-
-def layout_of(folder: Path) -> PointLayout:
-    """The layout of the points that a run was trained on; runs that do not state theirs have 98."""
-    description = folder / DESCRIPTION_FILE
-    stated = json.loads(description.read_text()) if description.is_file() else {}
-    return LAYOUTS[stated.get("layout", WFLW98.name)]
 
 
 def open_export(path: Path) -> Trained:

@@ -16,10 +16,10 @@ from landmarks.repository import remove_int8
 from landmarks.tensors import contract
 from train.errors import TrainingError
 from train.evaluation.predict import Network
-from train.evaluation.trained import as_run, layout_of, load_run, open_export
+from train.evaluation.trained import as_run, load_run, open_export
 from train.export.onnx_file import install, write_onnx
 from train.objectives import correction, objective_of
-from train.runs.record import DESCRIPTION_FILE, read_report
+from train.runs.folder import DESCRIPTION_FILE, layout_of, read_report
 
 
 def export(folder: Path, repository: Path) -> ModelMetadata:

@@ -13,22 +13,23 @@ its averaged weights, where it has them.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
+import torch
 from pydantic import ValidationError
+from torch import Tensor, nn
 
+from train.backbones import build
+from train.backbones.compact import Residual
 from train.config import Config, Stage
+from train.datasets.registry import FORMATS
 from train.errors import ConfigError, TrainingError
+from train.runs.files import read_torch_file
+from train.runs.folder import require_no_run, write_finished_run
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from landmarks.layout import PointLayout
-
-Weights = dict[str, "Tensor"]
+Weights = dict[str, Tensor]
 
 CLASSIFIER: Final = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
 """Parts of a published classifier that a landmark network has no use for."""
@@ -46,28 +47,9 @@ LISTED: Final = 6
 # ---------------------------------------------------------------- files
 
 
-def read_file(path: Path) -> Any:
-    """What a PyTorch file holds, on the CPU. Nothing but tensors and plain values is unpickled.
-
-    Raises TrainingError when it is not one, or is torn.
-    """
-    import torch
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # whatever its bytes provoke in the unpickler
-        raise TrainingError(
-            f"{path}: not a PyTorch file of weights (is it whole, and not a Git LFS pointer?)"
-        ) from error
-
-
 def read_weights(path: Path) -> Weights:
     """A file's tensors by this project's parameter names, on the CPU. Raises TrainingError when it holds no weights."""
-    import torch
-
-    content = read_file(path)
+    content = read_torch_file(path)
     for key in ("state_dict", "averaged", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -117,8 +99,6 @@ def _assign(model: nn.Module, weights: Weights, path: Path, fresh_head: bool) ->
 
 def _added_blocks(model: nn.Module, given: Weights) -> tuple[str, ...]:
     """Prefixes of the residual blocks of which a file has nothing."""
-    from train.backbones.compact import Residual
-
     blocks = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, Residual))
     return tuple(block for block in blocks if not any(name.startswith(block) for name in given))
 
@@ -182,41 +162,11 @@ def import_checkpoint(path: Path, folder: Path, input_size: int = 256) -> Config
 
     Raises TrainingError when the file is not one of the released HRNet models, or the folder already holds a run.
     """
-    from train.backbones import build
-    from train.datasets.registry import FORMATS
-    from train.engine.learner import check_free
-
-    check_free(folder)
+    require_no_run(folder)
     weights = read_weights(path)
     backbone, data = released_model(weights, path)
     config, layout = imported_config(backbone, input_size), FORMATS[data].layout
     model = build(config.name, layout.points)
     _assign(model, weights, path, fresh_head=False)
-    write_finished(folder, config, layout, model.state_dict(), path, [data])
+    write_finished_run(folder, config, layout, model.state_dict(), path, [data])
     return config
-
-
-def write_finished(
-    folder: Path, config: Config, layout: PointLayout, weights: Weights, path: Path, data: Sequence[str]
-) -> None:
-    """A folder like that of a run that has come to its end, of weights that `path` holds."""
-    from train.engine.learner import CHECKPOINT_FILE, write_checkpoint
-    from train.runs.record import DESCRIPTION_FILE, REPORT_FILE
-
-    folder.mkdir(parents=True, exist_ok=True)
-    values = config.model_dump(mode="json")
-    write_checkpoint(folder / CHECKPOINT_FILE, {"config": values, "epoch": config.epochs, "model": weights})
-    write_json(folder / "config.json", values)
-    write_json(folder / DESCRIPTION_FILE, {**origin(path), "data": list(data), "layout": layout.name})
-    write_json(folder / REPORT_FILE, {"faces": 0, "by_k": {}})
-
-
-def origin(path: Path) -> dict[str, Any]:
-    """Whence an imported run's weights come."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"run_id": f"imported-{digest[:12]}", "weights": path.name, "sha256": digest}
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Indented, with a last newline."""
-    path.write_text(json.dumps(values, indent=2) + "\n")

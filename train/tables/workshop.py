@@ -88,7 +88,7 @@ class Workshop:
     def finish(self, recipe: Recipe) -> None:
         """Trains a recipe and those it starts from, as far as their runs are missing or unfinished."""
         from train.datasets.training_data import TrainingData
-        from train.engine.loop import Run
+        from train.engine.landmark_run import LandmarkRun
 
         if self.finished(recipe.name):
             return
@@ -97,7 +97,7 @@ class Workshop:
             raise TrainingError(f"{folder} holds no finished run: leave --reuse-only out to train it now")
         if recipe.start:
             self.finish(recipe.start)
-        run = Run(
+        run = LandmarkRun(
             recipe.config,
             TrainingData((self.source.name,), self.source.train_faces(), self.source.layout),
             folder,
@@ -110,7 +110,7 @@ class Workshop:
 
     def finished(self, name: str) -> bool:
         """Whether the runs hold a finished one of that name. Raises TrainingError when it is of other data."""
-        from train.runs.record import DESCRIPTION_FILE, REPORT_FILE
+        from train.runs.folder import DESCRIPTION_FILE, REPORT_FILE
 
         folder = self.runs / name
         if not (folder / REPORT_FILE).is_file():
