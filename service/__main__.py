@@ -15,9 +15,9 @@ import cv2
 from pydantic import ValidationError
 
 from landmarks.decoders import DECODER_HELP, DECODERS
-from service.bootstrap import StartError
 from service.cli.detect import detect
 from service.cli.outputs import FORMATS
+from service.errors import StartError
 from service.observability.logs import set_up as set_up_log
 from service.request import OMITTABLE
 from service.security.api_keys import SecurityError, new_key

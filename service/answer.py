@@ -70,9 +70,9 @@ class Face(Region):
     """
 
     score: np.float32
-    """The probability, about, that the points are right as a whole: see `landmarks.uncertainty.face_score`."""
+    """In [0, 1]: about the probability that the points are right; see `landmarks.uncertainty.face_score`."""
     inter_ocular: np.float32
-    """Distance in image pixels between the outer corners of the eyes."""
+    """Image pixels between the outer corners of the eyes, or what `PointLayout.inter_ocular` puts in their place."""
     points: Floats
     """[P, 2] float32: x, y in image pixels."""
     scores: Floats

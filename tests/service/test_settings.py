@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.bootstrap import StartError, model_file, model_repository
 from service.cli.settings_page import reference
+from service.errors import StartError
+from service.model_files import model_file, model_repository
 from service.settings import Settings, unknown_settings
 from tests.conftest import ROOT
 

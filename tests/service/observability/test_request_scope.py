@@ -22,9 +22,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from landmarks.golden import golden_crop
-from service.bootstrap import StartError, running_telemetry
+from service.bootstrap import running_telemetry
 from service.engines.triton.endpoint import Endpoint
 from service.engines.triton.engine import TritonEngine
+from service.errors import StartError
 from service.observability.logs import JsonFormatter
 from service.observability.request_scope import Telemetry, current, current_trace_id, round_trip, stage
 from service.settings import Settings
