@@ -42,7 +42,7 @@ class Prediction:
     role: Role = "primary"
     """The part that `model` plays in the rollout."""
     is_fallback: bool = False
-    """Whether another model was asked first and failed."""
+    """Whether another model was tried first and failed."""
 
 
 class Landmarker(Protocol):

@@ -71,10 +71,11 @@ class FakeEngine:
             await self.gate.wait()
         if self.error is not None:
             raise self.error
-        index = np.arange(98, dtype=np.float32)
+        count = self.model.metadata.layout.points
+        index = np.arange(count, dtype=np.float32)
         points = np.stack([index, 2 * index], axis=1)
-        scores = (index + 0.5) / 98
-        covariances = np.broadcast_to(np.array([[4.0, 1.0], [1.0, 2.0]], np.float32), (98, 2, 2))
+        scores = (index + 0.5) / count
+        covariances = np.broadcast_to(np.array([[4.0, 1.0], [1.0, 2.0]], np.float32), (count, 2, 2))
         n = len(crops)
         return Decoded(*(np.stack([a] * n).astype(np.float32) for a in (points, scores, covariances)))
 

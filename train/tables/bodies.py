@@ -10,7 +10,7 @@ from train.tables.topk import KS
 from train.tables.workshop import NO_OTHERS, UNKNOWN, Table, Workshop
 
 if TYPE_CHECKING:
-    from train.evaluation.predict import Predictions
+    from train.evaluation.predictions import Predictions
     from train.evaluation.readers import DecoderName
 
 OTHERS: Final = ("quarter", "3x3", "all")

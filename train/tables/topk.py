@@ -63,7 +63,8 @@ def measure(trained: Trained, source: DataSource, read: Callable[[Maps], Sequenc
 
     from landmarks.crop import transform_points
     from train.evaluation.metrics import point_errors, report
-    from train.evaluation.predict import Predictions, check_points, crops_of
+    from train.evaluation.predict import check_points, crops_of
+    from train.evaluation.predictions import Predictions
     from train.samples.image_cache import ImageCache
 
     check_points(trained.codec, source.layout)

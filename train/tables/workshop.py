@@ -15,7 +15,7 @@ from train.errors import TrainingError
 
 if TYPE_CHECKING:
     from train.datasets.face import BoxKind
-    from train.evaluation.predict import Predictions
+    from train.evaluation.predictions import Predictions
     from train.evaluation.readers import DecoderName
     from train.evaluation.trained import Trained
 
@@ -66,9 +66,9 @@ class Workshop:
     @property
     def subject(self) -> str:
         """What the errors of a table are, in words."""
-        from train.evaluation.plots import NORMS
+        from train.evaluation.plots import NORM_LABELS
 
-        return f"NME in percent of {NORMS[self.source.layout.norm]} on {self.source.name}"
+        return f"NME in percent of {NORM_LABELS[self.source.layout.norm]} on {self.source.name}"
 
     def recipes(self) -> list[Recipe]:
         """The runs of a table that compares configurations as they stand."""

@@ -75,7 +75,7 @@ async def test_a_large_image_is_reduced_for_the_backend_and_its_boxes_are_in_its
     assert shape == (50, 100, 3)
     assert timeout is not None
     assert 0 < timeout <= 9.0
-    # a quarter of the size: edges stay edges, so a box of the whole image stays that; the largest comes first
+    # a quarter of the size: pixel edges stay pixel edges, so the box of all pixels stays that; the largest comes first
     np.testing.assert_allclose(found.boxes, [[-0.5, -0.5, 399.5, 199.5], [39.5, 79.5, 119.5, 239.5]])
     assert found.scores.tolist() == [0.7, 0.9]
 
@@ -151,7 +151,7 @@ def test_yunet_finds_the_astronaut_at_any_size(yunet: YuNet, scale: float) -> No
 
 
 def test_yunet_gives_nothing_for_tiny_images(yunet: YuNet) -> None:
-    """Asked for another size between, after which OpenCV sometimes saw faces in them."""
+    """With an image of another size between them, after which OpenCV sometimes found faces in them."""
     for image in (
         gradient_image(1, 1),
         astronaut(),
