@@ -17,7 +17,9 @@ from train.config import Config
 from train.datasets.face import AnnotatedFace
 from train.datasets.training_data import TrainingData
 from train.errors import TrainingError
-from train.evaluation.predict import Predictions, crops_of, predict, summary
+from train.evaluation.predict import crops_of, predict
+from train.evaluation.predictions import Predictions
+from train.evaluation.summary import summary
 from train.evaluation.trained import load_run, open_run
 from train.objectives import correction, objective_of
 from train.runs.files import write_json, write_torch_file

@@ -22,7 +22,9 @@ from train.engine.optimisation import choose_precision, learning_rate_factor
 from train.engine.run import TrainingRun
 from train.engine.train_state import TrainState
 from train.errors import DataError
-from train.evaluation.predict import Predictions, predict, summary, torch_network
+from train.evaluation.predict import predict, torch_network
+from train.evaluation.predictions import Predictions
+from train.evaluation.summary import summary
 from train.objectives import correction, objective_of
 from train.runs.files import write_json
 from train.runs.folder import REPORT_FILE

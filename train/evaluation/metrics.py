@@ -1,4 +1,4 @@
-"""How wrong the points are, in the field's standard terms. Points that nobody annotated are NaN and do not count."""
+"""Error metrics of predicted points. Points that are not annotated are NaN and do not count."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from landmarks.layout import PointLayout
 Array = NDArray[np.float64]
 
 LIMIT: Final = 0.10
-"""The error up to which FR and AUC look: 10 % of the normalising length."""
+"""The error threshold of failure rate and AUC: 10 % of the normalising length."""
 
 
-# ---------------------------------------------------------------- what errors are divided by
+# ---------------------------------------------------------------- normalising lengths
 
 
 def inter_ocular(points: Array, layout: PointLayout) -> Array:
@@ -41,11 +41,11 @@ def inter_pupil(points: Array, layout: PointLayout) -> Array:
     return distance
 
 
-# ---------------------------------------------------------------- figures of a set of faces
+# ---------------------------------------------------------------- figures over a set of faces
 
 
 def point_errors(predicted: Array, truth: Array, lengths: Array) -> Array:
-    """Distance of every point over its face's length: [faces, P] from two [faces, P, 2] and [faces]."""
+    """Distances [faces, P] between predicted and true points [faces, P, 2], divided by the lengths [faces]."""
     errors: Array = np.linalg.norm(predicted - truth, axis=-1) / lengths[:, None]
     return errors
 
@@ -57,7 +57,7 @@ class Report:
     nme: float
     """Normalised mean error in percent: the mean over the faces of a face's mean `point_errors`."""
     fr10: float
-    """Failure rate in percent: faces whose own NME exceeds 10 %."""
+    """Failure rate in percent: the share of faces whose own NME exceeds 10 %."""
     auc10: float
     """Area under the cumulative error curve up to 10 %, as a fraction of 1."""
     faces: int
@@ -80,19 +80,19 @@ def group_nme(errors: Array, group: Sequence[int]) -> float | None:
 
 # ---------------------------------------------------------------- bodies
 
-MPII_JUDGED: Final = tuple(i for i in range(16) if i not in (6, 7))
+MPII_EVALUATED: Final = tuple(i for i in range(16) if i not in (6, 7))
 """The joints that MPII's PCKh counts: all but pelvis and thorax."""
 
 COCO_SIGMAS: Final = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89], np.float64) / 1000
-"""[17] How far annotators of COCO stray at each point, over the root of the person's area."""
+"""[17] Standard deviation of COCO's annotations of each point, divided by the root of the person's area."""
 
 
 def pckh(errors: Array, threshold: float) -> float | None:
     """Percentage of annotated joints within `threshold` head sizes; None when none is annotated.
 
-    errors [people, 16] are `point_errors` over the head's size.
+    errors [people, 16] are `point_errors` divided by the head's size.
     """
-    chosen = errors[:, list(MPII_JUDGED)]
+    chosen = errors[:, list(MPII_EVALUATED)]
     chosen = chosen[~np.isnan(chosen)]
     return 100 * float((chosen <= threshold).mean()) if chosen.size else None
 
@@ -100,7 +100,7 @@ def pckh(errors: Array, threshold: float) -> float | None:
 def oks(errors: Array) -> Array:
     """Object keypoint similarity [people], from 0 to 1: the mean over the annotated points of exp(-e^2 / (8 sigma^2)).
 
-    errors [people, 17] are `point_errors` over the root of the person's area.
+    errors [people, 17] are `point_errors` divided by the root of the person's area.
     """
     similarity: Array = np.nanmean(np.exp(-((errors / COCO_SIGMAS) ** 2) / 8), axis=1)
     return similarity
@@ -118,8 +118,10 @@ def mahalanobis(errors: Array, covariances: Array) -> Array:
 
 
 def auroc(scores: Array, failed: NDArray[np.bool_]) -> float | None:
-    """How often a failed face [n] has a lower score than one that has not, ties counting half: the area under the ROC
-    curve. None where all faces failed, or none.
+    """The area under the ROC curve of the scores [n] as a classifier of failures [n].
+
+    It is the probability that a failed face has a lower score than one that has not failed, where ties count half. None
+    where all faces failed, or none did.
     """
     bad, good = np.sort(scores[failed]), scores[~failed]
     if not len(bad) or not len(good):

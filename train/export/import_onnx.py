@@ -27,7 +27,7 @@ from train.errors import ConfigError, TrainingError
 from train.evaluation.predict import BATCH, torch_network
 from train.export.onnx_file import open_session
 from train.export.quantize import SUFFIX, training_crops
-from train.export.torch_to_onnx import off_golden
+from train.export.torch_to_onnx import golden_error
 from train.objectives import CellObjective
 from train.runs.folder import require_no_run, write_finished_run
 from train.runs.weights import TILT, differences
@@ -174,6 +174,6 @@ def _observer(sums: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
 
 def check_against_file(model: nn.Module, metadata: ModelMetadata, path: Path) -> None:
     """Raises TrainingError unless the model gives the golden points of the file at `path`."""
-    difference = off_golden(torch_network(model, CellObjective()), metadata)
+    difference = golden_error(torch_network(model, CellObjective()), metadata)
     if not difference <= GOLDEN_TOLERANCE:
         raise TrainingError(f"{path}: imported, the network puts a golden point {difference:.3f} px away")

@@ -7,7 +7,7 @@ from typing import Final
 
 from train.evaluation.coco_ap import coco_ap
 from train.evaluation.metrics import pckh
-from train.evaluation.predict import Predictions
+from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName
 from train.tables.context import NO_PUBLISHED, UNKNOWN, Table, TableContext
 from train.tables.plots import curves

@@ -15,8 +15,9 @@ from train.datasets.source import DataSource
 from train.datasets.training_data import TrainingData
 from train.engine.landmark_run import LandmarkRun
 from train.errors import TrainingError
-from train.evaluation.plots import NORMS
-from train.evaluation.predict import Predictions, check_points, predict
+from train.evaluation.plots import NORM_LABELS
+from train.evaluation.predict import check_points, predict
+from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName
 from train.evaluation.trained import Trained, open_run
 from train.runs.folder import DESCRIPTION_FILE, REPORT_FILE
@@ -68,7 +69,7 @@ class TableContext:
     @property
     def subject(self) -> str:
         """What the errors of a table are, in words."""
-        return f"NME in percent of {NORMS[self.source.layout.norm]} on {self.source.name}"
+        return f"NME in percent of {NORM_LABELS[self.source.layout.norm]} on {self.source.name}"
 
     def run_specs(self) -> list[RunSpec]:
         """The runs of a table that compares configurations without changes. Raises ConfigError."""

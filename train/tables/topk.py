@@ -13,7 +13,8 @@ from landmarks.crop import transform_points
 from landmarks.decoders import Coordinates, Maps, Strongest, strongest_cells, topk_mean
 from train.datasets.source import DataSource
 from train.evaluation.metrics import point_errors, report
-from train.evaluation.predict import Predictions, check_points, crops_of
+from train.evaluation.predict import check_points, crops_of
+from train.evaluation.predictions import Predictions
 from train.evaluation.trained import Trained
 from train.samples.image_cache import ImageCache
 from train.tables.context import UNKNOWN, RunSpec, Table, TableContext

@@ -24,7 +24,7 @@ from train.engine.landmark_run import LandmarkRun
 from train.engine.loop import train_one_epoch
 from train.engine.train_state import TrainState
 from train.errors import TrainingError
-from train.evaluation.predict import Predictions
+from train.evaluation.predictions import Predictions
 from train.objectives import OUTSIDE, CellObjective
 from train.samples.dataset import Batch
 

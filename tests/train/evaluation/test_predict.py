@@ -25,8 +25,10 @@ from train.datasets.source import DataSource
 from train.datasets.training_data import TrainingData
 from train.engine.landmark_run import LandmarkRun
 from train.errors import TrainingError
-from train.evaluation.predict import Predictions, check_points, norms, predict, summary
+from train.evaluation.predict import check_points, predict
+from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName
+from train.evaluation.summary import norms, summary
 from train.evaluation.trained import open_run
 from train.export.torch_to_onnx import export
 
