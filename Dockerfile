@@ -1,28 +1,28 @@
-# The images of the service and of its training. deploy/build.sh builds them; docs/deploy.md tells the rest.
+# The images of the service and of the training. deploy/build.sh builds them; docs/deploy/install.md explains them.
 #
 #   gateway      REST and gRPC, in front of a Triton
-#   triton       NVIDIA's Triton for GPUs, with model_repo/ and what that needs
-#   triton-cpu   the same server out of the nvidia-pytriton wheel, for machines without a GPU
+#   triton       NVIDIA's Triton for GPUs, with model_repo/ and its packages
+#   triton-cpu   the same server from the nvidia-pytriton wheel, for machines without a GPU
 #   train        landmarks-train
-#   wheels       no image: the files that the others install, for building without the internet
+#   wheels       not an image: the package files that the others install, for building without the internet
 #
-# BuildKit is needed. There is no syntax line: it would have a parser fetched from a registry.
+# It needs BuildKit. There is no syntax line, because BuildKit would download that parser from a registry.
 
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 # a release with the fixes of NVIDIA's security bulletins up to May 2026
 ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.07-py3
-# the image whose Python the target wheels fetches files for
+# the image for whose Python the target wheels downloads files
 ARG WHEELS_IMAGE=${BASE_IMAGE}
-# what the images' labels say; deploy/build.sh knows it
+# values of the images' labels, set by deploy/build.sh
 ARG VERSION=unknown REVISION=unknown CREATED=unknown
 
 # ---------------------------------------------------------------- packages
 
 FROM ${BASE_IMAGE} AS packages
-# an index without credentials; PIP_NO_INDEX=1 takes files of deploy/wheels/ alone
+# a package index without credentials; with PIP_NO_INDEX=1 only files from deploy/wheels/ are used
 ARG PIP_INDEX_URL
 ARG PIP_NO_INDEX
-# pip stays behind in the base image
+# no pip in the environment: it stays in the base image
 RUN python3 -m venv --without-pip /opt/venv
 ENV PIP_PYTHON=/opt/venv/bin/python
 
@@ -64,7 +64,7 @@ COPY deploy/image/triton_layout.py /
 RUN /opt/venv/bin/python /triton_layout.py /opt/tritonserver
 
 FROM packages AS train-packages
-# cuda or cpu: which build of PyTorch
+# the build of PyTorch: cuda or cpu
 ARG TORCH=cuda
 RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
     --mount=type=bind,source=deploy/locks,target=/locks \
@@ -75,7 +75,7 @@ RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
 RUN --mount=type=bind,from=project,source=/dist,target=/dist \
     python3 -m pip install --no-cache-dir --no-index --no-deps /dist/*.whl
 
-# ---------------------------------------------------------------- files for building without the internet
+# ---------------------------------------------------------------- package files, for building without the internet
 
 FROM ${WHEELS_IMAGE} AS wheels-download
 ARG PIP_INDEX_URL
@@ -96,9 +96,9 @@ COPY --from=wheels-download /fetched /
 FROM ${TRITON_IMAGE} AS triton
 ARG PIP_INDEX_URL
 ARG PIP_NO_INDEX
-# triton.txt leaves out PyTorch: enough where no GPU will be
+# triton.txt lacks PyTorch, which is needed on GPUs only
 ARG TRITON_LOCK=triton-gpu.txt
-# into the system's Python, the one that the Python backend finds
+# into the system's Python, because the Python backend uses that one
 RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
     --mount=type=bind,source=deploy/locks,target=/locks \
     --mount=type=bind,source=deploy/wheels,target=/wheels \
@@ -109,20 +109,20 @@ RUN --mount=type=bind,from=project,source=/dist,target=/dist \
     python3 -m pip install --no-cache-dir --no-index --no-deps --break-system-packages /dist/*.whl
 COPY deploy/image/healthy.py deploy/image/start_triton.sh service/triton_server/watchdog.py /opt/
 COPY model_repo /models
-# where a volume for TensorRT's engines is mounted: it takes over the owner
+# the mount point of a volume for TensorRT's engines, which inherits the owner
 RUN install --directory --owner 10001 --group 10001 /engines
-# MALLOC_...: ALLOCATOR of service/triton_server/malloc.py
+# MALLOC_... are ALLOCATOR of service/triton_server/malloc.py
 ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 \
     MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=16777216 MALLOC_TRIM_THRESHOLD_=33554432 \
-    # the network needs the digits that TF32 drops
+    # the network needs a higher precision than TF32
     NVIDIA_TF32_OVERRIDE=0
 USER 10001:10001
 EXPOSE 8001 8002
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10m --retries=6 \
     CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8000/v2/health/ready"]
 ENTRYPOINT ["sh", "/opt/start_triton.sh"]
-# HTTP is for the health check alone: the gateway speaks gRPC. Connections end after five minutes, so that gateways
-# look again which servers there are. The last line is TRITON_OPTIONS of service/triton_server/malloc.py
+# HTTP is for the health check only: the gateway uses gRPC. Connections end after five minutes, so that gateways resolve the
+# servers' addresses again. The last line is TRITON_OPTIONS of service/triton_server/malloc.py
 CMD ["--model-repository=/models", "--model-config-name=gpu", "--disable-auto-complete-config", \
      "--http-address=127.0.0.1", "--metrics-address=0.0.0.0", "--exit-timeout-secs=20", \
      "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000", \
@@ -140,7 +140,7 @@ COPY --from=triton-cpu-packages /opt/tritonserver /opt/tritonserver
 COPY deploy/image/healthy.py deploy/image/start_triton.sh service/triton_server/watchdog.py /opt/
 COPY model_repo /models
 RUN install --directory --owner 10001 --group 10001 /engines
-# the Python backend finds its packages through the first python3
+# the Python backend finds its packages through the first python3 on PATH
 ENV PATH=/opt/venv/bin:/opt/tritonserver/bin:$PATH LD_LIBRARY_PATH=/opt/tritonserver/lib \
     HOME=/tmp PYTHONDONTWRITEBYTECODE=1 \
     MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=16777216 MALLOC_TRIM_THRESHOLD_=33554432
@@ -149,7 +149,7 @@ EXPOSE 8001 8002
 HEALTHCHECK --interval=5s --timeout=5s --start-period=2m --retries=6 \
     CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8000/v2/health/ready"]
 ENTRYPOINT ["sh", "/opt/start_triton.sh"]
-# as above; the metrics of GPUs would need a library that the wheel lacks
+# as above; metrics of GPUs need a library that the wheel lacks
 CMD ["--model-repository=/models", "--allow-gpu-metrics=false", "--disable-auto-complete-config", \
      "--http-address=127.0.0.1", "--metrics-address=0.0.0.0", "--exit-timeout-secs=20", \
      "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000", \
@@ -163,7 +163,7 @@ LABEL org.opencontainers.image.title="h3r-landmarks triton-cpu" \
 
 FROM ${BASE_IMAGE} AS train
 COPY --from=train-packages /opt/venv /opt/venv
-# Matplotlib and PyTorch want a home and a name
+# Matplotlib needs HOME, and PyTorch needs USER
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp USER=landmarks
 USER 10001:10001
 WORKDIR /runs
@@ -179,7 +179,7 @@ LABEL org.opencontainers.image.title="h3r-landmarks train" \
 FROM ${BASE_IMAGE} AS gateway
 COPY --from=gateway-packages /opt/venv /opt/venv
 COPY deploy/image/healthy.py /opt/
-# in a container every address is the container's own; what the host publishes is for the host to say
+# inside a container the gateway listens on all addresses; the host decides what it publishes
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     LANDMARKS_HOST=0.0.0.0 LANDMARKS_TRITON_URL=triton:8001 LANDMARKS_METRICS_PORT=9100
 USER 10001:10001

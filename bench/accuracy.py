@@ -1,7 +1,10 @@
-"""The error of the whole path, detector included, on annotated photographs: what a caller who sends no boxes gets.
+"""Error of the whole service, detector included, on annotated images: what a caller who sends no boxes gets.
 
-Every photograph of the test split goes through the pipeline (the in-process engine, which answers like Triton to the
-last bit). A face counts as found when a detected face covers the middle of its points; the error is over found faces.
+Every image of the test split goes through the pipeline with the in-process engine, whose answers equal Triton's to the
+last bit. A face counts as found when a detected face's box contains the mean of its points; the error is the mean over
+the found faces.
+
+    python -m bench.accuracy --data faces300w:/data/faces300w
 """
 
 from __future__ import annotations
@@ -19,27 +22,28 @@ from tqdm import tqdm
 
 from landmarks.detection import DetectorMetadata
 from landmarks.layout import WFLW98
-from landmarks.repository import Precision, model_path
+from landmarks.repository import model_path
+from landmarks.tensors import Precision
 from service.answer import Answer
 from service.deadline import Deadline
-from service.detectors.backends import LocalFinder
+from service.detectors.backends import LocalDetectorBackend
 from service.detectors.network import NetworkDetector
 from service.detectors.port import Detector
 from service.detectors.yunet import ThreadedDetector, YuNet
 from service.engines.local import LocalEngine
 from service.images.limits import ImageLimits
+from service.landmarker import EngineLandmarker
 from service.pipeline import Limits, Pipeline
 from service.request import Options
-from service.rollout.canary import Rollout
-from train.datasets import DataSource
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
+from train.datasets.source import DataSource
 from train.evaluation.metrics import Array, inter_ocular, point_errors, report
 
 REPOSITORY = Path(__file__).parents[1] / "model_repo"
 
 
-def found_points(answer: Answer, face: Face) -> Array | None:
-    """The detected face whose box covers the middle of the true points, if there is one: [98, 2]."""
+def found_points(answer: Answer, face: AnnotatedFace) -> Array | None:
+    """The points [N, 2] of the detected face whose box contains the mean of the true points; None if there is none."""
     x, y = face.points.mean(axis=0)
     for found in answer.faces:
         x1, y1, x2, y2 = found.region.box
@@ -48,12 +52,12 @@ def found_points(answer: Answer, face: Face) -> Array | None:
     return None
 
 
-async def measure(faces: list[Face], yunet: Path | None, precision: Precision) -> None:
-    """Runs the pipeline over the photographs and prints the figures."""
-    by_photo: dict[Path, list[Face]] = defaultdict(list)
+async def measure(faces: list[AnnotatedFace], yunet: Path | None, precision: Precision) -> None:
+    """Runs the pipeline over the images and prints the figures."""
+    by_image: dict[Path, list[AnnotatedFace]] = defaultdict(list)
     for face in faces:
-        if isinstance(face.image, Path):  # the pipeline takes files
-            by_photo[face.image].append(face)
+        if isinstance(face.image, Path):  # the pipeline reads files
+            by_image[face.image].append(face)
     engine = LocalEngine(model_path(REPOSITORY, precision=precision))
     await engine.start()
     predicted, truth = [], []
@@ -61,12 +65,14 @@ async def measure(faces: list[Face], yunet: Path | None, precision: Precision) -
         detector: Detector = (
             ThreadedDetector(YuNet(yunet), executor)
             if yunet
-            else NetworkDetector(LocalFinder(engine, model_path(REPOSITORY, kind=DetectorMetadata)), executor)
+            else NetworkDetector(LocalDetectorBackend(engine, model_path(REPOSITORY, kind=DetectorMetadata)), executor)
         )
-        pipeline = Pipeline(Rollout(engine), detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64))
-        for photo, on_photo in tqdm(by_photo.items(), unit="photo", leave=False):
-            answer = await pipeline.detect(photo.read_bytes(), Options(), Deadline.after(60))
-            for face in on_photo:
+        pipeline = Pipeline(
+            EngineLandmarker(engine, executor), detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64)
+        )
+        for path, on_image in tqdm(by_image.items(), unit="image", leave=False):
+            answer = await pipeline.detect(path.read_bytes(), Options(), Deadline.after(60))
+            for face in on_image:
                 points = found_points(answer, face)
                 if points is not None:
                     predicted.append(points)
@@ -79,10 +85,18 @@ async def measure(faces: list[Face], yunet: Path | None, precision: Precision) -
 
 def main() -> int:
     """Reads the command line and measures."""
-    parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
-    parser.add_argument("--data", required=True, metavar="FORMAT:PATH", help="an annotated data set")
-    parser.add_argument("--yunet", type=Path, help="ONNX file of the YuNet detector, instead of the repository's own")
-    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="[%(default)s]")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.accuracy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", required=True, metavar="FORMAT:PATH", help="an annotated data set, such as faces300w:/data/faces300w"
+    )
+    parser.add_argument(
+        "--yunet", type=Path, help="detect with this ONNX file of YuNet instead of the shipped detector"
+    )
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default="float32", help="of the landmark network [%(default)s]"
+    )
     args = parser.parse_args()
     asyncio.run(measure(DataSource.parse(args.data).test_faces(), args.yunet, args.precision))
     return 0

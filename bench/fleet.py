@@ -1,7 +1,9 @@
-"""A fleet on one machine: gateways that share Tritons, one of which is killed under load, and then the others.
+"""Several gateways that share several Tritons, on one machine: one Triton is killed under load, and then the others.
 
-Prints the throughput before and after the first loss, what became of every request, and what clients are told when
-no Triton is left.
+Prints the requests per second before and after the first loss, how many requests were answered and lost, and how fast
+clients receive status 503 when no Triton is left.
+
+    python -m bench.fleet --gateways 2 --tritons 3
 """
 
 from __future__ import annotations
@@ -18,21 +20,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.overload import Client, Seen
+from bench.overload import Client, Outcomes
 from bench.throughput import ROOT, portrait, served
 from service.triton_server.process import EmbeddedTriton
 
 
 @contextmanager
 def tritons(count: int) -> Iterator[list[str]]:
-    """Their gRPC addresses."""
-    fleet = [EmbeddedTriton(ROOT / "model_repo") for _ in range(count)]
+    """Starts Tritons; yields their gRPC addresses."""
+    servers = [EmbeddedTriton(ROOT / "model_repo") for _ in range(count)]
 
     async def start() -> list[str]:
-        return [await triton.start() for triton in fleet]  # one after the other: they would only slow each other
+        return [await triton.start() for triton in servers]  # one after the other: together they are no faster
 
     async def stop() -> None:
-        await asyncio.gather(*(triton.stop() for triton in fleet))
+        await asyncio.gather(*(triton.stop() for triton in servers))
 
     try:
         yield asyncio.run(start())
@@ -41,25 +43,25 @@ def tritons(count: int) -> Iterator[list[str]]:
 
 
 def pid_of(address: str) -> int:
-    """The tritonserver that listens there."""
+    """The process id of the tritonserver that listens at this address."""
     wanted = f"--grpc-port={address.rpartition(':')[2]}"
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_text().split("\0")
+            arguments = (process / "cmdline").read_text().split("\0")
         except OSError:
             continue
-        if words[0].endswith("/tritonserver") and wanted in words:
+        if arguments[0].endswith("/tritonserver") and wanted in arguments:
             return int(process.name)
     raise SystemExit(f"no tritonserver listens at {address}")
 
 
 class Load:
-    """Clients that ask again as soon as they are answered."""
+    """Clients in threads, each of which sends its next request as soon as the last is answered."""
 
     def __init__(self, clients: list[Client]) -> None:
         self._clients = clients
         self._stop = threading.Event()
-        self.seen = Seen()
+        self.outcomes = Outcomes()
 
     def __enter__(self) -> Load:
         self._threads = ThreadPoolExecutor(len(self._clients))
@@ -73,37 +75,43 @@ class Load:
         self._threads.shutdown()
 
     def rate(self, seconds: float) -> float:
-        """Answers with status 200 a second, over the next so many seconds."""
-        before, start = len(self.seen.accepted), time.perf_counter()
+        """Answers with status 200 per second, measured over the next so many seconds."""
+        before, start = len(self.outcomes.accepted), time.perf_counter()
         time.sleep(seconds)
-        return (len(self.seen.accepted) - before) / (time.perf_counter() - start)
+        return (len(self.outcomes.accepted) - before) / (time.perf_counter() - start)
 
     def _work(self, client: Client) -> None:
         while not self._stop.is_set():
-            client.ask(self.seen)
+            client.ask(self.outcomes)
 
 
 def main() -> int:
-    """Measures, and prints a table of Markdown."""
-    parser = argparse.ArgumentParser(prog="python -m bench.fleet", description=__doc__)
-    parser.add_argument("--gateways", type=int, default=2, help="[%(default)s]")
-    parser.add_argument("--tritons", type=int, default=3, help="[%(default)s]")
-    parser.add_argument("--concurrency", type=int, default=12, help="clients, spread over the gateways [%(default)s]")
-    parser.add_argument("--seconds", type=float, default=20.0, help="before the loss, and after it [%(default)s]")
+    """Measures and prints a table in Markdown."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.fleet", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gateways", type=int, default=2, help="number of gateways [%(default)s]")
+    parser.add_argument("--tritons", type=int, default=3, help="number of Tritons [%(default)s]")
+    parser.add_argument(
+        "--concurrency", type=int, default=12, help="clients, distributed over the gateways [%(default)s]"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="seconds measured before the loss, and after it [%(default)s]"
+    )
     args = parser.parse_args()
 
-    picture = portrait(512)
+    image = portrait(512)
     with ExitStack() as stack:
         addresses = stack.enter_context(tritons(args.tritons))
         os.environ["LANDMARKS_TRITON_URL"] = ",".join(addresses)
         ports = [stack.enter_context(served())[0] for _ in range(args.gateways)]
-        load = Load([Client(ports[number % len(ports)], *picture) for number in range(args.concurrency)])
+        load = Load([Client(ports[number % len(ports)], *image) for number in range(args.concurrency)])
         with load:
             load.rate(3.0)  # warms up
             before = load.rate(args.seconds)
             os.kill(pid_of(addresses[0]), signal.SIGKILL)
             after = load.rate(args.seconds)
-            statuses, slowest = load.seen.statuses.copy(), 1e3 * max(load.seen.accepted)
+            statuses, slowest = load.outcomes.statuses.copy(), 1e3 * max(load.outcomes.accepted)
             for address in addresses[1:]:
                 os.kill(pid_of(address), signal.SIGKILL)
             load.rate(3.0)
@@ -111,9 +119,9 @@ def main() -> int:
     print("| requests/s | after the loss of one Triton | answered | lost | slowest, ms |")
     print("| ---: | ---: | ---: | ---: | ---: |")
     print(f"| {before:.1f} | {after:.1f} | {statuses[200]} | {statuses.total() - statuses[200]} | {slowest:.0f} |")
-    told = load.seen.statuses - statuses
-    last = 1e3 * max(load.seen.turned_away)
-    print(f"\nwith no Triton left: {told[503]} of {told.total() - told[200]} told 503, the slowest after {last:.0f} ms")
+    without = load.outcomes.statuses - statuses
+    failed, slowest = without.total() - without[200], 1e3 * max(load.outcomes.rejected)
+    print(f"\nwith no Triton left: {without[503]} of {failed} failures had status 503, the slowest in {slowest:.0f} ms")
     return 0
 
 

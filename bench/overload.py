@@ -1,7 +1,9 @@
-"""What four times the capacity does to those who are let in, and to those who are not.
+"""Overload: latencies of the accepted and of the rejected requests at four times the capacity.
 
-Measures one client's latencies, then how much is served to as many clients as are let in at a time, then sends
-requests on a schedule at a multiple of that rate, whether earlier ones have been answered or not.
+Measures the latencies of one client, then the capacity (requests per second with as many clients as the service accepts
+at once), then sends requests on a fixed schedule at a multiple of that rate, whether or not earlier ones are answered.
+
+    python -m bench.overload --seconds 60 --factor 4
 """
 
 from __future__ import annotations
@@ -21,32 +23,32 @@ import numpy as np
 from bench.throughput import portrait, served
 
 THREADS = 96
-"""Enough for no request to wait for one of them, as long as none takes longer than half a second at 200 a second."""
+"""Enough that no request waits for a thread, as long as none takes more than half a second at 200 per second."""
 
 
 @dataclass
-class Seen:
-    """What became of requests: how many by status, and the seconds that each took."""
+class Outcomes:
+    """How many requests had which status, and the seconds that each took."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     accepted: list[float] = field(default_factory=list)
-    turned_away: list[float] = field(default_factory=list)
+    rejected: list[float] = field(default_factory=list)
 
     def add(self, status: int, seconds: float) -> None:
         self.statuses[status] += 1
-        (self.accepted if status == 200 else self.turned_away).append(seconds)
+        (self.accepted if status == 200 else self.rejected).append(seconds)
 
 
 class Client:
-    """One connection that stays open."""
+    """A client with one connection that stays open."""
 
     def __init__(self, port: int, jpeg: bytes, box: tuple[float, ...]) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self._path = "/v1/landmarks?box=" + ",".join(f"{v:g}" for v in box)
         self._jpeg = jpeg
 
-    def ask(self, seen: Seen) -> None:
-        """One request. One that is not answered within a minute counts as status 0."""
+    def ask(self, outcomes: Outcomes) -> None:
+        """Sends one request and records it. A request that is not answered within a minute has status 0."""
         start = time.perf_counter()
         try:
             self._connection.request("POST", self._path, self._jpeg, {"Content-Type": "image/jpeg"})
@@ -56,32 +58,32 @@ class Client:
         except (OSError, http.client.HTTPException):
             self._connection.close()
             status = 0
-        seen.add(status, time.perf_counter() - start)
+        outcomes.add(status, time.perf_counter() - start)
 
 
-def back_to_back(clients: list[Client], seconds: float) -> Seen:
-    """Each client asks again as soon as it is answered."""
-    seen, end = Seen(), time.perf_counter() + seconds
+def back_to_back(clients: list[Client], seconds: float) -> Outcomes:
+    """Each client sends its next request as soon as the last is answered."""
+    outcomes, end = Outcomes(), time.perf_counter() + seconds
 
     def work(client: Client) -> None:
         while time.perf_counter() < end:
-            client.ask(seen)
+            client.ask(outcomes)
 
     _all(work, clients)
-    return seen
+    return outcomes
 
 
-def on_schedule(clients: list[Client], rate: float, seconds: float) -> Seen:
-    """`rate` requests a second, evenly, whatever becomes of them; the clients take turns."""
-    seen, start = Seen(), time.perf_counter()
+def on_schedule(clients: list[Client], rate: float, seconds: float) -> Outcomes:
+    """Sends `rate` requests per second, evenly spaced, by the clients in turn, without waiting for answers."""
+    outcomes, start = Outcomes(), time.perf_counter()
 
     def work(client: Client) -> None:
-        for turn in range(clients.index(client), int(rate * seconds), len(clients)):
-            time.sleep(max(0.0, start + turn / rate - time.perf_counter()))
-            client.ask(seen)
+        for number in range(clients.index(client), int(rate * seconds), len(clients)):
+            time.sleep(max(0.0, start + number / rate - time.perf_counter()))
+            client.ask(outcomes)
 
     _all(work, clients)
-    return seen
+    return outcomes
 
 
 def _all(work: Callable[[Client], None], clients: list[Client]) -> None:
@@ -90,19 +92,25 @@ def _all(work: Callable[[Client], None], clients: list[Client]) -> None:
 
 
 def main() -> int:
-    """Measures, and prints a table of Markdown."""
-    parser = argparse.ArgumentParser(prog="python -m bench.overload", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of overload [%(default)s]")
-    parser.add_argument("--factor", type=float, default=4.0, help="of the capacity [%(default)s]")
+    """Measures and prints a table in Markdown."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.overload", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of overload [%(default)s]")
+    parser.add_argument(
+        "--factor", type=float, default=4.0, help="requests sent, as a multiple of the capacity [%(default)s]"
+    )
     cores = os.cpu_count() or 1
-    parser.add_argument("--max-in-flight", type=int, default=cores, help="requests let in at a time [%(default)s]")
+    parser.add_argument(
+        "--max-in-flight", type=int, default=cores, help="LANDMARKS_MAX_IN_FLIGHT of the service [%(default)s]"
+    )
     parser.add_argument("--size", type=int, default=512, help="side of the JPEG in pixels [%(default)s]")
     args = parser.parse_args()
 
     os.environ["LANDMARKS_MAX_IN_FLIGHT"] = str(args.max_in_flight)
-    picture = portrait(args.size)
+    image = portrait(args.size)
     with served() as (port, _):
-        clients = [Client(port, *picture) for _ in range(THREADS)]
+        clients = [Client(port, *image) for _ in range(THREADS)]
         back_to_back(clients[:1], 2.0)  # warms up
         alone = back_to_back(clients[:1], args.seconds / 3)
         full = back_to_back(clients[: args.max_in_flight], args.seconds / 6)
@@ -115,17 +123,17 @@ def main() -> int:
     return 0
 
 
-def print_table(rows: dict[str, Seen]) -> None:
+def print_table(rows: dict[str, Outcomes]) -> None:
     print("| load | 200 | 429 | other | p50 ms | p99 ms | slowest 429, ms |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for name, seen in rows.items():
-        ok, refused = seen.statuses[200], seen.statuses[429]
-        median, p99 = 1e3 * np.percentile(seen.accepted, [50, 99])
-        slowest = 1e3 * max(seen.turned_away, default=0.0)
-        other = seen.statuses.total() - ok - refused
-        print(f"| {name} | {ok} | {refused} | {other} | {median:.1f} | {p99:.1f} | {slowest:.1f} |")
-    one, over = (np.percentile(seen.accepted, 99) for seen in rows.values())
-    print(f"\np99 of those let in: {over / one:.1f} times that of one client")
+    for name, outcomes in rows.items():
+        ok, rejected = outcomes.statuses[200], outcomes.statuses[429]
+        median, p99 = 1e3 * np.percentile(outcomes.accepted, [50, 99])
+        slowest = 1e3 * max(outcomes.rejected, default=0.0)
+        other = outcomes.statuses.total() - ok - rejected
+        print(f"| {name} | {ok} | {rejected} | {other} | {median:.1f} | {p99:.1f} | {slowest:.1f} |")
+    one, over = (np.percentile(outcomes.accepted, 99) for outcomes in rows.values())
+    print(f"\np99 of the accepted requests: {over / one:.1f} times that of one client")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""Resident memory of the service after a while of mixed requests, and after ten times as many.
+"""Memory leaks: resident memory of the service after 1,000 mixed requests, and after 10,000.
 
-The requests are drawn from a seed: good photographs of several sizes by either door, alone and in batches, with and
-without boxes, flipped, and bad ones: damaged, too large, of no image, with absurd boxes. Prints the memory of the
-gateway and of each process of its Triton, and fails where one has grown by more than the bar allows. A process may hold
-on to the last request until the next one comes, so the same small ones are asked before each measurement. The first
-hundred are all of the largest photograph: what the most demanding requests take at once is there from then on, and what
-is added later has leaked.
+The requests are drawn from a seed: valid images of several sizes over both APIs, alone and in batches, with and without
+boxes, flipped; and invalid ones: damaged or too large images, bytes that are no image, unusable boxes. Prints the
+memory of the gateway and of each process of its Triton. The exit status is 1 when one of them has grown by more than a
+tenth.
+
+The first hundred requests all have the largest image, so that the memory which the most demanding requests need is
+allocated before the first measurement, and what is added later has leaked. A process may keep the last request until
+the next arrives, so that the same small requests precede each measurement.
+
+    python -m bench.soak
 """
 
 from __future__ import annotations
@@ -27,73 +31,73 @@ from tqdm import tqdm
 from bench.throughput import portrait, started
 from landmarks_client import Client, LandmarksError
 
-BAR = 0.10
-"""How much a process may grow between the two measurements."""
+MAX_GROWTH = 0.10
+"""Share by which a process may grow between the two measurements."""
 
-ROUND = 100
-"""Requests drawn at a time; the first round is of the largest photograph."""
+ROUND_SIZE = 100
+"""Requests drawn at a time; the first round has the largest image."""
 
 Ask = Callable[[], str]
-"""One request; "ok", or the code of its failure."""
+"""Sends one request; returns "ok" or the code of its failure."""
 
 SIDES = (128, 256, 512, 800, 1280)
 
 
-class Mix:
+class RequestMix:
     """Requests of every kind, drawn from a seed."""
 
     def __init__(self, seed: int, rest: str, rpc: str) -> None:
-        self._chance = random.Random(seed)
-        self._photos = [portrait(side) for side in SIDES]
+        self._random = random.Random(seed)
+        self._images = [portrait(side) for side in SIDES]
         self._clients = (Client(rest), Client(rpc))
         self._http = httpx.Client(base_url=rest, timeout=60)
-        self._noise = self._chance.randbytes(60_000)
+        self._noise = self._random.randbytes(60_000)
 
     def draw(self) -> Ask:
         """The next request."""
-        kinds = (self._good, self._good, self._good, self._batch, self._bad, self._damaged, self._strange)
-        return self._chance.choice(kinds)()
+        kinds = (self._valid, self._valid, self._valid, self._batch, self._bad_box, self._damaged, self._malformed)
+        return self._random.choice(kinds)()
 
-    def heavy(self) -> Ask:
-        """A request of the largest photograph, by either door."""
-        client, (jpeg, box) = self._chance.choice(self._clients), self._photos[-1]
-        boxes = [box] * self._chance.choice((0, 8))
+    def draw_largest(self) -> Ask:
+        """A request with the largest image, over either API."""
+        client, (jpeg, box) = self._random.choice(self._clients), self._images[-1]
+        boxes = [box] * self._random.choice((0, 8))
         return lambda: _code(lambda: client.landmarks(jpeg, boxes=boxes))
 
-    def settle(self) -> None:
-        """Leaves every process with the same request as its last."""
-        jpeg, box = self._photos[0]
+    def send_small(self) -> None:
+        """Sends the same small requests as before every measurement."""
+        jpeg, box = self._images[0]
         for _ in range(8):
             self._clients[0].landmarks(jpeg)
             self._clients[0].landmarks(jpeg, boxes=[box])
 
-    def _good(self) -> Ask:
-        client, (jpeg, box) = self._chance.choice(self._clients), self._chance.choice(self._photos)
-        boxes = [box] * self._chance.choice((0, 1, 1, 4))
-        flip, omit = self._chance.random() < 0.2, self._chance.choice(((), ("covariances",)))
+    def _valid(self) -> Ask:
+        client, (jpeg, box) = self._random.choice(self._clients), self._random.choice(self._images)
+        boxes = [box] * self._random.choice((0, 1, 1, 4))
+        flip, omit = self._random.random() < 0.2, self._random.choice(((), ("covariances",)))
         return lambda: _code(lambda: client.landmarks(jpeg, boxes=boxes, flip=flip, omit=omit))
 
     def _batch(self) -> Ask:
-        client, photos = self._chance.choice(self._clients), self._chance.sample(self._photos[:3], 2)
-        images = [photos[0][0], self._noise, photos[1][0]]
+        client, chosen = self._random.choice(self._clients), self._random.sample(self._images[:3], 2)
+        images = [chosen[0][0], self._noise, chosen[1][0]]
         return lambda: _code(lambda: client.landmarks_batch(images))
 
-    def _bad(self) -> Ask:
-        client, (jpeg, _) = self._chance.choice(self._clients), self._chance.choice(self._photos)
-        box = self._chance.choice(((9.0, 9.0, 1.0, 1.0), (0.0, 0.0, 1e30, 1e30), (float("nan"),) * 4))
+    def _bad_box(self) -> Ask:
+        client, (jpeg, _) = self._random.choice(self._clients), self._random.choice(self._images)
+        box = self._random.choice(((9.0, 9.0, 1.0, 1.0), (0.0, 0.0, 1e30, 1e30), (float("nan"),) * 4))
         return lambda: _code(lambda: client.landmarks(jpeg, boxes=[box]))
 
     def _damaged(self) -> Ask:
-        client, (jpeg, box) = self._chance.choice(self._clients), self._chance.choice(self._photos)
-        spoilt = bytearray(jpeg)
+        client, (jpeg, box) = self._random.choice(self._clients), self._random.choice(self._images)
+        damaged = bytearray(jpeg)
         for _ in range(20):
-            spoilt[self._chance.randrange(200, len(jpeg))] = self._chance.randrange(256)
-        data = self._chance.choice((bytes(spoilt), jpeg[: self._chance.randrange(len(jpeg))], self._noise, b""))
+            damaged[self._random.randrange(200, len(jpeg))] = self._random.randrange(256)
+        data = self._random.choice((bytes(damaged), jpeg[: self._random.randrange(len(jpeg))], self._noise, b""))
         return lambda: _code(lambda: client.landmarks(data, boxes=[box]))
 
-    def _strange(self) -> Ask:
+    def _malformed(self) -> Ask:
         blank = cv2.imencode(".png", np.zeros((3000, 3000), np.uint8))[1].tobytes()
-        body, kind = self._chance.choice(
+        body, kind = self._random.choice(
             (
                 (blank, "image/png"),
                 (b"[" * 50_000, "application/json"),
@@ -101,7 +105,7 @@ class Mix:
                 (self._noise, "application/msgpack"),
             )
         )
-        headers = {"Content-Type": kind, "X-Request-ID": f"soak-{self._chance.randrange(10**9)}"}
+        headers = {"Content-Type": kind, "X-Request-ID": f"soak-{self._random.randrange(10**9)}"}
         return lambda: str(self._http.post("/v1/landmarks", content=body, headers=headers).json().get("code", "ok"))
 
 
@@ -118,11 +122,11 @@ class Memory(NamedTuple):
 
     total: int
     shared: int
-    """Of it, memory that Triton and its Python backend hand tensors over in: as much as the largest took at once."""
+    """The part that Triton and its Python backend pass tensors in: as much as the largest requests needed at once."""
 
 
 def resident(pid: int) -> dict[str, Memory]:
-    """The memory of a process and all below it, by name and id."""
+    """The memory of a process and its descendants, by name and id."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     total, shared = (int(status.get(name, "0 kB").split()[0]) * 1024 for name in ("VmRSS", "RssShmem"))
     found = {f"{status['Name'].strip()} {pid}": Memory(total, shared)}
@@ -132,17 +136,19 @@ def resident(pid: int) -> dict[str, Memory]:
 
 
 def main() -> int:
-    """Returns 1 where a process has grown too much."""
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
+    """Returns 1 when a process has grown too much."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--first", type=int, default=1_000, help="requests before the first measurement [%(default)s]")
     parser.add_argument("--last", type=int, default=10_000, help="requests before the second [%(default)s]")
-    parser.add_argument("--concurrency", type=int, default=4, help="requests at a time [%(default)s]")
-    parser.add_argument("--seed", type=int, default=1, help="[%(default)s]")
+    parser.add_argument("--concurrency", type=int, default=4, help="concurrent requests [%(default)s]")
+    parser.add_argument("--seed", type=int, default=1, help="of the requests [%(default)s]")
     args = parser.parse_args()
 
     codes: Counter[str] = Counter()
     with started() as (pid, rest, rpc), ThreadPoolExecutor(args.concurrency) as threads:
-        mix = Mix(args.seed, f"http://127.0.0.1:{rest}", f"grpc://127.0.0.1:{rpc}")
+        mix = RequestMix(args.seed, f"http://127.0.0.1:{rest}", f"grpc://127.0.0.1:{rpc}")
         with tqdm(total=args.last, unit="request", leave=False, disable=None) as bar:
 
             def ask_all(asks: list[Ask]) -> None:
@@ -151,14 +157,14 @@ def main() -> int:
 
             def run(count: int) -> dict[str, Memory]:
                 while count > 0:
-                    asks = [mix.draw() for _ in range(min(count, ROUND))]
+                    asks = [mix.draw() for _ in range(min(count, ROUND_SIZE))]
                     count -= len(asks)
                     ask_all(asks)
-                mix.settle()
+                mix.send_small()
                 return resident(pid)
 
-            ask_all([mix.heavy() for _ in range(ROUND)])
-            early = run(args.first - ROUND)
+            ask_all([mix.draw_largest() for _ in range(ROUND_SIZE)])
+            early = run(args.first - ROUND_SIZE)
             late = run(args.last - args.first)
     return print_table(args.first, args.last, early, late, codes)
 
@@ -174,12 +180,12 @@ def print_table(first: int, last: int, early: dict[str, Memory], late: dict[str,
         growths.append(after.total / before.total - 1)
         cells = [f"{m.total / 1e6:.1f} ({m.shared / 1e6:.1f})" for m in (before, after)]
         print(f"| {name} | {' | '.join(cells)} | {growths[-1]:+.1%} |")
-    gone = early.keys() ^ late.keys()
-    if gone:
-        print(f"\nprocesses that came or went: {', '.join(sorted(gone))}")
+    changed = early.keys() ^ late.keys()
+    if changed:
+        print(f"\nprocesses that started or ended: {', '.join(sorted(changed))}")
     if "internal" in codes:
         print("\nthere were internal errors")
-    return 1 if gone or max(growths) > BAR or "internal" in codes else 0
+    return 1 if changed or max(growths) > MAX_GROWTH or "internal" in codes else 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""Faces per second of the served path over faces per second of the same functions called in one process.
+"""Faces per second of the service, and of the same functions called directly in one process ("bare").
 
-Every round measures each of them for a few seconds, one after the other, so that a ratio compares neighbours in time;
-the median over the rounds is printed. "bare" decodes the image, crops, runs the network and decodes the heatmaps in one
-thread of this process (the network itself uses every core). Both get the face's box, so that no detector is measured.
+"bare" decodes the image, crops, runs the network and decodes the heatmaps in one thread of this process; the network
+itself uses every core. The requests contain the face's box, so that the detector does not take part. Every round
+measures each path for a few seconds, one after the other, so that a ratio compares neighbours in time; the medians over
+the rounds are printed.
+
+    python -m bench.throughput
+    python -m bench.throughput --concurrency 1 --precision int8
 """
 
 from __future__ import annotations
@@ -23,12 +27,14 @@ from typing import get_args
 
 import cv2
 import numpy as np
+import skimage.data
 from tqdm import tqdm
 
 from landmarks.codec import decode
 from landmarks.crop import Crop, transform_points, warp
-from landmarks.repository import Precision, model_path
+from landmarks.repository import model_path
 from landmarks.runtime import Network
+from landmarks.tensors import Precision
 from landmarks_client import Client
 from service.images.decode import decode_srgb
 from service.images.limits import ImageLimits
@@ -36,23 +42,21 @@ from service.images.limits import ImageLimits
 ROOT = Path(__file__).parents[1]
 
 Request = Callable[[], None]
-"""One request, answered and checked."""
+"""Sends one request and checks its answer."""
 
 PORTRAIT_BOX = (178.0, 63.0, 268.0, 176.0)
-"""Where the face is in scikit-image's astronaut."""
+"""The face's box in scikit-image's astronaut, of 512 pixels."""
 
 
 def portrait(size: int) -> tuple[bytes, tuple[float, ...]]:
-    """The public-domain portrait as a JPEG of `size` pixels, and the box of its face."""
-    import skimage.data
-
+    """The public-domain portrait as a JPEG of `size` x `size` pixels, and the box of its face."""
     image = cv2.resize(skimage.data.astronaut(), (size, size), interpolation=cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
     return jpeg, tuple(v * size / 512 for v in PORTRAIT_BOX)
 
 
 def bare_request(jpeg: bytes, box: tuple[float, ...], precision: Precision) -> Request:
-    """The pure functions, without a server."""
+    """The functions alone, without a server."""
     network = Network(model_path(ROOT / "model_repo", precision=precision))
     codec, scale = network.metadata.codec, network.metadata.crop_scale
     limits = ImageLimits(1 << 30, 1 << 30)
@@ -62,28 +66,28 @@ def bare_request(jpeg: bytes, box: tuple[float, ...], precision: Precision) -> R
         crop = Crop.around(box, scale, codec.input_size)
         pixels = warp(image, crop.image_to_crop(), crop.size)
         decoded = decode(network(pixels[None]), codec)
-        assert transform_points(crop.crop_to_image(), decoded.points[0]).shape == (98, 2)
+        assert transform_points(crop.crop_to_image(), decoded.points[0]).shape == decoded.points[0].shape
 
     return request
 
 
 def served_request(url: str, jpeg: bytes, box: tuple[float, ...]) -> Request:
-    """A request by a client with a connection of its own that stays open."""
+    """A request of a client with a connection of its own."""
     client = Client(url)
 
     def request() -> None:
-        assert client.landmarks(jpeg, boxes=[box]).faces[0].points.shape == (98, 2)
+        assert len(client.landmarks(jpeg, boxes=[box]).faces) == 1
 
     return request
 
 
 def connect_all(count: int, url: str, jpeg: bytes, box: tuple[float, ...]) -> list[Request]:
-    """As many clients of one door, each with a connection of its own."""
+    """So many clients of one API, each with a connection of its own."""
     return [served_request(url, jpeg, box) for _ in range(count)]
 
 
 def rate(clients: list[Request], seconds: float) -> float:
-    """Requests per second of all clients together, each calling as fast as it is answered."""
+    """Requests per second of all clients together, each sending the next as soon as the last is answered."""
     start = time.perf_counter()
 
     def work(request: Request) -> int:
@@ -99,14 +103,14 @@ def rate(clients: list[Request], seconds: float) -> float:
 
 @contextmanager
 def served() -> Iterator[tuple[int, int]]:
-    """`landmarks serve` on free ports: (REST, gRPC)."""
+    """Runs `landmarks serve` on free ports; yields the ports of REST and gRPC."""
     with started() as (_, rest, rpc):
         yield rest, rpc
 
 
 @contextmanager
 def started() -> Iterator[tuple[int, int, int]]:
-    """`landmarks serve` on free ports: its process id, and (REST, gRPC)."""
+    """Runs `landmarks serve` on free ports; yields its process id and the ports of REST and gRPC."""
     environment = {**os.environ, "LANDMARKS_PORT": "0", "LANDMARKS_GRPC_PORT": "0", "LANDMARKS_LOG_LEVEL": "warning"}
     command = [sys.executable, "-m", "service", "serve"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
@@ -116,7 +120,7 @@ def started() -> Iterator[tuple[int, int, int]]:
             while "curl" not in text:
                 line = process.stdout.readline()
                 if not line:
-                    raise SystemExit("the service did not start; its messages are above")
+                    raise SystemExit("the service did not start; see its messages above")
                 text += line
             rest, rpc = re.findall(r"(?:REST  http://|gRPC  )127\.0\.0\.1:(\d+)", text)
             yield process.pid, int(rest), int(rpc)
@@ -125,29 +129,35 @@ def started() -> Iterator[tuple[int, int, int]]:
 
 
 def main() -> int:
-    """Measures and prints the ratios as a table of Markdown."""
-    parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds [%(default)s]")
-    parser.add_argument("--seconds", type=float, default=3.0, help="per measurement [%(default)s]")
+    """Measures and prints a table in Markdown."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.throughput", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="rounds that are measured, after one to warm up [%(default)s]"
+    )
+    parser.add_argument("--seconds", type=float, default=3.0, help="seconds of each measurement [%(default)s]")
     parser.add_argument("--size", type=int, default=512, help="side of the JPEG in pixels [%(default)s]")
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16], help="[1 4 16]")
-    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="[%(default)s]")
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16], help="numbers of clients [1 4 16]")
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default="float32", help="of the landmark network [%(default)s]"
+    )
     args = parser.parse_args()
 
     jpeg, box = portrait(args.size)
     os.environ["LANDMARKS_PRECISION"] = args.precision
     with served() as (rest_port, rpc_port):
         bare = bare_request(jpeg, box, args.precision)
-        contenders: dict[str, Callable[[], list[Request]]] = {"bare": lambda: [bare]}
+        paths: dict[str, Callable[[], list[Request]]] = {"bare": lambda: [bare]}
         for count in args.concurrency:
-            contenders |= {
+            paths |= {
                 f"REST, concurrency {count}": partial(connect_all, count, f"http://127.0.0.1:{rest_port}", jpeg, box),
                 f"gRPC, concurrency {count}": partial(connect_all, count, f"grpc://127.0.0.1:{rpc_port}", jpeg, box),
             }
-        rates: dict[str, list[float]] = {name: [] for name in contenders}
-        with tqdm(total=(args.rounds + 1) * len(contenders), unit="measurement", leave=False) as bar:
+        rates: dict[str, list[float]] = {name: [] for name in paths}
+        with tqdm(total=(args.rounds + 1) * len(paths), unit="measurement", leave=False) as bar:
             for round_number in range(args.rounds + 1):
-                for name, connect in contenders.items():
+                for name, connect in paths.items():
                     found = rate(connect(), args.seconds if round_number else 1.0)
                     if round_number:  # the first round warms up
                         rates[name].append(found)

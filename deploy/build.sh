@@ -2,14 +2,14 @@
 # Builds images with BuildKit: deploy/build.sh TARGET...   (targets: gateway triton triton-cpu train wheels)
 #
 # From the environment, all optional:
-#   BASE_IMAGE TRITON_IMAGE   images to build on, say of a registry of your own, or with a digest
+#   BASE_IMAGE TRITON_IMAGE   base images, for example from your own registry, or with a digest
 #   PIP_INDEX_URL             a package index without credentials
-#   PIP_CONF CA_BUNDLE        files: pip's configuration with credentials, certificates to trust; not kept in an image
-#   PIP_NO_INDEX=1            packages of deploy/wheels/ alone
-#   TORCH                     cuda or cpu: the build of PyTorch in train
-#   WHEELS_IMAGE LOCKS        of target wheels: whose Python, and which lock files
-#   IMAGE_PREFIX TAG          of the images' names [h3r-landmarks/ latest]
-#   BUILD_OPTIONS             further options of docker build
+#   PIP_CONF CA_BUNDLE        files: pip's configuration with credentials, certificates to trust; no image keeps them
+#   PIP_NO_INDEX=1            only packages from deploy/wheels/
+#   TORCH                     cuda or cpu: the build of PyTorch in the target train
+#   WHEELS_IMAGE LOCKS        for the target wheels: the image whose Python is used, and the lock files
+#   IMAGE_PREFIX TAG          prefix and tag of the images' names [h3r-landmarks/ latest]
+#   BUILD_OPTIONS             additional options of docker build
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || { sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2; }

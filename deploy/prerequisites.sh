@@ -1,8 +1,8 @@
 #!/bin/sh
-# What `make` needs of the system before it can make a virtual environment: prerequisites.sh PYTHON
+# Checks that PYTHON has what `make` needs to create a virtual environment: prerequisites.sh PYTHON
 #
-# Debian and Ubuntu leave two pieces of Python out of their python3: the venv module, and the shared library that
-# Triton's Python backend loads. As root on such a system they are installed; otherwise the command is printed.
+# On Debian and Ubuntu the package python3 lacks two parts: the module venv, and the shared library that Triton's Python
+# backend loads. This script installs them when it runs as root there, and otherwise prints the command.
 set -u
 python=$1
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -23,6 +23,6 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   # shellcheck disable=SC2086 # several packages
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null && exit 0
 fi
-echo "This Python $version lacks pieces that Triton needs. On Debian or Ubuntu, type:" >&2
+echo "This Python $version lacks parts that Triton needs. On Debian or Ubuntu, run:" >&2
 echo "    sudo apt-get update && sudo apt-get install $missing" >&2
 exit 1

@@ -1,4 +1,4 @@
-"""Coordinates <-> heatmaps: randomized rounding to encode, the k strongest cells to decode.
+"""Coordinates <-> heatmaps: randomized rounding to encode, a decoder of `landmarks.decoders` to decode.
 
 Pixel convention (pixel rule "center", the project's own), for stride s = 4::
 
@@ -9,7 +9,13 @@ Pixel convention (pixel rule "center", the project's own), for stride s = 4::
 Cell i is centred on crop pixel s*i + (s-1)/2, so a mirrored crop gives exactly mirrored heatmaps. The paper and its
 released checkpoints use pixel rule "corner", u = x / s.
 
-Source: Yu and Tao, "Heatmap Regression via Randomized Rounding", TPAMI 2021 (arXiv:2009.00225).
+Source: Yu and Tao, "Heatmap Regression via Randomized Rounding", TPAMI 2021 (arXiv:2009.00225). Its equations:
+
+    10, 11, 13   a fixed quantizer, argmax, and the correction of the quantizer's bias   `quantize`, `train.objectives`
+    14, 15       randomized rounding                                                     `quantize`, `encode`
+    7            the cross-entropy that a network is trained with                        `train.objectives`
+    17           the weighted mean that gives the fraction back                          `decode`
+    19, 20       which cells it is taken over: 3 x 3, or the k strongest                 `landmarks.decoders`
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from landmarks.decoders import DECODERS, DEFAULT_DECODER, strongest_cells
 from landmarks.layout import WFLW98
 
 PixelRule = Literal["center", "corner"]
@@ -30,14 +37,23 @@ Floats = NDArray[np.floating[Any]]
 
 MOMENT_WINDOW = 17
 """Side in cells of the window around a map's peak that score and covariance are taken from."""
-NARROWEST = 1e-8
-"""Crop pixels to the fourth: the least determinant of second moments, for maps of a single cell."""
-MOST_POWER = 4.0
-"""Largest `covariance_power`: where errors grow with the sixth power of the spread, it says nothing any more."""
+MIN_DETERMINANT = 1e-8
+"""Crop pixels to the fourth: lower bound of the determinant of second moments, for maps of a single cell."""
+MAX_POWER = 4.0
+"""Upper bound of `covariance_power`. Beyond it a small change of the spread changes the covariance beyond any use."""
 
 
 class CodecError(ValueError):
     """A codec specification, or an argument that must agree with one, is not usable; the message says why."""
+
+
+class DecoderChoice(NamedTuple):
+    """A decoder that a codec can use."""
+
+    name: str
+    """Key of `landmarks.decoders.DECODERS`."""
+    k: int
+    """Strongest cells that the decoder is given, and whose share of the probability is the score."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ class CodecSpec:
     pixel_rule: PixelRule = "center"
     """Where a cell lies in the crop; see the module's diagram."""
     topk: int = 9
-    """Cells averaged by the decoder unless the caller chooses otherwise."""
+    """k of the top-k decoder unless the caller chooses otherwise."""
     covariance_scale: float | tuple[float, ...] = 1.0
     """Calibration: factor on the heatmap's second moments, one for all points or one for each (1 = uncalibrated)."""
     covariance_floor: float = 0.0
@@ -63,7 +79,7 @@ class CodecSpec:
 
     def __post_init__(self) -> None:
         if any(not isinstance(value, int) for value in (self.points, self.input_size, self.stride, self.topk)):
-            raise CodecError("points, input_size, stride and topk are whole numbers")
+            raise CodecError("points, input_size, stride and topk must be integers")
         if self.points < 1 or self.stride < 1 or self.input_size < 1 or self.input_size % self.stride:
             raise CodecError(
                 f"input_size {self.input_size} must be a positive multiple of stride {self.stride}, "
@@ -76,8 +92,8 @@ class CodecSpec:
             raise CodecError(
                 "covariance_scale must be positive, one for all points or one for each; covariance_floor not negative"
             )
-        if not 0 <= self.covariance_power <= MOST_POWER:
-            raise CodecError(f"covariance_power must lie between 0 and {MOST_POWER:g}, not {self.covariance_power!r}")
+        if not 0 <= self.covariance_power <= MAX_POWER:
+            raise CodecError(f"covariance_power must lie between 0 and {MAX_POWER:g}, not {self.covariance_power!r}")
         self.check_topk(self.topk)
 
     @property
@@ -99,10 +115,27 @@ class CodecSpec:
         return cells * self.stride + self.offset
 
     def check_topk(self, topk: int) -> int:
-        """Returns `topk`; raises CodecError unless a map has that many cells."""
+        """Returns `topk`; raises CodecError unless it is an integer and a map has that many cells."""
+        if type(topk) is not int:
+            raise CodecError(f"topk must be an integer, not {topk!r}")
         if not 1 <= topk <= self.cells**2:
             raise CodecError(f"topk must lie between 1 and the {self.cells**2} cells of a heatmap, not {topk}")
         return topk
+
+    def choose_decoder(self, name: str | None = None, topk: int | None = None) -> DecoderChoice:
+        """What a request's `decoder` and `topk` ask for: "topk" and the codec's own k where it leaves them out.
+
+        Raises CodecError for a name that `landmarks.decoders.DECODERS` does not have, for a `topk` that the maps do not
+        have, and for one that the decoder does not take.
+        """
+        name = DEFAULT_DECODER if name is None else name
+        if name not in DECODERS:
+            raise CodecError(f"decoder must be one of {', '.join(DECODERS)}, not {name!r:.40}")
+        decoder = DECODERS[name]
+        if not decoder.takes_topk and topk not in (None, decoder.k):
+            raise CodecError(f"decoder {name} takes no topk: leave it out, or choose decoder {DEFAULT_DECODER}")
+        given = self.topk if topk is None else topk
+        return DecoderChoice(name, self.check_topk(decoder.k or given))
 
     def to_json(self) -> str:
         """One canonical line of JSON: equal specs give equal text."""
@@ -115,7 +148,7 @@ class CodecSpec:
             values = json.loads(text)
             names = {field.name for field in fields(cls)}
             if isinstance(values, dict):
-                # models exported before faces were told apart by their spread have none
+                # models exported before there was a power have none
                 values = {"covariance_power": 0.0} | values
             if not isinstance(values, dict) or set(values) != names:
                 raise CodecError(f"a codec specification needs exactly the keys {sorted(names)}, got: {text}")
@@ -132,23 +165,24 @@ class CodecSpec:
 
 
 def quantize(u: Floats, quantizer: Quantizer, rng: np.random.Generator | None = None) -> NDArray[np.int64]:
-    """Cell coordinates (any shape, float) -> whole cells of the same shape.
+    """Cell coordinates (any shape, float) -> integer cells of the same shape.
 
-    "random" is the paper's randomized rounding: floor(u) + 1 with probability frac(u), else floor(u),
-    independently for every number; it needs `rng`. "round" rounds halves up.
+    "floor", "round" (halves up) and "ceil" are eq. 10 with a threshold of 1, 0.5 and 0. "random" is the paper's
+    randomized rounding (eq. 15): floor(u) + 1 with probability frac(u), else floor(u), independently for every number.
+    It needs `rng`; CodecError without one.
     """
     low = np.floor(u)
     if quantizer == "floor":
-        whole = low
+        cells = low
     elif quantizer == "ceil":
-        whole = np.ceil(u)
+        cells = np.ceil(u)
     elif quantizer == "round":
-        whole = np.floor(u + 0.5)
+        cells = np.floor(u + 0.5)
     else:
         if rng is None:
             raise CodecError("randomized rounding needs a random generator")
-        whole = low + (rng.random(np.shape(u)) < u - low)
-    return np.asarray(whole, np.int64)
+        cells = low + (rng.random(np.shape(u)) < u - low)
+    return np.asarray(cells, np.int64)
 
 
 class Encoded(NamedTuple):
@@ -161,10 +195,11 @@ class Encoded(NamedTuple):
 def encode(
     points: Floats, spec: CodecSpec, rng: np.random.Generator | None = None, quantizer: Quantizer = "random"
 ) -> Encoded:
-    """Crop pixels [..., 2] -> one whole cell per point.
+    """Crop pixels [..., 2] -> one cell per point; with the default quantizer each of the four cells around it with the
+    probability of eq. 14.
 
-    A point is inside when its u lies in [0, cells - 1] on both axes, where rounding either way stays on the map:
-    randomized rounding is unbiased for every point that is flagged inside.
+    A point is inside when its u lies in [0, cells - 1] on both axes, where rounding in either direction stays on the
+    map: randomized rounding is unbiased for every point that is flagged inside (Theorem 2).
     """
     u = spec.to_cells(np.asarray(points, np.float64))
     inside = np.all((u >= 0) & (u <= spec.cells - 1), axis=-1)
@@ -178,19 +213,20 @@ class Decoded(NamedTuple):
     points: NDArray[np.float32]
     """[..., points, 2] crop pixels, x then y."""
     scores: NDArray[np.float32]
-    """[..., points] in [0, 1]: the k averaged cells' share of the probability in the window around
-    the peak (capped at 1, as some of the k may lie outside the window)."""
+    """[..., points] in [0, 1]: the k strongest cells' share of the probability in the window around the peak (limited
+    to 1, as some of the k may lie outside the window). k is `DecoderChoice.k`."""
     covariances: NDArray[np.float32]
     """[..., points, 2, 2] crop pixels squared: second moments of the window about the point, calibrated."""
 
 
-def decode(heatmaps: Floats, spec: CodecSpec, topk: int | None = None) -> Decoded:
+def decode(heatmaps: Floats, spec: CodecSpec, topk: int | None = None, decoder: str | None = None) -> Decoded:
     """Logits [N, points, cells, cells] -> points, scores and covariances.
 
-    Each face is decoded by itself with arrays of one fixed shape, so its numbers do not depend, to the last bit, on
-    the faces beside it. Raises CodecError when the shape or `topk` disagrees with `spec`.
+    `decoder` and `topk` as `CodecSpec.choose_decoder` has them. Each face is decoded by itself with arrays of one fixed
+    shape, so its numbers do not depend, to the last bit, on the faces beside it. Raises CodecError when the shape, the
+    decoder or `topk` disagrees with `spec`.
     """
-    k = spec.check_topk(spec.topk if topk is None else topk)
+    chosen = spec.choose_decoder(decoder, topk)
     shape = (spec.points, spec.cells, spec.cells)
     if heatmaps.ndim != 4 or heatmaps.shape[1:] != shape:
         raise CodecError(f"heatmaps must have shape [N, {', '.join(map(str, shape))}], not {list(heatmaps.shape)}")
@@ -201,55 +237,16 @@ def decode(heatmaps: Floats, spec: CodecSpec, topk: int | None = None) -> Decode
         np.empty((faces, spec.points, 2, 2), np.float32),
     )
     for i, maps in enumerate(heatmaps):
-        out.points[i], out.scores[i], out.covariances[i] = _decode_face(np.asarray(maps, np.float32), spec, k)
+        out.points[i], out.scores[i], out.covariances[i] = _decode_face(np.asarray(maps, np.float32), spec, chosen)
     return out
 
 
-def strongest_cells(maps: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The k largest logits of each map [points, rows, columns], largest first, equal logits in row-major order.
-
-    Returns logits [points, k] and flat cell indices [points, k].
-
-    Only the k rows with the largest maxima can hold them: a cell of any other row is beaten by those k maxima. Looking
-    there alone is exact, ties included, and several times faster than partitioning whole maps (docs/decisions/0001).
-    """
-    points, rows, columns = maps.shape
-    if k >= rows:  # no row is spared; one sort bounds the cost of a large k
-        flat = maps.reshape(points, rows * columns)
-        cells = np.argsort(-flat, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(flat, cells, axis=1), cells
-    order = np.argsort(-maps.max(axis=2), axis=1, kind="stable")[:, :k]
-    order.sort(axis=1)  # back to row-major order, so that the first of equal cells wins below
-    point = np.arange(points)
-    candidates = maps[point[:, None], order].reshape(points, k * columns)
-    logits = np.empty((points, k), np.float32)
-    cells = np.empty((points, k), np.int64)
-    for i in range(k):
-        best = candidates.argmax(axis=1)
-        logits[:, i] = candidates[point, best]
-        cells[:, i] = order[point, best // columns] * columns + best % columns
-        candidates[point, best] = -np.inf
-    return logits, cells
-
-
-def topk_mean(
-    logits: NDArray[np.float32], cells: NDArray[np.int64], columns: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Softmax over the k logits [points, k], then the mean of their cells: returns weights [points, k], u [points, 2].
-
-    The paper's top-k decoding: the weights are normalised over the k cells alone.
-    """
-    weights = np.exp((logits - logits[:, :1]).astype(np.float64))
-    weights /= weights.sum(axis=1, keepdims=True)
-    u = np.stack([(weights * (cells % columns)).sum(axis=1), (weights * (cells // columns)).sum(axis=1)], axis=1)
-    return weights, u
-
-
 def _decode_face(
-    maps: NDArray[np.float32], spec: CodecSpec, k: int
+    maps: NDArray[np.float32], spec: CodecSpec, chosen: DecoderChoice
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    logits, cells = strongest_cells(maps, k)
-    _, u = topk_mean(logits, cells, spec.cells)
+    strongest = strongest_cells(maps, chosen.k)
+    logits, cells = strongest
+    u = DECODERS[chosen.name].read(maps, strongest)
     window, corner = _window(maps, cells[:, 0])
     probability = np.exp((window - logits[:, :1, None]).astype(np.float64))
     mass = probability.sum(axis=(1, 2))
@@ -268,20 +265,21 @@ def _calibrated(moments: NDArray[np.float64], spec: CodecSpec) -> NDArray[np.flo
 
 
 def face_spread(moments: Floats, stride: int) -> Floats:
-    """How wide the maps of a face are on the whole: of [..., points, 2, 2] in crop pixels squared, [...] in cells.
+    """How wide the maps of a face are overall: second moments [..., points, 2, 2] in crop pixels squared -> [...] in
+    cells.
 
-    The geometric mean of all points' standard deviations. Errors grow faster with it than the maps do, from face to
-    face: what makes one hard to read makes its maps too narrow as well (docs/decisions/0015).
+    The geometric mean of the standard deviations of all points. From face to face, errors grow faster than this spread
+    does: on a difficult face the network is overconfident, so its maps are too narrow as well (docs/decisions/0015).
     """
     determinant = moments[..., 0, 0] * moments[..., 1, 1] - moments[..., 0, 1] ** 2
-    spread: Floats = np.exp(np.log(np.maximum(determinant, NARROWEST)).mean(axis=-1) / 4) / stride
+    spread: Floats = np.exp(np.log(np.maximum(determinant, MIN_DETERMINANT)).mean(axis=-1) / 4) / stride
     return spread
 
 
 def _window(maps: NDArray[np.float32], peaks: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The part of each map around its strongest cell, [points, w, w], and its first column and row, [points, 2].
 
-    The window is shifted to stay on the map. Looking at it alone costs a sixth of exponentiating the whole map.
+    The window is shifted to stay on the map. It costs a sixth of exponentiating the entire map.
     """
     points, rows, columns = maps.shape
     width = min(MOMENT_WINDOW, rows)
@@ -294,7 +292,7 @@ def _window(maps: NDArray[np.float32], peaks: NDArray[np.int64]) -> tuple[NDArra
 def _second_moments(probability: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.float64]:
     """E[(cell - u)(cell - u)^T] of each normalised map [points, w, w]: [points, 2, 2] in cells squared.
 
-    About the decoded point rather than the map's mean, so that a second mode counts in full.
+    About the decoded point rather than the mean of the map, so that a second mode counts in full.
     """
     side = np.arange(probability.shape[-1])
     dx, dy = side - u[:, :1], side - u[:, 1:]

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.metadata import MetadataError
+from landmarks.tensors import MAX_DETECTION_SIDE
 
 Image = NDArray[np.uint8]
 """RGB [H, W, 3]"""
@@ -37,9 +38,6 @@ DETECTOR_METADATA_KEY: Final = "landmarks_detector"
 
 CELLS_PER_FACE: Final = 4.0
 """Sides are told as logarithms of multiples of so many cells, a middling face of a level."""
-
-LONGEST: Final = 2048
-"""Longest side in pixels that a picture is looked at with; a larger one is reduced first."""
 
 NESTED: Final = 0.8
 """Of two boxes of which a larger share of the smaller one lies in the other, the one of lower score goes."""
@@ -108,7 +106,11 @@ Network = Callable[[NDArray[np.uint8]], Maps]
 
 
 def find_faces(
-    image: Image, network: Network, spec: DetectorSpec, threshold: float | None = None, longest: int = LONGEST
+    image: Image,
+    network: Network,
+    spec: DetectorSpec,
+    threshold: float | None = None,
+    longest: int = MAX_DETECTION_SIDE,
 ) -> Detections:
     """The faces of a picture, best first.
 

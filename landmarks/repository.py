@@ -16,15 +16,21 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from landmarks.codec import CodecSpec
 from landmarks.detection import DETECTOR_METADATA_KEY, DetectorMetadata, DetectorSpec
 from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, MetadataError, ModelMetadata
-from landmarks.tensors import DECODE_MODEL, DETECTOR_MODEL, ENSEMBLE_MODEL, HEATMAP_MODEL, TensorSpec, contract
+from landmarks.tensors import (
+    DECODE_MODEL,
+    DETECTOR_MODEL,
+    ENSEMBLE_MODEL,
+    HEATMAP_MODEL,
+    Precision,
+    TensorSpec,
+    contract,
+)
 
-Precision: TypeAlias = Literal["float32", "int8"]
-"""What a network computes in."""
 MODEL_FILE: Final = "model.onnx"
 """Name of a network's file within a version folder of its model."""
 INT8_FILE: Final = "model-int8.onnx"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from landmarks.codec import CodecSpec
 
@@ -13,7 +13,11 @@ ENSEMBLE_MODEL: Final = "landmarks"
 DETECTOR_MODEL: Final = "detector"
 
 TOPK_PARAMETER: Final = "topk"
-"""Request parameter that reaches the decoder through the ensemble."""
+DECODER_PARAMETER: Final = "decoder"
+"""Request parameters that reach the model `decode` through the ensemble: see `CodecSpec.choose_decoder`."""
+
+Precision: TypeAlias = Literal["float32", "int8"]
+"""What a landmark network computes in."""
 
 DType = Literal["UINT8", "FP32", "FP64"]
 
@@ -29,6 +33,8 @@ class TensorSpec:
 
 PICTURE: Final = TensorSpec("picture", "UINT8", (-1, -1, 3))
 """What the detector looks at: RGB [H, W, 3], one picture a request."""
+MAX_DETECTION_SIDE: Final = 2048
+"""Pixels. The detector reduces an image with a longer side to this size first."""
 BOXES: Final = TensorSpec("boxes", "FP64", (-1, 4))
 """The faces it finds, best first: xyxy in the picture's pixels."""
 BOX_SCORES: Final = TensorSpec("scores", "FP64", (-1,))

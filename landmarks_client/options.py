@@ -13,7 +13,9 @@ class Options(TypedDict, total=False):
     """The faces' boxes, each x1, y1, x2, y2 in pixels. Without boxes the service detects the faces."""
 
     topk: int
-    """Number of heatmap cells averaged for a point. Unset: the number that the model was validated with."""
+    """Number of heatmap cells that the decoder "topk" averages for a point. Unset: the number that the model was
+    validated with.
+    """
 
     max_faces: int
     """Answer at most this many of the detected faces, the largest first."""
@@ -25,9 +27,7 @@ class Options(TypedDict, total=False):
     """Name of the model that must answer, one of those listed as served. Unset: the service chooses."""
 
     decoder: str
-    """How a point is read from its heatmap, one of the decoders that the model lists. Unset: "topk", the mean of the
-    strongest cells.
-    """
+    """How a point is read from its heatmap: one of the decoders that the model lists. Unset: "topk"."""
 
     flip: bool
     """Average with the answer for the mirrored crop: slightly more accurate, at twice the cost."""

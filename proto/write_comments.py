@@ -67,7 +67,7 @@ class Options(TypedDict, total=False):
 def _option(field: FieldDescriptorProto, comment: str) -> str:
     element = PYTHON_TYPES[field.type]
     kind = f"Sequence[{element}]" if field.label == F.LABEL_REPEATED else element
-    text = textwrap.fill(comment, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+    text = textwrap.fill(comment, WIDTH - 8, break_long_words=False, break_on_hyphens=False)
     one_line = len(text) + len('    """"""') <= WIDTH and "\n" not in text
     docstring = f'"""{text}"""' if one_line and not text.endswith('"') else f'"""{text}\n"""'
     return textwrap.indent(f"{field.name}: {kind}\n{docstring}\n", "    ")

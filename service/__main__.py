@@ -14,11 +14,12 @@ from typing import Any
 import cv2
 from pydantic import ValidationError
 
+from landmarks.decoders import DECODER_HELP, DECODERS
 from service.bootstrap import StartError
 from service.cli.detect import detect
 from service.cli.outputs import FORMATS
 from service.observability.logs import set_up as set_up_log
-from service.request import DECODERS, OMITTABLE
+from service.request import OMITTABLE
 from service.security.api_keys import SecurityError, new_key
 from service.server import serve
 from service.settings import Settings, unknown_settings
@@ -155,7 +156,7 @@ def _add_detect(detect_parser: argparse.ArgumentParser) -> None:
     detect_parser.add_argument("--max-faces", type=int, help="of the faces detected, the largest so many")
     detect_parser.add_argument("--detector-threshold", type=float, help="least score of a detected face, 0 to 1")
     detect_parser.add_argument("--model", help="name of the model that must answer")
-    detect_parser.add_argument("--decoder", choices=DECODERS, help="the mean of the strongest cells, or the strongest")
+    detect_parser.add_argument("--decoder", choices=list(DECODERS), help=DECODER_HELP)
     detect_parser.add_argument("--flip", action="store_true", help="average with the mirrored crop, at twice the cost")
     detect_parser.add_argument(
         "--omit", type=_omitted, default=(), metavar="FIELDS", help=f"leave out of the answer, of {','.join(OMITTABLE)}"

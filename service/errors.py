@@ -1,4 +1,4 @@
-"""The closed set of ways a request can fail. Each door has one table for all (`rest.errors`, `rpc.errors`).
+"""The closed set of kinds of failure of a request. Each API has a table of them: `wire.problem` and `rpc.errors`.
 
 ::
 
@@ -20,7 +20,7 @@ from service.engines.port import EngineError, EngineFailure, EngineOverloaded, E
 
 
 class ErrorKind(Enum):
-    """The value is the stable code that clients see; `title` names the kind, `action` says what a client can do."""
+    """The value is the stable code that clients see, `title` describes the kind, `action` says what a client can do."""
 
     _value_: str
     title: str
@@ -31,7 +31,7 @@ class ErrorKind(Enum):
         kind._value_, kind.title, kind.action = code, title, action
         return kind
 
-    # what was asked
+    # the request
     INVALID_REQUEST = "invalid_request", "The request cannot be read", "Correct what the detail names."
     INVALID_BOX = "invalid_box", "A box is not usable", "Give four finite numbers x1 < x2, y1 < y2 in the image."
     TOO_MANY_BOXES = "too_many_boxes", "More boxes than are answered at once", "Send the boxes in several requests."
@@ -49,7 +49,7 @@ class ErrorKind(Enum):
     TOO_MANY_BYTES = "too_many_bytes", "The file has too many bytes", "Compress or shrink the image."
     TOO_MANY_PIXELS = "too_many_pixels", "The image has too many pixels", "Shrink the image."
     SIDE_TOO_LONG = "side_too_long", "The image is too long or too wide", "Shrink or cut the image."
-    # who asked, and where
+    # the client, and the address
     UNAUTHENTICATED = (
         "unauthenticated",
         "No valid API key came with the request",
@@ -65,11 +65,11 @@ class ErrorKind(Enum):
 
 
 RETRY_AFTER_SECONDS: Final[Mapping[ErrorKind, int]] = {ErrorKind.OVERLOADED: 1, ErrorKind.UNAVAILABLE: 1}
-"""Kinds that trying again may cure, and how long a client is asked to wait."""
+"""Seconds after which a client may try again, for the kinds of failure that may be over by then."""
 
 
 class ServiceError(Exception):
-    """A failure that a client is told about: `message` says what to do and holds nothing internal."""
+    """A failure as a client sees it. `message` says what to do and holds nothing internal."""
 
     def __init__(self, kind: ErrorKind, message: str) -> None:
         super().__init__(message)
@@ -81,25 +81,25 @@ _INTERNAL: Final = (
     ErrorKind.INTERNAL,
     "the service failed on this request; report the request id: the log has the cause under it",
 )
-_LATE: Final = (
+_DEADLINE_EXCEEDED: Final = (
     ErrorKind.DEADLINE_EXCEEDED,
     "the request took longer than its deadline; allow more time, or send a smaller image",
 )
 
-FOREIGN: Final[Mapping[type[BaseException], tuple[ErrorKind, str]]] = {
+BY_EXCEPTION: Final[Mapping[type[BaseException], tuple[ErrorKind, str]]] = {
     EngineUnavailable: (ErrorKind.UNAVAILABLE, "the network is not reachable now; try again shortly"),
-    EngineTimeout: _LATE,
+    EngineTimeout: _DEADLINE_EXCEEDED,
     EngineOverloaded: (ErrorKind.OVERLOADED, "the network's queue is full; try again after a moment"),
     EngineFailure: _INTERNAL,
     EngineError: _INTERNAL,
-    asyncio.TimeoutError: _LATE,
+    asyncio.TimeoutError: _DEADLINE_EXCEEDED,
 }
-"""What exceptions of other modules mean to a client. Anything that is not here is an internal error."""
+"""Kind and message for the exceptions of other modules. Any that is not listed is an internal error."""
 
 
 def translate(error: Exception) -> ServiceError:
-    """The ServiceError that a client gets for `error`, found through the classes it derives from."""
+    """The ServiceError for any exception, by the first of its classes that BY_EXCEPTION lists."""
     if isinstance(error, ServiceError):
         return error
-    known = (FOREIGN[cls] for cls in type(error).__mro__ if cls in FOREIGN)
-    return ServiceError(*next(known, _INTERNAL))
+    listed = (BY_EXCEPTION[cls] for cls in type(error).__mro__ if cls in BY_EXCEPTION)
+    return ServiceError(*next(listed, _INTERNAL))

@@ -1,104 +1,127 @@
-"""What a caller may choose, by the same names through every door, and what of it is refused."""
+"""A request: what a caller may choose, by the same names over REST, gRPC and the command line, and what is refused.
+
+`Options` and the proto are the two definitions of an option. Everything else is derived from them: what a query
+(`rest.options`), a form or JSON (`rest.read`) and a message (`rpc.convert`) may hold, OpenAPI (`rest.schema`), and the
+flags of `landmarks detect` (`cli.flags`).
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from landmarks.codec import CodecError
+from landmarks.decoders import DECODER_HELP, DECODERS, DEFAULT_DECODER
+from landmarks_client.pb.comments import COMMENTS
 from service.answer import ServedModel
 from service.errors import ErrorKind, ServiceError
+from service.limits import MAX_ITEMS
+from service.wire.validation import describe
 
-DECODERS: Final = ("topk", "argmax")
-"""How a point is read from its heatmap: the mean of the k strongest cells, or the strongest alone (topk = 1)."""
-
-OMITTABLE: Final = ("points", "scores", "covariances", "timings_ms")
+OmittableField: TypeAlias = Literal["points", "scores", "covariances", "timings_ms"]
+OMITTABLE: Final = get_args(OmittableField)
 """The large fields of an answer, which a caller may leave out."""
-
-MOST: Final = 4096
-"""Boxes of an image, or images of a batch, that the settings may allow at most."""
 
 MAX_BOX_TO_IMAGE: Final = 100
 MIN_BOX: Final = 1.0
 """Beyond these no face can be seen, and the arithmetic of the crop would lose its precision."""
 
+Box: TypeAlias = Annotated[tuple[float, float, float, float], Strict(False)]
+"""x1, y1, x2, y2 in image pixels; a list is accepted as well."""
 
-@dataclass(frozen=True)
-class Options:
-    boxes: tuple[tuple[float, ...], ...] = ()
-    """xyxy in image pixels, rounded to float32 as the wire has them. None given: the detector looks for faces."""
-    topk: int | None = None
-    """Heatmap cells averaged for a point; None: as the model was validated."""
-    max_faces: int | None = None
-    """Of the faces detected, the largest so many; None: as many as the service answers at most."""
-    detector_threshold: float | None = None
-    """Least score in [0, 1] of a detected face. The detector has one of its own, which this can only raise."""
+
+def _add_comments(schema: dict[str, Any]) -> None:
+    """Descriptions are the proto's comments, followed by what a field itself adds."""
+    for name, each in schema["properties"].items():
+        each["description"] = f"{COMMENTS[f'DetectRequest.{name}']} {each.get('description', '')}".strip()
+        each.pop("uniqueItems", None)  # what is given twice counts once
+
+
+class Options(BaseModel):
+    """What a request may choose. Every option may be left out; the proto's comments document each of them.
+
+    Raises pydantic's ValidationError; `read_options` raises ServiceError instead.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", json_schema_extra=_add_comments)
+
+    boxes: tuple[Box, ...] = Field(
+        (), strict=False, fail_fast=True, max_length=MAX_ITEMS, examples=[[[2.0, 2.0, 13.0, 13.0]]]
+    )
+    topk: int | None = Field(None, ge=1, examples=[4])
+    max_faces: int | None = Field(None, ge=1, examples=[1])
+    detector_threshold: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, examples=[0.9])
     model: str | None = None
-    """Name of the model that must answer; None: whichever `service.rollout.canary` takes."""
-    decoder: str | None = None
-    """One of DECODERS; None: "topk"."""
-    flip: bool = False
-    """Average with the answer for the mirrored crop: better by a little, at twice the cost."""
-    omit: frozenset[str] = frozenset()
-    """Fields of OMITTABLE that the answer does without."""
+    decoder: Annotated[str, Field(json_schema_extra={"enum": [*DECODERS]})] | None = Field(
+        None, description=DECODER_HELP, examples=[DEFAULT_DECODER]
+    )
+    flip: bool | None = Field(None, examples=[True])
+    omit: frozenset[OmittableField] = Field(
+        frozenset(), strict=False, fail_fast=True, examples=[["covariances", "timings_ms"]]
+    )
 
-    @property
-    def cells(self) -> int | None:
-        """Cells averaged for a point once `decoder` is heeded; None: as the model was validated."""
-        return 1 if self.decoder == "argmax" else self.topk
+
+_NAMES: Final = frozenset(Options.model_fields)
 
 
 class ImageRequest(NamedTuple):
-    """One image file, and what is asked of it."""
+    """One image file, and the options it came with."""
 
     image: bytes
     options: Options
 
 
+def read_options(values: Mapping[str, object]) -> Options:
+    """The options of a form, JSON, query or message; a value of None counts as not given.
+
+    Raises ServiceError of kind INVALID_REQUEST, INVALID_BOX or TOO_MANY_BOXES.
+    """
+    unknown = sorted(values.keys() - _NAMES)
+    if unknown:
+        known = ", ".join(name for name in Options.model_fields if name != "boxes")
+        raise invalid(f"unknown option {unknown[0][:40]!r}: the options are box (boxes in JSON), {known}")
+    try:
+        return Options.model_validate({name: value for name, value in values.items() if value is not None})
+    except ValidationError as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: ValidationError) -> ServiceError:
+    problem = error.errors(include_url=False)[0]
+    option, *inside = problem["loc"]
+    if option == "boxes" and inside:
+        return ServiceError(ErrorKind.INVALID_BOX, f"box {inside[0]} is not four numbers x1, y1, x2, y2")
+    if option == "boxes" and problem["type"] == "too_long":
+        return ServiceError(ErrorKind.TOO_MANY_BOXES, "more boxes given than are ever answered: send them in parts")
+    return invalid(f"{option} {describe(problem)}")
+
+
+def invalid(message: str) -> ServiceError:
+    return ServiceError(ErrorKind.INVALID_REQUEST, message)
+
+
 def check_options(options: Options, model: ServedModel, max_boxes: int) -> None:
-    """Raises ServiceError for options that no image could satisfy. That `model` bears the name asked for is known."""
+    """Raises ServiceError for options that `model`, which has the name that the request names, can never satisfy."""
     if len(options.boxes) > max_boxes:
         raise ServiceError(
             ErrorKind.TOO_MANY_BOXES,
             f"{len(options.boxes)} boxes given, at most {max_boxes} are answered: send them in parts",
         )
-    problem = _problem(options, model)
-    if problem is not None:
-        raise ServiceError(ErrorKind.INVALID_REQUEST, problem)
-
-
-def _problem(options: Options, model: ServedModel) -> str | None:
-    unknown = sorted(options.omit.difference(OMITTABLE))
-    if options.max_faces is not None and options.max_faces < 1:
-        return "max_faces must be at least 1"
-    if options.detector_threshold is not None and not 0 <= options.detector_threshold <= 1:
-        return "detector_threshold must lie between 0 and 1"
-    if options.decoder not in (None, *DECODERS):
-        return f"decoder must be one of {', '.join(DECODERS)}, not {_quoted(options.decoder)}"
-    if options.decoder == "argmax" and options.topk not in (None, 1):
-        return "decoder argmax takes the strongest cell alone: leave topk out, or choose decoder topk"
-    if unknown:
-        return f"omit takes {', '.join(OMITTABLE)}, not {_quoted(unknown[0])}"
     try:
-        codec = model.metadata.codec
-        codec.check_topk(codec.topk if options.topk is None else options.topk)
+        model.metadata.codec.choose_decoder(options.decoder, options.topk)
     except CodecError as error:
-        return str(error)
-    return None
+        raise invalid(str(error)) from error
 
 
-def _quoted(text: str | None) -> str:
-    return repr((text or "")[:40])
-
-
-def checked_box(number: int, box: tuple[float, ...], width: int, height: int) -> NDArray[np.float32]:
+def checked_box(number: int, box: Box, width: int, height: int) -> NDArray[np.float32]:
     """The box as float32 [4]. Raises ServiceError of kind INVALID_BOX, naming it, when no crop can be made of it."""
     values = np.array(box, np.float64)
-    if values.shape != (4,) or not np.isfinite(values).all():
+    if not np.isfinite(values).all():
         problem = "is not four finite numbers x1, y1, x2, y2"
     elif not (values[0] < values[2] and values[1] < values[3]):
         problem = "is inverted or empty: x1 < x2 and y1 < y2 are needed"

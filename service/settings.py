@@ -10,10 +10,9 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from landmarks.detection import LONGEST
-from landmarks.repository import Precision
+from landmarks.tensors import MAX_DETECTION_SIDE, Precision
 from service.images.limits import MAX_SIDE
-from service.request import MOST
+from service.limits import MAX_ITEMS
 
 _OTHERS: Final = frozenset({"LANDMARKS_API_KEY", "LANDMARKS_TEST_DATA"})
 """Variables of the environment that are for clients and for tests."""
@@ -109,8 +108,8 @@ class Settings(BaseSettings):
     max_bytes: int = Field(32 * 2**20, ge=1, description="Largest image file in bytes.")
     max_pixels: int = Field(100_000_000, ge=1, description="Largest image in pixels, checked before it is decoded.")
     max_side: int = Field(MAX_SIDE, ge=1, le=32_766, description="Longest image side in pixels, checked as well.")
-    max_faces: int = Field(32, ge=1, le=MOST, description="Most faces answered, and most boxes accepted, per image.")
-    max_images: int = Field(16, ge=1, le=MOST, description="Most images in one call.")
+    max_faces: int = Field(32, ge=1, le=MAX_ITEMS, description="Most faces answered and boxes accepted per image.")
+    max_images: int = Field(16, ge=1, le=MAX_ITEMS, description="Most images in one call.")
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Largest call of several images in bytes.")
     max_in_flight: int = Field(64, ge=1, description="Requests worked on at a time; one more is told to come back.")
     request_timeout: float = Field(30.0, gt=0, description="Seconds a request may take unless its client says less.")
@@ -125,9 +124,9 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="Threads that decode, detect and crop; 0 takes one per core, at most 8.")
 
     detection_size: int = Field(
-        LONGEST,
+        MAX_DETECTION_SIDE,
         ge=64,
-        le=LONGEST,
+        le=MAX_DETECTION_SIDE,
         description="Longest image side in pixels that faces are searched at; a larger image is reduced for it. "
         "Faces that are then smaller than 10 pixels are not found; half of it is a quarter of the work.",
     )

@@ -15,10 +15,11 @@ from landmarks.layout import PointLayout
 from landmarks.metadata import ModelMetadata
 from service.answer import ServedModel
 from service.deadline import Deadline
-from service.gateway import Gateway, Readiness
+from service.gateway import Gateway
 from service.images.limits import ImageLimits
+from service.landmarker import EngineLandmarker
 from service.pipeline import Limits, Pipeline
-from service.rollout.canary import Rollout
+from service.readiness import Readiness
 
 MODEL = ServedModel(
     "fake",
@@ -47,7 +48,7 @@ class FakeEngine:
         self.is_ready = True
         self.gate: asyncio.Event | None = None
         self.arrived = asyncio.Event()
-        self.calls: list[tuple[tuple[int, ...], int | None, float | None]] = []
+        self.calls: list[tuple[tuple[int, ...], int | None, float | None, str | None]] = []
 
     async def start(self) -> None: ...
 
@@ -56,8 +57,15 @@ class FakeEngine:
     async def ready(self) -> bool:
         return self.is_ready
 
-    async def infer(self, crops: np.ndarray, *, topk: int | None = None, deadline: Deadline | None = None) -> Decoded:
-        self.calls.append((crops.shape, topk, None if deadline is None else deadline.remaining()))
+    async def infer(
+        self,
+        crops: np.ndarray,
+        *,
+        decoder: str | None = None,
+        topk: int | None = None,
+        deadline: Deadline | None = None,
+    ) -> Decoded:
+        self.calls.append((crops.shape, topk, None if deadline is None else deadline.remaining(), decoder))
         self.arrived.set()
         if self.gate is not None:
             await self.gate.wait()
@@ -101,10 +109,10 @@ def make_gateway(engine: Any, detector: Any, **changes: Any) -> Gateway:
         **changes,
     }
     limits = Limits(ImageLimits(values["max_bytes"], values["max_pixels"], values["max_side"]), values["max_faces"])
+    executor = ThreadPoolExecutor(2)
+    landmarker = values.get("landmarker") or EngineLandmarker(engine, executor)
     return Gateway(
-        Pipeline(
-            values.get("rollout") or Rollout(engine), detector, ThreadPoolExecutor(2), limits, values.get("comparison")
-        ),
+        Pipeline(landmarker, detector, executor, limits),
         Readiness(engine, detector, max_age=0),
         max_bytes=values["max_bytes"],
         max_images=values["max_images"],

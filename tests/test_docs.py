@@ -1,12 +1,18 @@
-"""What the documents say of files that lie beside them."""
+"""The documents agree with the files and the code that they describe."""
 
 import hashlib
 import re
+import shlex
 
+from landmarks.decoders import DECODERS
 from landmarks.detection import DetectorMetadata
 from landmarks.repository import model_path
 from landmarks.runtime import DetectorNetwork, Network
+from landmarks_client import Options
+from service.__main__ import parser
+from service.images.decode import FIRST_FRAME_ONLY, PROFILE_IGNORED
 from tests.conftest import ROOT
+from train.commands.command_line import parse as train_parse
 
 CARD = (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8")
 
@@ -20,7 +26,41 @@ def test_the_card_is_that_of_the_shipped_networks() -> None:
     assert f"run `{DetectorNetwork(detector).metadata.run_id}`" in CARD
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_the_reference_lists_every_option_decoder_and_warning() -> None:
+    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)`.* \|$", reference, re.MULTILINE)
+    warnings = {each.code for each in (FIRST_FRAME_ONLY, PROFILE_IGNORED)}
+    assert Options.__annotations__.keys() | DECODERS.keys() | warnings <= set(rows)
+
+
+def test_the_commands_of_the_readme_can_be_parsed() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"\.venv/bin/landmarks(-train)? ([^#`\n]*[^#`\n ])", readme)
+    assert [arguments.split()[0] for _, arguments in commands] == [
+        "detect",
+        "serve",
+        "keys",
+        "fit",
+        "calibrate",
+        "export",
+    ]
+    for training, arguments in commands:
+        parse = train_parse if training else parser().parse_args
+        assert parse(shlex.split(arguments)).command == arguments.split()[0]
+
+
+def test_links_between_documents_lead_to_a_file_and_to_a_heading_of_it() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+            linked = page.parent / target if target else page
+            assert linked.exists(), f"{page.relative_to(ROOT)} links to {target}"
+            if anchor:
+                assert anchor in anchors(linked.read_text(encoding="utf-8")), (
+                    f"{page.relative_to(ROOT)} links to {target}#{anchor}"
+                )
+
+
+def anchors(text: str) -> list[str]:
+    """The names that GitHub gives to the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from landmarks.codec import CodecSpec, PixelRule, Quantizer
 from train.datasets.face import BoxKind
@@ -18,10 +19,35 @@ else:
     import tomli as tomllib
 
 
+FORMER_KEYS: Final[Mapping[str, str]] = {
+    "further": "extra_data_fraction",
+    "shape": "shape_refinement",
+    "fall": "large_rotation",
+    "occlude": "occlusion",
+    "colour": "color_jitter",
+    "cast": "color_cast",
+    "grey": "grayscale",
+    "dark": "darkness",
+    "coarse": "downsample",
+    "coarsest": "max_downsample",
+    "upside": "any_rotation",
+    "most_pasted": "max_pasted",
+}
+"""Keys that were renamed. Runs and checkpoints written before hold their configuration under the former names."""
+
+
 class Strict(BaseModel):
     """A configuration or a part of one: fixed once read, and of known keys alone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_keys(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        renamed = {old: new for old, new in FORMER_KEYS.items() if new in cls.model_fields and new not in values}
+        return {renamed.get(key, key): value for key, value in values.items()}
 
 
 class Stage(Strict):
@@ -32,34 +58,38 @@ class Stage(Strict):
 
 
 class Photometric(Strict):
-    """Changes of colour and sharpness; probabilities are those of a picture."""
+    """Changes of color and sharpness. Probabilities are those per image; strengths are in `train.samples.augment`."""
 
-    colour: float = Field(0.4, ge=0, lt=1, description="largest relative change of brightness, contrast, saturation")
-    cast: float = Field(0.2, ge=0, le=1, description="a colour cast")
-    grey: float = Field(0.12, ge=0, le=1)
-    dark: float = Field(0.15, ge=0, le=1, description="two fifths or less of the light is left")
-    blur: float = Field(0.25, ge=0, le=1, description="out of focus, or moved")
-    coarse: float = Field(0.15, ge=0, le=1, description="shown at a lower resolution")
-    coarsest: float = Field(4.0, ge=1.5, description="largest factor between the resolutions; drawn from 1.5 on")
-    noise: float = Field(0.2, ge=0, le=1)
-    jpeg: float = Field(0.3, ge=0, le=1)
+    color_jitter: float = Field(
+        0.4, ge=0, lt=1, description="largest relative change of brightness, contrast, saturation"
+    )
+    color_cast: float = Field(0.2, ge=0, le=1, description="probability of a color cast")
+    grayscale: float = Field(0.12, ge=0, le=1, description="probability of losing all color")
+    darkness: float = Field(0.15, ge=0, le=1, description="probability of losing three fifths or more of the light")
+    blur: float = Field(0.25, ge=0, le=1, description="probability of a blur, of focus or of motion")
+    downsample: float = Field(0.15, ge=0, le=1, description="probability of a lower resolution")
+    max_downsample: float = Field(4.0, ge=1.5, description="largest factor between the resolutions; the least is 1.5")
+    noise: float = Field(0.2, ge=0, le=1, description="probability of noise")
+    jpeg: float = Field(0.3, ge=0, le=1, description="probability of JPEG compression")
 
 
 class Augment(Strict):
-    """Random changes to each training sample; the defaults are the paper's recipe (section 5.3)."""
+    """Random changes of each training sample. The defaults are those of the paper's section 5.3, but for the ranges of
+    brightness (0.125 there), contrast and saturation (0.5 there); how often it erases a rectangle it does not say.
+    """
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored crop")
     rotation: float = Field(30.0, ge=0, description="largest rotation in degrees")
-    fall: float = Field(0.0, ge=0, le=1, description="probability of a rotation of up to 90 degrees instead")
+    large_rotation: float = Field(0.0, ge=0, le=1, description="probability of a rotation of up to 90 degrees instead")
     scale: float = Field(0.25, ge=0, lt=1, description="largest relative change of the crop's side")
     shift: float = Field(16.0, ge=0, description="largest shift in pixels of a 256-pixel crop")
     brightness: float = Field(0.4, ge=0, lt=1, description="largest relative change")
     contrast: float = Field(0.4, ge=0, lt=1, description="largest relative change")
     saturation: float = Field(0.4, ge=0, lt=1, description="largest relative change")
     erasing: float = Field(0.5, ge=0, le=1, description="probability that a rectangle is erased")
-    occlude: float = Field(0.0, ge=0, le=1, description="probability that another part of the crop covers an ellipse")
+    occlusion: float = Field(0.0, ge=0, le=1, description="probability that another part of the crop covers an ellipse")
     photometric: Photometric | None = Field(
-        None, description="done in place of the changes of brightness, contrast and saturation"
+        None, description="made instead of the changes of brightness, contrast and saturation"
     )
 
 
@@ -83,16 +113,20 @@ class Config(Recipe):
     """Everything a run depends on besides the data."""
 
     name: str = Field("compact", description="the backbone")
-    shape: bool = Field(False, description="a last layer moves points by where the others are (`fit-shape` makes it)")
+    shape_refinement: bool = Field(
+        False, description="a last layer corrects each point by where the others are (`fit-shape` adds it)"
+    )
     stages: tuple[Stage, ...] = Field(min_length=1)
     milestones: tuple[int, ...] = Field(
         (), description="epochs after each of which the rate falls to a tenth; none: it falls to zero by a cosine"
     )
     crop_scale: float = Field(1.25, gt=0, description="side of the crop over the longer side of the face box")
-    further: float = Field(1.0, gt=0, le=1, description="share of the data sets beyond the first that an epoch shows")
-    held_out: int = Field(0, ge=0, description="about every n-th photograph is kept out of training, to calibrate on")
+    extra_data_fraction: float = Field(
+        1.0, gt=0, le=1, description="share of the data sets beyond the first that an epoch shows"
+    )
+    held_out: int = Field(0, ge=0, description="about every n-th image is kept out of training, to calibrate on")
     boxes: BoxKind = Field("P2", description="P1: crops about the tight box of the points; P2: about a detector's box")
-    objective: Literal["cells", "binary", "gaussian"] = Field(
+    objective: Literal["cells", "cell_sigmoid", "gaussian"] = Field(
         "cells",
         description="cells: cross-entropy over the map's cells (the only one that is served); see train.objectives",
     )
@@ -102,6 +136,11 @@ class Config(Recipe):
     stride: Literal[4] = Field(4, description="crop pixels per heatmap cell of every backbone")
     topk: int = Field(9, ge=1)
     augment: Augment = Augment()
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _read_former_objective(cls, value: Any) -> Any:
+        return "cell_sigmoid" if value == "binary" else value  # its name in earlier versions
 
     @model_validator(mode="after")
     def _one_cell_needs_rounding(self) -> Config:

@@ -1,15 +1,11 @@
-"""The ways to write a point as a heatmap and to read it back that the paper compares.
+"""The ways to write a point as a heatmap that the paper compares (`landmarks.decoders` has the ways to read one).
 
-Written (`Objective`): one cell by cross-entropy over the map's cells; a binary map by cross-entropy in every cell; a
-Gaussian by squared error. Each rounds as a `Quantizer` says, or, for the Gaussian, not at all.
-
-Read (`DECODERS`): maps of log-activations -> cell coordinates u. `landmarks.codec` remains the one implementation of
-averaging the k strongest cells; the other decoders stand beside it to be compared with it and are never served.
+One cell by cross-entropy over the map's cells; a binary map by cross-entropy in every cell; a Gaussian by squared
+error. Each rounds as a `Quantizer` says, or, for the Gaussian, not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -18,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from landmarks.codec import CodecError, CodecSpec, Quantizer, encode, strongest_cells, topk_mean
+from landmarks.codec import CodecError, CodecSpec, Quantizer, encode
 from train.config import Config
 
 Points = NDArray[np.float64]
@@ -28,7 +24,7 @@ OUTSIDE: Final = -100
 """Target of a point that lies outside the map, or that nobody annotated: it takes no part in the loss."""
 
 
-# ---------------------------------------------------------------- what a network is trained towards
+# ---------------------------------------------------------------- objectives
 
 
 class Objective(Protocol):
@@ -40,26 +36,28 @@ class Objective(Protocol):
         ...
 
     def targets(self, points: Points, spec: CodecSpec, rng: np.random.Generator) -> NDArray[Any]:
-        """Crop pixels [points, 2] -> one target per point, drawn anew at every call."""
+        """Crop pixels float64 [P, 2] -> one target per point [P, ...], drawn anew at every call."""
         ...
 
     def inside(self, targets: Tensor) -> Tensor:
-        """Which points of N samples' stacked targets take part in the loss: bool [N, points]."""
+        """Which points of N samples' stacked targets take part in the loss: bool [N, P]."""
         ...
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of maps [N, points, cells, cells] against N samples' stacked targets."""
+        """Scalar loss of maps float [N, P, cells, cells] against N samples' stacked targets [N, P, ...]."""
         ...
 
     def log_activation(self, maps: Maps) -> Maps:
-        """The network's maps, of any shape, as logarithms of the activations that a decoder weighs cells by."""
+        """The network's maps, float32 of any shape, as logarithms of the activations by which decoders weight cells."""
         ...
 
 
 class CellObjective:
-    """One cell of the map: softmax and cross-entropy over all cells. The network that is served.
+    """The paper's binary heatmap (eq. 5): one active cell per map, trained by cross-entropy with a softmax over all
+    cells of the map (eq. 7). With the quantizer "random" it is rounded at random (eq. 14 and 15). The one objective
+    whose networks are exported and served.
 
-    Targets int64 [points]: the flat cell, row * cells + column, or OUTSIDE.
+    Targets int64 [P]: the flat cell, row * cells + column, or OUTSIDE.
     """
 
     def __init__(self, quantizer: Quantizer = "random") -> None:
@@ -82,15 +80,17 @@ class CellObjective:
         return maps
 
 
-class BinaryObjective(CellObjective):
-    """A map that is 1 in one cell and 0 elsewhere, each cell a yes or no of its own. Targets as in CellObjective."""
+class CellSigmoidObjective(CellObjective):
+    """One active cell per map as well (eq. 5), but every cell is a yes or no of its own: a sigmoid per cell instead of
+    the paper's softmax over the cells. Compared in Table 9. Targets as in CellObjective.
+    """
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy summed over the cells, so that the one active cell counts, then averaged over the points."""
         inside = self.inside(targets)
         maps = logits.float().flatten(2)[inside]
-        wanted = F.one_hot(targets[inside], maps.shape[-1]).to(maps.dtype)
-        return F.binary_cross_entropy_with_logits(maps, wanted, reduction="sum") / max(1, len(maps))
+        active = F.one_hot(targets[inside], maps.shape[-1]).to(maps.dtype)
+        return F.binary_cross_entropy_with_logits(maps, active, reduction="sum") / max(1, len(maps))
 
     def log_activation(self, maps: Maps) -> Maps:
         """The logarithm of the sigmoid."""
@@ -98,22 +98,24 @@ class BinaryObjective(CellObjective):
 
 
 class GaussianObjective:
-    """A Gaussian of height 1 about the rounded point or, without a quantizer, about the point itself.
+    """A Gaussian of height 1 (eq. 3 and 4) about the rounded point or, without a quantizer, about the point itself;
+    trained by squared error (eq. 6).
 
-    Targets float32 [points, 2]: its centre in cells, NaN for a point outside the map.
+    Targets float32 [P, 2]: its center (column, row) in cells, NaN for a point outside the map.
     """
 
     def __init__(self, sigma: float, quantizer: Quantizer | None = "random") -> None:
+        """`sigma`: standard deviation in cells. Raises CodecError unless it is positive."""
         if not sigma > 0:
             raise CodecError(f"sigma must be positive, in cells, not {sigma}")
         self.sigma = sigma
         self.quantizer: Quantizer | None = quantizer
 
     def targets(self, points: Points, spec: CodecSpec, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Centres; see the class."""
+        """Centers; see the class."""
         cells, inside = encode(points, spec, rng, self.quantizer or "floor")
-        centres = spec.to_cells(np.asarray(points, np.float64)) if self.quantizer is None else cells
-        return np.where(inside[..., None], centres, np.nan).astype(np.float32)
+        centers = spec.to_cells(np.asarray(points, np.float64)) if self.quantizer is None else cells
+        return np.where(inside[..., None], centers, np.nan).astype(np.float32)
 
     def inside(self, targets: Tensor) -> Tensor:
         """Those that lie on their map."""
@@ -123,15 +125,15 @@ class GaussianObjective:
         """Mean squared error over the cells of the points that lie on their map."""
         inside = self.inside(targets)
         maps = logits.float().flatten(2)[inside]
-        wanted = gaussian_maps(targets[inside], self.sigma, logits.shape[-1]).flatten(1)
-        return F.mse_loss(maps, wanted, reduction="sum") / max(1, maps.numel())
+        expected = gaussian_maps(targets[inside], self.sigma, logits.shape[-1]).flatten(1)
+        return F.mse_loss(maps, expected, reduction="sum") / max(1, maps.numel())
 
     def log_activation(self, maps: Maps) -> Maps:
         """The logarithm of what is above zero; the rest counts as a millionth."""
         return np.asarray(np.log(np.maximum(maps, 1e-6)), np.float32)
 
 
-ObjectiveName = Literal["cells", "binary", "gaussian"]
+ObjectiveName = Literal["cells", "cell_sigmoid", "gaussian"]
 
 
 def objective(name: ObjectiveName, quantizer: Quantizer | None = "random", sigma: float = 1.0) -> Objective:
@@ -140,7 +142,7 @@ def objective(name: ObjectiveName, quantizer: Quantizer | None = "random", sigma
         return GaussianObjective(sigma, quantizer)
     if quantizer is None:
         raise CodecError(f"the objective {name!r} marks one cell: it needs a quantizer")
-    return BinaryObjective(quantizer) if name == "binary" else CellObjective(quantizer)
+    return CellSigmoidObjective(quantizer) if name == "cell_sigmoid" else CellObjective(quantizer)
 
 
 def objective_of(config: Config) -> Objective:
@@ -150,12 +152,12 @@ def objective_of(config: Config) -> Objective:
 
 
 def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy over the cells of every map, averaged over the points that lie on their map.
+    """Cross-entropy with a softmax over the cells of every map (eq. 7), averaged over the points that lie on their map.
 
-    logits float [N, points, cells, cells], targets int64 [N, points] flat cells or OUTSIDE.
+    logits float [N, P, cells, cells], targets int64 [N, P] flat cells or OUTSIDE. Without any point on its map: 0.
     """
     maps, cells = logits.float().flatten(2).flatten(0, 1), targets.flatten()
-    # not reduction="mean": without any point on its map that is not a number, and would stop the training
+    # reduction="mean" would divide by zero where no point lies on its map, and the NaN would stop the training
     total = F.cross_entropy(maps, cells, ignore_index=OUTSIDE, reduction="sum")
     return total / (cells != OUTSIDE).sum().clamp(min=1)
 
@@ -163,86 +165,22 @@ def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:
 def flat_cells(
     points: Points, spec: CodecSpec, rng: np.random.Generator | None = None, quantizer: Quantizer = "random"
 ) -> NDArray[np.int64]:
-    """Crop pixels [..., 2] -> row * cells + column [...], rounded anew at every call; OUTSIDE beyond it and for NaN."""
+    """Crop pixels [..., 2] -> row * cells + column [...]; OUTSIDE beyond the map and for NaN.
+
+    The quantizer "random" (eq. 15) draws anew at every call.
+    """
     cells, inside = encode(points, spec, rng, quantizer)
     return np.where(inside, cells[..., 1] * spec.cells + cells[..., 0], OUTSIDE)
 
 
-def gaussian_maps(centres: Tensor, sigma: float, cells: int) -> Tensor:
-    """Centres float [..., 2] (column, row), in cells -> maps [..., cells, cells] of height 1."""
-    squares = (torch.arange(cells, device=centres.device) - centres[..., None]) ** 2
+def gaussian_maps(centers: Tensor, sigma: float, cells: int) -> Tensor:
+    """Centers float [..., 2] (column, row), in cells -> maps [..., cells, cells] of height 1 (eq. 3 and 4)."""
+    squares = (torch.arange(cells, device=centers.device) - centers[..., None]) ** 2
     x, y = torch.exp(-squares / (2 * sigma**2)).unbind(-2)
     return y[..., :, None] * x[..., None, :]
 
 
-# ---------------------------------------------------------------- reading maps
-
-Decoder = Callable[[Maps], Points]
-"""Log-activations [points, cells, cells] of one face -> cell coordinates u [points, 2]."""
-
-
-def argmax(maps: Maps) -> Points:
-    """The strongest cell, the first in row-major order among equals."""
-    flat = maps.reshape(len(maps), -1).argmax(axis=1)
-    return np.asarray(np.stack([flat % maps.shape[2], flat // maps.shape[2]], axis=1), np.float64)
-
-
-def quarter_shift(maps: Maps) -> Points:
-    """The strongest cell, moved by 1/4 towards the stronger of its two neighbours, on each axis by itself.
-
-    Not moved along an axis where the neighbours are equal, or where the map ends and one is missing.
-    """
-    peak = argmax(maps)
-    columns, rows = peak.astype(np.int64).T
-    slopes = np.stack([_slope(maps, rows, columns), _slope(maps.swapaxes(1, 2), columns, rows)], axis=1)
-    return np.asarray(peak + 0.25 * slopes)
-
-
-def topk(maps: Maps, k: int) -> Points:
-    """The softmax-weighted mean of the k strongest cells, as it is served."""
-    return topk_mean(*strongest_cells(maps, k), maps.shape[2])[1]
-
-
-def neighbourhood(maps: Maps) -> Points:
-    """The softmax-weighted mean of the strongest cell and the eight about it that lie on the map (eq. 19)."""
-    peak = argmax(maps)[:, None, None, :]
-    grid = np.stack(np.meshgrid(np.arange(maps.shape[2]), np.arange(maps.shape[1])), axis=-1)
-    near = np.abs(grid - peak).max(axis=-1) <= 1
-    return expectation(np.where(near, maps, -np.inf))
-
-
-def expectation(maps: Maps) -> Points:
-    """The softmax-weighted mean of all cells."""
-    logits = maps.astype(np.float64)
-    weights = np.exp(logits - logits.max(axis=(1, 2), keepdims=True))
-    weights /= weights.sum(axis=(1, 2), keepdims=True)
-    columns, rows = weights.sum(axis=1), weights.sum(axis=2)
-    return np.stack([columns @ np.arange(maps.shape[2]), rows @ np.arange(maps.shape[1])], axis=1)
-
-
-def decoder(name: str) -> Decoder:
-    """By name: "argmax", "quarter", "3x3", "all", or "topK" for any K ("top9"). Raises CodecError for any other."""
-    if name in DECODERS:
-        return DECODERS[name]
-    if name.startswith("top") and name[3:].isdecimal() and int(name[3:]) > 0:
-        return lambda maps: topk(maps, int(name[3:]))
-    raise CodecError(f"unknown decoder {name!r}; known: {', '.join(DECODERS)}, and topK with a number for K")
-
-
-DECODERS: Final[dict[str, Decoder]] = {
-    "argmax": argmax,
-    "quarter": quarter_shift,
-    "3x3": neighbourhood,
-    "all": expectation,
-}
-
-
-def _slope(maps: Maps, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
-    """-1, 0 or 1 [points]: which column beside each peak is the stronger; 0 where the map ends."""
-    point, last = np.arange(len(maps)), maps.shape[2] - 1
-    left, right = maps[point, rows, np.maximum(columns - 1, 0)], maps[point, rows, np.minimum(columns + 1, last)]
-    return np.where((columns > 0) & (columns < last), np.sign(right.astype(np.float64) - left), 0.0)
-
+# ---------------------------------------------------------------- the bias of a quantizer
 
 THRESHOLDS: Final[dict[Quantizer, float]] = {"floor": 1.0, "round": 0.5, "ceil": 0.0}
 """The fraction t from which a quantizer rounds up."""
@@ -254,9 +192,3 @@ def correction(quantizer: Quantizer | None) -> float:
     floor +0.5, round 0, ceil -0.5. Randomized rounding, and none at all, are unbiased as they are: 0.
     """
     return THRESHOLDS[quantizer] - 0.5 if quantizer in THRESHOLDS else 0.0
-
-
-def decode_points(maps: Maps, spec: CodecSpec, read: Decoder, correction: float = 0.0) -> Points:
-    """Log-activations [N, points, cells, cells] -> crop pixels [N, points, 2], moved by `correction` cells."""
-    cells = np.stack([read(face) for face in maps])
-    return np.asarray(spec.to_pixels(cells + correction), np.float64)

@@ -1,10 +1,10 @@
-"""The health check of images that have no curl: succeeds when a URL answers with status 200. Usage: healthy.py URL."""
+"""The health check of the images, which lack curl: `healthy.py URL` succeeds when the URL answers with status 200."""
 
 import sys
 from urllib.request import ProxyHandler, build_opener
 
 try:
-    # no proxy stands between a container and itself
+    # a container reaches itself without a proxy, even if the environment names one
     with build_opener(ProxyHandler({})).open(sys.argv[1], timeout=4):
         pass
 except OSError as error:

@@ -1,6 +1,6 @@
-"""Lays the Triton of the nvidia-pytriton wheel out as NVIDIA's image has it: triton_layout.py [/opt/tritonserver].
+"""Links the Triton of the nvidia-pytriton wheel into the folder layout of NVIDIA's image: `triton_layout.py FOLDER`.
 
-So both images are started alike, and the server finds its backend where it looks by itself.
+Both images can then be started in the same way, and the server finds its backend in its default folder.
 """
 
 import sys
@@ -9,13 +9,13 @@ from pathlib import Path
 from service.triton_server.process import libpython_folder, link_backend, wheel_folder
 
 
-def lay_out(root: Path) -> None:
+def link_layout(root: Path) -> None:
     wheel = wheel_folder()
-    libpython_folder()  # a missing one is told now rather than when a model is loaded
+    libpython_folder()  # raises now where it is missing, rather than when a model is loaded
     link_backend(wheel, root)
     (root / "bin").symlink_to(wheel / "pytriton/tritonserver/bin")
     (root / "lib").symlink_to(wheel / "nvidia_pytriton.libs")
 
 
 if __name__ == "__main__":
-    lay_out(Path(sys.argv[1]))
+    link_layout(Path(sys.argv[1]))

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Writes the lock files beside this script from pyproject.toml: every package pinned, with the hashes of its files.
+# Writes the lock files in this folder from pyproject.toml: every package is pinned, with the hashes of its files.
 #
 #   make lock                    all of them
-#   lock.sh UV gateway.txt ...   some of them, with this uv
+#   lock.sh UV gateway.txt ...   some of them, with the uv at this path
 #
-# The CPU build of PyTorch is on an index of its own. TORCH_CPU, further options of uv, can say where else it is:
+# The CPU build of PyTorch is on a separate index. Options of uv in TORCH_CPU can name another source:
 # TORCH_CPU='--find-links FOLDER'.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -12,7 +12,7 @@ uv=$1
 shift
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-# OpenVINO would report every import to Google Analytics; without this package it does not
+# with this package OpenVINO reports every import to Google Analytics
 echo openvino-telemetry >"$scratch/unwanted"
 
 # compile FILE PYTHON SOURCE [OPTION...]
@@ -28,18 +28,18 @@ compile() {
 [ $# -gt 0 ] || set -- build.txt gateway.txt triton.txt triton-gpu.txt triton-cpu.txt train-cuda.txt train-cpu.txt
 for file; do
   case $file in
-    # what builds this project's own wheel
+    # the build backend of this project's wheel
     build.txt) sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | compile build.txt 3.11 - ;;
     gateway.txt) compile gateway.txt 3.11 pyproject.toml --extra gateway --extra otel ;;
     # the Python of NVIDIA's image
     triton.txt) compile triton.txt 3.12 pyproject.toml --extra triton ;;
     triton-gpu.txt) compile triton-gpu.txt 3.12 pyproject.toml --extra triton-gpu ;;
     triton-cpu.txt)
-      # of the wheel the server alone is used: what its Python interface needs is left out
+      # only the server in the wheel is used, so the packages of its Python interface are left out
       printf '%s\n' grpcio importlib-metadata protobuf pyzmq sh tritonclient typer typing-inspect wrapt \
         >"$scratch/unused"
       compile triton-cpu.txt 3.11 pyproject.toml --extra triton-cpu --excludes "$scratch/unused" ;;
-    # with what runs an exported file, so that it can be evaluated
+    # with the runtime of exported files, so that they can be evaluated
     train-cuda.txt) compile train-cuda.txt 3.11 pyproject.toml --extra train --extra triton ;;
     train-cpu.txt)
       sed -n 's/.*"\(torch==[^"]*\)".*/\1+cpu/p' pyproject.toml >"$scratch/torch"

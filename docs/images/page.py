@@ -1,4 +1,4 @@
-"""Takes page.png, the README's picture of the page: `python -m docs.images.page` in a checkout, with Chromium."""
+"""Takes page.png, the README's screenshot of the page: `python -m docs.images.page` in a checkout, with Chromium."""
 
 import shutil
 from pathlib import Path
@@ -8,11 +8,11 @@ from playwright.sync_api import sync_playwright
 from bench.throughput import served
 
 POINT = 60
-"""The one pointed at: the right eye's outer corner."""
+"""Index of the point under the pointer: the right eye's outer corner."""
 
 
 def main() -> None:
-    """Asks for the portrait twice, so that the time shown is that of a service that runs."""
+    """Sends the portrait twice, so that the time shown does not include the warm-up."""
     with served() as (port, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1440, "height": 880}, color_scheme="dark")

@@ -28,9 +28,9 @@ from service.cli.outputs import Body, Records, RecordsError, make_format, new_fi
 from service.deadline import Deadline
 from service.drawing import draw
 from service.errors import ErrorKind, ServiceError, translate
-from service.gateway import request_id
 from service.images.decode import decode_srgb
 from service.request import Options
+from service.request_ids import request_id_or_new
 from service.settings import Settings
 from service.wire.json import answer_body
 
@@ -216,7 +216,7 @@ def _asker(arguments: argparse.Namespace, settings: Settings) -> Any:
     }
     boxes = tuple(arguments.box)
     if arguments.url is None:
-        return _here(settings, Options(boxes, flip=arguments.flip, omit=frozenset(arguments.omit), **given))
+        return _here(settings, Options(boxes=boxes, flip=arguments.flip, omit=arguments.omit, **given))
     asked = {"boxes": boxes, "omit": arguments.omit, **({"flip": True} if arguments.flip else {}), **given}
     return _elsewhere(arguments, settings, cast(Asked, asked))
 
@@ -234,7 +234,7 @@ async def _here(settings: Settings, options: Options) -> AsyncIterator[tuple[Ask
             except Exception as error:
                 failure = translate(error)
                 raise DetectError(failure.kind.value, f"{failure.message} ({failure.kind.value})") from error
-            return answer_body(answer, request_id(None))
+            return answer_body(answer, request_id_or_new(None))
 
         yield ask, gateway.models[0].metadata.layout
 

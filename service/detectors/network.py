@@ -1,4 +1,4 @@
-"""The model repository's own face detector behind the detector port."""
+"""The model repository's face detector, behind the detector port."""
 
 from __future__ import annotations
 
@@ -9,55 +9,57 @@ from typing import Final
 
 import numpy as np
 
-from landmarks.detection import LONGEST, Detections, enlarged, reduced
+from landmarks.detection import Detections, enlarged, reduced
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
+from landmarks.tensors import MAX_DETECTION_SIDE
 from service.deadline import Deadline
-from service.detectors.backends import Finder, ServedDetector
+from service.detectors.backends import DetectorBackend, ServedDetector
 from service.detectors.port import largest_first
 from service.engines.port import EngineError
 from service.images.pixels import Pixels
 
 logger = logging.getLogger(__name__)
 
-GOLDEN_SECONDS: Final = 10.0
-"""How long the golden crop's face may take to be found."""
+GOLDEN_TIMEOUT: Final = 10.0
+"""Seconds in which the face of the golden crop must be found."""
 
 
 class NetworkDetector:
-    """The detector of the model repository."""
+    """Detects faces by a network that a backend runs."""
 
-    def __init__(self, finder: Finder, executor: Executor, longest: int = LONGEST) -> None:
-        """`executor`: threads that reduce images to `longest` pixels; no more than that travels."""
-        self._finder = finder
+    def __init__(self, backend: DetectorBackend, executor: Executor, max_side: int = MAX_DETECTION_SIDE) -> None:
+        """`max_side`: larger images are reduced to this many pixels along their longer side before they are sent to
+        the backend. `executor`: threads that reduce them.
+        """
+        self._backend = backend
         self._executor = executor
-        self._longest = longest
-        self._proven: ServedDetector | None = None
+        self._max_side = max_side
+        self._verified: ServedDetector | None = None
 
     async def start(self) -> None:
-        await self._finder.identify()
+        await self._backend.identify()
 
     async def detect(self, image: Pixels, *, deadline: Deadline | None = None) -> Detections:
-        if max(image.shape[:2]) > self._longest:
-            small = await asyncio.get_running_loop().run_in_executor(self._executor, reduced, image, self._longest)
-        else:
-            small = image
-        found = await self._finder.find(small, deadline)
+        small = image
+        if max(image.shape[:2]) > self._max_side:
+            small = await asyncio.get_running_loop().run_in_executor(self._executor, reduced, image, self._max_side)
+        found = await self._backend.detect(small, deadline)
         return largest_first(enlarged(found, small, image))
 
     async def ready(self) -> bool:
-        """Asks every time, and for the golden crop once for each network that turns out to be served."""
+        """Identifies the served network at every call, and verifies it by the golden crop once it is another one."""
         try:
-            served = await self._finder.identify()
-            if self._proven != served:
-                self._proven = served if await self._finds_golden(served) else None
+            served = await self._backend.identify()
+            if self._verified != served:
+                self._verified = served if await self._detects_golden_face(served) else None
         except EngineError as error:
             logger.warning("the face detector is not ready: %s", error)
-            self._proven = None
-        return self._proven is not None
+            self._verified = None
+        return self._verified is not None
 
-    async def _finds_golden(self, served: ServedDetector) -> bool:
-        """Whether the golden crop's face is where the network found it when it was exported."""
-        boxes = (await self._finder.find(golden_crop(), Deadline.after(GOLDEN_SECONDS))).boxes
+    async def _detects_golden_face(self, served: ServedDetector) -> bool:
+        """Whether the golden crop's face is found where the network found it when it was exported."""
+        boxes = (await self._backend.detect(golden_crop(), Deadline.after(GOLDEN_TIMEOUT))).boxes
         error = np.abs(boxes[0] - served.metadata.golden_box).max() if len(boxes) else np.inf
         if error > GOLDEN_TOLERANCE:
             logger.error("the golden crop's face is found %.3f pixels off: wrong weights, or a wrong runtime", error)

@@ -1,6 +1,6 @@
-"""The face detector port.
+"""The face detector port: an image in, the boxes of its faces out.
 
-A detector's boxes hold the forehead and the chin, as the boxes that the landmark network was trained with do.
+The boxes include the forehead and the chin, as the boxes do that the landmark networks were trained with.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from service.images.pixels import Pixels
 
 
 class Detector(Protocol):
-    """Finds faces. Started once the engine is; calls run side by side."""
+    """Finds faces. It is started after the engine; calls run side by side."""
 
     async def start(self) -> None:
-        """Connects or loads; may be tried again after an error. Raises EngineError."""
+        """Connects or loads. May be called again after an error. Raises EngineError."""
 
     async def detect(self, image: Pixels, *, deadline: Deadline | None = None) -> Detections:
-        """The faces of an RGB image, the largest first; boxes may reach beyond it.
+        """The faces of an image, the largest first. Boxes may reach beyond the image.
 
-        `deadline`: the caller's; None waits without end. Raises EngineError.
+        `deadline` None sets no limit. Raises EngineError.
         """
 
     async def ready(self) -> bool:
-        """Whether faces can be found now; never raises."""
+        """Whether faces can be detected now. Never raises."""
 
 
 def largest_first(found: Detections) -> Detections:

@@ -1,4 +1,4 @@
-"""OpenCV's YuNet behind the detector port."""
+"""OpenCV's YuNet, behind the detector port."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 
 class _PerThread(Generic[T]):
-    """One value for each thread: OpenCV's detectors keep state while they run."""
+    """One value for each thread, because OpenCV's detectors keep state while they run."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._local = threading.local()
-        make()  # a missing or broken file is an error now, not at the first request
+        make()  # so that a missing or broken file is an error now rather than at the first request
 
     def get(self) -> T:
         if not hasattr(self._local, "value"):
@@ -36,17 +36,17 @@ class _PerThread(Generic[T]):
 
 
 class YuNet:
-    """The YuNet network through OpenCV. Called from several threads at once."""
+    """The YuNet network through OpenCV. It may be called from several threads at once."""
 
-    LONGEST: Final = 800
-    """Longest side in pixels of what it looks at; a larger image is reduced first."""
+    MAX_SIDE: Final = 800
+    """Pixels. A larger image is reduced to this before the network sees it."""
     MIN_SCORE: Final = 0.6
-    SMALLEST: Final = 10
-    """Pixels; the smallest face that it was trained on. OpenCV's answer to a picture with a shorter side depends on
-    what its memory held before."""
+    MIN_SIDE: Final = 10
+    """Pixels; the size of the smallest face in its training data. For an image with a shorter side, OpenCV's result
+    depends on what its memory held before."""
 
     def __init__(self, path: Path) -> None:
-        """`path`: the ONNX file. Raises ValueError when it is not there or is not YuNet."""
+        """`path`: the ONNX file. Raises ValueError when there is none or it is not YuNet's."""
         if not path.is_file():
             raise ValueError(f"no YuNet file at {path}")
         self._network: _PerThread[Any] = _PerThread(
@@ -54,9 +54,9 @@ class YuNet:
         )
 
     def __call__(self, image: Pixels) -> Detections:
-        """The faces of an RGB image, the largest first."""
-        small = reduced(image, self.LONGEST)
-        if min(small.shape[:2]) < self.SMALLEST:
+        """The faces of an image, the largest first."""
+        small = reduced(image, self.MAX_SIDE)
+        if min(small.shape[:2]) < self.MIN_SIDE:
             return Detections(np.zeros((0, 4)), np.zeros(0))
         network = self._network.get()
         network.setInputSize((small.shape[1], small.shape[0]))
@@ -68,10 +68,10 @@ class YuNet:
 
 
 class ThreadedDetector:
-    """A function that finds faces, in the threads of an executor."""
+    """Runs a function that detects faces in the threads of an executor."""
 
-    def __init__(self, find: Callable[[Pixels], Detections], executor: Executor) -> None:
-        self._find = find
+    def __init__(self, detect: Callable[[Pixels], Detections], executor: Executor) -> None:
+        self._detect = detect
         self._executor = executor
 
     async def start(self) -> None:
@@ -83,7 +83,7 @@ class ThreadedDetector:
         *,
         deadline: Deadline | None = None,  # noqa: ARG002 - a thread cannot be stopped; the pipeline ends the wait
     ) -> Detections:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._find, image)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._detect, image)
 
     async def ready(self) -> bool:
         return True

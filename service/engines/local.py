@@ -1,4 +1,4 @@
-"""The engine that is this very process: OpenVINO and NumPy in a thread of its own, without a server."""
+"""The engine port in this process, without a server: OpenVINO and NumPy in a thread of their own."""
 
 from __future__ import annotations
 
@@ -18,24 +18,22 @@ from landmarks.runtime import Network, NetworkError
 from landmarks.tensors import contract
 from service.answer import ServedModel
 from service.deadline import Deadline
+from service.engines.checks import check_golden, check_request, check_result
 from service.engines.port import (
     EngineFailure,
     EngineOverloaded,
     EngineTimeout,
     EngineUnavailable,
-    check_golden,
-    check_request,
-    checked,
 )
 
 MAX_WAITING: Final = 64
-"""Requests that may wait for the in-process engine; as many as Triton's queue takes."""
+"""Requests that may wait for the engine, as many as in Triton's queue."""
 
 T = TypeVar("T")
 
 
 class LocalEngine:
-    """The same network and decode in this process, one request at a time in a thread of its own."""
+    """Runs network and decoder in one worker thread, one request at a time."""
 
     def __init__(self, model_path: Path) -> None:
         """`model_path`: the ONNX file; the name of its folder is the version when it is a number, else "1"."""
@@ -46,7 +44,7 @@ class LocalEngine:
 
     @property
     def model(self) -> ServedModel:
-        assert self._network is not None, "known after start"
+        assert self._network is not None, "start has succeeded"
         version = self._path.parent.name if self._path.parent.name.isdecimal() else "1"
         metadata = self._network.metadata
         return ServedModel(metadata.name, version, self._network.provenance, metadata)
@@ -59,30 +57,40 @@ class LocalEngine:
         except (NetworkError, MetadataError) as error:
             raise EngineFailure(str(error)) from error
         codec = network.metadata.codec
-        check_golden(network.metadata, await self._decoded(network, golden_crop(codec.input_size)[None], None, None))
+        check_golden(network.metadata, await self._decoded(network, golden_crop(codec.input_size)[None]))
         self._network = network
 
     async def infer(
-        self, crops: NDArray[np.uint8], *, topk: int | None = None, deadline: Deadline | None = None
+        self,
+        crops: NDArray[np.uint8],
+        *,
+        decoder: str | None = None,
+        topk: int | None = None,
+        deadline: Deadline | None = None,
     ) -> Decoded:
         network = self._network
         if network is None:
             raise EngineUnavailable("the engine is not started, or closed")
-        check_request(crops, topk, network.metadata.codec)
-        return await self._decoded(network, crops, topk, deadline)
+        check_request(crops, decoder, topk, network.metadata.codec)
+        return await self._decoded(network, crops, decoder, topk, deadline)
 
     async def _decoded(
-        self, network: Network, crops: NDArray[np.uint8], topk: int | None, deadline: Deadline | None
+        self,
+        network: Network,
+        crops: NDArray[np.uint8],
+        decoder: str | None = None,
+        topk: int | None = None,
+        deadline: Deadline | None = None,
     ) -> Decoded:
         codec = network.metadata.codec
         try:
-            decoded = await self.run(lambda: decode(network(crops), codec, topk), deadline)
+            decoded = await self.run(lambda: decode(network(crops), codec, topk, decoder), deadline)
         except RuntimeError as error:
             raise EngineFailure(f"OpenVINO failed: {error}") from error
-        return checked(decoded, contract(codec), len(crops))
+        return check_result(decoded, contract(codec), len(crops))
 
     async def ready(self) -> bool:
-        """Once started: it has answered its golden crop rightly, and the weights in memory do not change."""
+        """True once started: the golden crop was answered correctly then, and the weights in memory do not change."""
         return self._network is not None
 
     async def close(self) -> None:
@@ -90,9 +98,9 @@ class LocalEngine:
         await asyncio.to_thread(self._worker.shutdown, wait=True, cancel_futures=True)
 
     async def run(self, work: Callable[[], T], deadline: Deadline | None) -> T:
-        """`work` in the worker thread. Past its deadline it is dropped from the queue, or finished unheard.
+        """Runs `work` in the worker thread. Past the deadline it is removed from the queue, or its result is ignored.
 
-        Raises EngineError, and whatever `work` raises.
+        Raises EngineError, and what `work` raises.
         """
         if self._waiting > MAX_WAITING:
             raise EngineOverloaded(f"{MAX_WAITING} requests are waiting for the in-process engine")

@@ -1,4 +1,4 @@
-"""The log on standard error: lines to read, or one object of JSON a line for programs that collect them."""
+"""The log on standard error: plain text, or one JSON object per line for programs that collect logs."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from typing import Any
 
 import orjson
 
-from service.observability import request_scope as telemetry
+from service.observability.request_scope import current, current_trace_id
 from service.settings import Settings
 
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def set_up(settings: Settings) -> None:
-    """Sends the log of the whole process to standard error, in the form and from the severity that are wanted."""
+    """Sends the log of the whole process to standard error, in the format and from the level of the settings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else logging.Formatter(TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    logging.getLogger("uvicorn").setLevel("WARNING")  # it tells of every start and stop
-    logging.getLogger("PIL").setLevel("INFO")  # else it would tell what is in images
-    logging.getLogger("python_multipart").setLevel("ERROR")  # of a damaged form the client is told
+    logging.getLogger("uvicorn").setLevel("WARNING")  # it reports every start and stop
+    logging.getLogger("PIL").setLevel("INFO")  # its DEBUG level would log the contents of images
+    logging.getLogger("python_multipart").setLevel(
+        "ERROR"
+    )  # an invalid form is an error of the client, who gets an answer
 
 
 class JsonFormatter(logging.Formatter):
-    """time (UTC), level, logger and message; request_id and trace_id within a request; what a record brings itself."""
+    """time (UTC), level, logger and message; within a request its request_id and trace_id; the record's own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -35,9 +37,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        scope = telemetry.current()
+        scope = current()
         if scope is not None:
-            line |= {"request_id": scope.request_id, "trace_id": scope.span.trace_id or None}
+            line |= {"request_id": scope.request_id, "trace_id": current_trace_id()}
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -1,71 +1,101 @@
-"""What Prometheus reads at `/metrics`. One registry for each gateway, so that several live in one process."""
+"""The metrics that Prometheus scrapes at `/metrics`. Each gateway has its own registry: a process may hold several.
+
+The label `door` is the former name of `protocol`. It is kept beside it for one release, with the same value.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import get_args
+from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from service.answer import Answer, Face, Role
 
-SECONDS = (*(round(step * decade, 6) for decade in (1e-3, 1e-2, 1e-1, 1.0) for step in (1, 1.5, 2, 3, 5, 7)), 10.0)
-"""Bounds at most 1.7 apart from 1 ms to 10 s: a quantile read from them is never further off."""
-SCORES = tuple(round(0.05 * step, 2) for step in range(1, 20))
-SPREADS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.5)
-DISTANCES = (0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
+ApiProtocol = Literal["rest", "grpc"]
+"""The API that a request came by."""
+
+SECONDS: Final = (
+    *(round(step * decade, 6) for decade in (1e-3, 1e-2, 1e-1, 1.0) for step in (1, 1.5, 2, 3, 5, 7)),
+    10.0,
+)
+"""Bucket bounds from 1 ms to 10 s, at most a factor of 1.7 apart, which bounds the error of a quantile."""
+SCORES: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
+SPREADS: Final = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.5)
+DISTANCES: Final = (0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
+
+_PROTOCOL: Final = ("protocol", "door")
 
 
 class Metrics:
+    """All metrics of one gateway."""
+
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = self._counter("requests", "Requests answered, by door and code", "door", "code")
-        self.request_seconds = self._histogram(
-            "request_seconds", "Time from admission to the answer, of requests answered with code ok", SECONDS, "door"
+        self._requests = self._counter("requests", "Requests answered, by protocol and code", *_PROTOCOL, "code")
+        self._request_seconds = self._histogram(
+            "request_seconds", "Time from admission to the answer, of requests with code ok", SECONDS, *_PROTOCOL
         )
         self.images = self._counter("batch_images", "Images of batches, by code", "code")
-        self.in_flight = self._gauge("in_flight", "Requests being worked on")
-        self.in_flight_limit = self._gauge("in_flight_limit", "Requests worked on at a time; one more is turned away")
-        self.rejections = self._counter("rejections", "Requests turned away, by reason", "door", "reason")
+        self.in_flight = self._gauge("in_flight", "Requests in flight")
+        self.in_flight_limit = self._gauge("in_flight_limit", "Limit of requests in flight; further ones are rejected")
+        self._rejections = self._counter("rejections", "Requests rejected, by reason", *_PROTOCOL, "reason")
         self.triton_seconds = self._histogram(
-            "triton_seconds", "Time of a call to Triton, there and back, by what came of it", SECONDS, "code"
+            "triton_seconds", "Round-trip time of a call to Triton, by its result", SECONDS, "code"
         )
         self.triton_endpoints = self._gauge("triton_endpoints", "Tritons that requests are sent to now")
         self.triton_retries = self._counter("triton_retries", "Calls sent to another Triton, by reason", "reason")
-        self._stages = self._histogram("stage_seconds", "Time in each stage of a request", SECONDS, "door", "stage")
-        self._stage: dict[tuple[str, str], Histogram] = {}
+        self._stages = self._histogram("stage_seconds", "Time in each stage of a request", SECONDS, *_PROTOCOL, "stage")
+        self._stage: dict[tuple[ApiProtocol, str], Histogram] = {}
         self._faces = self._histogram("faces", "Faces per answered image", (0, 1, 2, 4, 8, 16, 32))
-        self._scores = self._histogram("face_score", "Mean score of a face's points", SCORES)
+        self._scores = self._histogram(
+            "face_score",
+            "Score of a face: about the probability that its points err by less than 10 % of its inter-ocular distance",
+            SCORES,
+        )
         self._spreads = self._histogram(
             "face_spread", "Standard deviation of a face's points over its inter-ocular distance", SPREADS
         )
         self._answers = self._counter("answers", "Images answered, by the model's role: primary, candidate", "role")
         for role in get_args(Role):
-            self._answers.labels(role)  # from zero on, so that the first answer is seen as a rate
+            self._answers.labels(role)  # starts at zero, so that the first answer counts in a rate
         self.fallbacks = self._counter(
-            "candidate_fallbacks", "Images that the primary answered in the candidate's place, by reason", "reason"
+            "candidate_fallbacks", "Images that the primary answered instead of the candidate, by reason", "reason"
         )
-        self.candidate_share = self._gauge("candidate_share", "Share of the images that the candidate is asked for")
+        self.candidate_share = self._gauge("candidate_share", "Share of the images that are sent to the candidate")
         self.model_distance = self._histogram(
             "model_distance",
             "Mean distance between the two models' points of a face over its inter-ocular distance",
             DISTANCES,
         )
         self.comparisons_dropped = self._counter(
-            "comparisons_dropped", "Images that the two models were not compared on after all, by reason", "reason"
+            "comparisons_dropped", "Images selected for a comparison of the models that were not compared", "reason"
         )
         ProcessCollector(registry=self.registry)
 
-    def stage(self, door: str, name: str, seconds: float) -> None:
-        """One stage of one request has ended."""
-        child = self._stage.get((door, name))
-        if child is None:  # to look it up by its labels takes as long as to observe
-            child = self._stage[door, name] = self._stages.labels(door, name)
+    def count_request(self, protocol: ApiProtocol, code: str, seconds: float) -> None:
+        """A request was answered with this code, `seconds` after its admission."""
+        self._requests.labels(protocol, protocol, code).inc()
+        if code == "ok":
+            self._request_seconds.labels(protocol, protocol).observe(seconds)
+
+    def count_rejection(self, protocol: ApiProtocol, reason: str) -> None:
+        """A request was refused because of load, or for want of an API key."""
+        self._rejections.labels(protocol, protocol, reason).inc()
+
+    def observe_stage(self, protocol: ApiProtocol, name: str, seconds: float) -> None:
+        """A stage of a request has ended."""
+        child = self._stage.get((protocol, name))
+        if child is None:  # looking it up by its labels takes as long as observing
+            child = self._stage[protocol, name] = self._stages.labels(protocol, protocol, name)
         child.observe(seconds)
 
     def observe(self, answer: Answer) -> None:
-        """An answer's faces: how many, and what tells without labels that they are no longer those of the training."""
+        """An image was answered: the number of its faces, and how certain their points are.
+
+        The last needs no ground truth, and shows when the images differ from those of the training.
+        """
         self._answers.labels(answer.role).inc()
         self._faces.observe(len(answer.faces))
         for face in answer.faces:

@@ -1,199 +1,167 @@
-"""What is seen of a request while it is worked on: histograms, a trace, and a line of the log.
+"""What is observed of a request while it is worked on: metrics, spans of its trace, and a line in the access log.
 
 ::
 
-    with telemetry.request(door, id, carrier):      the whole of it: root span, counters, the line in the log
+    with telemetry.request(protocol, id, headers):  the whole request: root span, counters, the line in the log
         with stage("decode"): ...                   one stage: a histogram, a child span
-        with round_trip() as headers: ...           one call to Triton: the same, and what continues the trace there
+        with round_trip() as headers: ...           one call to Triton: the same, and headers that continue the trace
 
-The request is found through a context variable, so that no signature on the way has to carry it. Outside of one (the
-command line, the golden crop of a probe) `stage` and `round_trip` see nothing and cost next to nothing.
+The request and its current span are found through context variables, so that no signature on the way carries them.
+Outside of a request (on the command line, in a probe) `stage` and `round_trip` observe nothing and cost very little.
+
+Spans need `opentelemetry-api` alone. Without its SDK they are not recorded, but the caller's trace context (W3C Trace
+Context) is passed on to Triton all the same. `service.observability.tracing` makes a tracer that records them
+(decision 0022).
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from service.observability.metrics import Metrics
+from opentelemetry import context, trace
+from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-TRACEPARENT: Final = "traceparent"
-"""W3C Trace Context: version, trace id, parent's span id and flags."""
+from service.observability.metrics import ApiProtocol, Metrics
 
-_TRACEPARENT: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_PASSED_ON: Final = (TRACEPARENT, "tracestate")
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 logger = logging.getLogger("service.access")
 
 client: ContextVar[str | None] = ContextVar("client", default=None)
-"""Name of the API key that the request came with."""
-
-
-class Span(Protocol):
-    """A piece of a trace, which has begun."""
-
-    @property
-    def trace_id(self) -> str:
-        """32 hexadecimal digits, or nothing where there is no trace."""
-
-    def child(self, name: str) -> Span:
-        """A part of this one, beginning now."""
-
-    def headers(self) -> dict[str, str]:
-        """What another service needs to continue the trace."""
-
-    def end(self, code: str) -> None:
-        """`code`: "ok", or what went wrong."""
-
-
-class Tracer(Protocol):
-    """Begins traces, or continues those of callers."""
-
-    def start(self, name: str, carrier: Mapping[str, str], attributes: Mapping[str, str]) -> Span:
-        """`carrier`: the request's headers, names in lower case."""
-
-    def close(self) -> None:
-        """Sends what has not been sent yet."""
-
-
-class PassedOn:
-    """The span of somebody else's trace, when none are recorded here: handed on as it came."""
-
-    def __init__(self, carrier: Mapping[str, str]) -> None:
-        match = _TRACEPARENT.fullmatch(carrier.get(TRACEPARENT, ""))
-        self.trace_id = match[1] if match else ""
-        self._headers = {name: carrier[name] for name in _PASSED_ON if match and name in carrier}
-
-    def child(self, name: str) -> PassedOn:  # noqa: ARG002
-        return self
-
-    def headers(self) -> dict[str, str]:
-        return self._headers
-
-    def end(self, code: str) -> None: ...
-
-
-class NoTracer:
-    """Records nothing."""
-
-    def start(self, name: str, carrier: Mapping[str, str], attributes: Mapping[str, str]) -> PassedOn:  # noqa: ARG002
-        return PassedOn(carrier)
-
-    def close(self) -> None: ...
+"""The name of the API key that came with the request."""
 
 
 @dataclass
 class Scope:
-    """One request, or a part of it, in the context that works on it."""
+    """The request that the current context works on."""
 
-    door: str
+    protocol: ApiProtocol
     request_id: str
     metrics: Metrics
-    span: Span
+    tracer: Tracer
     code: str = "cancelled"
-    """What became of it."""
+    """The code of its answer: "ok", or that of an error."""
 
 
 _current: ContextVar[Scope | None] = ContextVar("scope", default=None)
 
 
 def current() -> Scope | None:
-    """The request that this context works on."""
+    """The request that the current context works on."""
     return _current.get()
 
 
+def current_trace_id() -> str | None:
+    """The trace that the current context belongs to, as 32 hexadecimal digits."""
+    trace_id = trace.get_current_span().get_span_context().trace_id
+    return trace.format_trace_id(trace_id) if trace_id else None
+
+
 class Telemetry:
-    """One for each gateway."""
+    """The observation of all requests of one gateway."""
 
     def __init__(self, tracer: Tracer | None = None) -> None:
+        """`tracer`: records spans; without it the callers' traces are only passed on."""
         self.metrics = Metrics()
-        self._tracer: Tracer = tracer or NoTracer()
+        self._tracer = tracer or NoOpTracer()
 
     @contextmanager
-    def request(self, door: str, request_id: str, carrier: Mapping[str, str]) -> Iterator[Scope]:
-        """One request, until it is answered; whoever answers it sets the scope's `code`."""
-        attributes = {"landmarks.door": door, "landmarks.request_id": request_id}
-        span = self._tracer.start(f"landmarks {door}", carrier, attributes)
-        scope = Scope(door, request_id, self.metrics, span)
-        token, start = _current.set(scope), time.perf_counter()
+    def request(self, protocol: ApiProtocol, request_id: str, headers: Mapping[str, str]) -> Iterator[Scope]:
+        """Observes one request until it is answered. Whoever answers it sets the scope's `code`.
+
+        `headers`: those of the request, names in lower case, which may hold a trace to continue.
+        """
+        # landmarks.door is the former name of landmarks.protocol, kept for one release
+        attributes = {
+            "landmarks.protocol": protocol,
+            "landmarks.door": protocol,
+            "landmarks.request_id": request_id,
+        }
+        parent = _PROPAGATOR.extract(headers)
+        span = self._tracer.start_span(f"landmarks {protocol}", parent, SpanKind.SERVER, attributes)
+        scope = Scope(protocol, request_id, self.metrics, self._tracer)
+        scope_token, span_token = _current.set(scope), context.attach(trace.set_span_in_context(span))
+        start = time.perf_counter()
         try:
             yield scope
         finally:
             seconds = time.perf_counter() - start
-            self._count(door, scope.code, seconds)
-            tell(scope, seconds)
-            _current.reset(token)
-            span.end(scope.code)
+            self.metrics.count_request(protocol, scope.code, seconds)
+            log_request(protocol, request_id, scope.code, seconds)
+            context.detach(span_token)
+            _current.reset(scope_token)
+            _end(span, scope.code)
 
-    def refused(self, door: str, request_id: str, code: str) -> None:
-        """Counts and logs a request that was turned away before anything was done for it."""
-        self._count(door, code, 0.0)
-        self.metrics.rejections.labels(door, code).inc()
-        tell(Scope(door, request_id, self.metrics, PassedOn({}), code), 0.0)
-
-    def _count(self, door: str, code: str, seconds: float) -> None:
-        self.metrics.requests.labels(door, code).inc()
-        if code == "ok":
-            self.metrics.request_seconds.labels(door).observe(seconds)
+    def refused(self, protocol: ApiProtocol, request_id: str, code: str) -> None:
+        """Counts and logs a request that was refused before any work was done for it."""
+        self.metrics.count_request(protocol, code, 0.0)
+        self.metrics.count_rejection(protocol, code)
+        log_request(protocol, request_id, code, 0.0)
 
 
-def tell(scope: Scope, seconds: float) -> None:
-    """The request's line in the log: nothing of its image, its faces or its key."""
+def log_request(protocol: ApiProtocol, request_id: str, code: str, seconds: float) -> None:
+    """Writes the request's line in the access log, with nothing of its image, its faces or its key."""
     if logger.isEnabledFor(logging.INFO):
-        fields = {"door": scope.door, "code": scope.code, "milliseconds": round(1e3 * seconds, 3)}
-        by = client.get()
-        fields |= {"client": by} if by else {}
-        text = "%s %s %s in %.1f ms" + (f", for {by}" if by else "")
-        extra = {"fields": {"request_id": scope.request_id, **fields}}
-        logger.info(text, scope.door, scope.request_id, scope.code, 1e3 * seconds, extra=extra)
+        # `door` is the former name of `protocol`, kept for one release
+        fields = {"protocol": protocol, "door": protocol, "code": code, "milliseconds": round(1e3 * seconds, 3)}
+        holder = client.get()
+        fields |= {"client": holder} if holder else {}
+        text = "%s %s %s in %.1f ms" + (f", for {holder}" if holder else "")
+        extra = {"fields": {"request_id": request_id, **fields}}
+        logger.info(text, protocol, request_id, code, 1e3 * seconds, extra=extra)
 
 
 class stage:  # noqa: N801 - used as a function; a class enters and leaves in half a generator's time
-    """`with stage("decode"):` times a stage of the request, and makes it a span of its trace."""
+    """`with stage("decode"):` times a stage of the request, and makes it a span of the request's trace."""
 
     __slots__ = ("_name", "_scope", "_span", "_start", "_token")
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __enter__(self) -> Span | None:
+    def __enter__(self) -> None:
         self._scope = scope = _current.get()
-        if scope is None:
-            return None
-        self._span = scope.span.child(self._name)
-        self._token = None
-        if self._span is not scope.span:
-            self._token = _current.set(Scope(scope.door, scope.request_id, scope.metrics, self._span))
-        self._start = time.perf_counter()
-        return self._span
+        if scope is not None:
+            self._span = scope.tracer.start_span(self._name)
+            self._token = context.attach(trace.set_span_in_context(self._span))
+            self._start = time.perf_counter()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if self._scope is not None:
-            self._scope.metrics.stage(self._scope.door, self._name, time.perf_counter() - self._start)
-            if self._token is not None:
-                _current.reset(self._token)
-            self._span.end("ok" if kind is None else kind.__name__)
+            self._scope.metrics.observe_stage(self._scope.protocol, self._name, time.perf_counter() - self._start)
+            context.detach(self._token)
+            _end(self._span, "ok" if kind is None else kind.__name__)
 
 
 @contextmanager
 def round_trip() -> Iterator[dict[str, str]]:
-    """One call to Triton; gives the headers that continue the request's trace there."""
-    scope = _current.get()
+    """One call to Triton. Yields the headers that continue the request's trace there."""
+    scope, headers = _current.get(), dict[str, str]()
     if scope is None:
-        yield {}
+        yield headers
         return
-    span, start, code = scope.span.child("triton"), time.perf_counter(), "ok"
+    span, start, code = scope.tracer.start_span("triton", kind=SpanKind.CLIENT), time.perf_counter(), "ok"
+    _PROPAGATOR.inject(headers, trace.set_span_in_context(span))
     try:
-        yield span.headers()
+        yield headers
     except BaseException as error:
         code = type(error).__name__
         raise
     finally:
         scope.metrics.triton_seconds.labels(code).observe(time.perf_counter() - start)
-        span.end(code)
+        _end(span, code)
+
+
+def _end(span: Span, code: str) -> None:
+    """`code`: "ok", or what went wrong."""
+    span.set_attribute("landmarks.code", code)
+    if code != "ok":
+        span.set_status(Status(StatusCode.ERROR, code))
+    span.end()

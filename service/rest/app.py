@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp
 
 from service.deadline import Deadline
 from service.errors import ErrorKind, ServiceError, translate
-from service.gateway import Gateway, parse_timeout
+from service.gateway import Gateway
 from service.observability.request_scope import stage
 from service.page.page import page_router
 from service.rest.health import health_router
@@ -118,7 +119,7 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
             seconds = deadline.remaining()
             with stage("read"):
                 asked = await asyncio.wait_for(read_batch(request, gateway.max_batch_bytes), seconds)
-            outcomes = await gateway.detect_each(asked, identity, deadline)
+            outcomes = await gateway.detect_batch(asked, identity, deadline)
             with stage("encode"):
                 return _answered(request, batch_body(outcomes, identity))
 
@@ -150,8 +151,21 @@ def _describe_keys(app: FastAPI) -> None:
 
 
 def _deadline(gateway: Gateway, request: Request) -> Deadline:
-    asked = request.headers.get("x-request-timeout")
-    return gateway.deadline(None if asked is None else parse_timeout(asked))
+    timeout = request.headers.get("x-request-timeout")
+    return gateway.deadline(None if timeout is None else _seconds(timeout))
+
+
+def _seconds(text: str) -> float:
+    """The value of the header X-Request-Timeout. Raises ServiceError of kind INVALID_REQUEST."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ServiceError(
+            ErrorKind.INVALID_REQUEST, "X-Request-Timeout, the timeout, must be a positive number of seconds"
+        )
+    return seconds
 
 
 def _answered(request: Request, body: Mapping[str, Any]) -> Response:

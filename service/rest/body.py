@@ -9,7 +9,7 @@ from typing import Final
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import ErrorKind, ServiceError
-from service.rest.options import invalid
+from service.request import invalid
 
 _DRAIN_SECONDS: Final = 2.0
 

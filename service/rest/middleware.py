@@ -12,8 +12,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ErrorKind, ServiceError
-from service.gateway import Gateway, request_id
+from service.gateway import Gateway
 from service.observability.request_scope import client
+from service.request_ids import request_id_or_new
 from service.security.api_keys import MISSING_KEY, ApiKeys, Protection, key_of
 from service.wire.problem import error_response
 
@@ -67,7 +68,7 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        identity = request_id(Headers(scope=scope).get("x-request-id"))
+        identity = request_id_or_new(Headers(scope=scope).get("x-request-id"))
         scope.setdefault("state", {})["id"] = identity
 
         async def send_with_headers(message: Message) -> None:

@@ -17,9 +17,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from service.errors import ErrorKind, ServiceError
-from service.request import ImageRequest
+from service.request import ImageRequest, invalid, read_options
 from service.rest.body import bounded_body, whole_body
-from service.rest.options import invalid, parse_options, query_options
+from service.rest.options import query_options
 
 FORM_OVERHEAD: Final = 2**20
 """Bytes that a form or JSON may have beside its image."""
@@ -63,7 +63,7 @@ async def read_batch(request: Request, max_bytes: int) -> list[ImageRequest | Se
 
 def _asked(image: bytes, values: object) -> ImageRequest | ServiceError:
     try:
-        return ImageRequest(image, parse_options(_object(values, "an image's options")))
+        return ImageRequest(image, read_options(_object(values, "an image's options")))
     except ServiceError as error:
         return error
 
@@ -86,7 +86,7 @@ def _from_json(body: bytes) -> ImageRequest:
         image = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid("'image' is not base64 (RFC 4648, without line breaks or a data: prefix)") from error
-    return ImageRequest(image, parse_options(values))
+    return ImageRequest(image, read_options(values))
 
 
 async def _from_form(request: Request, max_bytes: int) -> ImageRequest:
@@ -94,7 +94,7 @@ async def _from_form(request: Request, max_bytes: int) -> ImageRequest:
         if len(form.getlist("image")) != 1:
             raise invalid("the form has other parts than one 'image': several images go to /v1/landmarks/batch")
         values = _object(await _options(form), "the part 'options'")
-        return ImageRequest(await _file(form["image"]).read(), parse_options(values))
+        return ImageRequest(await _file(form["image"]).read(), read_options(values))
 
 
 @asynccontextmanager

@@ -1,178 +1,134 @@
-"""What OpenAPI says of the wire. For documentation alone: answers are never built from these models, and a test checks
-that real answers satisfy them.
+"""What OpenAPI says of the wire. It is derived from `Options`, and from the proto for the answers.
+
+For documentation alone: answers are never built from these models, and tests check that real answers satisfy them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from types import GenericAlias
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from landmarks_client.pb import landmarks_pb2 as pb
+from landmarks_client.pb.comments import COMMENTS
 from service.errors import RETRY_AFTER_SECONDS, ErrorKind
+from service.request import OMITTABLE, Options
 from service.rest.negotiation import MSGPACK
 from service.wire.problem import PROBLEM_JSON, STATUS, problem
+from service.wire.text import TEXT_OPTIONS
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 BoxXyxy = Annotated[list[float], Field(min_length=4, max_length=4, examples=[[270.5, 166.0, 506.5, 531.5]])]
 
-EXAMPLE_BOX: Final = [2.0, 2.0, 13.0, 13.0]
 EXAMPLE_IMAGE: Final = (
     "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAEUlEQVR42mNsYEAFTAwjWgAAmZAAoFDIQrAAAAAASUVORK5CYII="
 )
 """A grey PNG of 16 x 16 pixels, so that the examples of the description can be sent as they are."""
 
-
-class _Documented(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+_STRICT: Final = ConfigDict(extra="forbid")
 
 
-class OptionsModel(_Documented):
-    boxes: list[BoxXyxy] = Field(
-        [], description="Where the faces are, x1 y1 x2 y2 in pixels. None: they are detected.", examples=[[EXAMPLE_BOX]]
-    )
-    topk: int | None = Field(
-        None, ge=1, description="Heatmap cells averaged for a point; unset: as validated.", examples=[4]
-    )
-    max_faces: int | None = Field(None, ge=1, description="Of the faces detected, the largest so many.", examples=[1])
-    detector_threshold: float | None = Field(
-        None, ge=0, le=1, description="Least score of a detected face; can only raise the detector's.", examples=[0.9]
-    )
-    model: str | None = Field(None, description="Name of the model that must answer, one of GET /v1/models.")
-    decoder: Literal["topk", "argmax"] | None = Field(
-        None, description="The mean of the strongest cells, or the strongest alone; unset: topk.", examples=["topk"]
-    )
-    flip: bool | None = Field(None, description="Average with the mirrored crop, at twice the cost.", examples=[True])
-    omit: list[Literal["points", "scores", "covariances", "timings_ms"]] = Field(
-        [], description="Fields that the answer does without.", examples=[["covariances", "timings_ms"]]
-    )
+class JsonRequest(Options):
+    image: str = Field(json_schema_extra={"format": "byte"}, examples=[EXAMPLE_IMAGE])
 
 
-class JsonRequest(OptionsModel):
-    image: str = Field(
-        description="The image file in base64.", json_schema_extra={"format": "byte"}, examples=[EXAMPLE_IMAGE]
-    )
+class FormRequest(BaseModel):
+    model_config = _STRICT
+
+    image: str = Field(description=COMMENTS["DetectRequest.image"], json_schema_extra={"format": "binary"})
+    options: Options | None = None
 
 
-class FormRequest(_Documented):
-    image: str = Field(description="The image file.", json_schema_extra={"format": "binary"})
-    options: OptionsModel | None = None
+class BatchRequest(BaseModel):
+    model_config = _STRICT
 
-
-class ModelInfo(_Documented):
-    name: str = Field(examples=["compact_deep"])
-    version: str = Field(examples=["1"])
-    provenance: str = Field(description="sha256 of the model file.", examples=["sha256:9f86d0..."])
-
-
-class ImageInfo(_Documented):
-    width: int = Field(description="Pixels, of the image as shown.")
-    height: int
-
-
-def _omittable(description: str, **limits: Any) -> Any:
-    """A field that is not there at all where the request omits it."""
-    return Field(default_factory=lambda: None, description=description, **limits)
-
-
-class FaceModel(_Documented):
-    box: BoxXyxy
-    box_source: Literal["given", "detected"]
-    box_score: float | None = Field(description="The detector's confidence in [0, 1]; null for a given box.")
-    score: float = Field(
-        description="About how likely, in [0, 1], the points err by less than 10 % of the inter-ocular distance."
-    )
-    inter_ocular: float = Field(description="Distance between the outer corners of the eyes, pixels.")
-    points: list[Pair] = _omittable("[x, y] in pixels; (0, 0) is the centre of the top-left pixel.")
-    scores: list[float] = _omittable("Confidence of each point in [0, 1].")
-    covariances: list[Triple] = _omittable("[xx, xy, yy] in pixels squared.")
-
-
-class Timings(_Documented):
-    decode: float
-    detect: float
-    crop: float
-    infer: float
-    total: float
-
-
-class WarningModel(_Documented):
-    code: str = Field(description="Stable.", examples=["first_frame_only"])
-    message: str
-
-
-class AnswerModel(_Documented):
-    """Numbers of a face are 32-bit floats, equal to the last bit through REST and gRPC."""
-
-    request_id: str
-    model: ModelInfo
-    image: ImageInfo
-    faces: list[FaceModel] = Field(description="The largest first, or in the order of the given boxes; may be empty.")
-    timings_ms: Timings = _omittable("Milliseconds in each stage.")
-    warnings: list[WarningModel] = Field(
-        description="What the caller should know of how the image was read. Empty as a rule."
-    )
-
-
-class ProblemModel(_Documented):
-    """A problem document of RFC 9457."""
-
-    type: str = Field(description="A URI for the kind of problem.", examples=["urn:problem-type:landmarks:invalid_box"])
-    title: str = Field(description="The kind of problem in words, always the same for a code.")
-    status: int = Field(description="The HTTP status again.")
-    detail: str = Field(description="What is wrong with this very request.")
-    code: str = Field(description="Stable.", json_schema_extra={"enum": [kind.value for kind in ErrorKind]})
-    action: str = Field(description="What to do, always the same for a code.")
-    request_id: str
-
-
-class ResultModel(_Documented):
-    """Either of the two, and never both."""
-
-    answer: AnswerModel | None = None
-    problem: ProblemModel | None = None
-
-
-class BatchModel(_Documented):
-    request_id: str
-    results: list[ResultModel] = Field(description="One for each image, in their order.")
-
-
-class BatchRequest(_Documented):
     image: list[Annotated[str, Field(json_schema_extra={"format": "binary"})]] = Field(
         min_length=1, description="The image files, each as a part of its own of this name."
     )
-    options: OptionsModel | list[OptionsModel] | None = Field(
+    options: Options | list[Options] | None = Field(
         None, description="Options for all images, or a list with those of each."
     )
 
 
-class ModelDescription(_Documented):
-    """What a served model is, and what it was trained for."""
+_SCALARS: Final[Mapping[int, Any]] = {
+    FieldDescriptor.TYPE_STRING: str,
+    FieldDescriptor.TYPE_UINT32: int,
+    FieldDescriptor.TYPE_FLOAT: float,
+    FieldDescriptor.TYPE_DOUBLE: float,
+}
+_JSON_TYPES: Final[Mapping[str, Any]] = {
+    # what is flat in the proto and nested in JSON, and texts of which there is a closed set
+    "Face.box": BoxXyxy,
+    "Face.box_source": Literal["given", "detected"],
+    "Face.points": list[Pair],
+    "Face.covariances": list[Triple],
+    "Problem.code": Annotated[str, Field(json_schema_extra={"enum": [kind.value for kind in ErrorKind]})],
+}
+_EXAMPLES: Final[Mapping[str, Any]] = {
+    "Model.name": "compact_deep",
+    "Model.version": "1",
+    "Model.provenance": "sha256:9f86d0...",
+    "ModelDescription.name": "compact_deep",
+    "ModelDescription.degrees_of_freedom": {"jaw": 4.6, "nose": 18.4},
+    "Problem.type": "urn:problem-type:landmarks:invalid_box",
+    "Warning.code": "first_frame_only",
+}
+_MODELS: Final[dict[str, type[BaseModel]]] = {}
 
-    name: str = Field(description="What the option `model` takes.", examples=["compact_deep"])
-    version: str
-    provenance: str = Field(description="sha256 of the model file.")
-    layout: str = Field(description="Names and order of the points.", examples=["wflw98"])
-    input_size: int = Field(description="Side of the square crop that the network sees, pixels.")
-    crop_scale: float = Field(description="Side of the crop over the longer side of the face's box.")
-    topk: int = Field(description="Heatmap cells averaged for a point unless a request says otherwise.")
-    decoders: list[str] = Field(description="What the option `decoder` takes.")
-    degrees_of_freedom: dict[str, float] = Field(
-        description="How heavy the tails of the errors are, by group: the p % ellipse is that of the covariance times "
-        "the root of (v - 2) ((1 - p)^(-2/v) - 1). A group that is not there has a Gaussian's, -2 ln(1 - p).",
-        examples=[{"jaw": 4.6, "nose": 18.4}],
-    )
-    run_id: str = Field(description="The training run that made the weights.")
-    data: list[str] = Field(description="Names of the data sets trained on.")
+
+def _model(message: type[Message], name: str) -> type[BaseModel]:
+    """The JSON of a message of the proto, under `name` in OpenAPI. Messages inside it come before it."""
+    fields: dict[str, Any] = {field.name: _field(field) for field in message.DESCRIPTOR.fields}
+    message_name = message.DESCRIPTOR.name
+    model = create_model(name, __config__=_STRICT, __doc__=COMMENTS.get(message_name), **fields)
+    _MODELS[message_name] = model
+    return model
 
 
-class ModelsModel(_Documented):
-    models: list[ModelDescription]
+def _field(field: Any) -> tuple[Any, Any]:
+    """FieldDescriptor -> type and pydantic field. Required are all but those of a oneof and those of OMITTABLE."""
+    name = f"{field.containing_type.name}.{field.name}"
+    kind = _JSON_TYPES.get(name) or _kind(field)
+    documented: dict[str, Any] = {"description": COMMENTS[name]}
+    if name in _EXAMPLES:
+        documented["examples"] = [_EXAMPLES[name]]
+    if field.name in OMITTABLE:  # not there at all where the request omits it, rather than null
+        return kind, Field(default_factory=lambda: None, **documented)
+    is_optional = field.containing_oneof is not None  # protobuf counts `optional` as a oneof of one field
+    if is_optional and len(field.containing_oneof.fields) > 1:
+        return kind | None, Field(None, **documented)
+    return kind | None if is_optional else kind, Field(**documented)
 
 
-class LayoutModel(_Documented):
+def _kind(field: Any) -> Any:
+    message = field.message_type
+    if message is not None and message.GetOptions().map_entry:
+        return GenericAlias(dict, (str, _kind(message.fields_by_name["value"])))
+    kind = _SCALARS[field.type] if message is None else _MODELS[message.name]
+    return GenericAlias(list, (kind,)) if field.is_repeated else kind
+
+
+ModelInfo = _model(pb.Model, "ModelInfo")
+ImageInfo = _model(pb.Image, "ImageInfo")
+FaceModel = _model(pb.Face, "FaceModel")
+Timings = _model(pb.Timings, "Timings")
+WarningModel = _model(pb.Warning, "WarningModel")
+AnswerModel = _model(pb.DetectResponse, "AnswerModel")
+ProblemModel = _model(pb.Problem, "ProblemModel")
+ResultModel = _model(pb.DetectResult, "ResultModel")
+BatchModel = _model(pb.DetectBatchResponse, "BatchModel")
+ModelDescription = _model(pb.ModelDescription, "ModelDescription")
+ModelsModel = _model(pb.ListModelsResponse, "ModelsModel")
+
+
+class LayoutModel(BaseModel):
+    model_config = _STRICT
+
     name: str = Field(examples=["wflw98"])
     points: list[str] = Field(description="The points' names, in the order of answers.")
     groups: dict[str, list[int]]
@@ -211,10 +167,7 @@ def landmarks_operation() -> Mapping[str, Any]:
     binary = {"schema": {"type": "string", "format": "binary"}}
     media = ["image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "application/octet-stream"]
     return {
-        "parameters": [
-            *(_parameter("query", *each) | {"explode": each[0] == "box"} for each in _query()),
-            *(_parameter("header", *each) for each in _HEADERS),
-        ],
+        "parameters": [*_query(), *_headers()],
         "requestBody": {
             "required": True,
             "description": "The query's options are for a raw image; a form or JSON carries its own.",
@@ -230,13 +183,9 @@ def landmarks_operation() -> Mapping[str, Any]:
 def batch_operation() -> Mapping[str, Any]:
     """OpenAPI's description of the request of POST /v1/landmarks/batch."""
     return {
-        "parameters": [_parameter("header", *each) for each in _HEADERS],
+        "parameters": _headers(),
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _inline(BatchRequest)}}},
     }
-
-
-def _parameter(place: str, name: str, schema: Mapping[str, Any], text: str) -> dict[str, Any]:
-    return {"in": place, "name": name, "required": False, "schema": schema, "description": text}
 
 
 def answer_response(model: type[BaseModel]) -> dict[str, Any]:
@@ -244,16 +193,26 @@ def answer_response(model: type[BaseModel]) -> dict[str, Any]:
     return {"model": model, "content": {name: {} for name in MSGPACK[:1]}}
 
 
-def _query() -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Every option as a query parameter: name, schema, description."""
-    for name, schema in _inline(OptionsModel)["properties"].items():
-        text = schema.pop("description")
-        if name == "boxes":
-            example = ",".join(f"{v:g}" for v in EXAMPLE_BOX)
-            schema = {"type": "array", "items": {"type": "string"}, "examples": [[example]]}
-            yield "box", schema, "x1,y1,x2,y2 of a face in pixels; once for each face. Without it they are detected."
-        else:
-            yield name, schema, text
+def _headers() -> list[dict[str, Any]]:
+    return [_parameter("header", *each) for each in _HEADERS]
+
+
+def _query() -> list[dict[str, Any]]:
+    """Every option as a query parameter."""
+    properties = _inline(Options)["properties"]
+    parameters = []
+    for name, option in TEXT_OPTIONS.items():
+        schema = dict(properties[option.field])
+        text = f"{schema.pop('description')} {option.hint}".strip()
+        if option.repeated:
+            examples = [[",".join(f"{value:g}" for value in each) for each in sample] for sample in schema["examples"]]
+            schema = {"type": "array", "items": {"type": "string"}, "examples": examples}
+        parameters.append(_parameter("query", name, schema, text) | {"explode": option.repeated})
+    return parameters
+
+
+def _parameter(place: str, name: str, schema: Mapping[str, Any], text: str) -> dict[str, Any]:
+    return {"in": place, "name": name, "required": False, "schema": schema, "description": text}
 
 
 def _inline(model: type[BaseModel]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Which model answers: the one that serves, or a candidate beside it that is given a share of the requests.
+"""A canary: a candidate model answers a share of the requests, and the primary model answers when it fails.
 
 ::
 
-    a name that only one of them bears  -->  that one
-    no name, or one that both bear      -->  by the share: the candidate, and the primary should it fail; or the primary
+    the request names a model that only one arm serves  -->  that arm
+    it names none, or one that both serve               -->  by the share: the candidate, then the primary if that
+                                                             fails; or the primary alone
 """
 
 from __future__ import annotations
@@ -11,172 +12,148 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Final, Literal, NamedTuple
 
-from service.answer import Role, ServedModel
+from service.answer import Region, Role, ServedModel
+from service.deadline import Deadline
 from service.engines.port import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.errors import ErrorKind, ServiceError
+from service.images.decode import DecodedImage
+from service.landmarker import Landmarker, Prediction, unknown_model
+from service.request import Options
 
 logger = logging.getLogger(__name__)
 
-FOLLOW_SECONDS: Final = 1.0
-"""How often the file with the share is looked at."""
-LONGEST_PAUSE: Final = 8.0
-"""Seconds between attempts to bring the candidate up: one at first, doubled up to this."""
+MIN_BACKOFF: Final = 1.0
+MAX_BACKOFF: Final = 8.0
+"""Seconds between two attempts to start the candidate: the first pause, doubled after each failure up to the last."""
 
-Reason = Literal["unavailable", "overloaded", "failure"]
-T = TypeVar("T")
+FallbackReason = Literal["unavailable", "overloaded", "failure"]
 
 
-class Variant(NamedTuple):
-    """A model that may answer."""
+class Arm(NamedTuple):
+    """One of the two models, and the part that it plays."""
 
     role: Role
-    engine: Engine
-    model: ServedModel
+    landmarker: Landmarker
 
 
-class Share:
-    """A share of the requests, in [0, 1]: a number, or what a file says now."""
-
-    def __init__(self, first: float, path: Path | None = None) -> None:
-        """`first`: what holds until the file, where there is one, says something else."""
-        self._value = first
-        self._path = path
-        self._problem = ""
-        self.look()
-
-    def __call__(self) -> float:
-        return self._value
-
-    def look(self) -> None:
-        """Reads the file. What cannot be used leaves the share as it was, and is logged once."""
-        if self._path is None:
-            return
-        try:
-            value = parse_share(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            if str(error) != self._problem:
-                logger.error("the candidate's share stays %g: %s: %s", self._value, self._path, error)
-            self._problem = str(error)
-            return
-        if value != self._value:
-            logger.warning("the candidate's share is now %g, was %g", value, self._value)
-        self._value, self._problem = value, ""
-
-    async def follow(self) -> None:
-        """Looks again and again: by path, as a mounted ConfigMap is replaced by another file."""
-        while self._path is not None:
-            await asyncio.sleep(FOLLOW_SECONDS)
-            await asyncio.to_thread(self.look)
-
-
-def parse_share(text: str) -> float:
-    """A number in [0, 1]. Raises ValueError."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise ValueError(f"{text.strip()[:40]!r} is not a number from 0 to 1")
-    return value
-
-
-class Rollout:
-    """The model that serves, and the candidate, if there is one and once it is up. One for the process."""
+class Canary:
+    """The landmarker of a primary and a candidate. The candidate gets requests once `bring_up` has started it."""
 
     def __init__(
         self,
-        primary: Engine,
-        candidate: Engine | None = None,
-        share: Callable[[], float] = lambda: 0.0,
-        on_fallback: Callable[[Reason], None] = lambda _: None,
+        primary: Landmarker,
+        candidate: Landmarker,
+        share: Callable[[], float],
+        on_fallback: Callable[[FallbackReason], None] = lambda _: None,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """`primary`: started. `candidate`: for `bring_up` to start. `on_fallback`: told why, whenever the primary
-        answers in the candidate's place. `draw`: a random number in [0, 1).
+        """`share`: of the requests, in [0, 1], for the candidate. `on_fallback`: called with the reason whenever the
+        primary answers in the candidate's place. `draw`: a random number in [0, 1).
         """
-        self._primary = primary
-        self._candidate = candidate
+        self._primary = Arm("primary", primary)
+        self._candidate = Arm("candidate", candidate)
         self._share = share
         self._on_fallback = on_fallback
         self._draw = draw
-        self._is_known = False
+        self._is_up = False
 
-    async def bring_up(self) -> None:
-        """Tries until the candidate has answered its golden crop. Requests do without it meanwhile."""
-        pause = 1.0
-        while self._candidate is not None and not self._is_known:
-            problem = await _start(self._candidate)
-            if problem is None:
-                self._is_known = True
-                logger.info("the candidate %s is up", self._candidate.model.provenance)
-            else:
-                logger.log(logging.WARNING if pause == 1.0 else logging.DEBUG, "no candidate yet: %s", problem)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+    async def bring_up(self, engine: Engine) -> None:
+        """Starts the candidate's engine. Returns once it has answered its golden crop, and retries until then."""
+        pause = MIN_BACKOFF
+        while (problem := await _start(engine)) is not None:
+            logger.log(
+                logging.WARNING if pause == MIN_BACKOFF else logging.DEBUG, "the candidate is not up yet: %s", problem
+            )
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_BACKOFF)
+        self._is_up = True
+        logger.info("the candidate %s is up", engine.model.provenance)
+        layouts = [model.metadata.layout for model in self.models]
+        if layouts[0] != layouts[-1]:
+            logger.warning(
+                "the candidate has the layout %s and the primary %s: the two are not compared",
+                layouts[-1].name,
+                layouts[0].name,
+            )
 
     @property
     def models(self) -> tuple[ServedModel, ...]:
-        """What a request may name, the primary's first."""
-        return tuple(variant.model for variant in self._variants())
+        return tuple(model for arm in self._arms() for model in arm.landmarker.models)
 
-    def order(self, name: str | None) -> tuple[Variant, ...]:
-        """Who is asked for a request that names this model, each should the one before it fail. Raises ServiceError."""
-        variants = self._variants()
-        fitting = tuple(variant for variant in variants if name in (None, variant.model.name))
-        if not fitting:
-            raise self._unknown(name or "", variants)
-        if len(fitting) == 1:
-            return fitting
-        primary, candidate = fitting
+    def model_for(self, name: str | None) -> ServedModel:
+        return self._arms_for(name)[0].landmarker.model_for(name)
+
+    async def faces(
+        self, image: DecodedImage, regions: Sequence[Region], options: Options, deadline: Deadline
+    ) -> Prediction:
+        """Raises what the last of the arms raises; EngineTimeout at once, because the deadline is the request's."""
+        route = self.route(options.model)
+        return await self.run_with_fallback(route, lambda each: each.faces(image, regions, options, deadline))
+
+    def route(self, name: str | None) -> tuple[Arm, ...]:
+        """The arms that a request for the model `name` goes to, each if those before it fail. Raises ServiceError."""
+        arms = self._arms_for(name)
+        if len(arms) == 1:
+            return arms
+        primary, candidate = arms
         return (candidate, primary) if self._draw() < self._share() else (primary,)
 
-    def other(self, variant: Variant) -> Variant | None:
-        """The one that `variant` can be compared with."""
-        return next((each for each in self._variants() if each.role != variant.role), None)
-
-    async def answered(self, order: tuple[Variant, ...], work: Callable[[Variant], Awaitable[T]]) -> tuple[Variant, T]:
-        """The result of `work`, and whose it is. Raises what the last of them raises; EngineTimeout at once, as the
-        request's own time is over then.
-        """
-        for variant in order[:-1]:
+    async def run_with_fallback(
+        self, route: Sequence[Arm], predict: Callable[[Landmarker], Awaitable[Prediction]]
+    ) -> Prediction:
+        """The prediction of the first arm of `route` that does not fail."""
+        for arm in route[:-1]:
             try:
-                return variant, await work(variant)
+                return replace(await predict(arm.landmarker), role=arm.role)
             except EngineTimeout:
                 raise
             except EngineError as error:
                 reason = _reason(error)
                 self._on_fallback(reason)
-                logger.log(logging.ERROR if reason == "failure" else logging.DEBUG, "the primary answers: %s", error)
-        return order[-1], await work(order[-1])
+                level = logging.ERROR if reason == "failure" else logging.DEBUG
+                logger.log(level, "the candidate failed, the primary answers: %s", error)
+        last = route[-1]
+        return replace(await predict(last.landmarker), role=last.role, is_fallback=len(route) > 1)
 
-    def _variants(self) -> tuple[Variant, ...]:
-        primary = Variant("primary", self._primary, self._primary.model)
-        if self._candidate is None or not self._is_known:
-            return (primary,)
-        return primary, Variant("candidate", self._candidate, self._candidate.model)
+    def counterpart(self, prediction: Prediction) -> Landmarker | None:
+        """The landmarker to compare a prediction with, if there is one.
 
-    def _unknown(self, name: str, variants: tuple[Variant, ...]) -> ServiceError:
-        there = " and ".join(repr(variant.model.name) for variant in variants)
-        message = f"no model {name[:40]!r} is served; there is {there}"
-        if self._candidate is not None and not self._is_known:  # whose name nobody knows yet
-            return ServiceError(ErrorKind.UNAVAILABLE, f"{message}, and a candidate that is not up yet")
-        return ServiceError(ErrorKind.UNKNOWN_MODEL, message)
+        There is none while the candidate is not up, when it has just failed, or where its layout is another one.
+        """
+        other = next((arm.landmarker for arm in self._arms() if arm.role != prediction.role), None)
+        if other is None or prediction.is_fallback:
+            return None
+        return other if other.models[0].metadata.layout == prediction.model.metadata.layout else None
+
+    def _arms(self) -> tuple[Arm, ...]:
+        return (self._primary, self._candidate) if self._is_up else (self._primary,)
+
+    def _arms_for(self, name: str | None) -> tuple[Arm, ...]:
+        """The arms that may answer a request for the model `name`, the primary first. Raises ServiceError."""
+        arms = self._arms()
+        fitting = tuple(arm for arm in arms if name is None or name in (model.name for model in arm.landmarker.models))
+        if fitting:
+            return fitting
+        message = unknown_model(name, self.models)
+        if not self._is_up:  # the candidate's name is not known yet
+            raise ServiceError(ErrorKind.UNAVAILABLE, f"{message}, and a candidate that is not up yet")
+        raise ServiceError(ErrorKind.UNKNOWN_MODEL, message)
 
 
 async def _start(engine: Engine) -> EngineError | None:
-    """Why the engine is not ready."""
+    """The reason why the engine is not ready; None once it is."""
     try:
         await engine.start()
     except EngineError as error:
         return error
-    return None if await engine.ready() else EngineUnavailable("its golden crop is not answered rightly")
+    return None if await engine.ready() else EngineUnavailable("its golden crop is not answered correctly")
 
 
-def _reason(error: EngineError) -> Reason:
+def _reason(error: EngineError) -> FallbackReason:
     if isinstance(error, EngineUnavailable):
         return "unavailable"
     return "overloaded" if isinstance(error, EngineOverloaded) else "failure"

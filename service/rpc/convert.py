@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Final
 
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from landmarks.decoders import DECODERS
 from landmarks_client.pb import landmarks_pb2 as pb
 from service.answer import Answer, Face, ServedModel
 from service.errors import ErrorKind, ServiceError
-from service.gateway import part_ids
-from service.request import DECODERS, MOST, ImageRequest, Options
+from service.limits import MAX_ITEMS
+from service.request import ImageRequest, Options, read_options
+from service.request_ids import image_ids
 from service.wire.problem import problem
 
-_SCALARS = ("topk", "max_faces", "detector_threshold", "model", "decoder", "flip")
+_FIELDS: Final = pb.DetectRequest.DESCRIPTOR.fields
+_SCALARS: Final = tuple(field.name for field in _FIELDS if field.has_presence)
+_LISTS: Final = tuple(field.name for field in _FIELDS if field.is_repeated and field.message_type is None)
 
 
-def read_options(request: pb.DetectRequest) -> Options:
-    """Raises ServiceError of kind INVALID_REQUEST for a field that this server does not know, or TOO_MANY_BOXES."""
-    if len(request.boxes) > MOST:  # not looked at one by one
+def options_of(request: pb.DetectRequest) -> Options:
+    """Raises ServiceError as `read_options` does, and for a field that is not in this server's schema."""
+    if len(request.boxes) > MAX_ITEMS:  # before they are converted one by one
         raise ServiceError(ErrorKind.TOO_MANY_BOXES, f"{len(request.boxes)} boxes given: send them in parts")
     _refuse_unknown(request, *request.boxes)
-    given = {name: getattr(request, name) for name in _SCALARS if request.HasField(name)}
-    boxes = tuple((box.x1, box.y1, box.x2, box.y2) for box in request.boxes)
-    return Options(boxes=boxes, omit=frozenset(request.omit), **given)
+    values: dict[str, Any] = {name: getattr(request, name) for name in _SCALARS if request.HasField(name)}
+    values |= {name: list(getattr(request, name)) for name in _LISTS}
+    values["boxes"] = [(box.x1, box.y1, box.x2, box.y2) for box in request.boxes]
+    return read_options(values)
 
 
 def read_batch(request: pb.DetectBatchRequest) -> list[ImageRequest | ServiceError]:
     """Each image with its options, or what is wrong with them. Raises ServiceError, also of kind TOO_MANY_IMAGES."""
-    if len(request.requests) > MOST:
+    if len(request.requests) > MAX_ITEMS:
         raise ServiceError(
             ErrorKind.TOO_MANY_IMAGES, f"the batch has {len(request.requests)} images: send them in parts"
         )
@@ -39,7 +45,7 @@ def read_batch(request: pb.DetectBatchRequest) -> list[ImageRequest | ServiceErr
 
 def _asked(request: pb.DetectRequest) -> ImageRequest | ServiceError:
     try:
-        return ImageRequest(request.image, read_options(request))
+        return ImageRequest(request.image, options_of(request))
     except ServiceError as error:
         return error
 
@@ -65,7 +71,7 @@ def answer_message(answer: Answer, request_id: str) -> pb.DetectResponse:
 
 
 def batch_message(outcomes: Sequence[Answer | ServiceError], request_id: str) -> pb.DetectBatchResponse:
-    parts = zip(outcomes, part_ids(request_id, len(outcomes)), strict=True)
+    parts = zip(outcomes, image_ids(request_id, len(outcomes)), strict=True)
     return pb.DetectBatchResponse(request_id=request_id, results=[_result(*part) for part in parts])
 
 
@@ -103,7 +109,7 @@ def _model(model: ServedModel) -> pb.ModelDescription:
         input_size=metadata.codec.input_size,
         crop_scale=metadata.crop_scale,
         topk=metadata.codec.topk,
-        decoders=DECODERS,
+        decoders=list(DECODERS),
         degrees_of_freedom=metadata.degrees_of_freedom,
         run_id=metadata.run_id,
         data=metadata.data,

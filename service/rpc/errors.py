@@ -14,8 +14,8 @@ from grpc import StatusCode
 from grpc_status import rpc_status
 
 from service.errors import RETRY_AFTER_SECONDS, ErrorKind, ServiceError
-from service.gateway import request_id
 from service.observability.request_scope import Telemetry
+from service.request_ids import request_id_or_new
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -58,7 +58,7 @@ async def abort(context: Context, error: ServiceError, identity: str) -> None:
 
 async def refuse(context: Context, error: ServiceError, telemetry: Telemetry) -> None:
     """Counts and logs a call that is not admitted, and ends it as `abort` does."""
-    identity = request_id(text_metadata(context.invocation_metadata()).get(REQUEST_ID_KEY))
+    identity = request_id_or_new(text_metadata(context.invocation_metadata()).get(REQUEST_ID_KEY))
     telemetry.refused("grpc", identity, error.kind.value)
     await abort(context, error, identity)
 

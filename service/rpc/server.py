@@ -15,9 +15,11 @@ from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from service.deadline import Deadline
 from service.errors import ServiceError
-from service.gateway import Gateway, Readiness, request_id
+from service.gateway import Gateway
 from service.observability.request_scope import stage
-from service.rpc.convert import answer_message, batch_message, models_message, read_batch, read_options
+from service.readiness import Readiness
+from service.request_ids import request_id_or_new
+from service.rpc.convert import answer_message, batch_message, models_message, options_of, read_batch
 from service.rpc.errors import REQUEST_ID_KEY, Context, abort, text_metadata
 from service.rpc.interceptors import ApiKeyInterceptor, MalformedMessageInterceptor
 from service.security.api_keys import Protection
@@ -35,13 +37,13 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
 
     async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:  # noqa: N802
         async with self._admitted(context) as (identity, deadline):
-            answer = await self._gateway.detect(request.image, read_options(request), deadline)
+            answer = await self._gateway.detect(request.image, options_of(request), deadline)
             with stage("encode"):
                 return answer_message(answer, identity)
 
     async def DetectBatch(self, request: pb.DetectBatchRequest, context: Context) -> pb.DetectBatchResponse:  # noqa: N802
         async with self._admitted(context) as (identity, deadline):
-            outcomes = await self._gateway.detect_each(read_batch(request), identity, deadline)
+            outcomes = await self._gateway.detect_batch(read_batch(request), identity, deadline)
             with stage("encode"):
                 return batch_message(outcomes, identity)
 
@@ -52,7 +54,7 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
     async def _admitted(self, context: Context) -> AsyncIterator[tuple[str, Deadline]]:
         """Admits the request and yields its id and deadline. A ServiceError inside ends the call with its status."""
         metadata = text_metadata(context.invocation_metadata())
-        identity = request_id(metadata.get(REQUEST_ID_KEY))
+        identity = request_id_or_new(metadata.get(REQUEST_ID_KEY))
         try:
             with self._gateway.admitted("grpc", identity, metadata):
                 yield identity, self._gateway.deadline(context.time_remaining())

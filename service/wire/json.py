@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from landmarks.decoders import DECODERS
 from landmarks.layout import PointLayout
 from service.answer import Answer, Face, ServedModel
 from service.errors import ServiceError
-from service.gateway import part_ids
-from service.request import DECODERS
+from service.request_ids import image_ids
 from service.rest.negotiation import to_json
 from service.wire.problem import problem
 
@@ -32,7 +32,7 @@ def answer_body(answer: Answer, request_id: str) -> dict[str, Any]:
 
 
 def batch_body(outcomes: Sequence[Answer | ServiceError], request_id: str) -> dict[str, Any]:
-    parts = zip(outcomes, part_ids(request_id, len(outcomes)), strict=True)
+    parts = zip(outcomes, image_ids(request_id, len(outcomes)), strict=True)
     return {"request_id": request_id, "results": [_result(outcome, identity) for outcome, identity in parts]}
 
 
@@ -74,7 +74,7 @@ def _model(model: ServedModel) -> dict[str, Any]:
         "input_size": metadata.codec.input_size,
         "crop_scale": metadata.crop_scale,
         "topk": metadata.codec.topk,
-        "decoders": DECODERS,
+        "decoders": list(DECODERS),
         "degrees_of_freedom": dict(metadata.degrees_of_freedom),
         "run_id": metadata.run_id,
         "data": metadata.data,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shlex
 import shutil
@@ -33,7 +32,7 @@ def service() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "shots").mkdir()
     for name in ("photo.jpg", "shots/a.jpg"):
         (tmp_path / name).write_bytes(encoded(picture(), ".jpg"))
@@ -41,7 +40,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def addressed(text: str, service: dict[str, Any]) -> str:
+def with_addresses(text: str, service: dict[str, Any]) -> str:
     return text.replace("http://127.0.0.1:8080", service["http"]).replace("grpc://127.0.0.1:8081", service["grpc"])
 
 
@@ -49,11 +48,12 @@ def test_there_are_examples() -> None:
     assert (len(SHELL), len(PYTHON)) == (5, 2)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("line", SHELL)
-def test_a_command_runs(service: dict[str, Any], here: Path, line: str) -> None:
-    command = shlex.split(addressed(line, service))
+async def test_a_command_runs(service: dict[str, Any], working_directory: Path, line: str) -> None:
+    command = shlex.split(with_addresses(line, service))
     if command[0] == "landmarks":
-        assert asyncio.run(detect(parser().parse_args(command[1:]), Settings())) == 0
+        assert await detect(parser().parse_args(command[1:]), Settings()) == 0
         return
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
@@ -62,6 +62,6 @@ def test_a_command_runs(service: dict[str, Any], here: Path, line: str) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
-def test_a_program_runs(service: dict[str, Any], here: Path, number: int, capsys: Any) -> None:
-    exec(compile(addressed(PYTHON[number], service), "docs/clients.md", "exec"), {})
+def test_a_program_runs(service: dict[str, Any], working_directory: Path, number: int, capsys: Any) -> None:
+    exec(compile(with_addresses(PYTHON[number], service), "docs/clients.md", "exec"), {})
     assert capsys.readouterr().out == PRINTED[number]

@@ -18,7 +18,7 @@ from tests.containers.service import Service
 
 pytestmark = pytest.mark.timeout(1800)
 
-# what an attempt may come to while something is down; see "What a restart costs" in docs/deploy.md
+# what an attempt may come to while something is down; see "What a restart costs" in docs/deploy/measurements.md
 TOLD_BY_TRITON = {"ok", "unavailable", "internal"}
 TOLD_BY_GATEWAY = {"ok", "refused", "broken"}
 

@@ -28,7 +28,7 @@ def test_each_image_of_a_batch_has_its_own_answer_or_problem(door):
             "request_id": "mine/1",
         }
     }
-    assert f'landmarks_requests_total{{code="ok",door="{door}"}} 1.0' in metrics
+    assert f'landmarks_requests_total{{code="ok",door="{door}",protocol="{door}"}} 1.0' in metrics
     assert 'landmarks_batch_images_total{code="ok"} 2.0' in metrics
     assert 'landmarks_batch_images_total{code="not_an_image"} 1.0' in metrics
 

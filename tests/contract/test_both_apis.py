@@ -67,10 +67,11 @@ def test_the_caller_is_told_of_frames_that_were_not_read(door):
 
 @pytest.mark.parametrize("door", DOORS)
 def test_the_decoder_reaches_the_engine(door):
-    for options, cells in (({}, None), ({"decoder": "topk", "topk": 4}, 4), ({"decoder": "argmax"}, 1)):
+    for options in ({}, {"topk": 4}, {"decoder": "topk", "topk": 4}, {"decoder": "argmax"}, {"decoder": "3x3"}):
         engine = FakeEngine()
         ask(door, engine=engine, boxes=[BOX], **options)
-        assert engine.calls[0][1] == cells
+        _, topk, _, decoder = engine.calls[0]
+        assert (topk, decoder) == (options.get("topk"), options.get("decoder"))
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -119,7 +120,7 @@ def test_both_doors_describe_the_same_models():
             "input_size": 256,
             "crop_scale": 1.25,
             "topk": 9,
-            "decoders": ["topk", "argmax"],
+            "decoders": ["topk", "argmax", "quarter", "3x3", "all"],
             "degrees_of_freedom": {"jaw": 4.0},
             "run_id": "none",
             "data": ["none"],
@@ -134,8 +135,8 @@ def test_no_face_is_an_empty_list(door):
     assert reply.code == "ok"
     faces = reply.body["faces"] if door == "rest" else list(reply.body.faces)
     assert faces == []
-    assert f'landmarks_requests_total{{code="ok",door="{door}"}} 1.0' in metrics
-    assert f'landmarks_stage_seconds_count{{door="{door}",stage="decode"}} 1.0' in metrics
+    assert f'landmarks_requests_total{{code="ok",door="{door}",protocol="{door}"}} 1.0' in metrics
+    assert f'landmarks_stage_seconds_count{{door="{door}",protocol="{door}",stage="decode"}} 1.0' in metrics
     assert "landmarks_faces_sum 0.0" in metrics
 
 

@@ -46,6 +46,7 @@ FAILURES = {
     "unknown model": (ErrorKind.UNKNOWN_MODEL, {"model": "hrnet"}),
     "unknown decoder": (ErrorKind.INVALID_REQUEST, {"decoder": "softmax"}),
     "argmax of several cells": (ErrorKind.INVALID_REQUEST, {"decoder": "argmax", "topk": 4}),
+    "topk for a decoder without": (ErrorKind.INVALID_REQUEST, {"decoder": "3x3", "topk": 9}),
     "unknown field to omit": (ErrorKind.INVALID_REQUEST, {"omit": ["points", "box"]}),
     "unknown option": (ErrorKind.INVALID_REQUEST, {"colour": 1}),
     "engine away": (ErrorKind.UNAVAILABLE, broken(EngineUnavailable("secret"))),
@@ -67,7 +68,7 @@ def test_every_failure_has_its_code_status_and_count(door, case):
     assert reply.message
     assert "secret" not in reply.message
     assert reply.retry_seconds == (1.0 if kind in (ErrorKind.OVERLOADED, ErrorKind.UNAVAILABLE) else None)
-    assert f'landmarks_requests_total{{code="{kind.value}",door="{door}"}} 1.0' in metrics
+    assert f'landmarks_requests_total{{code="{kind.value}",door="{door}",protocol="{door}"}} 1.0' in metrics
     assert "landmarks_in_flight 0.0" in metrics
 
 

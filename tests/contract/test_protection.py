@@ -92,8 +92,13 @@ def test_both_doors_ask_for_a_key():
     assert [response.status_code for response in opened] == [200, 200]
     assert opened_rpc == [None, None]
     for door, count in (("rest", 6), ("grpc", 6)):
-        assert f'landmarks_requests_total{{code="unauthenticated",door="{door}"}} {count}.0' in metrics
-        assert f'landmarks_rejections_total{{door="{door}",reason="unauthenticated"}} {count}.0' in metrics
+        assert (
+            f'landmarks_requests_total{{code="unauthenticated",door="{door}",protocol="{door}"}} {count}.0' in metrics
+        )
+        assert (
+            f'landmarks_rejections_total{{door="{door}",protocol="{door}",reason="unauthenticated"}} {count}.0'
+            in metrics
+        )
 
 
 def test_page_description_health_and_metrics_ask_for_none():
@@ -327,7 +332,7 @@ def test_the_log_knows_the_request_and_its_client_but_no_key_image_or_face(caplo
         root.removeHandler(handler)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     told = [line for line in lines if line["logger"] == "service.access"]
-    assert [(line["door"], line["code"], line.get("client"), line["request_id"]) for line in told] == [
+    assert [(line["protocol"], line["code"], line.get("client"), line["request_id"]) for line in told] == [
         ("rest", "ok", "ana", "mine"),
         ("rest", "unauthenticated", None, "mine"),
         ("grpc", "ok", "ana", "mine"),

@@ -1,4 +1,4 @@
-"""The REST door's schema and the proto are one wire: compared field by field."""
+"""The schema of REST, the options that both APIs read, and the proto are one wire: compared field by field."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from pydantic import BaseModel
 
+from landmarks.decoders import DECODERS
 from landmarks_client.pb import landmarks_pb2 as pb
-from service.request import DECODERS, OMITTABLE
+from service.request import OMITTABLE, Options
 from service.rest import schema
 
 PAIRS: dict[type[BaseModel], Any] = {
@@ -81,7 +82,7 @@ def test_every_message_has_its_counterpart() -> None:
 
 
 def test_the_words_that_options_take_are_those_of_the_schema() -> None:
-    properties = schema.OptionsModel.model_json_schema()["properties"]
+    properties = Options.model_json_schema()["properties"]
     assert properties["decoder"]["anyOf"][0]["enum"] == list(DECODERS)
     assert properties["omit"]["items"]["enum"] == list(OMITTABLE)
 
@@ -101,7 +102,7 @@ def rest_kind(hint: Any) -> Kind:
         return (*rest_kind(inner)[:2], True)
     if origin is dict:
         return f"{rest_kind(arguments[1])[0]} by name", True, False
-    if origin is list:  # [[x, y], ...] is flat in the proto
+    if origin in (list, tuple, frozenset):  # [[x, y], ...] is flat in the proto
         return rest_kind(arguments[0])[0], True, False
     if hint in PAIRS:
         return PAIRS[hint].DESCRIPTOR.name, False, False

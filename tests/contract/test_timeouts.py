@@ -95,7 +95,7 @@ def test_the_work_for_a_client_that_leaves_ends() -> None:
                 assert answer.startswith(b"HTTP/1.1 429")  # its place is not free yet
         return gateway.metrics.text().decode()
 
-    assert 'landmarks_requests_total{code="cancelled",door="rest"} 1.0' in asyncio.run(run())
+    assert 'landmarks_requests_total{code="cancelled",door="rest",protocol="rest"} 1.0' in asyncio.run(run())
 
 
 def last(head: bytes) -> bytes:

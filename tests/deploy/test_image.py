@@ -137,7 +137,7 @@ def test_the_wheels_triton_is_laid_out_as_in_nvidias_image(needs_triton: None, t
     assert specification.loader is not None
     layout = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(layout)
-    layout.lay_out(tmp_path)
+    layout.link_layout(tmp_path)
     assert (tmp_path / "bin/tritonserver").is_file()
     assert (tmp_path / "backends/python/libtriton_python.so").is_file()
     assert (tmp_path / "backends/python/triton_python_backend_stub").is_file()

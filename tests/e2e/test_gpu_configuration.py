@@ -12,6 +12,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from landmarks.codec import Decoded
+from landmarks.decoders import DECODERS
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path
 from service.engines.local import LocalEngine
@@ -45,7 +46,7 @@ def torch_on_the_cpu(repository_copy: Path) -> Path:
 
 def test_heatmaps_taken_by_dlpack_decode_as_elsewhere(torch_on_the_cpu: Path) -> None:
     crops = np.stack([np.roll(golden_crop(), 7 * i, axis=(0, 1)) for i in range(3)])
-    choices = [None, 25]
+    choices: list[dict[str, Any]] = [{"topk": 25}, *({"decoder": name} for name in DECODERS)]
 
     async def run() -> tuple[list[Decoded], list[Decoded], list[int], str]:
         triton = EmbeddedTriton(torch_on_the_cpu, config_name="gpu")
@@ -57,8 +58,8 @@ def test_heatmaps_taken_by_dlpack_decode_as_elsewhere(torch_on_the_cpu: Path) ->
             (model,) = (await client.get_inference_statistics("decode")).model_stats
             sizes = [stats.batch_size for stats in model.batch_stats]
             await local.start()
-            served = [await engine.infer(crops, topk=k) for k in choices]
-            bare = [await local.infer(crops, topk=k) for k in choices]
+            served = [await engine.infer(crops, **choice) for choice in choices]
+            bare = [await local.infer(crops, **choice) for choice in choices]
             return served, bare, sizes, await refusal(client)
         finally:
             await client.close()

@@ -202,6 +202,8 @@ def test_a_candidate_that_answers_wrongly_is_never_asked(repository_with_wrong_w
     with served(engine="local", log_level="warning", **wrong) as gateway:
         gateway.read_announcement()
         assert gateway.process.stderr is not None
-        assert any("no candidate yet: the golden crop is answered" in line for line in gateway.process.stderr)
+        assert any(
+            "the candidate is not up yet: the golden crop is answered" in line for line in gateway.process.stderr
+        )
         assert ask(gateway) == OLD
         assert names(gateway) == [OLD]

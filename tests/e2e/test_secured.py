@@ -65,9 +65,9 @@ def test_keys_tls_metrics_and_the_log_of_a_running_service(tmp_path: Path) -> No
             assert len(answer.faces) == 1
 
         text = httpx.get(f"http://127.0.0.1:{metrics}/metrics").text
-        assert 'landmarks_requests_total{code="ok",door="rest"} 1.0' in text
-        assert 'landmarks_requests_total{code="ok",door="grpc"} 1.0' in text
-        assert 'landmarks_requests_total{code="unauthenticated",door="rest"} 1.0' in text
+        assert 'landmarks_requests_total{code="ok",door="rest",protocol="rest"} 1.0' in text
+        assert 'landmarks_requests_total{code="ok",door="grpc",protocol="grpc"} 1.0' in text
+        assert 'landmarks_requests_total{code="unauthenticated",door="rest",protocol="rest"} 1.0' in text
         assert httpx.get(f"http://127.0.0.1:{metrics}/readyz").status_code == 200
         assert httpx.get(f"http://127.0.0.1:{metrics}/v1/models").status_code == 404
 
@@ -76,4 +76,4 @@ def test_keys_tls_metrics_and_the_log_of_a_running_service(tmp_path: Path) -> No
         assert key not in errors
         lines = [json.loads(line) for line in errors.splitlines()]
         (mine,) = [line for line in lines if line.get("request_id") == "mine"]
-        assert (mine["client"], mine["code"], mine["door"]) == ("ana", "ok", "rest")
+        assert (mine["client"], mine["code"], mine["protocol"]) == ("ana", "ok", "rest")

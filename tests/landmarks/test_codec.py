@@ -18,7 +18,6 @@ from landmarks.codec import (
     encode,
     face_spread,
     quantize,
-    strongest_cells,
 )
 
 SPEC = CodecSpec()
@@ -208,17 +207,6 @@ def test_a_face_of_wide_maps_is_less_certain_still() -> None:
 
 def test_a_map_of_one_cell_has_a_spread_all_the_same() -> None:
     assert 0 < face_spread(np.zeros((3, 2, 2)), 4) < 0.01
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 100))
-def test_strongest_cells_are_those_of_a_full_sort_ties_included(seed: int, k: int) -> None:
-    # few distinct values, so that ties abound
-    maps = np.random.default_rng(seed).integers(0, 6, (5, 12, 12)).astype(np.float32)
-    logits, cells = strongest_cells(maps, k)
-    flat = maps.reshape(5, -1)
-    expected = np.argsort(-flat, axis=1, kind="stable")[:, :k]
-    assert_array_equal(cells, expected)
-    assert_array_equal(logits, np.take_along_axis(flat, expected, axis=1))
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from landmarks import codec
 from landmarks.codec import CodecError, CodecSpec, Decoded
+from landmarks.decoders import DECODERS
 from tests.conftest import ROOT
 
 torch = pytest.importorskip("torch", reason="the decoder for GPUs is in PyTorch")
@@ -43,13 +45,14 @@ def load() -> ModuleType:
 torch_decode = load()
 
 
-def decode(maps: Maps, spec: CodecSpec, topk: "int | None" = None) -> Decoded:
-    decoded: Decoded = torch_decode.decode(torch.from_numpy(maps), spec, topk)
+def decode(maps: Maps, spec: CodecSpec, topk: "int | None" = None, decoder: "str | None" = None) -> Decoded:
+    decoded: Decoded = torch_decode.decode(torch.from_numpy(maps), spec, topk, decoder)
     return decoded
 
 
-def assert_agree(maps: Maps, spec: CodecSpec, topk: "int | None" = None) -> None:
-    for ours, theirs in zip(decode(maps, spec, topk), codec.decode(maps, spec, topk), strict=True):
+def assert_agree(maps: Maps, spec: CodecSpec, topk: "int | None" = None, decoder: "str | None" = None) -> None:
+    pairs = zip(decode(maps, spec, topk, decoder), codec.decode(maps, spec, topk, decoder), strict=True)
+    for ours, theirs in pairs:
         assert ours.dtype == np.float32
         assert ours.shape == theirs.shape
         assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
@@ -108,39 +111,61 @@ def test_the_paper_s_pixel_rule_by_hand() -> None:
 # ---------------------------------------------------------------- the same as NumPy's
 
 
+def test_the_same_decoders_are_known() -> None:
+    assert list(torch_decode.DECODERS) == list(DECODERS)
+
+
+def tied(*shape: int, dtypes: Any = (np.float16, np.float32)) -> st.SearchStrategy[Maps]:
+    """Maps of few distinct values of either sign, so that most cells have equals."""
+    values = st.sampled_from([-1.5, -0.5, -0.0, 0.0, 0.25, 1.0, 6.0])
+    return st.sampled_from(dtypes).flatmap(lambda dtype: arrays(dtype, shape, elements=values))
+
+
 @settings(deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 144), st.sampled_from([np.float16, np.float32]))
-def test_strongest_cells_are_those_of_a_full_sort_ties_included(seed: int, k: int, dtype: type) -> None:
-    # few distinct values of either sign, so that ties abound
-    maps: Maps = (np.random.default_rng(seed).integers(-3, 3, (2, 5, 12, 12)) / 4).astype(dtype)
+@given(tied(1, 5, 12, 12), st.integers(1, 144))
+def test_strongest_cells_are_those_of_a_full_sort_ties_included(maps: Maps, k: int) -> None:
     logits, cells = torch_decode.strongest_cells(torch.from_numpy(maps).to(torch.float32), k)
-    flat = maps.reshape(2, 5, -1)
+    flat = maps.reshape(1, 5, -1)
     expected = np.argsort(-flat, axis=-1, kind="stable")[..., :k]
     assert_array_equal(cells, expected)
     assert_array_equal(logits, np.take_along_axis(flat, expected, axis=-1))
 
 
 @settings(deadline=None)
-@given(
-    st.integers(0, 2**32 - 1), st.integers(1, 144), st.sampled_from([np.float16, np.float32]), st.sampled_from([2, 30])
-)
-def test_maps_with_many_ties_decode_alike(seed: int, k: int, dtype: type, levels: int) -> None:
-    maps: Maps = np.random.default_rng(seed).integers(-levels, levels, (2, 5, 12, 12)).astype(dtype)
-    assert_agree(maps, SMALL, k)
+@given(tied(2, 5, 12, 12), st.sampled_from([("topk", 1), ("topk", 9), ("topk", 144), *((n, None) for n in DECODERS)]))
+def test_maps_with_many_ties_decode_alike(maps: Maps, choice: "tuple[str, int | None]") -> None:
+    decoder, topk = choice
+    assert_agree(maps, SMALL, topk, decoder)
 
 
-@settings(deadline=None, max_examples=10)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([np.float16, np.float32]), st.sampled_from(["center", "corner"]))
-def test_maps_of_a_model_s_size_decode_alike(seed: int, dtype: type, rule: Any) -> None:
-    maps: Maps = (6 * np.random.default_rng(seed).standard_normal((1, 98, 64, 64), np.float32)).astype(dtype)
-    assert_agree(maps, CodecSpec(pixel_rule=rule, covariance_scale=0.7, covariance_floor=0.2))
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("levels", [None, 2, 9])
+@pytest.mark.parametrize(("dtype", "rule"), [(np.float32, "center"), (np.float16, "corner")])
+def test_maps_of_a_real_size_decode_alike(decoder: str, levels: "int | None", dtype: type, rule: Any) -> None:
+    """98 x 64 x 64: larger than the window of the moments, which maps of 12 x 12 cells are not."""
+    maps = 6 * np.random.default_rng(levels).standard_normal((1, 98, 64, 64), np.float32)
+    if levels is not None:  # as many distinct values, so that ties abound at the peak and below
+        maps = np.round(maps / np.abs(maps).max() * levels)
+    assert_agree(
+        maps.astype(dtype), CodecSpec(pixel_rule=rule, covariance_scale=0.7, covariance_floor=0.2), decoder=decoder
+    )
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_peaks_like_a_network_s_decode_alike(decoder: str) -> None:
+    """One smooth peak in each map, within the map and beyond its edges."""
+    centres = np.random.default_rng(3).uniform(-2, 66, (98, 2))
+    y, x = np.mgrid[0:64, 0:64]
+    squares = (x - centres[:, :1, None]) ** 2 + (y - centres[:, 1:, None]) ** 2
+    assert_agree((12 - squares / 4).astype(np.float32)[None], CodecSpec(covariance_power=1.1), decoder=decoder)
 
 
 def test_peaks_at_the_borders_decode_alike() -> None:
     maps = np.full((1, 5, 12, 12), -8.0, np.float32)
     for point, (row, column) in enumerate([(0, 0), (0, 11), (11, 0), (11, 11), (5, 6)]):
         maps[0, point, row, column] = 3.0
-    assert_agree(maps, SMALL)
+    for decoder in DECODERS:
+        assert_agree(maps, SMALL, decoder=decoder)
 
 
 def test_no_faces_decode_to_no_points() -> None:
@@ -160,3 +185,5 @@ def test_the_same_is_refused() -> None:
         decode(np.zeros((1, 5, 12, 11), np.float32), SMALL)
     with pytest.raises(CodecError, match="between 1 and the 144 cells"):
         decode(np.zeros((1, 5, 12, 12), np.float32), SMALL, topk=145)
+    with pytest.raises(CodecError, match="decoder must be one of"):
+        decode(np.zeros((1, 5, 12, 12), np.float32), SMALL, decoder="best")

@@ -1,6 +1,6 @@
-// A gRPC client that shares no code with the service but its schema: node client.js HOST:PORT PHOTO [x1,y1,x2,y2]
+// A gRPC client that shares only the schema with the service: node client.js HOST:PORT IMAGE [x1,y1,x2,y2]
 //
-// Prints one line of JSON: what was answered, or the failure with its code. The exit status is 1 then.
+// Prints the answer as one line of JSON. After an error it prints the error's code instead, and exits with status 1.
 
 'use strict'
 
@@ -27,11 +27,11 @@ function detect(client, request) {
   })
 }
 
-async function main([address, photo, box]) {
+async function main([address, image, box]) {
   const client = connect(address)
   const boxes = box ? [Object.fromEntries(box.split(',').map((v, i) => [['x1', 'y1', 'x2', 'y2'][i], Number(v)]))] : []
   try {
-    const answer = await detect(client, { image: fs.readFileSync(photo), boxes })
+    const answer = await detect(client, { image: fs.readFileSync(image), boxes })
     console.log(JSON.stringify({ request_id: answer.request_id, image: answer.image, faces: answer.faces }))
   } catch (error) {
     const [code] = error.metadata?.get('landmarks-error-code') ?? []

@@ -1,4 +1,4 @@
-"""A client in another language, which shares nothing with the service but its schema."""
+"""A client in another language, which shares only the schema with the service."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ def ask(node: str, *arguments: object) -> tuple[int, dict]:
     return ended.returncode, json.loads(ended.stdout)
 
 
-def test_node_and_python_are_answered_the_same(node: str, address: str, tmp_path: Path) -> None:
-    photo = tmp_path / "photo.png"
-    photo.write_bytes(encoded(golden_crop(256)))
-    status, answer = ask(node, address, photo, ",".join(map(str, BOX)))
+def test_node_and_python_receive_the_same_answer(node: str, address: str, tmp_path: Path) -> None:
+    image = tmp_path / "image.png"
+    image.write_bytes(encoded(golden_crop(256)))
+    status, answer = ask(node, address, image, ",".join(map(str, BOX)))
     assert (status, answer["request_id"]) == (0, "from-node")
     assert answer["image"] == {"width": 256, "height": 256}
     (face,) = answer["faces"]
     assert (face["box"], face["box_source"], len(face["points"])) == (list(BOX), "given", 196)
     with Client(f"grpc://{address}") as client:
-        (ours,) = client.landmarks(photo, boxes=[BOX]).faces
+        (ours,) = client.landmarks(image, boxes=[BOX]).faces
     np.testing.assert_array_equal(np.float32(face["points"]).reshape(98, 2), ours.points)
     np.testing.assert_array_equal(np.float32(face["covariances"]).reshape(98, 3), ours.covariances)
 
 
-def test_node_reads_the_code_of_a_failure(node: str, address: str, tmp_path: Path) -> None:
-    photo = tmp_path / "photo.jpg"
-    photo.write_bytes(b"hello")
-    status, answer = ask(node, address, photo)
+def test_node_reads_the_code_of_an_error(node: str, address: str, tmp_path: Path) -> None:
+    image = tmp_path / "image.jpg"
+    image.write_bytes(b"hello")
+    status, answer = ask(node, address, image)
     assert (status, answer["code"], answer["status"]) == (1, "not_an_image", 3)
     assert answer["detail"].startswith("these bytes are not an image")

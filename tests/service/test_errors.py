@@ -4,8 +4,9 @@ import json
 import pytest
 from google.rpc.status_pb2 import Status
 
+from service.deadline import DeadlineExceeded
 from service.engines import port as inference
-from service.errors import FOREIGN, ErrorKind, ServiceError, translate
+from service.errors import BY_EXCEPTION, ErrorKind, ServiceError, translate
 from service.rpc.errors import STATUS as GRPC
 from service.rpc.errors import trailing_metadata
 from service.wire.problem import STATUS as HTTP
@@ -23,7 +24,7 @@ def test_every_kind_is_in_both_tables():
 
 
 def test_every_engine_error_is_mapped():
-    assert descendants(inference.EngineError) <= set(FOREIGN)
+    assert descendants(inference.EngineError) <= set(BY_EXCEPTION)
 
 
 @pytest.mark.parametrize(
@@ -35,10 +36,11 @@ def test_every_engine_error_is_mapped():
         (inference.EngineFailure("tcp 10.0.0.7"), ErrorKind.INTERNAL),
         (inference.EngineError("tcp 10.0.0.7"), ErrorKind.INTERNAL),
         (asyncio.TimeoutError(), ErrorKind.DEADLINE_EXCEEDED),
+        (DeadlineExceeded(), ErrorKind.DEADLINE_EXCEEDED),
         (KeyError("tcp 10.0.0.7"), ErrorKind.INTERNAL),
     ],
 )
-def test_foreign_errors_get_a_kind_and_leak_nothing(error, kind):
+def test_exceptions_of_other_modules_get_a_kind_and_reveal_nothing(error, kind):
     translated = translate(error)
     assert translated.kind is kind
     assert "10.0.0.7" not in translated.message
@@ -75,7 +77,7 @@ def test_every_kind_says_what_it_is_and_what_to_do():
     assert len({kind.title for kind in ErrorKind}) == len(ErrorKind)
 
 
-def test_how_the_rest_door_says_it():
+def test_an_error_as_rest_sends_it():
     response = error_response(ServiceError(ErrorKind.OVERLOADED, "come back"), "me")
     assert response.status_code == 429
     assert response.headers["retry-after"] == "1"
@@ -92,7 +94,7 @@ def test_how_the_rest_door_says_it():
     assert "retry-after" not in error_response(ServiceError(ErrorKind.INVALID_BOX, ""), "me").headers
 
 
-def test_how_the_grpc_door_says_it():
+def test_an_error_as_grpc_sends_it():
     metadata = dict(trailing_metadata(ServiceError(ErrorKind.OVERLOADED, "come back"), "me"))
     details = Status.FromString(metadata.pop("grpc-status-details-bin"))
     assert metadata == {

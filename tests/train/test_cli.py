@@ -98,7 +98,7 @@ def test_the_exported_model_has_the_runs_figures(run: Path, repository_copy: Pat
 
 
 def test_evaluate_by_decoder_boxes_and_with_pictures(run: Path, data: str, tmp_path: Path) -> None:
-    options = ["--decoder", "argmax", "top9", "--boxes", "P1", "P2", "--flip", "--pictures", tmp_path]
+    options = ["--decoder", "argmax", "topk", "--boxes", "P1", "P2", "--flip", "--pictures", tmp_path]
     done = landmarks_train("evaluate", "--run", run, "--data", data, *options)
     assert done.returncode == 0, done.stderr
     both = json.loads(done.stdout)
@@ -106,7 +106,7 @@ def test_evaluate_by_decoder_boxes_and_with_pictures(run: Path, data: str, tmp_p
     for boxes, figures in both.items():
         assert (figures["boxes"], figures["flip_averaged"], figures["faces"]) == (boxes, True, 4)
         assert figures["by_decoder"]["argmax"]["nme"] == pytest.approx(figures["by_k"]["1"]["nme"], abs=1e-3)
-        assert figures["by_decoder"]["top9"]["nme"] == pytest.approx(figures["by_k"]["9"]["nme"], abs=1e-3)
+        assert figures["by_decoder"]["topk"]["nme"] == pytest.approx(figures["by_k"]["9"]["nme"], abs=1e-3)
         assert {path.name for path in (tmp_path / boxes).iterdir()} == {
             "ced.png",
             "best.png",
@@ -194,7 +194,7 @@ def test_a_file_that_is_missing_or_bad_is_one_line(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--decoder", "argmax", "best"], "unknown decoder 'best'; known: argmax, quarter, 3x3, all"),
+        (["--decoder", "argmax", "best"], "decoder must be one of topk, argmax, quarter, 3x3, all, not 'best'"),
         (["--topk", "0"], "topk must lie between 1 and the 256 cells"),
     ],
 )
@@ -239,7 +239,7 @@ def test_the_list_of_commands_loads_none_of_them() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
     assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ") and line[4] != " "] == [
-        "fit", "evaluate", "export", "fit-shape", "calibrate", "fit-lift", "import-checkpoint", "import-onnx",
+        "fit", "evaluate", "export", "fit-shape", "calibrate", "fit-conversion", "import-checkpoint", "import-onnx",
         "quantize", "robustness", "table", "fit-detector", "calibrate-detector", "evaluate-detector",
         "export-detector", "turn",
     ]  # fmt: skip

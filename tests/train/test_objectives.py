@@ -1,4 +1,4 @@
-"""Writing points as heatmaps and reading them back, every way the paper compares: numbers by hand, then properties."""
+"""Writing points as heatmaps, every way the paper compares: numbers by hand, then properties."""
 
 from __future__ import annotations
 
@@ -8,30 +8,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
 
 from landmarks.codec import CodecError, CodecSpec, decode  # noqa: E402
+from landmarks.decoders import expectation, strongest_cells  # noqa: E402
 from train.objectives import (  # noqa: E402
     OUTSIDE,
-    BinaryObjective,
     CellObjective,
+    CellSigmoidObjective,
     GaussianObjective,
-    argmax,
     correction,
-    decode_points,
-    decoder,
-    expectation,
     gaussian_maps,
-    neighbourhood,
     objective,
-    quarter_shift,
-    topk,
 )
 
 LOW = -100.0
-EVERY_DECODER = ["argmax", "quarter", "top1", "top4", "top9", "3x3", "all"]
 
 # maps of 4 x 4 cells over crops of 16 pixels; u = x / 4
 SMALL = CodecSpec(points=2, input_size=16, pixel_rule="corner", topk=1)
@@ -39,14 +31,6 @@ SMALL = CodecSpec(points=2, input_size=16, pixel_rule="corner", topk=1)
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
-
-
-def sparse(cells: dict[tuple[int, int], float], rows: int = 8, columns: int = 8) -> NDArray[np.float32]:
-    """One map [1, rows, columns] of LOW but for the given (column, row) cells."""
-    maps = np.full((1, rows, columns), LOW, np.float32)
-    for (column, row), value in cells.items():
-        maps[0, row, column] = value
-    return maps
 
 
 # ---------------------------------------------------------------- targets
@@ -57,7 +41,7 @@ def test_cell_targets_are_row_times_width_plus_column() -> None:
     # u = (2.25, 1.0): floor cell (2, 1); the other point lies below the map
     assert CellObjective("floor").targets(points, SMALL, rng()).tolist() == [1 * 4 + 2, OUTSIDE]
     assert CellObjective("ceil").targets(points, SMALL, rng()).tolist() == [1 * 4 + 3, OUTSIDE]
-    assert BinaryObjective("round").targets(points, SMALL, rng()).tolist() == [1 * 4 + 2, OUTSIDE]
+    assert CellSigmoidObjective("round").targets(points, SMALL, rng()).tolist() == [1 * 4 + 2, OUTSIDE]
 
 
 def test_random_targets_are_drawn_in_proportion() -> None:
@@ -89,21 +73,23 @@ def test_gaussian_maps_by_hand() -> None:
 def test_a_gaussian_away_from_the_edges_has_its_mean_at_its_centre(u: tuple[float, float], sigma: float) -> None:
     """Sampling at whole cells loses less than 1e-5 of a cell from sigma 1 up; the edges are 6.5 sigma away."""
     maps = gaussian_maps(torch.tensor([u], dtype=torch.float64), sigma, 32).numpy()
-    assert expectation(np.log(np.maximum(maps, 1e-300)))[0] == pytest.approx(u, abs=1e-4)
+    logits = np.log(np.maximum(maps, 1e-300)).astype(np.float32)
+    found = expectation(logits, strongest_cells(logits, 1))
+    assert found[0] == pytest.approx(u, abs=1e-4)
 
 
 # ---------------------------------------------------------------- losses
 
 
-def test_binary_loss_by_hand() -> None:
+def test_sigmoid_loss_by_hand() -> None:
     logits = torch.zeros(1, 1, 2, 2)
     logits[0, 0, 1, 0] = 2.0
     # -log sigmoid(2) in the active cell, log 2 in the three others
     wanted = math.log(1 + math.exp(-2.0)) + 3 * math.log(2)
-    assert BinaryObjective().loss(logits, torch.tensor([[2]])).item() == pytest.approx(wanted, rel=1e-6)
+    assert CellSigmoidObjective().loss(logits, torch.tensor([[2]])).item() == pytest.approx(wanted, rel=1e-6)
     # the active cell elsewhere: -log(1 - sigmoid(2))
     missed = math.log(1 + math.exp(2.0)) + 3 * math.log(2)
-    assert BinaryObjective().loss(logits, torch.tensor([[1]])).item() == pytest.approx(missed, rel=1e-6)
+    assert CellSigmoidObjective().loss(logits, torch.tensor([[1]])).item() == pytest.approx(missed, rel=1e-6)
 
 
 def test_two_channels_by_cross_entropy_are_one_by_its_odds() -> None:
@@ -112,7 +98,7 @@ def test_two_channels_by_cross_entropy_are_one_by_its_odds() -> None:
     targets = torch.tensor([[0, 5, 15], [7, 7, 2]])
     classes = torch.nn.functional.one_hot(targets, 16).reshape(2, 3, 4, 4)
     direct = torch.nn.functional.cross_entropy(both, classes, reduction="sum").item() / 6
-    assert BinaryObjective().loss(both[:, 1] - both[:, 0], targets).item() == pytest.approx(direct, rel=1e-5)
+    assert CellSigmoidObjective().loss(both[:, 1] - both[:, 0], targets).item() == pytest.approx(direct, rel=1e-5)
 
 
 def test_gaussian_loss_by_hand() -> None:
@@ -125,7 +111,7 @@ def test_gaussian_loss_by_hand() -> None:
     assert GaussianObjective(1.0).loss(exact, target).item() == pytest.approx(0.0, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["cells", "binary", "gaussian"])
+@pytest.mark.parametrize("name", ["cells", "cell_sigmoid", "gaussian"])
 def test_points_beyond_the_map_do_not_count(name: str) -> None:
     trained = objective(name, "floor")  # type: ignore[arg-type]
     points = np.array([[9.0, 4.0], [1.0, 30.0]])
@@ -136,8 +122,8 @@ def test_points_beyond_the_map_do_not_count(name: str) -> None:
     assert trained.loss(logits, targets).item() == trained.loss(other, targets).item()
 
 
-@pytest.mark.parametrize("trained", [BinaryObjective(), GaussianObjective(1.0)])
-def test_a_batch_without_any_point_has_no_loss(trained: BinaryObjective | GaussianObjective) -> None:
+@pytest.mark.parametrize("trained", [CellSigmoidObjective(), GaussianObjective(1.0)])
+def test_a_batch_without_any_point_has_no_loss(trained: CellSigmoidObjective | GaussianObjective) -> None:
     points = np.full((2, 2), 99.0)
     targets = torch.from_numpy(trained.targets(points, SMALL, rng())[None])
     logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
@@ -148,7 +134,7 @@ def test_a_batch_without_any_point_has_no_loss(trained: BinaryObjective | Gaussi
     assert (logits.grad == 0).all()
 
 
-@pytest.mark.parametrize("name", ["cells", "binary", "gaussian"])
+@pytest.mark.parametrize("name", ["cells", "cell_sigmoid", "gaussian"])
 def test_a_step_down_the_loss_raises_the_target(name: str) -> None:
     trained = objective(name, "round")  # type: ignore[arg-type]
     targets = torch.from_numpy(trained.targets(np.array([[9.0, 4.0], [4.0, 9.0]]), SMALL, rng())[None])
@@ -156,92 +142,15 @@ def test_a_step_down_the_loss_raises_the_target(name: str) -> None:
     trained.loss(logits, targets).backward()
     assert logits.grad is not None
     steps = -logits.grad.numpy()[0]
-    assert argmax(steps).tolist() == [[2.0, 1.0], [1.0, 2.0]]
+    assert steps.reshape(2, 16).argmax(axis=1).tolist() == [1 * 4 + 2, 2 * 4 + 1]
     assert (steps.max(axis=(1, 2)) > 0).all()
 
 
 def test_objectives_that_cannot_be_are_refused() -> None:
     with pytest.raises(CodecError, match="sigma must be positive"):
         objective("gaussian", "random", sigma=0.0)
-    with pytest.raises(CodecError, match="'binary' marks one cell: it needs a quantizer"):
-        objective("binary", None)
-
-
-# ---------------------------------------------------------------- decoders
-
-
-def test_decoders_by_hand() -> None:
-    # two cells of equal weight, one of a tenth of it, in a row
-    maps = sparse({(3, 4): math.log(0.5), (4, 4): math.log(0.5), (6, 4): math.log(0.05)})
-    assert argmax(maps).tolist() == [[3.0, 4.0]]
-    assert topk(maps, 2)[0] == pytest.approx([3.5, 4.0])
-    assert topk(maps, 3)[0] == pytest.approx([(3 * 0.5 + 4 * 0.5 + 6 * 0.05) / 1.05, 4.0])
-    assert neighbourhood(maps)[0] == pytest.approx([3.5, 4.0])
-    assert expectation(maps)[0] == pytest.approx([(3 * 0.5 + 4 * 0.5 + 6 * 0.05) / 1.05, 4.0])
-
-
-def test_the_quarter_shift_goes_to_the_stronger_side() -> None:
-    maps = sparse({(3, 4): 5.0, (4, 4): 1.0, (2, 4): 0.5, (3, 3): 2.0})
-    assert quarter_shift(maps).tolist() == [[3.25, 3.75]]
-
-
-def test_the_quarter_shift_stays_on_the_map() -> None:
-    assert quarter_shift(sparse({(0, 4): 5.0, (1, 4): 1.0, (0, 5): 1.0})).tolist() == [[0.0, 4.25]]
-    assert quarter_shift(sparse({(7, 0): 5.0, (6, 0): 1.0, (7, 1): 1.0})).tolist() == [[7.0, 0.0]]
-
-
-def test_the_neighbourhood_ends_with_the_map() -> None:
-    weights = {(0, 0): math.log(0.6), (1, 1): math.log(0.2), (2, 0): math.log(0.5)}
-    assert neighbourhood(sparse(weights))[0] == pytest.approx([0.25, 0.25])
-
-
-def test_decoders_are_found_by_name() -> None:
-    maps = sparse({(3, 4): 1.0, (4, 4): 0.5, (2, 3): 0.2})
-    assert np.array_equal(decoder("top3")(maps), topk(maps, 3))
-    assert decoder("3x3") is neighbourhood
-    for name in ("top0", "top", "top-1", "best", ""):
-        with pytest.raises(CodecError, match="unknown decoder"):
-            decoder(name)
-
-
-@pytest.mark.parametrize("name", EVERY_DECODER)
-@given(column=st.integers(0, 11), row=st.integers(0, 7))
-def test_every_decoder_recovers_a_lone_cell(name: str, column: int, row: int) -> None:
-    maps = sparse({(column, row): 0.0}, rows=8, columns=12)
-    assert decoder(name)(maps)[0] == pytest.approx([column, row], abs=1e-9)
-
-
-@st.composite
-def some_maps(draw: st.DrawFn) -> NDArray[np.float32]:
-    return rng(draw(st.integers(0, 2**32))).normal(0, draw(st.floats(0.1, 5.0)), (3, 8, 8)).astype(np.float32)
-
-
-@pytest.mark.parametrize("name", EVERY_DECODER)
-@given(maps=some_maps())
-def test_every_decoder_follows_a_transposed_or_mirrored_map(name: str, maps: NDArray[np.float32]) -> None:
-    u = decoder(name)(maps)
-    assert decoder(name)(maps.swapaxes(1, 2)) == pytest.approx(u[:, ::-1], abs=1e-9)
-    assert decoder(name)(maps[:, :, ::-1]) == pytest.approx(np.array([7, 0]) + [-1, 1] * u, abs=1e-9)
-
-
-@given(maps=some_maps())
-def test_quarter_shift_moves_by_a_quarter_or_not_at_all(maps: NDArray[np.float32]) -> None:
-    peak, moved = argmax(maps), quarter_shift(maps)
-    at_edge = (peak == 0) | (peak == 7)
-    assert np.array_equal(np.abs(moved - peak), np.where(at_edge, 0.0, 0.25))
-
-
-@given(maps=some_maps())
-def test_topk_of_one_is_argmax_and_of_all_is_the_expectation(maps: NDArray[np.float32]) -> None:
-    assert np.array_equal(topk(maps, 1), argmax(maps))
-    assert topk(maps, 64) == pytest.approx(expectation(maps), abs=1e-5)  # the served one subtracts in float32
-
-
-@given(maps=some_maps(), k=st.integers(1, 20))
-def test_the_compared_topk_is_the_served_one(maps: NDArray[np.float32], k: int) -> None:
-    spec = CodecSpec(points=3, input_size=32, topk=1)
-    compared = decode_points(maps[None], spec, lambda face: topk(face, k))
-    assert compared == pytest.approx(decode(maps[None], spec, k).points, abs=1e-4)
+    with pytest.raises(CodecError, match="'cell_sigmoid' marks one cell: it needs a quantizer"):
+        objective("cell_sigmoid", None)
 
 
 # ---------------------------------------------------------------- quantizers and their correction
@@ -259,7 +168,8 @@ def test_corrected_quantizers_err_by_half_a_cell_at_most(quantizer: str, x: floa
     (cell,) = trained.targets(np.array([[x, x]]), spec, rng())
     maps = np.full((1, 1, 256), LOW, np.float32)
     maps[0, 0, cell] = 0.0
-    read = decode_points(maps.reshape(1, 1, 16, 16), spec, argmax, correction(trained.quantizer))
+    argmax = spec.to_cells(decode(maps.reshape(1, 1, 16, 16), spec, decoder="argmax").points)
+    read = spec.to_pixels(argmax + correction(trained.quantizer))
     assert np.abs(read - x).max() <= 2.0 + 1e-9  # half of a cell of 4 pixels
 
 
@@ -276,12 +186,12 @@ def test_corrected_quantizers_are_unbiased() -> None:
 # ---------------------------------------------------------------- what a network's maps mean
 
 
-def test_binary_maps_weigh_by_probability() -> None:
+def test_sigmoid_maps_weigh_by_probability() -> None:
     # probabilities 0.9 and 0.3: the mean is a quarter of the way
     maps = np.full((1, 1, 4, 4), LOW, np.float32)
     maps[0, 0, 2, 1], maps[0, 0, 2, 2] = math.log(0.9 / 0.1), math.log(0.3 / 0.7)
     spec = CodecSpec(points=1, input_size=16, pixel_rule="corner", topk=1)
-    read = decode_points(BinaryObjective().log_activation(maps), spec, decoder("top2"))
+    read = decode(CellSigmoidObjective().log_activation(maps), spec, topk=2).points
     assert read[0, 0] == pytest.approx([5.0, 8.0], abs=1e-5)
 
 
@@ -289,7 +199,7 @@ def test_gaussian_maps_weigh_by_height() -> None:
     maps = np.zeros((1, 1, 4, 4), np.float32)
     maps[0, 0, 2, 1], maps[0, 0, 2, 2], maps[0, 0, 0, 0] = 0.75, 0.25, -0.5
     spec = CodecSpec(points=1, input_size=16, pixel_rule="corner", topk=1)
-    read = decode_points(GaussianObjective(1.0, None).log_activation(maps), spec, decoder("all"))
+    read = decode(GaussianObjective(1.0, None).log_activation(maps), spec, decoder="all").points
     assert read[0, 0] == pytest.approx([5.0, 8.0], abs=1e-3)
 
 
@@ -300,4 +210,5 @@ def test_an_unrounded_gaussian_is_read_back_exactly(x: float, y: float) -> None:
     targets = torch.from_numpy(trained.targets(np.array([[x, y]]), spec, rng()))
     maps = gaussian_maps(targets, 1.0, 16).numpy()[None]
     # what is below a millionth counts as a millionth: 256 such cells weigh little
-    assert decode_points(trained.log_activation(maps), spec, expectation)[0, 0] == pytest.approx([x, y], abs=0.01)
+    found = decode(trained.log_activation(maps), spec, decoder="all").points[0, 0]
+    assert found == pytest.approx([x, y], abs=0.01)

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.commands.command_line import parse  # noqa: E402
 from train.config import Augment, Config, load_config  # noqa: E402
-from train.datasets import DataSource  # noqa: E402
+from train.datasets.source import DataSource  # noqa: E402
 from train.datasets.training_data import TrainingData  # noqa: E402
 from train.engine.loop import Run  # noqa: E402
 from train.engine.optimisation import rate_factor  # noqa: E402

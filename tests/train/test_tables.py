@@ -17,7 +17,7 @@ from tests.train.datasets import test_coco, test_mpii
 from tests.train.miniature import write_miniature
 from train.backbones import build
 from train.commands.command_line import parse
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import ConfigError, DataError, TrainingError
 from train.evaluation.predict import predict, torch_network
 from train.evaluation.trained import Trained
@@ -174,7 +174,7 @@ def test_table_13_on_a_miniature_of_coco(tmp_path: Path) -> None:
 
 def test_table_14_on_a_miniature_of_mpii(tmp_path: Path) -> None:
     trained, tested = (
-        test_mpii.photo(name, test_mpii.person(), test_mpii.person(160.0)) for name in ("a.jpg", "b.jpg")
+        test_mpii.image(name, test_mpii.person(), test_mpii.person(160.0)) for name in ("a.jpg", "b.jpg")
     )
     test_mpii.write(tmp_path, [trained, tested], [1, 1])
     (tmp_path / "annot").mkdir()

@@ -11,7 +11,7 @@ from torch import nn
 from landmarks.layout import WFLW98
 from train.backbones.compact import Compact
 from train.backbones.hrnet import HRNet
-from train.backbones.refinement import Shaped
+from train.backbones.refinement import RefinedNetwork
 from train.errors import ConfigError
 
 BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {
@@ -23,12 +23,12 @@ BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {
 }
 
 
-def build(name: str, points: int = WFLW98.points, shape: bool = False) -> nn.Module:
-    """The backbone of that name with fresh weights, with or without a `Shaped` about it.
+def build(name: str, points: int = WFLW98.points, shape_refinement: bool = False) -> nn.Module:
+    """The backbone of that name with fresh weights, with or without a ShapeRefinement as its last layer.
 
     Raises ConfigError for an unknown name.
     """
     if name not in BACKBONES:
         raise ConfigError(f"name: unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
     network = BACKBONES[name](points)
-    return Shaped(network, points) if shape else network
+    return RefinedNetwork(network, points) if shape_refinement else network

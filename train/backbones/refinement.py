@@ -1,35 +1,36 @@
-"""What the points of a face know of each other: a last layer that sees all heatmaps at once.
+"""Shape refinement: a last layer that sees all heatmaps of a face at once, and corrects each by the others.
 
-A convolution places a point by what is about it. Where that says little (a jaw without an edge, a covered eye) the
-other points say more. A linear regression of the points' errors on all points of the face finds much of it. It is
-solved rather than trained (`train.shape_refinement`): steps down a gradient do not get there, as what tells of an error
-is small beside what all faces have in common.
+A convolution locates a point by its surroundings. Where these show little (a jaw without an edge, an occluded eye) the
+other points show more: a linear regression of the points' errors on all points of the face predicts a good part of
+them. It has a closed form, and is fitted by it (ridge regression, `train.shape_refinement`) rather than trained:
+gradient descent does not get there, since what predicts an error is small beside what all faces have in common.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-REACH = 3.0
-"""Standard deviations about its mean over which a map is tilted; beyond, it is raised or lowered as at the end. A plane
-over all of a map lifts a far corner above the peak."""
-FINEST = 0.005
+TILT_REACH: Final = 3.0
+"""Standard deviations about its mean within which a map is tilted; beyond, it is shifted by the value at the end. A
+plane over the entire map would raise a far corner above the peak."""
+MIN_DEVIATION: Final = 0.005
 """Standard deviation, in half-widths of the crop, that is added to each map's: less than half a cell of 64."""
-SPREADS = 0.2
-"""What the logarithms of spreads weigh among the features, beside positions of about 1."""
-POSES = 2
-"""Directions in which shapes differ most, in units of their deviation: the head's turn to a side, and up or down."""
-TURNED = 0.3
-"""What products of features and poses weigh among the features."""
-FARTHEST = 3.0
-"""Deviations of a pose beyond which the regression changes no further."""
+SPREAD_WEIGHT: Final = 0.2
+"""Factor of the logarithms of spreads among the features, beside positions of about 1."""
+POSES: Final = 2
+"""Pose components: the directions in which shapes differ most, in units of their deviation. They are about the head's
+yaw and pitch."""
+POSE_WEIGHT: Final = 0.3
+"""Factor of the products of features and pose components among the features."""
+MAX_POSE: Final = 3.0
+"""Deviations beyond which a pose component is clipped."""
 
 
 class Moments(NamedTuple):
-    """Of each map's softmax, the crop reaching from -1 to 1; each [N, P]."""
+    """Means and covariances of each map's softmax, float [N, P] each; the crop reaches from -1 to 1."""
 
     x: Tensor
     y: Tensor
@@ -38,14 +39,24 @@ class Moments(NamedTuple):
     yy: Tensor
 
 
-class ShapeTilt(nn.Module):
-    """Tilts every heatmap by where all of them are: logits [N, P, H, W] -> the same. A fresh one changes nothing.
+class ShapeRefinement(nn.Module):
+    """Tilts every heatmap by the positions of all of them: logits float [N, P, H, W] -> the same shape.
 
-    A map's place and spread are the moments of its softmax. Adding a plane of slope g to logits whose softmax is a
-    Gaussian of covariance C moves its mean by C g, and leaves its shape alone. So each map is tilted by C^-1 times the
-    move that the regression asks for, which sees the face upright and of unit size: all moves turn and grow with it.
-    What the points tell of each other differs from pose to pose: so each feature counts by itself, and times each pose.
+    A map's position and spread are the moments of its softmax. Adding a plane of slope g to logits whose softmax is a
+    Gaussian of covariance C moves its mean by C g and leaves its shape as it is. So each map gets the slope C^-1 d for
+    the displacement d that the regression predicts. The regression sees the face upright and of unit size, so that
+    displacements rotate and scale with the face. What the points say of each other differs from pose to pose, so every
+    feature counts by itself and multiplied by each pose component.
+
+    A new layer changes nothing. The names of its parameters are those of checkpoints and of exported files.
     """
+
+    shape: Tensor
+    """float [2, P] the mean shape, centered at 0; arbitrary until it is fitted."""
+    middle: Tensor
+    """float [2 P] the mean of the position features."""
+    directions: Tensor
+    """float [2 P, POSES] the projection from position features to pose components."""
 
     def __init__(self, points: int) -> None:
         super().__init__()
@@ -56,54 +67,48 @@ class ShapeTilt(nn.Module):
         nn.init.zeros_(self.regression.weight)
         nn.init.zeros_(self.regression.bias)
 
-    shape: Tensor
-    """[2, P] the mean shape, its middle at 0; until it is fitted, any."""
-    middle: Tensor
-    """[2 P] the mean of the features that are places."""
-    directions: Tensor
-    """[2 P, POSES] what makes poses of these."""
-
     def forward(self, logits: Tensor) -> Tensor:
-        # with one axis for faces and points OpenVINO has the maps row by row from here on: it would have them with the
-        # points last for the two sums at the end, and turn all of them once more
+        # faces and points share one axis here, so that OpenVINO keeps the maps in row-major order: otherwise it would
+        # move the points last for the two sums at the end, and transpose all maps once more
         maps = logits.float().flatten(0, 1)
         found = moments(maps.view(logits.shape))
-        features, turn = self.features(found)
-        upright = self.regression(self.by_pose(features)).unflatten(1, (2, -1))
-        x, y = divided(upright[:, 0], upright[:, 1], turn)
+        features, to_upright = self.features(found)
+        upright = self.regression(self.with_pose(features)).unflatten(1, (2, -1))
+        x, y = complex_div(upright[:, 0], upright[:, 1], to_upright)
         determinant = found.xx * found.yy - found.xy**2
         across = ramp((found.yy * x - found.xy * y) / determinant, found.x, found.xx, logits.shape[3])
         down = ramp((found.xx * y - found.xy * x) / determinant, found.y, found.yy, logits.shape[2])
         return (maps + across.flatten(0, 1).unsqueeze(1) + down.flatten(0, 1).unsqueeze(2)).view(logits.shape)
 
     def features(self, found: Moments) -> tuple[Tensor, Tensor]:
-        """[N, 3 P] places and spreads of the maps in the face's own frame, and [N, 2, 1] what turned them into it.
+        """Positions and spreads of the maps in the face's upright frame [N, 3 P], and the transformation to it.
 
-        The frame is that in which the face comes nearest to the mean shape, by least squares.
+        The frame is that in which the face is closest to the mean shape, by least squares. The transformation [N, 2, 1]
+        is a complex number, whose argument is the rotation and whose absolute value is the scale. NaN where all maps
+        have the same mean, which then is no face.
         """
         x, y = (each - each.mean(dim=1, keepdim=True) for each in (found.x, found.y))
         mean_x, mean_y = self.shape.unbind()
         size = (x**2 + y**2).sum(dim=1, keepdim=True)
-        turn = torch.stack([mean_x * x + mean_y * y, mean_y * x - mean_x * y], dim=1).sum(dim=2, keepdim=True)
-        turn = turn / size.unsqueeze(1)
-        across, down = times(x, y, turn)
-        scale = 0.5 * (turn**2).sum(dim=1).log()
-        spread = 0.5 * (found.xx + found.yy).log() + scale
-        return torch.cat([across, down, SPREADS * spread], dim=1), turn
+        product = torch.stack([mean_x * x + mean_y * y, mean_y * x - mean_x * y], dim=1).sum(dim=2, keepdim=True)
+        to_upright = product / size.unsqueeze(1)
+        across, down = complex_mul(x, y, to_upright)
+        log_scale = 0.5 * (to_upright**2).sum(dim=1).log()
+        spread = 0.5 * (found.xx + found.yy).log() + log_scale
+        return torch.cat([across, down, SPREAD_WEIGHT * spread], dim=1), to_upright
 
-    def by_pose(self, features: Tensor) -> Tensor:
-        """[N, 3 P] features -> [N, 3 P (1 + POSES)]: the same, and their products with each pose."""
+    def with_pose(self, features: Tensor) -> Tensor:
+        """Features [N, 3 P] -> [N, 3 P (1 + POSES)]: the same, and their products with each pose component."""
         poses = (features[:, : self.middle.shape[0]] - self.middle) @ self.directions
-        weights = TURNED * poses.clamp(-FARTHEST, FARTHEST)
+        weights = POSE_WEIGHT * poses.clamp(-MAX_POSE, MAX_POSE)
         return torch.cat([features, *(weights[:, i : i + 1] * features for i in range(POSES))], dim=1)
 
 
 def moments(logits: Tensor) -> Moments:
-    """Means and covariances of the maps [N, P, H, W].
+    """Means and covariances of the softmax of maps [N, P, H, W].
 
-    Of what their softmax divides, not of the softmax: dividing sums costs less than dividing all cells. Squares are
-    taken about the mean: a map is narrow, and of a difference of large squares single precision would leave three
-    digits, which the layer makes cells of.
+    Sums of exponentials are divided rather than all cells, which costs less. Squares are taken about the mean: a map is
+    narrow, and the difference of two large squares would keep three digits in single precision, which amounts to cells.
     """
     maps = logits.float()
     weights = (maps - maps.amax(dim=(2, 3), keepdim=True)).exp()
@@ -112,42 +117,43 @@ def moments(logits: Tensor) -> Moments:
     total = columns.sum(dim=2, keepdim=True)
     columns, rows, firsts = columns / total, sums[..., 0] / total, sums[..., 1] / total
     x, y = (columns * across).sum(dim=2, keepdim=True), (rows * down).sum(dim=2, keepdim=True)
-    xx = (columns * (across - x) ** 2).sum(dim=2) + FINEST**2
-    yy = (rows * (down - y) ** 2).sum(dim=2) + FINEST**2
+    xx = (columns * (across - x) ** 2).sum(dim=2) + MIN_DEVIATION**2
+    yy = (rows * (down - y) ** 2).sum(dim=2) + MIN_DEVIATION**2
     xy = ((firsts - x * rows) * (down - y)).sum(dim=2)
     return Moments(x.squeeze(2), y.squeeze(2), xx, xy, yy)
 
 
-def ramp(slope: Tensor, middle: Tensor, variance: Tensor, cells: int) -> Tensor:
-    """[N, P, cells] along one axis: zero at the middle, of that slope about it, level beyond the reach."""
-    reach = REACH * variance.sqrt().unsqueeze(2)
-    away = axis(cells, slope) - middle.unsqueeze(2)
-    return slope.unsqueeze(2) * torch.minimum(torch.maximum(away, -reach), reach)
+def ramp(slope: Tensor, mean: Tensor, variance: Tensor, cells: int) -> Tensor:
+    """[N, P, cells] along one axis: zero at the mean, of that slope about it, constant beyond TILT_REACH deviations."""
+    reach = TILT_REACH * variance.sqrt().unsqueeze(2)
+    offset = axis(cells, slope) - mean.unsqueeze(2)
+    return slope.unsqueeze(2) * torch.minimum(torch.maximum(offset, -reach), reach)
 
 
 def axis(cells: int, like: Tensor) -> Tensor:
-    """[cells] where their centres lie, the crop reaching from -1 to 1."""
+    """float32 [cells] the coordinates of their centers, the crop reaching from -1 to 1; on the device of `like`."""
     return (2 * torch.arange(cells, device=like.device, dtype=torch.float32) + 1) / cells - 1
 
 
-def times(x: Tensor, y: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
-    """Places [N, P] turned and scaled as complex numbers are, by [N, 2, 1]."""
-    return x * turn[:, 0] - y * turn[:, 1], y * turn[:, 0] + x * turn[:, 1]
+def complex_mul(x: Tensor, y: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions x + iy [N, P] times complex numbers [N, 2, 1]: rotated and scaled."""
+    return x * factor[:, 0] - y * factor[:, 1], y * factor[:, 0] + x * factor[:, 1]
 
 
-def divided(x: Tensor, y: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
-    """The opposite of `times`."""
-    size = (turn**2).sum(dim=1)
-    return (x * turn[:, 0] + y * turn[:, 1]) / size, (y * turn[:, 0] - x * turn[:, 1]) / size
+def complex_div(x: Tensor, y: Tensor, divisor: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions x + iy [N, P] divided by complex numbers [N, 2, 1]: the inverse of `complex_mul`."""
+    size = (divisor**2).sum(dim=1)
+    return (x * divisor[:, 0] + y * divisor[:, 1]) / size, (y * divisor[:, 0] - x * divisor[:, 1]) / size
 
 
-class Shaped(nn.Module):
-    """A network with a ShapeTilt behind it: RGB crops uint8 [N, S, S, 3] -> logits float [N, points, S/4, S/4]."""
+class RefinedNetwork(nn.Module):
+    """A network followed by its ShapeRefinement: RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4]."""
 
     def __init__(self, network: nn.Module, points: int) -> None:
         super().__init__()
         self.network = network
-        self.tilt = ShapeTilt(points)
+        # "tilt", because that is its name in the checkpoints and the exported files that exist
+        self.tilt = ShapeRefinement(points)
 
     def forward(self, crops: Tensor) -> Tensor:
         logits: Tensor = self.tilt(self.network(crops))

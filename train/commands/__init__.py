@@ -11,7 +11,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "export": "write a finished run into a Triton model repository",
     "fit-shape": "a last layer for a finished run: points moved by where the others are",
     "calibrate": "fit the covariances of a run to its errors, before an export",
-    "fit-lift": "fit the conversion of 68 points to 98, for sets of 68 points",
+    "fit-conversion": "fit the conversion of 68 points to 98, for sets of 68 points",
     "import-checkpoint": "make a run of a released HRNet landmark model",
     "import-onnx": "make a run of an exported network, to train it further",
     "quantize": "an 8-bit version of an exported network, for CPUs",
@@ -25,5 +25,5 @@ COMMANDS: Final[Mapping[str, str]] = {
 }
 """Each command's one-line summary. The command `fit-shape` is the module `train.commands.fit_shape`."""
 
-ALIASES: Final[Mapping[str, str]] = {"reopen": "import-onnx"}
+ALIASES: Final[Mapping[str, str]] = {"reopen": "import-onnx", "fit-lift": "fit-conversion"}
 """Other names of commands."""

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from train.datasets import FORMATS
+from train.datasets.registry import FORMATS
 
 DATA_HELP: Final = f"a data set as FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
 
@@ -16,16 +16,18 @@ def add_data(parser: argparse.ArgumentParser, about: str = DATA_HELP) -> None:
     parser.add_argument("--data", required=True, metavar="FORMAT:PATH", help=about)
 
 
-def add_lift(parser: argparse.ArgumentParser) -> None:
-    """`--lift`: the file of a conversion of 68 points to 98."""
-    parser.add_argument("--lift", type=Path, help="make 98 points of a set's 68, by a file of fit-lift")
+def add_conversion(parser: argparse.ArgumentParser) -> None:
+    """`--conversion`: the file of a conversion of 68 points to 98."""
+    about = "make 98 points of a set's 68, by a file of fit-conversion"
+    parser.add_argument("--conversion", type=Path, metavar="FILE", help=about)
+    parser.add_argument("--lift", dest="conversion", type=Path, help=argparse.SUPPRESS)  # the option's former name
 
 
 def add_training_data(parser: argparse.ArgumentParser) -> None:
-    """`--data` of several data sets, and `--lift`: see `train.datasets.parse_mix`."""
+    """`--data` of several data sets, and `--conversion`: see `train.datasets.source.parse_mix`."""
     about = f"{DATA_HELP}; of several, all are trained on, and the first is tested on"
     parser.add_argument("--data", required=True, nargs="+", metavar="FORMAT:PATH", help=about)
-    add_lift(parser)
+    add_conversion(parser)
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from train.commands.arguments import add_boxes, add_data, add_lift
-from train.datasets import DataSource
+from train.commands.arguments import add_boxes, add_conversion, add_data
+from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.calibration import calibrate_run
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, its data, and what was held out of training."""
     parser.add_argument("--run", required=True, type=Path, help="folder of a finished run")
     add_data(parser, "the data set it was trained on")
-    add_lift(parser)
+    add_conversion(parser)
     parser.add_argument(
         "--held-out", type=int, metavar="N", help="about every N-th image was kept out of training [as configured]"
     )
@@ -43,6 +43,6 @@ def run(args: argparse.Namespace) -> None:
     """Calibrates and prints the calibration."""
     if args.held_out is not None and args.held_out < 0:
         raise TrainingError("--held-out must not be negative; 0 says that nothing was held out")
-    source = DataSource.parse(args.data, args.lift)
+    source = DataSource.parse(args.data, args.conversion)
     calibration = calibrate_run(args.run, source, args.boxes, args.held_out, args.references)
     print(json.dumps(asdict(calibration), indent=2))

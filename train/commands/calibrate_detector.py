@@ -11,7 +11,7 @@ from typing import Final
 from landmarks.detection import DetectorSpec
 from train.commands.arguments import add_data
 from train.commands.fit_detector import DATA_HELP
-from train.datasets import FORMATS, DataSource
+from train.datasets.source import DataSource
 from train.detection.evaluate import choose_threshold, figures, finder, judge_all, torch_maps
 from train.detection.loop import load_detector
 from train.detection.photographs import load
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     """
     source = DataSource.parse(args.data)
     report, (_, model) = read_report(args.run), load_detector(args.run)
-    images = load(source, FORMATS[source.name].train)
+    images = load(source, source.format.train)
     judged = judge_all(finder(torch_maps(model), DetectorSpec()), images, progress=True)
     threshold = choose_threshold(judged, args.false_boxes)
     chosen = {"threshold": threshold, "train": asdict(figures(judged, threshold))}

@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from train.commands.arguments import add_data, add_lift, add_network
-from train.datasets import DataSource
-from train.datasets.face import BoxKind, Face
+from landmarks.decoders import DECODERS
+from train.commands.arguments import add_conversion, add_data, add_network
+from train.datasets.face import AnnotatedFace, BoxKind
+from train.datasets.source import DataSource
 from train.evaluation.coco_ap import coco_ap
 from train.evaluation.plots import draw_evaluation, draw_reliability
 from train.evaluation.predict import Predictions, check_points, predict, summary
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The network, the data, and how the maps are decoded."""
     add_network(parser)
     add_data(parser)
-    add_lift(parser)
+    add_conversion(parser)
     parser.add_argument("--split", help="a split by the set's own name, instead of the one for testing")
     parser.add_argument("--topk", type=int, nargs="+", help="cells the served decoder averages, one report each")
     parser.add_argument(
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="others: argmax, quarter, 3x3, all, topK; a report each",
+        help=f"other decoders, a report each: {', '.join(DECODERS)}",
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored crop, at twice the cost")
     parser.add_argument(
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Prints the figures as JSON: those of the boxes asked for or, where there are both kinds, of each."""
     model = open_run(args.run) if args.run else open_export(args.model)
-    source = DataSource.parse(args.data, args.lift)
+    source = DataSource.parse(args.data, args.conversion)
     check_points(model.codec, source.layout)
     faces = source.faces(args.split) if args.split else source.test_faces()
     figures = {boxes: evaluate_on(boxes, model, source, faces, args) for boxes in args.boxes}
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def evaluate_on(
-    boxes: BoxKind, model: Trained, source: DataSource, faces: list[Face], args: argparse.Namespace
+    boxes: BoxKind, model: Trained, source: DataSource, faces: list[AnnotatedFace], args: argparse.Namespace
 ) -> dict[str, Any]:
     """The figures with crops around one kind of boxes; draws them where --pictures names a folder."""
     ks = args.topk or [1, model.codec.topk]

@@ -10,7 +10,7 @@ from typing import Final
 from landmarks.detection import DetectorSpec, Network
 from train.commands.arguments import add_data, add_network
 from train.commands.fit_detector import DATA_HELP
-from train.datasets import FORMATS, DataSource
+from train.datasets.source import DataSource
 from train.detection.evaluate import curve, figures, finder, judge_all, torch_maps
 from train.detection.export import open_detector
 from train.detection.loop import load_detector
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     """Prints the figures at the threshold, and the recall at some numbers of false boxes."""
     network, spec = open_network(args)
     source = DataSource.parse(args.data)
-    images = load(source, args.split or FORMATS[source.name].test)
+    images = load(source, args.split or source.format.test)
     judged = judge_all(finder(network, spec), images, progress=True)
     threshold = spec.threshold if args.threshold is None else args.threshold
     print(json.dumps({**asdict(figures(judged, threshold)), "recall_by_false_boxes": curve(judged)}, indent=2))

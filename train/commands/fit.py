@@ -7,7 +7,7 @@ from typing import Final
 
 from train.commands.arguments import add_training, add_training_data
 from train.config import Config, load_config
-from train.datasets import parse_mix
+from train.datasets.source import parse_mix
 from train.datasets.training_data import training_data
 from train.engine.distributed import joined
 from train.engine.loop import Run
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     """Trains to the configured end, as one of several processes where torchrun starts them, and draws the results."""
     replaced = {"seed": args.seed, "name": args.backbone}
     config = load_config(Config, args.config, {key: value for key, value in replaced.items() if value is not None})
-    sources = parse_mix(args.data, args.lift)
+    sources = parse_mix(args.data, args.conversion)
     data = training_data(sources, config)
     with joined():
         run = Run(config, data, args.out, args.workers)

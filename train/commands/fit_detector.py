@@ -7,7 +7,7 @@ from typing import Final
 
 from train.commands.arguments import add_data, add_training
 from train.config import load_config
-from train.datasets import FORMATS, DataSource
+from train.datasets.source import DataSource
 from train.detection.config import DetectorConfig
 from train.detection.loop import DetectorRun
 from train.detection.photographs import load
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     """Trains to the configured end."""
     config = load_config(DetectorConfig, args.config, {} if args.seed is None else {"seed": args.seed})
     source = DataSource.parse(args.data)
-    images, test = (load(source, split) for split in (FORMATS[source.name].train, FORMATS[source.name].test))
+    images, test = (load(source, split) for split in (source.format.train, source.format.test))
     run = DetectorRun(config, (source.name,), images, args.out, args.workers)
     run.begin(args.resume, args.weights)
     run.train(test)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from train.commands.arguments import add_training_data
-from train.datasets import parse_mix
+from train.datasets.source import parse_mix
 from train.datasets.training_data import training_data
 from train.evaluation.plots import draw_evaluation
 from train.evaluation.trained import load_run
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fits the layer and draws what the network then finds."""
-    sources = parse_mix(args.data, args.lift)
+    sources = parse_mix(args.data, args.conversion)
     config, _ = load_run(args.run)
     predictions = fit_shape(args.run, training_data(sources, config), sources[0].test_faces(), args.out)
     draw_evaluation(predictions, config.topk, args.out)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from train.commands.arguments import add_boxes
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.evaluation.calibration import calibrate_run
 from train.runs.weights import import_checkpoint
 

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from train.commands.arguments import add_data, add_lift
-from train.datasets import DataSource
+from train.commands.arguments import add_conversion, add_data
+from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.export.import_onnx import SAMPLES, reopen
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file, the data and the run's folder."""
     parser.add_argument("--model", required=True, type=Path, help="an exported ONNX file")
     add_data(parser, "a data set to measure on")
-    add_lift(parser)
+    add_conversion(parser)
     parser.add_argument("--out", required=True, type=Path, help="the run's folder")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="training faces to measure on [%(default)s]")
 
@@ -31,5 +31,5 @@ def run(args: argparse.Namespace) -> None:
     """Imports the network and prints what can be done next."""
     if args.samples < 1:
         raise TrainingError("--samples takes a whole number from 1 on")
-    config = reopen(args.model, DataSource.parse(args.data, args.lift), args.out, args.samples)
+    config = reopen(args.model, DataSource.parse(args.data, args.conversion), args.out, args.samples)
     print(f"{config.name} is now the run {args.out}: fit --weights {args.out / 'checkpoint.pt'} starts from it")

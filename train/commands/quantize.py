@@ -7,7 +7,7 @@ import json
 from typing import Final
 
 from train.commands.arguments import add_data, add_repository
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.export.quantize import quantize
 

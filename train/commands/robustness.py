@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from train.commands.arguments import add_data, add_lift, add_network
-from train.datasets import DataSource
+from train.commands.arguments import add_conversion, add_data, add_network
+from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.robustness import measure, write
 from train.evaluation.trained import open_export, open_run
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The network, the data and the folder of the results."""
     add_network(parser)
     add_data(parser, "a data set; its test split is used")
-    add_lift(parser)
+    add_conversion(parser)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="measure every N-th face [%(default)s]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of the results [%(default)s]")
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     if args.every < 1:
         raise TrainingError("--every takes a whole number from 1 on")
     model = open_run(args.run) if args.run else open_export(args.model)
-    source = DataSource.parse(args.data, args.lift)
+    source = DataSource.parse(args.data, args.conversion)
     result = measure(model, source.test_faces()[:: args.every], source, args.seed)
     write(result, args.out, f"Of {args.run or args.model} on the test split of {source.name}, boxes P2:")
     figures: dict[str, Any] = {"plain": result.plain._asdict(), "auroc": result.auroc}

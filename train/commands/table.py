@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from train.commands.arguments import add_data
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import ConfigError, DataError
 from train.tables import TABLES
 from train.tables.workshop import SIZES, Workshop

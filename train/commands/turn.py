@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from landmarks.layout import WFLW98
 from train.commands.arguments import add_data
-from train.datasets import DataSource, Face
+from train.datasets.face import AnnotatedFace
+from train.datasets.source import DataSource
 from train.errors import DataError
 from train.pose_synthesis.boxes import margins_of
 from train.pose_synthesis.dataset import Job, Plan, write
@@ -74,7 +75,7 @@ def _check(args: argparse.Namespace) -> None:
         raise DataError(f"{args.face_model}: no such file; docs/training.md says where the face model comes from")
 
 
-def evenly_spread(faces: list[Face], limit: int | None) -> list[Face]:
+def evenly_spread(faces: list[AnnotatedFace], limit: int | None) -> list[AnnotatedFace]:
     """At most `limit` of the faces, evenly spread."""
     count = min(len(faces), limit or len(faces))
     return [faces[i * len(faces) // count] for i in range(count)]

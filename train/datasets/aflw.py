@@ -1,4 +1,4 @@
-"""AFLW with the 19 points of its revised annotation: one MATLAB file, photographs beside it."""
+"""AFLW with the 19 points of its revised annotation: one MATLAB file, images beside it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from train.datasets.face import Face, Split, checked, unknown_split
+from train.datasets.face import AnnotatedFace, Format, Split
+from train.datasets.layouts import AFLW19
 from train.datasets.mat import load_mat
+from train.datasets.reading import checked, unknown_split
 from train.errors import DataError
 
 POINTS: Final = 19
@@ -16,12 +18,14 @@ TRAIN_FACES: Final = 20_000
 SPLITS: Final = ("train", "full", "frontal")
 
 
-def load(root: Path, split: Split, train_faces: int = TRAIN_FACES) -> list[Face]:
-    """`AFLWinfo_release.mat`, photographs under `data/flickr/`; splits "train", "full" and "frontal".
+def load(root: Path, split: Split, train_faces: int = TRAIN_FACES) -> list[AnnotatedFace]:
+    """`AFLWinfo_release.mat`, images under `data/flickr/`; splits "train", "full" and "frontal".
 
     The order `ra` (counted from 1) splits the faces: the first 20,000 are for training, the rest for testing; of
-    these, "frontal" are the ones whose every point is seen. A row of `data` is 19 x then 19 y, a row of `bbox` is
+    these, "frontal" are the ones with every point visible. A row of `data` is 19 x then 19 y, a row of `bbox` is
     left, right, top, bottom; they are taken as they are. Errors are divided by the root of the box's area.
+
+    Raises DataError for an unknown split and for a missing or malformed file.
     """
     if split not in SPLITS:
         raise unknown_split(split, SPLITS)
@@ -39,12 +43,15 @@ def load(root: Path, split: Split, train_faces: int = TRAIN_FACES) -> list[Face]
     return [face for face in faces if "frontal" in face.subsets] if split == "frontal" else faces
 
 
-def _face(root: Path, path: Path, mat: dict[str, Any], row: int) -> Face:
+def _face(root: Path, path: Path, mat: dict[str, Any], row: int) -> AnnotatedFace:
     left, right, top, bottom = np.asarray(mat["bbox"][row], np.float64)
-    face = Face(
+    face = AnnotatedFace(
         root / "data" / "flickr" / str(mat["nameList"][row, 0][0]),
         np.asarray(mat["data"][row], np.float64).reshape(2, POINTS).T,
         np.array([left, top, right, bottom]),
         frozenset(["frontal"] if (mat["mask_new"][row] == 1).all() else []),
     )
     return checked(face, f"{path}, row {row + 1}")
+
+
+FORMAT: Final = Format(load, AFLW19, train="train", test="full")

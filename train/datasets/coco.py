@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from pycocotools.coco import COCO
 
-from train.datasets.face import Face, Split, checked, missing, unknown_split
+from train.datasets.face import AnnotatedFace, Format, Split
+from train.datasets.layouts import COCO17
+from train.datasets.reading import checked, missing, unknown_split
 from train.errors import DataError
 
 POINTS: Final = 17
@@ -18,15 +21,17 @@ SPLITS: Final = ("train2017", "val2017")
 
 
 def annotation_file(root: Path, split: Split) -> Path:
-    """Where the annotations of a split lie."""
+    """The path of a split's annotations."""
     return root / "annotations" / f"person_keypoints_{split}.json"
 
 
-def load(root: Path, split: Split) -> list[Face]:
-    """`annotations/person_keypoints_<split>.json`, photographs under `<split>/`; splits "train2017" and "val2017".
+def load(root: Path, split: Split) -> list[AnnotatedFace]:
+    """`annotations/person_keypoints_<split>.json`, images under `<split>/`; splits "train2017" and "val2017".
 
-    People with at least one annotated point, without crowds. Points are whole pixels counted from 0 and taken as
-    they are; a box is measured from the picture's corner, half a pixel before the first pixel's centre.
+    People with at least one annotated point, without crowds. Points are integer pixels counted from 0 and taken as
+    they are; a box is measured from the image's corner, half a pixel before the first pixel's center.
+
+    Raises DataError for an unknown split and for a missing or malformed file.
     """
     if split not in SPLITS:
         raise unknown_split(split, SPLITS)
@@ -39,8 +44,6 @@ def load(root: Path, split: Split) -> list[Face]:
 
 def open_index(path: Path) -> Any:
     """The index of pycocotools over an annotation file. Raises DataError when it is missing or not of that format."""
-    from pycocotools.coco import COCO
-
     try:
         with contextlib.redirect_stdout(sys.stderr):  # it prints its progress
             return COCO(str(path))
@@ -51,7 +54,7 @@ def open_index(path: Path) -> Any:
         raise DataError(f"{path}: expected {wanted}; {error!r}") from error
 
 
-def _face(folder: Path, path: Path, index: Any, person: dict[str, Any]) -> Face:
+def _face(folder: Path, path: Path, index: Any, person: dict[str, Any]) -> AnnotatedFace:
     where = f"{path}, annotation {person['id']}"
     try:
         x, y, flag = np.array(person["keypoints"], np.float64).reshape(POINTS, 3).T
@@ -62,4 +65,7 @@ def _face(folder: Path, path: Path, index: Any, person: dict[str, Any]) -> Face:
         raise DataError(f"{where}: expected {wanted}; {error!r}") from error
     points = np.where(flag[:, None] > 0, np.stack([x, y], axis=1), np.nan)
     box = np.array([left, top, left + width, top + height])
-    return checked(Face(folder / name, points, box, size=size), where)
+    return checked(AnnotatedFace(folder / name, points, box, size=size), where)
+
+
+FORMAT: Final = Format(load, COCO17, train="train2017", test="val2017")

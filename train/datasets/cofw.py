@@ -1,4 +1,4 @@
-"""COFW: 29 points; photographs and annotations in MATLAB 7.3 files."""
+"""COFW: 29 points; images and annotations in MATLAB 7.3 files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import h5py
 import numpy as np
 
-from train.datasets.face import Face, MatPhoto, Split, checked, missing, unknown_split
+from train.datasets.face import AnnotatedFace, Format, Split
+from train.datasets.image import MatImage
+from train.datasets.layouts import COFW29
+from train.datasets.reading import checked, missing, unknown_split
 from train.errors import DataError
 
 POINTS: Final = 29
@@ -19,14 +23,14 @@ SPLITS: Final[Mapping[Split, tuple[str, str]]] = {
 """The file of each split, and how its variables' names end."""
 
 
-def load(root: Path, split: Split) -> list[Face]:
+def load(root: Path, split: Split) -> list[AnnotatedFace]:
     """`COFW_train_color.mat` (IsTr, phisTr, bboxesTr) and `COFW_test_color.mat` (IsT, phisT, bboxesT).
 
     A row of phis is 29 x, 29 y, 29 flags (1 = hidden); a row of bboxes is x, y, width, height. They count pixels
-    from 1, as MATLAB does; 1 is taken off.
-    """
-    import h5py
+    from 1, as MATLAB does; 1 is subtracted.
 
+    Raises DataError for an unknown split and for a missing or malformed file.
+    """
     if split not in SPLITS:
         raise unknown_split(split, tuple(SPLITS))
     name, suffix = SPLITS[split]
@@ -55,12 +59,15 @@ def _size(path: Path, file: Any, key: str, height: int, faces: int | None) -> in
     return int(shape[1])
 
 
-def _face(path: Path, cells: str, row: int, phi: np.ndarray[Any, Any], box: np.ndarray[Any, Any]) -> Face:
+def _face(path: Path, cells: str, row: int, phi: np.ndarray[Any, Any], box: np.ndarray[Any, Any]) -> AnnotatedFace:
     x, y, _hidden = phi.reshape(3, POINTS)
     low = box[:2] - 1
-    face = Face(
-        MatPhoto(path, cells, row),
+    face = AnnotatedFace(
+        MatImage(path, cells, row),
         np.stack([x, y], axis=1) - 1,
         np.concatenate([low, low + box[2:]]),
     )
     return checked(face, f"{path}, face {row + 1}")
+
+
+FORMAT: Final = Format(load, COFW29, train="train", test="test")

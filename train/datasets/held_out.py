@@ -6,10 +6,11 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.datasets.face import Face, Photo
+from train.datasets.face import AnnotatedFace
+from train.datasets.image import ImageSource
 
 
-def split_by_name(faces: Sequence[Face], every: int) -> tuple[list[Face], list[Face]]:
+def split_by_name(faces: Sequence[AnnotatedFace], every: int) -> tuple[list[AnnotatedFace], list[AnnotatedFace]]:
     """The faces to train on, and the faces of about every n-th image, which are held out; 0 holds none out.
 
     The name of an image alone decides, so that the part is the same whatever else is in the list.
@@ -24,7 +25,7 @@ def split_by_name(faces: Sequence[Face], every: int) -> tuple[list[Face], list[F
     )
 
 
-def without(faces: Sequence[Face], out: Sequence[Face]) -> list[Face]:
+def without(faces: Sequence[AnnotatedFace], out: Sequence[AnnotatedFace]) -> list[AnnotatedFace]:
     """The faces of images that were not derived from the images of `out`.
 
     A derived image is named after its original: the original's stem, `_` and more, as `train.pose_synthesis` does it.
@@ -33,5 +34,5 @@ def without(faces: Sequence[Face], out: Sequence[Face]) -> list[Face]:
     return [face for face in faces if not f"{_stem(face.image)}_".startswith(starts)]
 
 
-def _stem(photo: Photo) -> str:
-    return Path(photo.name).stem
+def _stem(source: ImageSource) -> str:
+    return Path(source.name).stem

@@ -1,4 +1,4 @@
-"""300-W: 68 points, a .pts file beside every photograph."""
+"""300-W: 68 points, a .pts file beside every image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.datasets.face import Face, Split, checked, lines, unknown_split
+from train.datasets.face import AnnotatedFace, Format, Split
+from train.datasets.layouts import IBUG68
+from train.datasets.reading import checked, lines, unknown_split
 from train.errors import DataError
 
 POINTS: Final = 68
@@ -24,39 +26,41 @@ FOLDERS: Final[Mapping[Split, Mapping[str, str]]] = {
 }
 """The official folders of each split, and the subset that a folder's faces are reported under."""
 
-_PICTURES: Final = (".jpg", ".png", ".jpeg")
+_IMAGE_SUFFIXES: Final = (".jpg", ".png", ".jpeg")
 
 
-def load(root: Path, split: Split) -> list[Face]:
+def load(root: Path, split: Split) -> list[AnnotatedFace]:
     """The official folders side by side; splits "train", "common", "challenge", "full" and "private".
 
-    The points count pixels from 1, as MATLAB does; 1 is taken off. The box is the tight box of the points, as the
+    The points count pixels from 1, as MATLAB does; 1 is subtracted. The box is the tight box of the points, as the
     annotations hold no detector's.
+
+    Raises DataError for an unknown split, an empty folder, an image that is missing and a malformed file.
     """
     if split not in FOLDERS:
         raise unknown_split(split, tuple(FOLDERS))
     return [face for folder, subset in FOLDERS[split].items() for face in _folder(root / folder, subset)]
 
 
-def _folder(folder: Path, subset: str) -> list[Face]:
+def _folder(folder: Path, subset: str) -> list[AnnotatedFace]:
     paths = sorted(folder.glob("*.pts"))
     if not paths:
-        raise DataError(f"{folder}: expected .pts files beside their photographs; see docs/training.md for the layout")
+        raise DataError(f"{folder}: expected .pts files beside their images; see docs/training.md for the layout")
     # by name, whatever the case of the ending
-    pictures = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in _PICTURES}
-    return [_face(path, pictures, subset) for path in paths]
+    images = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES}
+    return [_face(path, images, subset) for path in paths]
 
 
-def _face(path: Path, pictures: Mapping[str, Path], subset: str) -> Face:
-    if path.stem not in pictures:
-        raise DataError(f"{path}: expected a photograph of that name with one of the endings {', '.join(_PICTURES)}")
+def _face(path: Path, images: Mapping[str, Path], subset: str) -> AnnotatedFace:
+    if path.stem not in images:
+        raise DataError(f"{path}: expected an image of that name with one of the endings {', '.join(_IMAGE_SUFFIXES)}")
     points = read_pts(path) - 1.0
     box = np.concatenate([points.min(axis=0), points.max(axis=0)])
-    return checked(Face(pictures[path.stem], points, box, frozenset([subset])), str(path))
+    return checked(AnnotatedFace(images[path.stem], points, box, frozenset([subset])), str(path))
 
 
 def read_pts(path: Path) -> NDArray[np.float64]:
-    """The 68 points [68, 2] as the file has them: `version`, `n_points: 68`, `{`, a point a line, `}`.
+    """The 68 points [68, 2] in the file's own pixels: `version`, `n_points: 68`, `{`, one point per line, `}`.
 
     Raises DataError naming the line that is anything else.
     """
@@ -80,3 +84,6 @@ def _point(path: Path, number: int, text: str) -> tuple[float, float]:
     except ValueError as error:
         raise DataError(f"{path}, line {number}: expected x and y, found {text!r}") from error
     return x, y
+
+
+FORMAT: Final = Format(load, IBUG68, train="train", test="full")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from landmarks.layout import WFLW98, Indices, PointLayout, flip_by_names
@@ -30,7 +29,7 @@ IBUG68_IN_WFLW98: Final[Indices] = (
     *(68, 69, 71, 72, 73, 75),  # 42-47 left eye
     *range(76, 96),  # 48-67 lips
 )
-"""The place of each of the 68 points of 300-W in the 98-point layout."""
+"""The index of each of the 68 points of 300-W in the 98-point layout."""
 
 IBUG68: Final = PointLayout(
     "ibug68",
@@ -126,7 +125,3 @@ MPII16: Final = PointLayout(
     },
     norm="size",
 )
-
-LAYOUTS: Final[Mapping[str, PointLayout]] = {
-    layout.name: layout for layout in (WFLW98, IBUG68, COFW29, AFLW19, COCO17, MPII16)
-}

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from train.datasets.face import missing
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from train.datasets.reading import missing
 from train.errors import DataError
 
 
@@ -14,9 +17,6 @@ def load_mat(path: Path, *keys: str, **options: Any) -> dict[str, Any]:
 
     Raises DataError when the file is missing, is not a MATLAB file, or lacks one of `keys`.
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     try:
         mat: dict[str, Any] = loadmat(path, **options)
     except OSError as error:

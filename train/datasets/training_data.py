@@ -9,9 +9,9 @@ from typing import Any
 
 from landmarks.layout import WFLW98, PointLayout
 from train.config import Config
-from train.datasets import DataSource
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.held_out import split_by_name, without
+from train.datasets.source import DataSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,16 +20,16 @@ class TrainingData:
 
     names: tuple[str, ...]
     """Data sets by name, as a model's metadata reports them."""
-    faces: list[Face]
+    faces: list[AnnotatedFace]
     layout: PointLayout = WFLW98
     """The layout of the faces' points."""
-    further: Sequence[Face] = ()
-    """Faces of which an epoch shows the share that the configuration says: those of further data sets."""
+    extra_faces: Sequence[AnnotatedFace] = ()
+    """Faces of which an epoch shows the share that the configuration says: those of the data sets after the first."""
 
     @property
-    def every_face(self) -> list[Face]:
+    def every_face(self) -> list[AnnotatedFace]:
         """All faces, in the order by which a sample is named."""
-        return [*self.faces, *self.further]
+        return [*self.faces, *self.extra_faces]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class TrainingData:
 
     @property
     def fingerprint(self) -> str:
-        """`sha256:<hex>` over every photograph's name, points and box, in order."""
+        """`sha256:<hex>` over every image's name, points and box, in order."""
         digest = hashlib.sha256()
         for face in self.every_face:
             digest.update(face.image.name.encode() + face.points.tobytes() + face.box.tobytes())
@@ -46,7 +46,7 @@ class TrainingData:
 
 
 def training_data(sources: Sequence[DataSource], config: Config) -> TrainingData:
-    """The faces of the first source and of the further ones, without those of images that are held out."""
+    """The faces of the first source and of the others, without those of images that are held out."""
     faces, out = split_by_name(sources[0].train_faces(), config.held_out)
-    further = without([face for source in sources[1:] for face in source.train_faces()], out)
-    return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, further)
+    extra = without([face for source in sources[1:] for face in source.train_faces()], out)
+    return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, extra)

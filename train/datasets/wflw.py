@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from landmarks.layout import WFLW98
-from train.datasets.face import Face, Split, lines, unknown_split
+from train.datasets.face import AnnotatedFace, Format, Split
+from train.datasets.reading import lines, unknown_split
 from train.errors import DataError
 
 SPLITS: Final = ("train", "test")
@@ -16,10 +17,12 @@ SUBSETS: Final = ("pose", "expression", "illumination", "makeup", "occlusion", "
 _FIELDS: Final = 2 * WFLW98.points + 4 + len(SUBSETS) + 1
 
 
-def load(root: Path, split: Split) -> list[Face]:
-    """The official lists under `WFLW_annotations/`, photographs under `WFLW_images/`; splits "train" and "test".
+def load(root: Path, split: Split) -> list[AnnotatedFace]:
+    """The official lists under `WFLW_annotations/`, images under `WFLW_images/`; splits "train" and "test".
 
     A face belongs to those of the six subsets whose attribute is 1. Coordinates are taken as they are.
+
+    Raises DataError for an unknown split and for a missing or malformed file.
     """
     if split not in SPLITS:
         raise unknown_split(split, SPLITS)
@@ -27,8 +30,8 @@ def load(root: Path, split: Split) -> list[Face]:
     return [_line(root, path, number, line) for number, line in lines(path)]
 
 
-def _line(root: Path, path: Path, number: int, line: str) -> Face:
-    """196 coordinates, the box x1 y1 x2 y2, six 0/1 attributes, the photograph's name."""
+def _line(root: Path, path: Path, number: int, line: str) -> AnnotatedFace:
+    """196 coordinates, the box x1 y1 x2 y2, six 0/1 attributes, the image's name."""
     parts = line.split()
     if len(parts) != _FIELDS:
         raise DataError(f"{path}, line {number}: expected {_FIELDS} fields, found {len(parts)}")
@@ -39,4 +42,7 @@ def _line(root: Path, path: Path, number: int, line: str) -> Face:
         raise DataError(f"{path}, line {number}: expected 200 numbers and six 0/1 attributes; {error}") from error
     subsets = frozenset(name for name, flag in zip(SUBSETS, flags, strict=True) if flag)
     points, box = numbers[:-4].reshape(WFLW98.points, 2), numbers[-4:]
-    return Face(root / "WFLW_images" / parts[-1], points, box, subsets)
+    return AnnotatedFace(root / "WFLW_images" / parts[-1], points, box, subsets)
+
+
+FORMAT: Final = Format(load, WFLW98, train="train", test="test")

@@ -19,10 +19,10 @@ class Compose(Strict):
     sizes: tuple[float, float] = Field((9.0, 330.0), description="smallest and largest face aimed at, in pixels")
     flip: float = Field(0.5, ge=0, le=1, description="of a tile")
     rotation: float = Field(20.0, ge=0, description="standard deviation in degrees, of a tile")
-    upside: float = Field(0.05, ge=0, le=1, description="of a tile: any rotation whatever")
+    any_rotation: float = Field(0.05, ge=0, le=1, description="of a tile: rotated by any angle")
     paste: float = Field(0.3, ge=0, le=1, description="some faces of other photographs are put in")
-    most_pasted: int = Field(8, ge=1)
-    occlude: float = Field(0.1, ge=0, le=1, description="of a face: a part of it is hidden")
+    max_pasted: int = Field(8, ge=1, description="how many at most")
+    occlusion: float = Field(0.1, ge=0, le=1, description="of a face: a part of it is hidden")
 
 
 class DetectorConfig(Recipe):

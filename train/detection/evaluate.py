@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from landmarks.detection import Detections, DetectorSpec, Maps, Network, find_faces
 from train.datasets.boxes import iou
-from train.datasets.face import Image, read_photo
+from train.datasets.image import RgbImage, read_image
 from train.detection.photographs import Photograph
 
 LEAST_SCORE = 0.8
@@ -27,7 +27,7 @@ MATCH = 0.5
 FLOOR = 0.05
 """Score down to which detections are kept, so that any threshold above can be judged afterwards."""
 
-Find = Callable[[Image], Detections]
+Find = Callable[[RgbImage], Detections]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def judge(found: Detections, photo: Photograph, least_side: float = LEAST_SIDE) 
 def judge_all(find: Find, photographs: Sequence[Photograph], progress: bool = False) -> list[Judged]:
     """Runs a detector over photographs. Raises DataError when one cannot be read."""
     bar = tqdm(photographs, unit="photo", leave=False, disable=not progress)
-    return [judge(find(read_photo(photo.path)), photo) for photo in bar]
+    return [judge(find(read_image(photo.path)), photo) for photo in bar]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.datasets import DataSource
-from train.datasets.face import Split, lines
+from train.datasets.face import Split
+from train.datasets.reading import lines
+from train.datasets.source import DataSource
 from train.errors import DataError
 
 FORMAT: Final = "faces300w"

@@ -13,14 +13,14 @@ from torch.utils.data import Dataset, Sampler
 
 from landmarks.detection import DetectorSpec
 from train.datasets.boxes import size_of
-from train.datasets.face import Image
+from train.datasets.image import RgbImage
 from train.detection.config import DetectorConfig
 from train.detection.photographs import Photograph
 from train.detection.scenes import Composer, Scene
 from train.detection.targets import targets
 from train.samples.augment import random_photometric
 
-Sample = tuple[Image, NDArray[np.float32], int]
+Sample = tuple[RgbImage, NDArray[np.float32], int]
 """Picture, targets, the place of its first photograph in the data set."""
 
 MIDDLING = 40.0

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
 from train.datasets.boxes import Boxes, area_of, size_of
-from train.datasets.face import Image
+from train.datasets.image import RgbImage
 from train.detection.config import Compose
 from train.detection.photographs import Photograph
 from train.samples.image_cache import ImageCache
@@ -39,7 +39,7 @@ PASTED = (9.0, 110.0)
 class Scene:
     """A picture and its faces."""
 
-    image: Image
+    image: RgbImage
     boxes: Boxes
     """[N, 4] xyxy"""
     trusted: NDArray[np.bool_]
@@ -98,7 +98,7 @@ class Composer:
         trusted = (photo.scores >= self._trusted_score) & (seen >= SEEN)
         return Scene(tile, clipped(boxes, side)[kept], trusted[kept])
 
-    def _backdrop(self, side: int, rng: np.random.Generator) -> Image:
+    def _backdrop(self, side: int, rng: np.random.Generator) -> RgbImage:
         """A part of some photograph without a face, or black where none is soon found."""
         photo = self._photographs[int(rng.integers(len(self._photographs)))]
         pixels = self._photos.load(photo.path)
@@ -129,7 +129,9 @@ class Composer:
             scale = log_uniform(rng, zoom_out, LARGEST_BACKGROUND)
             centre = rng.uniform(0, [width, height])
         centre = _kept_on(centre, side / scale, (width, height))
-        roll = math.radians(rng.uniform(-180, 180) if rng.random() < config.upside else rng.normal(0, config.rotation))
+        roll = math.radians(
+            rng.uniform(-180, 180) if rng.random() < config.any_rotation else rng.normal(0, config.rotation)
+        )
         matrix = Crop(float(centre[0]), float(centre[1]), float(side / scale), side, roll).image_to_crop()
         return compose(mirror(side), matrix) if rng.random() < config.flip else matrix
 
@@ -138,7 +140,7 @@ class Composer:
     def _paste(self, scene: Scene, rng: np.random.Generator) -> Scene:
         """Puts faces of other photographs where there is none."""
         canvas, boxes = scene.image, scene.boxes
-        for _ in range(int(rng.integers(1, self._config.most_pasted + 1))):
+        for _ in range(int(rng.integers(1, self._config.max_pasted + 1))):
             photo = self._photographs[int(rng.choice(self._with_faces))]
             box = photo.boxes[photo.scores.argmax()]
             scale = log_uniform(rng, *PASTED) / size_of(box[None])[0]
@@ -163,7 +165,7 @@ class Composer:
     def _occlude(self, scene: Scene, rng: np.random.Generator) -> Scene:
         """Hides up to two fifths of some faces behind a plain surface; the picture is changed in place."""
         for box in scene.boxes[scene.trusted & (size_of(scene.boxes) > 16)]:
-            if rng.random() < self._config.occlude:
+            if rng.random() < self._config.occlusion:
                 x1, y1, x2, y2 = np.clip(box, 0, self._size).astype(int)
                 depth = rng.uniform(0.15, 0.4)
                 across, down = int(depth * (x2 - x1)), int(depth * (y2 - y1))

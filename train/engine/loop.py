@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from train.backbones import build
 from train.config import Config
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.training_data import TrainingData
 from train.engine import distributed
 from train.engine.learner import Learner, TrainingRun
@@ -67,11 +67,11 @@ class Run(TrainingRun[Config]):
         """Raises ConfigError when the batches cannot be shared among the processes."""
         self._data = data
         self._sampler = EpochBatches(
-            len(data.faces), config, distributed.rank(), distributed.processes(), len(data.further)
+            len(data.faces), config, distributed.rank(), distributed.processes(), len(data.extra_faces)
         )
         self.device = distributed.device()
         torch.manual_seed(config.seed)
-        model = build(config.name, data.layout.points, config.shape)
+        model = build(config.name, data.layout.points, config.shape_refinement)
         model = distributed.synchronised(model, self.device).to(self.device)
         self.objective = objective_of(config)
         super().__init__(config, Learner.create(model, config, rate_factor(config, len(self._sampler))), folder)
@@ -79,7 +79,7 @@ class Run(TrainingRun[Config]):
         samples = TrainingSamples(data.every_face, config, data.layout, workers)
         self._loader = loader(samples, self._sampler, collate, workers)
 
-    def train(self, test_faces: list[Face], evaluate_every: int = 5) -> Predictions | None:
+    def train(self, test_faces: list[AnnotatedFace], evaluate_every: int = 5) -> Predictions | None:
         """Trains to the configured end from wherever the run stands, saving after every epoch.
 
         Returns what the finished network finds in the test faces; None in all processes but the first.
@@ -108,11 +108,11 @@ class Run(TrainingRun[Config]):
         size = self.config.stage_at(self.epoch).input_size
         return {"epoch": self.epoch, "input_size": size, "learning_rate": rate, "loss": loss}
 
-    def _evaluate(self, test_faces: list[Face], size: int) -> dict[str, Any]:
+    def _evaluate(self, test_faces: list[AnnotatedFace], size: int) -> dict[str, Any]:
         topk = self.config.topk
         return asdict(self._predict(test_faces, size, [topk]).report(topk))
 
-    def _finish(self, test_faces: list[Face]) -> Predictions:
+    def _finish(self, test_faces: list[AnnotatedFace]) -> Predictions:
         """Writes the final figures."""
         topk = self.config.topk
         ks = sorted({1, topk})
@@ -120,7 +120,7 @@ class Run(TrainingRun[Config]):
         write_json(self.folder / REPORT_FILE, summary(predictions, ks, topk))
         return predictions
 
-    def _predict(self, faces: list[Face], size: int, ks: list[int]) -> Predictions:
+    def _predict(self, faces: list[AnnotatedFace], size: int, ks: list[int]) -> Predictions:
         layout = self._data.layout
         codec, network = self.config.codec(size, layout.points), torch_network(self.learner.result, self.objective)
         scale, shift = self.config.crop_scale, correction(self.objective.quantizer)

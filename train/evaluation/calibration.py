@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec, face_spread
 from landmarks.layout import PointLayout
-from train.datasets.face import BoxKind, Face
+from train.datasets.face import AnnotatedFace, BoxKind
 from train.datasets.held_out import split_by_name
 from train.errors import TrainingError
 from train.evaluation.metrics import Array, Tails, fit_level, fit_power, fit_tails
 
 if TYPE_CHECKING:
-    from train.datasets import DataSource
+    from train.datasets.source import DataSource
 
 CALIBRATION_FILE: Final = "calibration.json"
 """Name of the calibration within a run's folder."""
@@ -179,7 +179,7 @@ def calibrate_run(
     return calibration
 
 
-def _found(folder: Path, faces: Sequence[Face], layout: PointLayout, boxes: BoxKind) -> tuple[Found, float]:
+def _found(folder: Path, faces: Sequence[AnnotatedFace], layout: PointLayout, boxes: BoxKind) -> tuple[Found, float]:
     """What a run finds in faces under its uncalibrated covariances, and the floor of these."""
     from train.evaluation.predict import check_points, predict
     from train.evaluation.trained import open_run

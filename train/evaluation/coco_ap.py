@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.datasets.coco import annotation_file, open_index
-from train.datasets.face import Face, Split
-from train.evaluation.predict import Predictions, Reading
+from train.datasets.face import AnnotatedFace, Split
+from train.evaluation.predict import DecoderName, Predictions
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class AveragePrecision:
     """Average recall over the same similarities."""
 
 
-def coco_ap(predictions: Predictions, root: Path, split: Split | None, k: Reading) -> dict[str, Any]:
+def coco_ap(predictions: Predictions, root: Path, split: Split | None, k: DecoderName) -> dict[str, Any]:
     """The entry "ap" for the figures of a split, by default the one for testing; a person's score is the points' mean.
 
     The people's boxes are the annotated ones, so a detector's misses are not counted.
@@ -42,7 +42,10 @@ def coco_ap(predictions: Predictions, root: Path, split: Split | None, k: Readin
 
 
 def keypoint_ap(
-    annotations: Path, faces: Sequence[Face], points: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]]
+    annotations: Path,
+    faces: Sequence[AnnotatedFace],
+    points: NDArray[np.floating[Any]],
+    scores: NDArray[np.floating[Any]],
 ) -> AveragePrecision:
     """The figures of predicted points [people, 17, 2] in photograph pixels, with one score each [people].
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.codec import MOST_POWER
+from landmarks.codec import MAX_POWER
 from landmarks.layout import PointLayout
 
 Array = NDArray[np.float64]
@@ -171,7 +171,7 @@ def fit_power(groups: Mapping[str, Array], spreads: Array) -> float:
                 total += power * spread.sum() - len(divided) * log_likelihood(divided, fit_tails(divided))
         return total
 
-    found = minimize_scalar(surprise, bounds=(0.0, MOST_POWER), method="bounded", options={"xatol": 5e-3})
+    found = minimize_scalar(surprise, bounds=(0.0, MAX_POWER), method="bounded", options={"xatol": 5e-3})
     return round(float(found.x), 2)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from landmarks.crop import Crop, transform_points, warp
 from landmarks.layout import Norm
-from train.datasets.face import Image, read_photo
+from train.datasets.image import RgbImage, read_image
 from train.evaluation.metrics import LIMIT, Array
 
 if TYPE_CHECKING:
@@ -133,13 +133,13 @@ def draw_faces(predictions: Predictions, k: int, chosen: Sequence[int], title: s
     for place, i in enumerate(chosen, start=1):
         axes = figure.add_subplot(rows, COLUMNS, place)
         face = predictions.faces[i]
-        draw_face(axes, read_photo(face.image), face.points, found[i])
+        draw_face(axes, read_image(face.image), face.points, found[i])
         axes.set_xlabel(f"{errors[i]:.2f} %  {face.image.name[-NAME:]}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=3, frameon=False)
     figure.savefig(out)
 
 
-def draw_face(axes: Axes, photo: Image, true: Array, found: Array) -> None:
+def draw_face(axes: Axes, photo: RgbImage, true: Array, found: Array) -> None:
     """The part of a photograph that holds all points, and the points, both [P, 2] in its pixels."""
     from matplotlib.collections import LineCollection
 

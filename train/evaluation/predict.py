@@ -17,7 +17,7 @@ from landmarks.crop import Crop, Matrix, invert, transform_points
 from landmarks.layout import WFLW98, Norm, PointLayout
 from landmarks.uncertainty import GAUSSIAN, face_score, share_within
 from train.datasets.boxes import size_of
-from train.datasets.face import BoxKind, Face
+from train.datasets.face import AnnotatedFace, BoxKind
 from train.datasets.layouts import COCO17, MPII16
 from train.errors import TrainingError
 from train.evaluation.metrics import (
@@ -34,7 +34,7 @@ from train.evaluation.metrics import (
     point_errors,
     report,
 )
-from train.evaluation.readers import Network, Reading, flip_averaging_reader, reader
+from train.evaluation.readers import DecoderName, Network, make_decoder, make_flip_averaging_decoder
 from train.objectives import Objective
 from train.samples.corruptions import Cropper, crop_face
 from train.samples.image_cache import ImageCache
@@ -47,7 +47,7 @@ HAIR: Final = 1e-4
 BATCH: Final = 16
 """Crops that are made before a network sees them."""
 
-__all__ = ["Network", "Predictions", "Reading", "check_points", "predict", "summary", "torch_network"]
+__all__ = ["DecoderName", "Network", "Predictions", "check_points", "predict", "summary", "torch_network"]
 
 
 def torch_network(model: nn.Module, objective: Objective) -> Network:
@@ -67,14 +67,14 @@ def torch_network(model: nn.Module, objective: Objective) -> Network:
 class Predictions:
     """What a network makes of a set of faces, in crop pixels, beside the truth."""
 
-    decoded: Mapping[Reading, Decoded]
+    decoded: Mapping[DecoderName, Decoded]
     """By k, or by a decoder's name: points [faces, P, 2], scores [faces, P], covariances [faces, P, 2, 2], calibrated
     as the codec says."""
     truth: Array
     """[faces, P, 2], NaN where a point is not annotated"""
     matrices: Array
     """[faces, 2, 3] from the pixels of the photographs to those of the crops"""
-    faces: Sequence[Face]
+    faces: Sequence[AnnotatedFace]
     layout: PointLayout = WFLW98
     boxes: BoxKind = "P2"
     """The boxes that the crops were made from."""
@@ -97,38 +97,38 @@ class Predictions:
         scales: Array = np.sqrt(np.abs(np.linalg.det(self.matrices[:, :, :2])))
         return lengths * scales
 
-    def errors(self, k: Reading, norm: Norm | None = None) -> Array:
+    def errors(self, k: DecoderName, norm: Norm | None = None) -> Array:
         """Normalised point errors [faces, P]; a crop is a similarity, so they are those of the image."""
         lengths = self.lengths(norm or self.layout.norm)
         return point_errors(self.decoded[k].points.astype(np.float64), self.truth, lengths)
 
-    def report(self, k: Reading, norm: Norm | None = None) -> Report:
-        """The figures of one reading, normalised as the layout's published figures are."""
+    def report(self, k: DecoderName, norm: Norm | None = None) -> Report:
+        """The figures of one decoder, normalised as the layout's published figures are."""
         return report(self.errors(k, norm))
 
-    def by_subset(self, k: Reading) -> dict[str, Report]:
+    def by_subset(self, k: DecoderName) -> dict[str, Report]:
         """The figures of each subset that the faces belong to, by its name."""
         errors = self.errors(k)
         names = sorted(set().union(*(face.subsets for face in self.faces)))
         return {name: report(errors[[name in face.subsets for face in self.faces]]) for name in names}
 
-    def by_group(self, k: Reading) -> dict[str, float | None]:
+    def by_group(self, k: DecoderName) -> dict[str, float | None]:
         """NME in percent of each group of the layout; None where nobody annotated it."""
         errors = self.errors(k)
         return {name: group_nme(errors, group) for name, group in self.layout.groups.items()}
 
-    def image_points(self, k: Reading) -> Array:
+    def image_points(self, k: DecoderName) -> Array:
         """Points [faces, P, 2] in the pixels of the photographs."""
         pairs = zip(self.matrices, self.decoded[k].points, strict=True)
         return np.stack([transform_points(invert(matrix), points) for matrix, points in pairs])
 
-    def distances(self, k: Reading) -> Array:
+    def distances(self, k: DecoderName) -> Array:
         """Squared Mahalanobis distances [faces, P] of the errors under the covariances, NaN without a true point."""
         errors = self.decoded[k].points.astype(np.float64) - self.truth
         # a map of one cell has no extent, and an uncalibrated codec leaves it so
         return mahalanobis(errors, self.decoded[k].covariances + HAIR * np.eye(2))
 
-    def shares(self, k: Reading, freedom: Mapping[str, float]) -> Array:
+    def shares(self, k: DecoderName, freedom: Mapping[str, float]) -> Array:
         """[faces, P] the share of the errors that should be smaller than each: even from 0 to 1, if all is calibrated.
 
         `freedom`: degrees of freedom by group; a group that is not there has a Gaussian's. NaN without a true point.
@@ -138,7 +138,7 @@ class Predictions:
             shares[:, group] = share_within(shares[:, group], freedom.get(name, GAUSSIAN))
         return shares
 
-    def coverage(self, k: Reading, freedom: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    def coverage(self, k: DecoderName, freedom: Mapping[str, float]) -> dict[str, dict[str, float]]:
         """Percentage of the true points within the ellipses that should hold each of SHARES: of all, and by group."""
         shares = self.shares(k, freedom)
         groups = {"all": tuple(range(self.layout.points)), **self.layout.groups}
@@ -149,18 +149,18 @@ class Predictions:
             if values.size
         }
 
-    def scores(self, k: Reading) -> Array:
+    def scores(self, k: DecoderName) -> Array:
         """[faces] the score that the service answers for each face."""
         return np.asarray(face_score(self.decoded[k].points, self.decoded[k].covariances), np.float64)
 
-    def failures(self, k: Reading) -> NDArray[np.bool_]:
+    def failures(self, k: DecoderName) -> NDArray[np.bool_]:
         """[faces] whether a face's NME exceeds 10 %."""
         failed: NDArray[np.bool_] = np.nanmean(self.errors(k), axis=1) > LIMIT
         return failed
 
 
 def crops_of(
-    faces: Sequence[Face],
+    faces: Sequence[AnnotatedFace],
     crop_scale: float,
     input_size: int,
     boxes: BoxKind,
@@ -180,10 +180,10 @@ def crops_of(
 
 def predict(
     network: Network,
-    faces: Sequence[Face],
+    faces: Sequence[AnnotatedFace],
     codec: CodecSpec,
     crop_scale: float,
-    readings: Sequence[Reading],
+    decoders: Sequence[DecoderName],
     boxes: BoxKind = "P2",
     photos: ImageCache | None = None,
     progress: bool = False,
@@ -193,24 +193,24 @@ def predict(
     cut: Cropper = crop_face,
     label: str = "evaluate",
 ) -> Predictions:
-    """Runs the network over the faces once, or twice to average with their mirror images, and reads every map each way.
+    """Runs the network over the faces once, or twice to average with their mirror images, with every decoder.
 
     `correction`, in cells, is that of the quantizer the network was trained with: see `train.objectives.correction`.
-    Raises TrainingError when there are no faces, CodecError for an unknown reading.
+    Raises TrainingError when there are no faces, CodecError for an unknown decoder.
     """
     if not faces:
         raise TrainingError("there are no faces to evaluate in this split")
     if flip:
-        read = flip_averaging_reader(network, codec, readings, layout, correction)
+        read = make_flip_averaging_decoder(network, codec, decoders, layout, correction)
     else:
-        read = reader(network, codec, readings, correction)
-    parts: dict[Reading, list[Decoded]] = {reading: [] for reading in readings}
+        read = make_decoder(network, codec, decoders, correction)
+    parts: dict[DecoderName, list[Decoded]] = {decoder: [] for decoder in decoders}
     matrices: list[Matrix] = []
     batches = crops_of(faces, crop_scale, codec.input_size, boxes, photos or ImageCache(limit=0), cut)
     with tqdm(total=len(faces), desc=f"{label} {boxes}", unit="face", disable=not progress, leave=False) as bar:
         for crops, batch in batches:
-            for reading, decoded in read(crops).items():
-                parts[reading].append(decoded)
+            for decoder, decoded in read(crops).items():
+                parts[decoder].append(decoded)
             matrices += batch
             bar.update(len(batch))
     joined = {
@@ -227,20 +227,20 @@ def check_points(codec: CodecSpec, layout: PointLayout) -> None:
 
 
 def summary(
-    predictions: Predictions, readings: Sequence[Reading], served: int, freedom: Mapping[str, float] | None = None
+    predictions: Predictions, decoders: Sequence[DecoderName], served: int, freedom: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
-    """Figures per reading; for the served k, and for decoders by name, also by normalisation, subset and group.
+    """Figures by decoder; for the served k, and for decoders by name, also by normalisation, subset and group.
 
     Then how well the served k's covariances hold, `freedom` being the degrees of freedom of the errors by group, and
     how well the face's score tells the faces that failed.
     """
-    named = [name for name in readings if isinstance(name, str)]
+    named = [name for name in decoders if isinstance(name, str)]
     return {
         "faces": len(predictions.truth),
         "boxes": predictions.boxes,
         "flip_averaged": predictions.flip,
         "normalised_by": predictions.layout.norm,
-        "by_k": {str(k): asdict(predictions.report(k)) for k in readings if isinstance(k, int)},
+        "by_k": {str(k): asdict(predictions.report(k)) for k in decoders if isinstance(k, int)},
         **details(predictions, served),
         "by_decoder": {name: asdict(predictions.report(name)) | details(predictions, name) for name in named},
         "coverage": predictions.coverage(served, freedom or {}),
@@ -248,8 +248,8 @@ def summary(
     }
 
 
-def details(predictions: Predictions, k: Reading) -> dict[str, Any]:
-    """One reading's figures by normalisation, subset and group, and those that only bodies have."""
+def details(predictions: Predictions, k: DecoderName) -> dict[str, Any]:
+    """One decoder's figures by normalisation, subset and group, and those that only bodies have."""
     return {
         "by_norm": {norm: asdict(predictions.report(k, norm)) for norm in norms(predictions.layout)},
         "by_subset": {name: asdict(figures) for name, figures in predictions.by_subset(k).items()},
@@ -266,7 +266,7 @@ def norms(layout: PointLayout) -> list[Norm]:
     return [layout.norm, *(norm for norm in others if norm != layout.norm)]
 
 
-def body_figures(predictions: Predictions, k: Reading) -> dict[str, Any]:
+def body_figures(predictions: Predictions, k: DecoderName) -> dict[str, Any]:
     """PCKh for the joints of MPII, the mean similarity for those of COCO; nothing for faces."""
     if predictions.layout == MPII16:
         return {"pckh": {str(share): pckh(predictions.errors(k), share) for share in (0.5, 0.1)}}

@@ -1,7 +1,6 @@
-"""A network and the ways its maps are read: crops in, points out; every map is computed once.
+"""A network and the decoders that read its maps: crops in, points out; every map is computed once for all of them.
 
-A way of reading is a number k, for the decoder that is served (`landmarks.codec.decode`) averaging k cells, or the
-name of another decoder (`train.objectives.decoder`).
+The decoders are those that are served (`landmarks.decoders`), so an error measured here is the error that is served.
 """
 
 from __future__ import annotations
@@ -14,53 +13,66 @@ from numpy.typing import NDArray
 from landmarks.codec import CodecSpec, Decoded, decode
 from landmarks.flip import average, with_mirrored
 from landmarks.layout import PointLayout
-from train.objectives import Maps, decode_points, decoder
 
 Crops = NDArray[np.uint8]
 
-Network = Callable[[Crops], Maps]
-"""Crops uint8 [N, S, S, 3] -> log-activations [N, P, cells, cells]."""
+Network = Callable[[Crops], NDArray[np.float32]]
+"""RGB crops uint8 [N, S, S, 3] -> log-activations float32 [N, P, cells, cells] (see `train.objectives`)."""
 
-Reading = int | str
-"""k of the served decoder, or another decoder's name: "argmax", "quarter", "3x3", "all", "topK"."""
+DecoderName = int | str
+"""A name of `landmarks.decoders.DECODERS`; or a number k, for decoder "topk" with that k."""
 
-Reader = Callable[[Crops], dict[Reading, Decoded]]
-"""Crops uint8 [N, S, S, 3] -> what each reading makes of them, in crop pixels."""
+CropDecoder = Callable[[Crops], dict[DecoderName, Decoded]]
+"""RGB crops uint8 [N, S, S, 3] -> what each decoder makes of them, in crop pixels."""
 
 
-def reader(network: Network, codec: CodecSpec, readings: Sequence[Reading], correction: float = 0.0) -> Reader:
-    """Reads a network's maps, each point moved by `correction` cells (see `train.objectives.correction`).
+def make_decoder(
+    network: Network, codec: CodecSpec, decoders: Sequence[DecoderName], correction: float = 0.0
+) -> CropDecoder:
+    """Decodes a network's maps by every decoder; points move by `correction` cells (`train.objectives.correction`).
 
-    Scores and covariances of a named decoder are those of the codec's own k, as only the served decoder has any.
     Raises CodecError for an unknown decoder, or a k that the codec cannot have.
     """
-    named = {name: decoder(name) for name in readings if isinstance(name, str)}
-    ks = [codec.check_topk(k) for k in readings if isinstance(k, int)]
+    choices = {each: codec.choose_decoder(*_name_and_k(each)) for each in decoders}
 
-    def read(crops: Crops) -> dict[Reading, Decoded]:
+    def decode_crops(crops: Crops) -> dict[DecoderName, Decoded]:
         maps = network(crops)
-        by_k = {k: decode(maps, codec, k) for k in {*ks, *([codec.topk] if named else [])}}
-        found: dict[Reading, Decoded] = {k: moved(by_k[k], codec.stride * correction) for k in ks}
-        for name, by_name in named.items():
-            points = decode_points(maps, codec, by_name, correction).astype(np.float32)
-            found[name] = by_k[codec.topk]._replace(points=points)
-        return found
+        return {each: moved(_decode(maps, codec, each), codec.stride * correction) for each in choices}
 
-    return read
+    return decode_crops
+
+
+def make_flip_averaging_decoder(
+    network: Network,
+    codec: CodecSpec,
+    decoders: Sequence[DecoderName],
+    layout: PointLayout,
+    correction: float = 0.0,
+) -> CropDecoder:
+    """As `make_decoder`, averaged with the mirrored crops as the service does for the option `flip`."""
+    decode_crops = make_decoder(network, codec, decoders, correction)
+
+    def decode_both(crops: Crops) -> dict[DecoderName, Decoded]:
+        both = decode_crops(with_mirrored(crops))
+        return {each: average(decoded, codec.input_size, layout) for each, decoded in both.items()}
+
+    return decode_both
 
 
 def moved(decoded: Decoded, pixels: float) -> Decoded:
-    """Points moved right and down; to the last bit the same when by nothing."""
+    """Points moved right and down; bit-identical when moved by 0."""
     return decoded._replace(points=decoded.points + np.float32(pixels)) if pixels else decoded
 
 
-def flip_averaging_reader(
-    network: Network, codec: CodecSpec, readings: Sequence[Reading], layout: PointLayout, correction: float = 0.0
-) -> Reader:
-    """A reader that averages with the mirrored crop as the service does."""
-    read = reader(network, codec, readings, correction)
+def label(decoder: DecoderName) -> str:
+    """The decoder in a table: "top9", "argmax"."""
+    return f"top{decoder}" if isinstance(decoder, int) else decoder
 
-    def read_both(crops: Crops) -> dict[Reading, Decoded]:
-        return {way: average(both, codec.input_size, layout) for way, both in read(with_mirrored(crops)).items()}
 
-    return read_both
+def _decode(maps: NDArray[np.float32], codec: CodecSpec, decoder: DecoderName) -> Decoded:
+    name, k = _name_and_k(decoder)
+    return decode(maps, codec, k, name)
+
+
+def _name_and_k(decoder: DecoderName) -> tuple[str, int | None]:
+    return ("topk", decoder) if isinstance(decoder, int) else (decoder, None)

@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix
-from train.datasets.face import Face, Image
+from train.datasets.face import AnnotatedFace
+from train.datasets.image import RgbImage
 from train.evaluation.metrics import LIMIT, Array, auroc
 from train.samples.corruptions import CORRUPTIONS, Corruption, Cropper, FaceView, crop_face
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from train.datasets import DataSource
+    from train.datasets.source import DataSource
     from train.evaluation.predict import Predictions
     from train.evaluation.trained import Trained
 
@@ -55,7 +56,7 @@ class Robustness:
     """By disturbance, each over all of its strengths and the faces as they are; and over all: None without failures."""
 
 
-def measure(model: Trained, faces: Sequence[Face], source: DataSource, seed: int = 0) -> Robustness:
+def measure(model: Trained, faces: Sequence[AnnotatedFace], source: DataSource, seed: int = 0) -> Robustness:
     """Every disturbance at every strength. Raises TrainingError when the set has other points than the network."""
     from train.evaluation.predict import check_points, predict
     from train.samples.image_cache import ImageCache
@@ -94,7 +95,7 @@ def cut_with(disturbance: Corruption, strength: float, crop_scale: float, seed: 
     """Cuts faces out in the order they come, each with draws of its own that do not depend on the strength."""
     draws = stream(seed, CORRUPTIONS.index(disturbance))
 
-    def cut(photo: Image, crop: Crop) -> tuple[Image, Matrix]:
+    def cut(photo: RgbImage, crop: Crop) -> tuple[RgbImage, Matrix]:
         return disturbance.apply(FaceView(photo, crop, crop.size / crop_scale), strength, next(draws))
 
     return cut

@@ -16,7 +16,7 @@ from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import ModelMetadata
 from train.backbones import build
 from train.config import Config
-from train.datasets.layouts import LAYOUTS
+from train.datasets.registry import LAYOUTS
 from train.engine.learner import load_result
 from train.evaluation.calibration import Calibration
 from train.evaluation.predict import Network, torch_network
@@ -65,7 +65,9 @@ def load_run(folder: Path) -> tuple[Config, nn.Module]:
 
     Raises TrainingError without a checkpoint.
     """
-    return load_result(folder, Config, lambda config: build(config.name, layout_of(folder).points, config.shape))
+    return load_result(
+        folder, Config, lambda config: build(config.name, layout_of(folder).points, config.shape_refinement)
+    )
 
 
 def layout_of(folder: Path) -> PointLayout:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from train.config import Config
-    from train.datasets import DataSource
+    from train.datasets.source import DataSource
 
 SAMPLES: Final = 512
 """Training faces that statistics are measured on, unless the caller says otherwise."""
@@ -66,7 +66,7 @@ def config_of(metadata: ModelMetadata, shaped: bool) -> Config:
     codec = metadata.codec
     values: dict[str, Any] = {
         "name": metadata.name,
-        "shape": shaped,
+        "shape_refinement": shaped,
         "stages": [Stage(epochs=1, input_size=codec.input_size)],
         "crop_scale": metadata.crop_scale,
         "pixel_rule": codec.pixel_rule,

@@ -11,7 +11,8 @@ import onnxruntime
 import torch
 from torch import nn
 
-from landmarks.repository import EXPORTS, Metadata, Precision, RepositoryError, model_path, stamp
+from landmarks.repository import EXPORTS, Metadata, RepositoryError, model_path, stamp
+from landmarks.tensors import Precision
 from train.errors import TrainingError
 
 Axes = Mapping[str, Mapping[int, str]]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx
 
     from landmarks.runtime import Network
-    from train.datasets import DataSource
+    from train.datasets.source import DataSource
 
 SUFFIX: Final = "-int8"
 """What the name of a quantized model ends in."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
 
 Array = NDArray[np.floating[Any]]
 
@@ -20,7 +20,7 @@ OUTLIERS: Final = 5.0
 """Percent of each margin's smallest and of its largest values that are moved inwards."""
 
 
-def margins_of(faces: Sequence[Face]) -> Array:
+def margins_of(faces: Sequence[AnnotatedFace]) -> Array:
     """[N, 4] by how much each box goes beyond the tight one, left, top, right, bottom; in shares of its height."""
     boxes, tight = np.stack([face.box for face in faces]), np.stack([face.tight_box for face in faces])
     margins = (boxes - tight) * [-1, -1, 1, 1] / (tight[:, 3:] - tight[:, 1:2])

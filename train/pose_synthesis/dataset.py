@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.datasets.face import Face, read_photo
+from train.datasets.face import AnnotatedFace
+from train.datasets.image import read_image
 from train.errors import DataError
 from train.pose_synthesis.boxes import detector_box
 from train.pose_synthesis.head import head_of, scaled
@@ -71,7 +72,7 @@ class Job:
     source: str
 
 
-def write(faces: Sequence[Face], job: Job, workers: int) -> Iterator[int]:
+def write(faces: Sequence[AnnotatedFace], job: Job, workers: int) -> Iterator[int]:
     """Writes `job.out`/images and `job.out`/annotations.jsonl; yields, face by face, how many pictures it gave.
 
     The annotations get their name last: a folder whose making was interrupted is no data set. What is written depends
@@ -86,7 +87,7 @@ def write(faces: Sequence[Face], job: Job, workers: int) -> Iterator[int]:
     unfinished.replace(job.out / "annotations.jsonl")
 
 
-def _in_order(faces: Sequence[Face], job: Job, workers: int) -> Iterator[list[Row]]:
+def _in_order(faces: Sequence[AnnotatedFace], job: Job, workers: int) -> Iterator[list[Row]]:
     if workers <= 1:
         yield from map(write_face, repeat(job), range(len(faces)), faces)
         return
@@ -106,7 +107,7 @@ def _in_order(faces: Sequence[Face], job: Job, workers: int) -> Iterator[list[Ro
         pool.shutdown(cancel_futures=True)
 
 
-def write_face(job: Job, number: int, face: Face) -> list[Row]:
+def write_face(job: Job, number: int, face: AnnotatedFace) -> list[Row]:
     """Writes the pictures of the data set's face `number`; returns their lines of annotations.jsonl.
 
     None for a face that is too small or that the model does not fit.
@@ -117,7 +118,7 @@ def write_face(job: Job, number: int, face: Face) -> list[Row]:
     if head.misfit > MISFIT:
         return []
     rng = np.random.default_rng([job.plan.seed, number])
-    photo = read_photo(face.image)
+    photo = read_image(face.image)
     factor = min(1.0, LARGEST / head.pose.scale)
     if factor < 1:
         # by this very factor, which a size in whole pixels would round

@@ -11,7 +11,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import nnls
 
 from landmarks.layout import WFLW98
-from train.datasets.conversion import LIFTED
+from train.datasets.conversion import ADDED
 from train.pose_synthesis.model import FaceModel
 from train.pose_synthesis.pose import Pose, about, align
 from train.pose_synthesis.silhouette import (
@@ -40,7 +40,7 @@ STEPS: Final = 12
 INNER: Final = [point for point in range(WFLW98.points) if point not in JAW]
 
 
-WEIGHTS: Final = np.where(np.isin(np.arange(WFLW98.points), LIFTED), 0.5, 1.0)
+WEIGHTS: Final = np.where(np.isin(np.arange(WFLW98.points), ADDED), 0.5, 1.0)
 """[98] less for points that may have been lifted from 68, none for the pupils, whose gaze the model does not follow."""
 WEIGHTS[list(WFLW98.groups["pupils"])] = 0
 

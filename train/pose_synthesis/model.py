@@ -20,7 +20,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from landmarks.layout import WFLW98
-from train.datasets.conversion import load_arrays
+from train.datasets.npz import load_arrays
 from train.errors import DataError
 
 Array = NDArray[np.floating[Any]]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from train.datasets.face import Image
+from train.datasets.image import RgbImage
 from train.pose_synthesis.head import Carried, Head
 from train.pose_synthesis.pose import Pose
 from train.pose_synthesis.render import Raster, rasterize
@@ -62,7 +62,7 @@ FAR: Final = 2.2
 class Seen:
     """What a photograph shows of a head's vertices."""
 
-    image: Image
+    image: RgbImage
     """the photograph, continued by MARGIN pixels on every side"""
     head: Head
     at: Array
@@ -73,7 +73,7 @@ class Seen:
     """[V, 3] RGB where it is seen, elsewhere of what is near"""
 
 
-def look(image: Image, head: Head) -> Seen:
+def look(image: RgbImage, head: Head) -> Seen:
     """What the photograph shows of each vertex, in the head's own pose."""
     model = head.model
     turned = head.pose.turn(head.vertices)
@@ -93,7 +93,7 @@ def look(image: Image, head: Head) -> Seen:
     return Seen(wide, head, at, share, _colours(wide[row, column], share, certain, model.mean))
 
 
-def _continued(image: Image) -> Image:
+def _continued(image: RgbImage) -> RgbImage:
     """MARGIN pixels more on every side: the picture's mirror image, too blurred to show what could be a face."""
     wide = cv2.copyMakeBorder(image, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_REFLECT_101)
     soft = cv2.blur(cv2.blur(wide, (BLUR, BLUR)), (BLUR, BLUR))
@@ -129,7 +129,7 @@ def _colours(colours: Array, share: Array, certain: NDArray[np.bool_], mean: Arr
     return colours
 
 
-def turn(seen: Seen, pose: Pose, size: int) -> tuple[Image, Array]:
+def turn(seen: Seen, pose: Pose, size: int) -> tuple[RgbImage, Array]:
     """RGB [size, size, 3] of the head in another pose, and its depth [size, size] in centimetres towards the camera,
     -inf beside it. `pose` is in the pixels of this picture.
     """
@@ -172,7 +172,7 @@ def visible(carried: Carried, depth: Array) -> NDArray[np.bool_]:
     return np.asarray((nearest > depth[row, column]) & ~carried.slipped)
 
 
-def _sample(image: Image, at: Array) -> Array:
+def _sample(image: RgbImage, at: Array) -> Array:
     """Pixels [N, 2] of the photograph -> RGB [N, 3], between pixels linearly."""
     rows = -(-len(at) // WIDEST)  # OpenCV's remap takes no picture wider than 32767
     grid = np.zeros((rows * WIDEST, 2), np.float32)
@@ -184,7 +184,7 @@ def _sample(image: Image, at: Array) -> Array:
 # ---------------------------------------------------------------- background
 
 
-def _background(seen: Seen, pose: Pose, size: int) -> Image:
+def _background(seen: Seen, pose: Pose, size: int) -> RgbImage:
     """RGB [size, size, 3]: the photograph drawn radially, so that what surrounds the head in it surrounds the turned
     one, and what is far away stays where it is.
     """

@@ -183,7 +183,7 @@ def import_checkpoint(path: Path, folder: Path, input_size: int = 256) -> Config
     Raises TrainingError when the file is not one of the released HRNet models, or the folder already holds a run.
     """
     from train.backbones import build
-    from train.datasets import FORMATS
+    from train.datasets.registry import FORMATS
     from train.engine.learner import check_free
 
     check_free(folder)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix, compose, mirror, warp
 from train.config import Augment, Photometric
-from train.datasets.face import Image
+from train.datasets.image import RgbImage
 from train.samples import corruptions
 
 LARGE_ROTATION: Final = 90.0
@@ -29,7 +29,7 @@ MIN_BLUR: Final = 0.3
 class AugmentedCrop(NamedTuple):
     """A crop and how its points follow."""
 
-    pixels: Image
+    pixels: RgbImage
     """RGB uint8 [size, size, 3]"""
     matrix: Matrix
     """2x3, image pixels -> crop pixels; includes the mirroring."""
@@ -38,11 +38,11 @@ class AugmentedCrop(NamedTuple):
 
 
 def augmented_crop(
-    image: Image, box: NDArray[np.float64], scale: float, size: int, config: Augment, rng: np.random.Generator
+    image: RgbImage, box: NDArray[np.float64], scale: float, size: int, config: Augment, rng: np.random.Generator
 ) -> AugmentedCrop:
     """A random crop of `image` [H, W, 3] about an xyxy `box`, with its sides `scale` times the box's longer side."""
     matrix, mirrored = random_crop(box, scale, size, config, rng)
-    pixels = random_occlusion(warp(image, matrix, size), config.occlude, rng)
+    pixels = random_occlusion(warp(image, matrix, size), config.occlusion, rng)
     if config.photometric:
         pixels = random_photometric(pixels, SMALL_FACE * size, config.photometric, rng)
     else:
@@ -60,7 +60,7 @@ def random_crop(
     upright = Crop.around(box, scale, size)
     reach = augment.shift / 256 * upright.side
     dx, dy, zoom, roll = rng.uniform(-1, 1, 4)
-    rotation = LARGE_ROTATION if augment.fall and rng.random() < augment.fall else augment.rotation
+    rotation = LARGE_ROTATION if augment.large_rotation and rng.random() < augment.large_rotation else augment.rotation
     crop = Crop(
         upright.center_x + reach * dx,
         upright.center_y + reach * dy,
@@ -76,7 +76,7 @@ def random_crop(
 # ---------------------------------------------------------------- occlusion
 
 
-def random_occlusion(crop: Image, probability: float, rng: np.random.Generator) -> Image:
+def random_occlusion(crop: RgbImage, probability: float, rng: np.random.Generator) -> RgbImage:
     """With some probability, an ellipse of 3 to 25 % of the area shows another part of the square crop."""
     if not probability or rng.random() >= probability:
         return crop
@@ -89,7 +89,7 @@ def random_occlusion(crop: Image, probability: float, rng: np.random.Generator) 
     return corruptions.texture_ellipse(crop, (x, y), radii, angle, (rows, columns))
 
 
-def random_erasing(crop: Image, probability: float, rng: np.random.Generator) -> Image:
+def random_erasing(crop: RgbImage, probability: float, rng: np.random.Generator) -> RgbImage:
     """With some probability, a rectangle of 2 to 20 % of the square crop's area becomes noise."""
     if rng.random() >= probability:
         return crop
@@ -104,20 +104,28 @@ def random_erasing(crop: Image, probability: float, rng: np.random.Generator) ->
 
 
 def random_color(
-    image: Image, brightness: float, contrast: float, saturation: float, rng: np.random.Generator
-) -> Image:
+    image: RgbImage, brightness: float, contrast: float, saturation: float, rng: np.random.Generator
+) -> RgbImage:
     """Brightness, contrast and saturation times a factor within 1 plus or minus the value given for each, 0 to 1."""
     return corruptions.adjust_color(image, *(1 + np.array([brightness, contrast, saturation]) * rng.uniform(-1, 1, 3)))
 
 
-def random_photometric(image: Image, face_size: float, config: Photometric, rng: np.random.Generator) -> Image:
+def random_photometric(image: RgbImage, face_size: float, config: Photometric, rng: np.random.Generator) -> RgbImage:
     """The changes that light, lens, sensor and file make to an image [H, W, 3], in that order.
 
     `face_size`: side in pixels of a small face of the image. Blur and downscaling are bounded so that it stays a face.
     """
-    probabilities = [config.cast, config.grey, config.dark, config.blur, config.coarse, config.noise, config.jpeg]
+    probabilities = [
+        config.color_cast,
+        config.grayscale,
+        config.darkness,
+        config.blur,
+        config.downsample,
+        config.noise,
+        config.jpeg,
+    ]
     cast, gray, dark, blur, downscale, noise, jpeg = (rng.random(7) < probabilities).tolist()
-    image = random_color(image, config.colour, config.colour, config.colour, rng)
+    image = random_color(image, config.color_jitter, config.color_jitter, config.color_jitter, rng)
     if cast:
         image = corruptions.scale_channels(image, rng.uniform(0.6, 1.25, 3))
     if gray:
@@ -127,7 +135,7 @@ def random_photometric(image: Image, face_size: float, config: Photometric, rng:
     if blur:
         image = random_blur(image, rng.uniform(0.02, 0.06) * face_size, rng)
     if downscale:
-        factor = rng.uniform(1.5, config.coarsest)
+        factor = rng.uniform(1.5, config.max_downsample)
         image = corruptions.downscale(image, float(np.clip(factor, 1.0, max(1.0, face_size / 10))))
     if noise or dark:
         image = corruptions.gaussian_noise(image, rng.uniform(1, 6 if dark else 20), rng)
@@ -136,7 +144,7 @@ def random_photometric(image: Image, face_size: float, config: Photometric, rng:
     return image
 
 
-def random_blur(image: Image, sigma: float, rng: np.random.Generator) -> Image:
+def random_blur(image: RgbImage, sigma: float, rng: np.random.Generator) -> RgbImage:
     """A blur of focus or, as often, of motion in a random direction. `sigma` in pixels: see MAX_BLUR and MIN_BLUR."""
     sigma = min(sigma, MAX_BLUR)
     if sigma < MIN_BLUR:

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix, scaling, warp
-from train.datasets.face import Image
+from train.datasets.image import RgbImage
 
 # ---------------------------------------------------------------- light
 
 
-def adjust_color(image: Image, brightness: float, contrast: float, saturation: float) -> Image:
+def adjust_color(image: RgbImage, brightness: float, contrast: float, saturation: float) -> RgbImage:
     """Brightness, contrast (about the image's mean) and saturation (about each pixel's mean) times a factor each.
 
     Factors: 0 or more; 1 changes nothing.
@@ -34,7 +34,7 @@ def adjust_color(image: Image, brightness: float, contrast: float, saturation: f
     return np.asarray(np.clip(mean + contrast * (pixels - mean), 0, 255), np.uint8)
 
 
-def scale_channels(image: Image, factors: NDArray[np.float64]) -> Image:
+def scale_channels(image: RgbImage, factors: NDArray[np.float64]) -> RgbImage:
     """A color cast, or with three equal factors below 1 darkness: each channel times its factor.
 
     `factors` [3], for red, green and blue: 0 or more; 1 changes nothing.
@@ -42,7 +42,7 @@ def scale_channels(image: Image, factors: NDArray[np.float64]) -> Image:
     return np.asarray(np.clip(image * factors.astype(np.float32), 0, 255), np.uint8)
 
 
-def grayscale(image: Image) -> Image:
+def grayscale(image: RgbImage) -> RgbImage:
     """Three equal channels, the luma of ITU-R BT.601."""
     return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(np.uint8)
 
@@ -50,12 +50,12 @@ def grayscale(image: Image) -> Image:
 # ---------------------------------------------------------------- lens, sensor and file
 
 
-def gaussian_blur(image: Image, sigma: float) -> Image:
+def gaussian_blur(image: RgbImage, sigma: float) -> RgbImage:
     """Out of focus. `sigma`: the Gaussian's standard deviation in pixels, above 0."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
 
 
-def motion_blur(image: Image, sigma: float, angle: float) -> Image:
+def motion_blur(image: RgbImage, sigma: float, angle: float) -> RgbImage:
     """Moved along a line. `sigma`: standard deviation in pixels, above 0; `angle`: radians from the x axis."""
     # a line of length L has a standard deviation of L / sqrt(12)
     reach = sigma * np.sqrt(3)
@@ -67,20 +67,20 @@ def motion_blur(image: Image, sigma: float, angle: float) -> Image:
     return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
 
 
-def downscale(image: Image, factor: float) -> Image:
+def downscale(image: RgbImage, factor: float) -> RgbImage:
     """Reduced in resolution and enlarged again. `factor`: between the two resolutions, 1 or more."""
     size = image.shape[1], image.shape[0]
     small = cv2.resize(image, (round(size[0] / factor), round(size[1] / factor)), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def gaussian_noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
+def gaussian_noise(image: RgbImage, sigma: float, rng: np.random.Generator) -> RgbImage:
     """Independent normal noise in every channel. `sigma`: standard deviation in gray levels of 255, 0 or more."""
     noise = rng.standard_normal(image.shape, np.float32) * np.float32(sigma)
     return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
 
 
-def jpeg(image: Image, quality: int) -> Image:
+def jpeg(image: RgbImage, quality: int) -> RgbImage:
     """Compressed and decompressed. `quality`: libjpeg's, from 0 (worst) to 100."""
     # OpenCV takes and gives BGR; with the channels exchanged, red would keep the detail that is due to blue
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
@@ -91,7 +91,9 @@ def jpeg(image: Image, quality: int) -> Image:
 # ---------------------------------------------------------------- occlusion
 
 
-def noise_rectangle(image: Image, left: int, top: int, right: int, bottom: int, rng: np.random.Generator) -> Image:
+def noise_rectangle(
+    image: RgbImage, left: int, top: int, right: int, bottom: int, rng: np.random.Generator
+) -> RgbImage:
     """Uniform noise over a rectangle (random erasing). Pixels; `right` and `bottom` are the first that are kept."""
     out = image.copy()
     area = out[top:bottom, left:right]
@@ -100,8 +102,8 @@ def noise_rectangle(image: Image, left: int, top: int, right: int, bottom: int, 
 
 
 def texture_ellipse(
-    image: Image, center: tuple[int, int], radii: tuple[int, int], angle: float, shift: tuple[int, int]
-) -> Image:
+    image: RgbImage, center: tuple[int, int], radii: tuple[int, int], angle: float, shift: tuple[int, int]
+) -> RgbImage:
     """An ellipse filled with the image itself, upside down and moved (cyclically) by `shift` rows and columns.
 
     `center` (x, y) and `radii` in pixels; `angle` in degrees, clockwise from the x axis to the first radius.
@@ -113,11 +115,11 @@ def texture_ellipse(
 
 # ---------------------------------------------------------------- a face cut out of its image
 
-Cropper = Callable[[Image, Crop], tuple[Image, Matrix]]
+Cropper = Callable[[RgbImage, Crop], tuple[RgbImage, Matrix]]
 """An image and where its face is -> the crop, RGB uint8 [S, S, 3], and the matrix from image pixels to crop pixels."""
 
 
-def crop_face(image: Image, crop: Crop) -> tuple[Image, Matrix]:
+def crop_face(image: RgbImage, crop: Crop) -> tuple[RgbImage, Matrix]:
     """The `Cropper` without any corruption: as the service crops."""
     matrix = crop.image_to_crop()
     return warp(image, matrix, crop.size), matrix
@@ -126,18 +128,18 @@ def crop_face(image: Image, crop: Crop) -> tuple[Image, Matrix]:
 class FaceView(NamedTuple):
     """A face that is to be cropped from its image."""
 
-    image: Image
+    image: RgbImage
     crop: Crop
     box_side: float
     """Longer side of the face's box in pixels of the crop."""
 
 
-def rotated(view: FaceView, degrees: float, rng: np.random.Generator) -> tuple[Image, Matrix]:
+def rotated(view: FaceView, degrees: float, rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
     """Rotated about the box's centre by `degrees`, 0 to 180, to either side."""
     return crop_face(view.image, replace(view.crop, roll=math.radians(degrees) * rng.choice([-1, 1])))
 
 
-def downscaled(view: FaceView, pixels: float, _rng: np.random.Generator) -> tuple[Image, Matrix]:
+def downscaled(view: FaceView, pixels: float, _rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
     """Shown at the resolution at which the box's longer side has `pixels`, above 0; the image's own bounds it."""
     size = view.crop.size
     side = max(4, round(pixels * size / view.box_side))
@@ -145,19 +147,19 @@ def downscaled(view: FaceView, pixels: float, _rng: np.random.Generator) -> tupl
     return warp(small, scaling(size / side), size), view.crop.image_to_crop()
 
 
-def blurred(view: FaceView, sigma: float, _rng: np.random.Generator) -> tuple[Image, Matrix]:
+def blurred(view: FaceView, sigma: float, _rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
     """The crop through `gaussian_blur`."""
     pixels, matrix = crop_face(view.image, view.crop)
     return gaussian_blur(pixels, sigma), matrix
 
 
-def compressed(view: FaceView, quality: float, _rng: np.random.Generator) -> tuple[Image, Matrix]:
+def compressed(view: FaceView, quality: float, _rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
     """The crop through `jpeg`."""
     pixels, matrix = crop_face(view.image, view.crop)
     return jpeg(pixels, int(quality)), matrix
 
 
-def occluded(view: FaceView, percent: float, rng: np.random.Generator) -> tuple[Image, Matrix]:
+def occluded(view: FaceView, percent: float, rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
     """A `noise_rectangle` over `percent`, 0 to 100, of the square that has the box's longer side, anywhere in it."""
     pixels, matrix = crop_face(view.image, view.crop)
     square = view.box_side
@@ -167,7 +169,7 @@ def occluded(view: FaceView, percent: float, rng: np.random.Generator) -> tuple[
     return noise_rectangle(pixels, round(left), round(top), round(left + width), round(top + height), rng), matrix
 
 
-def box_shift(view: FaceView, percent: float, rng: np.random.Generator) -> tuple[Image, Matrix]:
+def box_shift(view: FaceView, percent: float, rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
     """The box moved in any direction by `percent`, 0 or more, of its longer side: at 150 the face is out of sight."""
     crop, angle = view.crop, rng.uniform(0, 2 * math.pi)
     reach = percent / 100 * view.box_side / crop.scale
@@ -182,7 +184,7 @@ class Corruption:
     name: str
     unit: str
     """What its strength is, as the label of an axis."""
-    apply: Callable[[FaceView, float, np.random.Generator], tuple[Image, Matrix]]
+    apply: Callable[[FaceView, float, np.random.Generator], tuple[RgbImage, Matrix]]
     """A face, the strength and random draws -> what a `Cropper` gives."""
     strengths: tuple[float, ...]
     """From the mildest to the most severe."""

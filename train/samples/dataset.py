@@ -18,13 +18,14 @@ from torch.utils.data import Dataset, Sampler
 from landmarks.crop import transform_points
 from landmarks.layout import WFLW98, PointLayout
 from train.config import Config
-from train.datasets.face import Face, Image
+from train.datasets.face import AnnotatedFace
+from train.datasets.image import RgbImage
 from train.errors import ConfigError
 from train.objectives import objective_of
 from train.samples.augment import augmented_crop
 from train.samples.image_cache import ImageCache
 
-Sample = tuple[Image, NDArray[Any], int]
+Sample = tuple[RgbImage, NDArray[Any], int]
 """Crop RGB uint8 [S, S, 3], targets of the objective, the face's index in the data set."""
 
 
@@ -48,7 +49,9 @@ class SampleKey(NamedTuple):
 class TrainingSamples(Dataset[Sample]):
     """Maps a SampleKey to (crop, targets, index)."""
 
-    def __init__(self, faces: Sequence[Face], config: Config, layout: PointLayout = WFLW98, workers: int = 0) -> None:
+    def __init__(
+        self, faces: Sequence[AnnotatedFace], config: Config, layout: PointLayout = WFLW98, workers: int = 0
+    ) -> None:
         """`workers`: processes that make samples, as for `ImageCache`."""
         self._faces = faces
         self._config = config
@@ -79,19 +82,19 @@ def collate(samples: Sequence[Sample]) -> Batch:
 class EpochBatches(Sampler[list[SampleKey]]):
     """Batches of sample keys in an order drawn from (seed, epoch); a last batch that is not full is left out.
 
-    An epoch shows `faces` faces and, drawn anew, the configured share of the `further` ones after them. Of several
+    An epoch shows `faces` faces and, drawn anew, the configured share of the `extra` ones after them. Of several
     processes, each takes its own slice of every batch. Raises ConfigError unless the slices are equal.
     """
 
-    def __init__(self, faces: int, config: Config, rank: int = 0, processes: int = 1, further: int = 0) -> None:
+    def __init__(self, faces: int, config: Config, rank: int = 0, processes: int = 1, extra: int = 0) -> None:
         size = config.batch_size
-        shown = faces + round(config.further * further)
+        shown = faces + round(config.extra_data_fraction * extra)
         if size % processes:
             raise ConfigError(f"batch_size: {size} faces cannot be split evenly among {processes} processes")
         if processes > 1 and shown < size:
             raise ConfigError(f"batch_size: several processes need a full batch of {size}, but there are {shown} faces")
         self._faces = faces
-        self._further = further
+        self._extra = extra
         self._shown = shown
         self._config = config
         self._slice = slice(rank * size // processes, (rank + 1) * size // processes)
@@ -103,7 +106,7 @@ class EpochBatches(Sampler[list[SampleKey]]):
     def __iter__(self) -> Iterator[list[SampleKey]]:
         size = self._config.stage_at(self.epoch).input_size
         rng = np.random.default_rng([self._config.seed, self.epoch])
-        drawn = self._faces + rng.permutation(self._further)[: self._shown - self._faces]
+        drawn = self._faces + rng.permutation(self._extra)[: self._shown - self._faces]
         order = rng.permutation(np.concatenate([np.arange(self._faces), drawn]))
         for start in range(0, len(self) * self._config.batch_size, self._config.batch_size):
             batch = order[start : start + self._config.batch_size]

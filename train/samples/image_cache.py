@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from train.datasets.face import Image, Photo, read_photo
+from train.datasets.image import ImageSource, RgbImage, read_image
 
 CACHE_BYTES: Final = 6 << 30
 """Bytes of decoded images that the worker processes of one training keep, all together."""
@@ -19,13 +19,13 @@ class ImageCache:
     def __init__(self, limit: int = CACHE_BYTES, workers: int = 0) -> None:
         self._limit = limit // max(1, workers)
         self._used = 0
-        self._images: dict[Photo, Image] = {}
+        self._images: dict[ImageSource, RgbImage] = {}
 
-    def load(self, source: Photo) -> Image:
+    def load(self, source: ImageSource) -> RgbImage:
         """RGB uint8 [H, W, 3]; callers must not change it. Raises DataError when the image cannot be read."""
         if source in self._images:
             return self._images[source]
-        image = read_photo(source)
+        image = read_image(source)
         if self._used + image.nbytes <= self._limit:
             self._images[source] = image
             self._used += image.nbytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
-from train.datasets import FORMATS
+from train.datasets.registry import FORMATS
 from train.tables.backbones import table_7
 from train.tables.bodies import table_13, table_14
 from train.tables.quantization import table_2, table_9, table_10

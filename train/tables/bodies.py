@@ -11,9 +11,9 @@ from train.tables.workshop import NO_OTHERS, UNKNOWN, Table, Workshop
 
 if TYPE_CHECKING:
     from train.evaluation.predict import Predictions
-    from train.evaluation.readers import Reading
+    from train.evaluation.readers import DecoderName
 
-DECODERS: Final = ("quarter", "3x3", "all")
+OTHERS: Final = ("quarter", "3x3", "all")
 """Compared beside the k; argmax is k = 1."""
 Figures = Sequence["float | None"]
 """Percentages, one per column."""
@@ -23,7 +23,7 @@ def table_13(shop: Workshop) -> None:
     """COCO: average precision and recall by object keypoint similarity."""
     from train.evaluation.coco_ap import coco_ap
 
-    def figures(predictions: Predictions, reading: Reading) -> Figures:
+    def figures(predictions: Predictions, reading: DecoderName) -> Figures:
         return list(coco_ap(predictions, shop.source.root, None, reading)["ap"].values())
 
     compare(
@@ -41,7 +41,7 @@ def table_14(shop: Workshop) -> None:
     """MPII: correct joints by head size."""
     from train.evaluation.metrics import pckh
 
-    def figures(predictions: Predictions, reading: Reading) -> Figures:
+    def figures(predictions: Predictions, reading: DecoderName) -> Figures:
         return [pckh(predictions.errors(reading), share) for share in (0.5, 0.1)]
 
     compare(
@@ -60,10 +60,10 @@ def compare(
     title: str,
     subject: str,
     columns: tuple[str, ...],
-    figures: Callable[[Predictions, Reading], Figures],
+    figures: Callable[[Predictions, DecoderName], Figures],
 ) -> None:
     """Writes a table of crop size and reading by figure, and the first figure's curve over k."""
-    readings: list[Reading] = [*KS, *DECODERS]
+    readings: list[DecoderName] = [*KS, *OTHERS]
     measured = {}
     for recipe in shop.recipes():
         predictions = shop.predict(shop.trained(recipe), readings)

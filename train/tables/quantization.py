@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from train.config import Config, load_config
+from train.evaluation.readers import DecoderName, label
 from train.tables.plots import bars
 from train.tables.workshop import NO_OTHERS, Recipe, Table, Workshop
 
@@ -61,7 +62,7 @@ def gaussian(sigma: float, quantizer: str) -> Method:
 
 HEATMAPS: Final = (
     Method("one cell, softmax over cells, random", RANDOM.folder),
-    Method("binary, sigmoid per cell, random", "binary-random", {"objective": "binary"}),
+    Method("one cell, sigmoid per cell, random", "binary-random", {"objective": "cell_sigmoid"}),  # folder: former name
     gaussian(1.0, "round"),
     gaussian(1.0, "random"),
     gaussian(1.0, "none"),
@@ -78,7 +79,7 @@ def table_2(shop: Workshop) -> None:
     compare(
         shop,
         QUANTIZERS,
-        [("P2", decoder) for decoder in ("argmax", "top9")],
+        [("P2", decoder) for decoder in ("argmax", 9)],
         "table-2",
         "Table 2: the error by quantizer",
         "P2 boxes, the compact backbone; by how a coordinate is\nrounded to a cell in training. The correction moves "
@@ -91,7 +92,7 @@ def table_9(shop: Workshop) -> None:
     compare(
         shop,
         HEATMAPS,
-        [("P2", decoder) for decoder in ("argmax", "quarter", "top9", "all")],
+        [("P2", decoder) for decoder in ("argmax", "quarter", 9, "all")],
         "table-9",
         "Table 9: the error by kind of heatmap",
         "P2 boxes, the compact backbone; by what the network's maps\nare trained towards, and how the centre is "
@@ -105,7 +106,7 @@ def table_10(shop: Workshop) -> None:
     compare(
         shop,
         BY_BOXES,
-        [(boxes, "top9") for boxes in BOXES],
+        [(boxes, 9) for boxes in BOXES],
         "table-10",
         "Table 10: the error by the boxes of training and testing",
         "the compact backbone, top 9; by the boxes that crops are\nmade from in training (rows) and in testing "
@@ -116,7 +117,7 @@ def table_10(shop: Workshop) -> None:
 def compare(
     shop: Workshop,
     methods: Sequence[Method],
-    readings: Sequence[tuple[BoxKind, str]],
+    readings: Sequence[tuple[BoxKind, DecoderName]],
     name: str,
     title: str,
     subject: str,
@@ -127,7 +128,7 @@ def compare(
         for method in methods
     }
     one_kind = len({boxes for boxes, _ in readings}) == 1
-    labels = [decoder if one_kind else f"tested on {boxes}" for boxes, decoder in readings]
+    labels = [label(decoder) if one_kind else f"tested on {boxes}" for boxes, decoder in readings]
     columns = [f"{size} px, {label}" for size in shop.sizes for label in labels]
     epochs = ", ".join(f"{EPOCHS[size]} epochs at {size}" for size in shop.sizes)
     Table(
@@ -142,10 +143,12 @@ def compare(
     bars(shop.out / f"{name}.png", columns, errors, "NME, %")
 
 
-def errors_of(shop: Workshop, method: Method, size: int, readings: Sequence[tuple[BoxKind, str]]) -> list[float]:
+def errors_of(
+    shop: Workshop, method: Method, size: int, readings: Sequence[tuple[BoxKind, DecoderName]]
+) -> list[float]:
     """NME in percent by boxes and decoder; every heatmap is computed once for all decoders."""
     trained = shop.trained(method.recipe(size))
-    decoders: dict[BoxKind, list[str]] = {}
+    decoders: dict[BoxKind, list[DecoderName]] = {}
     for boxes, decoder in readings:
         decoders.setdefault(boxes, []).append(decoder)
     found = {boxes: shop.predict(trained, names, boxes, method.corrected) for boxes, names in decoders.items()}

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from train.datasets import DataSource
+    from landmarks.decoders import Coordinates, Maps
+    from train.datasets.source import DataSource
     from train.evaluation.trained import Trained
-    from train.objectives import Maps, Points
     from train.tables.workshop import Recipe
 
 KS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 25, 30)
@@ -44,16 +44,16 @@ def table_8(shop: Workshop) -> None:
 
 def errors_by_k(trained: Trained, source: DataSource, ks: Sequence[int]) -> NDArray[np.float64]:
     """NME in percent for each k, [len(ks)]: every heatmap is searched once, for the largest k."""
-    from landmarks.codec import strongest_cells, topk_mean
+    from landmarks.decoders import Strongest, strongest_cells, topk_mean
 
-    def read(maps: Maps) -> list[Points]:
+    def read(maps: Maps) -> list[Coordinates]:
         logits, cells = strongest_cells(maps, max(ks))
-        return [topk_mean(logits[:, :k], cells[:, :k], trained.codec.cells)[1] + trained.correction for k in ks]
+        return [topk_mean(maps, Strongest(logits[:, :k], cells[:, :k])) + trained.correction for k in ks]
 
     return measure(trained, source, read)
 
 
-def measure(trained: Trained, source: DataSource, read: Callable[[Maps], Sequence[Points]]) -> NDArray[np.float64]:
+def measure(trained: Trained, source: DataSource, read: Callable[[Maps], Sequence[Coordinates]]) -> NDArray[np.float64]:
     """NME in percent of each of the readings that `read` makes of a face's maps: every heatmap is computed once.
 
     `read`: log-activations [points, cells, cells] of one face -> cell coordinates u [points, 2], once per reading.

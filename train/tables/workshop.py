@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from train.config import Config, load_config
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import TrainingError
 
 if TYPE_CHECKING:
     from train.datasets.face import BoxKind
     from train.evaluation.predict import Predictions
-    from train.evaluation.readers import Reading
+    from train.evaluation.readers import DecoderName
     from train.evaluation.trained import Trained
 
 SIZES: Final = (64, 128, 256)
@@ -123,7 +123,7 @@ class Workshop:
         return True
 
     def predict(
-        self, trained: Trained, readings: Sequence[Reading], boxes: BoxKind = "P2", corrected: bool = True
+        self, trained: Trained, readings: Sequence[DecoderName], boxes: BoxKind = "P2", corrected: bool = True
     ) -> Predictions:
         """What a run makes of the faces to report on. `corrected`: whether decoding corrects for its quantizer."""
         from train.evaluation.predict import check_points, predict

@@ -16,6 +16,7 @@ from landmarks.metadata import PROVENANCE_KEY, MetadataError, ModelMetadata
 from landmarks.repository import stamp_of, string_parameters
 from landmarks.tensors import (
     DECODE_MODEL,
+    DECODER_PARAMETER,
     ENSEMBLE_MODEL,
     HEATMAP_MODEL,
     TOPK_PARAMETER,
@@ -25,7 +26,8 @@ from landmarks.tensors import (
 )
 from service.answer import ServedModel
 from service.deadline import Deadline
-from service.engines.port import EngineFailure, check_golden, check_request, checked, joined
+from service.engines.checks import check_golden, check_request, check_result, concatenate
+from service.engines.port import EngineFailure
 from service.engines.triton.endpoint import VERIFY_TIMEOUT, Endpoint
 from service.engines.triton.pool import EndpointPool, Reason
 from service.engines.triton.resolver import DnsResolver, Resolver
@@ -60,12 +62,18 @@ class TritonEngine:
         await self._pool.start()
 
     async def infer(
-        self, crops: NDArray[np.uint8], *, topk: int | None = None, deadline: Deadline | None = None
+        self,
+        crops: NDArray[np.uint8],
+        *,
+        decoder: str | None = None,
+        topk: int | None = None,
+        deadline: Deadline | None = None,
     ) -> Decoded:
         served = self._pool.identity
-        check_request(crops, topk, served.model.metadata.codec)
+        check_request(crops, decoder, topk, served.model.metadata.codec)
         tensors = contract(served.model.metadata.codec)
-        parameters = None if topk is None else {TOPK_PARAMETER: topk}
+        options = {DECODER_PARAMETER: decoder, TOPK_PARAMETER: topk}
+        parameters = {name: value for name, value in options.items() if value is not None}
 
         async def infer_batch(batch: NDArray[np.uint8]) -> Decoded:
             inputs = [infer_input(tensors.crops, batch)]
@@ -74,7 +82,7 @@ class TritonEngine:
 
         firsts = range(0, len(crops), served.max_batch)
         parts = [await infer_batch(crops[first : first + served.max_batch]) for first in firsts]
-        return joined(parts, tensors)
+        return concatenate(parts, tensors)
 
     async def infer_tensor(
         self, model: str, tensor: TensorSpec, values: NDArray[Any], deadline: Deadline | None
@@ -102,7 +110,7 @@ def infer_input(tensor: TensorSpec, values: NDArray[Any]) -> InferInput:
 
 
 def _decoded(answer: Any, tensors: Contract, faces: int) -> Decoded:
-    return checked(Decoded(*(answer.as_numpy(spec.name) for spec in tensors.outputs)), tensors, faces)
+    return check_result(Decoded(*(answer.as_numpy(spec.name) for spec in tensors.outputs)), tensors, faces)
 
 
 async def _verify(endpoint: Endpoint[_Served]) -> _Served:

@@ -1,8 +1,7 @@
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,11 +17,14 @@ from service.detectors.network import NetworkDetector
 from service.detectors.port import largest_first
 from service.detectors.yunet import ThreadedDetector, YuNet
 from service.engines.port import EngineError, EngineTimeout, EngineUnavailable
+from service.images.pixels import Pixels
 from service.request import overlaps
 from tests.conftest import ROOT
 from tests.fakes import picture
 
 astronaut = pytest.importorskip("skimage.data", reason="scikit-image ships the portrait").astronaut
+
+pytestmark = pytest.mark.anyio
 
 FACE = (170.0, 60.0, 280.0, 200.0)
 """Around the astronaut's face, by eye."""
@@ -31,102 +33,95 @@ GOLDEN = (50.0, 30.0, 200.0, 220.0)
 SERVED = ServedDetector(DetectorMetadata("fake", DetectorSpec(), "run-1", "c0", ("none",), GOLDEN), "sha256:00")
 
 
-class FakeFinder:
-    """Finds what it is told to, whatever the picture; fails when told to."""
+class FakeBackend:
+    """Finds the faces that it is given, whatever the image; fails when it has an error."""
 
     def __init__(self, *found: tuple[tuple[float, float, float, float], float]) -> None:
         self.found = found
         self.served = SERVED
         self.error: EngineError | None = None
-        self.asked: list[tuple[tuple[int, ...], float | None]] = []
+        self.calls: list[tuple[tuple[int, ...], float | None]] = []
+        """Shape of the image, and seconds until the deadline."""
 
     async def identify(self) -> ServedDetector:
         if self.error is not None:
             raise self.error
         return self.served
 
-    async def find(self, picture: NDArray[np.uint8], deadline: Deadline | None) -> Detections:
-        self.asked.append((picture.shape, None if deadline is None else deadline.remaining()))
+    async def detect(self, image: Pixels, deadline: Deadline | None) -> Detections:
+        self.calls.append((image.shape, None if deadline is None else deadline.remaining()))
         if self.error is not None:
             raise self.error
         boxes = np.array([box for box, _ in self.found], np.float64).reshape(-1, 4)
         return Detections(boxes, np.array([score for _, score in self.found], np.float64))
 
 
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
 # ---------------------------------------------------------------- the repository's own
 
 
-def test_a_large_image_travels_reduced_and_its_boxes_come_back_in_its_own_pixels() -> None:
-    finder = FakeFinder(((9.5, 19.5, 29.5, 59.5), 0.9), ((-0.5, -0.5, 99.5, 49.5), 0.7))
-    with ThreadPoolExecutor(1) as executor:
-        detector, image = NetworkDetector(finder, executor, longest=100), np.zeros((200, 400, 3), np.uint8)
-        found = asyncio.run(detector.detect(image, deadline=Deadline.after(9.0)))
-    ((shape, timeout),) = finder.asked
+async def test_a_large_image_is_reduced_for_the_backend_and_its_boxes_are_in_its_own_pixels(
+    executor: ThreadPoolExecutor,
+) -> None:
+    backend = FakeBackend(((9.5, 19.5, 29.5, 59.5), 0.9), ((-0.5, -0.5, 99.5, 49.5), 0.7))
+    detector = NetworkDetector(backend, executor, max_side=100)
+    found = await detector.detect(np.zeros((200, 400, 3), np.uint8), deadline=Deadline.after(9.0))
+    ((shape, timeout),) = backend.calls
     assert shape == (50, 100, 3)
     assert timeout is not None
     assert 0 < timeout <= 9.0
-    # a quarter of the size: edges stay edges, so the whole picture stays the whole picture; the largest comes first
+    # a quarter of the size: edges stay edges, so a box of the whole image stays that; the largest comes first
     np.testing.assert_allclose(found.boxes, [[-0.5, -0.5, 399.5, 199.5], [39.5, 79.5, 119.5, 239.5]])
     assert found.scores.tolist() == [0.7, 0.9]
 
 
-def test_a_small_image_travels_as_it_is() -> None:
-    finder = FakeFinder()
-    with ThreadPoolExecutor(1) as executor:
-        found = asyncio.run(NetworkDetector(finder, executor, longest=640).detect(picture(640, 480)))
-    assert finder.asked == [((480, 640, 3), None)]
+async def test_a_small_image_is_sent_as_it_is(executor: ThreadPoolExecutor) -> None:
+    backend = FakeBackend()
+    found = await NetworkDetector(backend, executor, max_side=640).detect(picture(640, 480))
+    assert backend.calls == [((480, 640, 3), None)]
     assert found.boxes.shape == (0, 4)
 
 
-def test_the_finders_errors_come_through() -> None:
-    finder = FakeFinder()
-    finder.error = EngineTimeout("too late")
-    with ThreadPoolExecutor(1) as executor, pytest.raises(EngineTimeout):
-        asyncio.run(NetworkDetector(finder, executor).detect(picture()))
+async def test_the_backends_errors_are_raised(executor: ThreadPoolExecutor) -> None:
+    backend = FakeBackend()
+    backend.error = EngineTimeout("too late")
+    with pytest.raises(EngineTimeout):
+        await NetworkDetector(backend, executor).detect(picture())
 
 
-async def readiness(*changes: Callable[[FakeFinder], None]) -> list[bool]:
-    """Whether it is ready at first, and after each change."""
-    finder = FakeFinder((GOLDEN, 0.9))
-    with ThreadPoolExecutor(1) as executor:
-        detector = NetworkDetector(finder, executor)
-        states = [await detector.ready()]
-        for change in changes:
-            change(finder)
-            states.append(await detector.ready())
-        return states
+async def test_the_wait_for_the_golden_face_is_limited(executor: ThreadPoolExecutor) -> None:
+    backend = FakeBackend((GOLDEN, 0.9))
+    assert await NetworkDetector(backend, executor).ready()
+    ((_, timeout),) = backend.calls
+    assert timeout is not None
+    assert 0 < timeout <= 10
 
 
-def test_the_golden_face_is_not_waited_for_without_end() -> None:
-    finder = FakeFinder((GOLDEN, 0.9))
-    with ThreadPoolExecutor(1) as executor:
-        assert asyncio.run(NetworkDetector(finder, executor).ready())
-    assert [timeout for _, timeout in finder.asked] == [pytest.approx(10.0, abs=1)]
-
-
-def test_ready_once_the_golden_face_is_found_where_it_was_at_export() -> None:
-    def gone(finder: FakeFinder) -> None:
-        finder.error = EngineUnavailable("gone")
-
-    def back(finder: FakeFinder) -> None:
-        finder.error = None
-
-    def blind_from_now_on(finder: FakeFinder) -> None:
-        finder.found = ()
-
-    def swapped(finder: FakeFinder) -> None:
-        finder.served = SERVED._replace(provenance="sha256:01")
-
-    assert asyncio.run(readiness(gone, back, blind_from_now_on, swapped)) == [True, False, True, True, False]
+async def test_ready_once_the_golden_face_is_found_where_it_was_at_export(executor: ThreadPoolExecutor) -> None:
+    backend = FakeBackend((GOLDEN, 0.9))
+    detector = NetworkDetector(backend, executor)
+    assert await detector.ready()
+    backend.error = EngineUnavailable("gone")
+    assert not await detector.ready()
+    backend.error = None
+    assert await detector.ready()
+    # a network that was verified is not verified again, only one that takes its place
+    backend.found = ()
+    assert await detector.ready()
+    backend.served = SERVED._replace(provenance="sha256:01")
+    assert not await detector.ready()
 
 
 @pytest.mark.parametrize(("box", "expected"), [((50.05, 30.0, 200.0, 220.0), True), ((50.2, 30, 200, 220), False)])
-def test_the_golden_face_may_lie_a_tenth_of_a_pixel_off(box: tuple[float, float, float, float], expected: bool) -> None:
-    def moved(finder: FakeFinder) -> None:
-        finder.found = ((box, 0.9),)
-        finder.served = SERVED._replace(metadata=replace(SERVED.metadata, run_id="run-2"))
-
-    assert asyncio.run(readiness(moved)) == [True, expected]
+async def test_the_golden_face_may_lie_a_twentieth_of_a_pixel_off(
+    executor: ThreadPoolExecutor, box: tuple[float, float, float, float], expected: bool
+) -> None:
+    assert await NetworkDetector(FakeBackend((box, 0.9)), executor).ready() == expected
 
 
 # ---------------------------------------------------------------- YuNet
@@ -161,19 +156,15 @@ def test_yunet_gives_nothing_for_tiny_images(yunet: YuNet) -> None:
         assert (len(yunet(image).boxes) > 0) == (image.shape[:2] == (512, 512))
 
 
-def test_yunet_may_be_called_from_several_threads(yunet: YuNet) -> None:
-    async def run() -> list[Detections]:
-        with ThreadPoolExecutor(4) as pool:
-            detector = ThreadedDetector(yunet, pool)
-            assert await detector.ready()
-            return await asyncio.gather(*(detector.detect(astronaut()) for _ in range(8)))
-
-    answers = asyncio.run(run())
+async def test_yunet_may_be_called_from_several_threads(yunet: YuNet, executor: ThreadPoolExecutor) -> None:
+    detector = ThreadedDetector(yunet, executor)
+    assert await detector.ready()
+    answers = await asyncio.gather(*(detector.detect(astronaut()) for _ in range(8)))
     for answer in answers:
         np.testing.assert_array_equal(answer.boxes, answers[0].boxes)
 
 
-def test_a_missing_yunet_file_is_told_of_at_once(tmp_path: Path) -> None:
+def test_a_missing_yunet_file_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no YuNet file"):
         YuNet(tmp_path / "none.onnx")
 

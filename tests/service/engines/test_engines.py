@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from landmarks.codec import Decoded
+from landmarks.decoders import DECODERS
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path
 from service.deadline import Deadline
@@ -62,12 +63,13 @@ def joined(parts: list[Decoded]) -> Decoded:
     return Decoded(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-@pytest.mark.parametrize("topk", [None, 1, 25])
+@pytest.mark.parametrize(("decoder", "topk"), [(None, None), (None, 25), *((name, None) for name in DECODERS)])
 async def test_triton_answers_as_the_bare_network_does_to_the_last_bit(
-    triton_url: str, local: LocalEngine, crops: NDArray[np.uint8], topk: int | None
+    triton_url: str, local: LocalEngine, crops: NDArray[np.uint8], decoder: str | None, topk: int | None
 ) -> None:
     async with started(TritonEngine(triton_url)) as triton, started(local) as bare:
-        assert_same_bits(await triton.infer(crops, topk=topk), await bare.infer(crops, topk=topk))
+        served = await triton.infer(crops, decoder=decoder, topk=topk)
+        assert_same_bits(served, await bare.infer(crops, decoder=decoder, topk=topk))
 
 
 async def test_both_engines_name_the_same_model(triton_url: str, local: LocalEngine, model_repository: Path) -> None:

@@ -1,3 +1,4 @@
+import zlib
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_a_tiff_of_floats_in_three_channels_is_refused_by_name():
     ("form", "options"),
     [("TIFF", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("MPO", {"quality": 98})],
 )
-def test_of_several_pictures_the_first_is_read_and_the_caller_told(form, options):
+def test_of_several_images_the_first_is_decoded_with_a_warning(form, options):
     with NamedTemporaryFile(suffix=".image") as file:
         RED.save(file.name, form, save_all=True, append_images=[GREY.convert("RGB")], **options)
         several = decode_image(Path(file.name).read_bytes(), LIMITS)
@@ -113,18 +114,18 @@ def test_of_several_pictures_the_first_is_read_and_the_caller_told(form, options
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_an_embedded_profile_is_heeded_in_every_format(form):
+def test_an_embedded_profile_is_applied_in_every_format(form):
     data = saved(RED, form, icc_profile=red_and_blue_swapped())
     assert np.abs(decode_srgb(data, LIMITS).astype(int) - (0, 0, 255)).max() <= 3
 
 
 def test_srgb_costs_nothing():
-    picture_ = decode_image(saved(RGB, "PNG", icc_profile=SRGB), LIMITS)
-    assert picture_.to_srgb is unchanged
-    np.testing.assert_array_equal(picture_.pixels, np.array(RGB))
+    image = decode_image(saved(RGB, "PNG", icc_profile=SRGB), LIMITS)
+    assert image.to_srgb is unchanged
+    np.testing.assert_array_equal(image.pixels, np.array(RGB))
 
 
-def test_a_grey_profile_is_heeded_and_an_rgb_one_in_a_grey_file_too():
+def test_a_grey_profile_is_applied_and_an_rgb_one_in_a_grey_file_too():
     flat = PillowImage.new("L", (64, 48), 55)
     assert np.abs(decode_srgb(saved(flat, "PNG", icc_profile=linear_grey()), LIMITS).astype(int) - 128).max() <= 1
     assert (decode_srgb(saved(flat, "PNG", icc_profile=SRGB), LIMITS) == 55).all()
@@ -139,7 +140,7 @@ def test_a_cmyk_profile_says_what_the_inks_are(form):
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_picture_is_turned_whoever_reads_it(orientation):
+def test_exif_orientation_is_applied_by_both_decoders(orientation):
     left = PillowImage.new("CMYK", (64, 32), (255, 0, 0, 0))
     left.paste((0, 0, 0, 0), (32, 0, 64, 32))  # the right half is paper
     exif = PillowImage.Exif()
@@ -151,7 +152,7 @@ def test_a_picture_is_turned_whoever_reads_it(orientation):
 
 
 @pytest.mark.parametrize("profile", [b"nonsense", bytes(200), red_cyan(), linear_grey(), SRGB[:300]])
-def test_a_profile_that_cannot_be_used_is_ignored_and_the_caller_told(profile):
+def test_a_profile_that_cannot_be_used_is_ignored_with_a_warning(profile):
     ignored = decode_image(saved(RGB, "PNG", icc_profile=profile), LIMITS)
     assert [warning.code for warning in ignored.warnings] == ["profile_ignored"]
     np.testing.assert_array_equal(ignored.to_srgb(ignored.pixels), np.array(RGB))
@@ -189,7 +190,7 @@ def test_exif_orientation_is_applied_in_every_format(form, orientation):
     assert abs(int(shown[row2, column2]) - 130) < 20
 
 
-def test_upright_of_every_orientation_by_hand():
+def test_orientations_by_hand():
     image = np.array([[[1], [2], [3]], [[4], [5], [6]]], np.uint8)
     assert apply_orientation(image, 6)[..., 0].tolist() == [[4, 1], [5, 2], [6, 3]]
     assert apply_orientation(image, 8)[..., 0].tolist() == [[3, 6], [2, 5], [1, 4]]
@@ -242,8 +243,6 @@ def test_the_longest_image_that_is_read_can_be_cropped():
 
 def test_pixels_are_counted_from_the_header_alone():
     # a PNG that claims 30,000 x 30,000 pixels in its header and holds none of them
-    import zlib
-
     header = b"IHDR" + (30_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
     chunks = [header, b"IDAT" + zlib.compress(b""), b"IEND"]
     parts = [(len(c) - 4).to_bytes(4, "big") + c + zlib.crc32(c).to_bytes(4, "big") for c in chunks]

@@ -1,143 +1,155 @@
-"""What is seen of a request: stages, the trace of a caller, the line in the log; and OTLP against a real receiver."""
+"""What is observed of a request: its stages, its caller's trace, its line in the log; and OTLP with a collector."""
 
 import asyncio
 import gzip
 import json
 import logging
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
-from tritonclient.grpc import service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from landmarks.golden import golden_crop
-from service.bootstrap import StartError, _tracer
+from service.bootstrap import StartError, running_telemetry
 from service.engines.triton.endpoint import Endpoint
 from service.engines.triton.engine import TritonEngine
-from service.observability import request_scope as telemetry
 from service.observability.logs import JsonFormatter
-from service.observability.request_scope import NoTracer, PassedOn, Telemetry, round_trip, stage
+from service.observability.request_scope import Telemetry, current, current_trace_id, round_trip, stage
 from service.settings import Settings
 from service.triton_server.process import EmbeddedTriton
 from tests.contract.apis import open_doors
 from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
 from tests.service.triton_double import TritonDouble, verify
 
+pytestmark = pytest.mark.anyio
+
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
 
 
-class Recorded:
-    """A span that remembers itself."""
-
-    trace_id = TRACE
-
-    def __init__(self, name, into, parent=None):
-        self.name, self.into, self.parent = name, into, parent
-        into.append(self)
-        self.code = ""
-
-    def child(self, name):
-        return Recorded(name, self.into, self)
-
-    def headers(self):
-        return {"traceparent": f"of {self.name}"}
-
-    def end(self, code):
-        self.code = code
-
-
 class Recorder:
-    def __init__(self):
-        self.spans = []
+    """Telemetry whose spans are kept in memory."""
 
-    def start(self, name, carrier, attributes):
-        return Recorded(name, self.spans)
+    def __init__(self) -> None:
+        self._exporter = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.telemetry = Telemetry(provider.get_tracer("test"))
 
-    def close(self): ...
+    @property
+    def spans(self) -> Sequence[ReadableSpan]:
+        """The spans that have ended, in the order in which they did."""
+        return self._exporter.get_finished_spans()
 
 
-def ended(spans):
-    return [(span.name, span.parent.name if span.parent else None, span.code) for span in spans]
-
-
-def test_stages_nest_as_they_run_and_tell_what_broke():
+def test_stages_nest_as_they_run_and_record_what_failed() -> None:
     recorder = Recorder()
-    seen = Telemetry(recorder)
-    with seen.request("rest", "me", {}) as scope:
+    with recorder.telemetry.request("rest", "me", {}) as scope:
         with stage("infer"), round_trip() as headers:
-            assert headers == {"traceparent": "of triton"}
+            version, trace_id, span_id, flags = headers["traceparent"].split("-")
+        assert current_trace_id() == trace_id
         with pytest.raises(ZeroDivisionError), stage("encode"):
             raise ZeroDivisionError
         scope.code = "internal"
-    assert ended(recorder.spans) == [
-        ("landmarks rest", None, "internal"),
-        ("infer", "landmarks rest", "ok"),
-        ("triton", "infer", "ok"),
-        ("encode", "landmarks rest", "ZeroDivisionError"),
+    triton, infer, _, root = recorder.spans
+    names = {span.context.span_id: span.name for span in recorder.spans if span.context}
+    tree = [(span.name, names[span.parent.span_id] if span.parent else None) for span in recorder.spans]
+    assert tree == [
+        ("triton", "infer"),
+        ("infer", "landmarks rest"),
+        ("encode", "landmarks rest"),
+        ("landmarks rest", None),
     ]
-    text = seen.metrics.text().decode()
-    assert 'landmarks_stage_seconds_count{door="rest",stage="infer"} 1.0' in text
+    codes = [span.attributes and span.attributes["landmarks.code"] for span in recorder.spans]
+    assert codes == ["ok", "ok", "ZeroDivisionError", "internal"]
+    assert [span.status.is_ok for span in recorder.spans] == [True, True, False, False]
+    assert [span.kind.name for span in (triton, infer, root)] == ["CLIENT", "INTERNAL", "SERVER"]
+    # the call continues the trace under its own span
+    assert triton.context is not None
+    assert (version, int(span_id, 16), int(flags, 16) & 1) == ("00", triton.context.span_id, 1)
+    text = recorder.telemetry.metrics.text().decode()
+    assert 'landmarks_stage_seconds_count{door="rest",protocol="rest",stage="infer"} 1.0' in text
     assert 'landmarks_triton_seconds_count{code="ok"} 1.0' in text
-    assert 'landmarks_requests_total{code="internal",door="rest"} 1.0' in text
-    assert "landmarks_request_seconds_count" not in text  # of requests answered with ok alone
+    assert 'landmarks_requests_total{code="internal",door="rest",protocol="rest"} 1.0' in text
+    assert "landmarks_request_seconds_count" not in text  # only requests answered with ok
 
 
-def test_outside_of_a_request_nothing_is_seen():
-    with stage("decode") as span, round_trip() as headers:
-        assert (span, headers, telemetry.current()) == (None, {}, None)
+def test_outside_of_a_request_nothing_is_observed() -> None:
+    with stage("decode"), round_trip() as headers:
+        assert (headers, current(), current_trace_id()) == ({}, None, None)
 
 
-async def test_requests_side_by_side_are_told_apart():
+def test_after_a_request_nothing_of_it_is_left() -> None:
     recorder = Recorder()
-    seen = Telemetry(recorder)
+    with recorder.telemetry.request("rest", "me", {}):
+        assert current_trace_id() is not None
+    assert (current(), current_trace_id()) == (None, None)
 
-    async def work(name: str, gate: asyncio.Event) -> tuple[str, str]:
-        with seen.request("grpc", name, {}) as scope, stage("infer"):
+
+async def test_concurrent_requests_are_told_apart() -> None:
+    telemetry = Telemetry()
+
+    async def work(name: str, gate: asyncio.Event) -> tuple[str, str, str | None]:
+        trace_id = name * 32
+        with telemetry.request("grpc", name, {"traceparent": f"00-{trace_id}-{PARENT}-01"}) as scope, stage("infer"):
             await gate.wait()
-            found = telemetry.current()
+            found = current()
             scope.code = "ok"
             assert found is not None
-            return name, found.request_id
+            return name, found.request_id, current_trace_id()
 
     gate = asyncio.Event()
     tasks = [asyncio.ensure_future(work(name, gate)) for name in "abc"]
     asyncio.get_running_loop().call_soon(gate.set)
-    assert await asyncio.gather(*tasks) == [("a", "a"), ("b", "b"), ("c", "c")]
+    assert await asyncio.gather(*tasks) == [("a", "a", "a" * 32), ("b", "b", "b" * 32), ("c", "c", "c" * 32)]
 
 
 @pytest.mark.parametrize(
     ("given", "trace"),
     [
         (TRACEPARENT, TRACE),
-        ("", ""),
-        ("00-" + "0" * 32 + f"-{PARENT}-01", ""),
-        (f"00-{TRACE}-{'0' * 16}-01", ""),
-        (TRACEPARENT.upper(), ""),
-        (TRACEPARENT + "\nx: y", ""),
+        ("", None),
+        ("00-" + "0" * 32 + f"-{PARENT}-01", None),
+        (f"00-{TRACE}-{'0' * 16}-01", None),
+        (TRACEPARENT.upper(), None),
+        (TRACEPARENT + "\nx: y", None),
+        (TRACEPARENT + "-more", None),
+        (f"ff-{TRACE}-{PARENT}-01", None),
     ],
 )
-def test_a_trace_is_passed_on_when_none_is_recorded(given: str, trace: str):
-    span = NoTracer().start("x", {"traceparent": given, "tracestate": "vendor=1", "authorization": "Bearer k"}, {})
-    assert span.trace_id == trace
-    expected = {"traceparent": given, "tracestate": "vendor=1"} if trace else {}
-    assert span.child("infer").headers() == expected
+def test_a_trace_is_passed_on_when_none_is_recorded(given: str, trace: str | None) -> None:
+    carrier = {"traceparent": given, "tracestate": "vendor=1", "authorization": "Bearer k"}
+    with Telemetry().request("rest", "me", carrier), stage("infer"), round_trip() as headers:
+        assert current_trace_id() == trace
+        assert headers == ({"traceparent": given, "tracestate": "vendor=1"} if trace else {})
+
+
+def test_a_trace_of_a_later_version_is_passed_on_as_version_00() -> None:
+    with Telemetry().request("rest", "me", {"traceparent": f"cc-{TRACE}-{PARENT}-01-more"}), round_trip() as headers:
+        assert headers == {"traceparent": TRACEPARENT}
 
 
 class Hearing(TritonDouble):
-    """Remembers what came with a call."""
+    """Remembers the metadata of the last call."""
 
-    async def ModelInfer(self, request, context):  # noqa: N802
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.metadata = dict(context.invocation_metadata())
         return await super().ModelInfer(request, context)
 
 
-async def test_the_trace_goes_on_into_triton():
-    assert issubclass(Hearing, service_pb2_grpc.GRPCInferenceServiceServicer)
+async def test_the_trace_continues_in_triton() -> None:
     triton = Hearing()
     await triton.start()
     endpoint: Endpoint[str] = Endpoint(triton.address, verify)
@@ -147,33 +159,38 @@ async def test_the_trace_goes_on_into_triton():
     finally:
         await endpoint.close()
         await triton.stop()
-    result = triton.metadata
-    assert result["traceparent"] == TRACEPARENT
+    assert triton.metadata["traceparent"] == TRACEPARENT
 
 
-def test_threads_of_the_pipeline_know_their_request():
-    """A line logged while an image is decoded carries the request's id."""
+async def test_threads_of_the_pipeline_know_their_request() -> None:
+    """A line logged while an image is decoded carries the request's id and trace."""
     lines = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(json.loads(JsonFormatter().format(record)))  # type: ignore[method-assign]
-    logger = logging.getLogger("PIL.PngImagePlugin")  # tells of its chunks at level debug
+    logger = logging.getLogger("PIL.PngImagePlugin")  # logs a PNG's chunks at level debug
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
-
-    async def run():
-        async with open_doors(make_gateway(FakeEngine(), FakeDetector())) as doors:
-            await doors["rest"].ask(encoded(picture()), request_id="mine")
-
     try:
-        asyncio.run(run())
+        async with open_doors(make_gateway(FakeEngine(), FakeDetector())) as doors:
+            headers = {"traceparent": TRACEPARENT, "X-Request-ID": "mine"}
+            await doors["rest"].client.post("/v1/landmarks", content=encoded(picture()), headers=headers)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-    assert {line["request_id"] for line in lines} == {"mine"}
+    assert {(line["request_id"], line["trace_id"]) for line in lines} == {("mine", TRACE)}
 
 
-def test_a_line_of_json_has_what_programs_look_for():
+def test_the_line_of_a_request_has_its_protocol_under_the_former_name_too(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "service.access"), Telemetry().request("grpc", "mine", {}) as scope:
+        scope.code = "ok"
+    (record,) = caplog.records
+    line = json.loads(JsonFormatter().format(record))
+    assert [line[name] for name in ("request_id", "protocol", "door", "code")] == ["mine", "grpc", "grpc", "ok"]
+    assert line["message"].startswith("grpc mine ok in ")
+
+
+def test_a_line_of_json_has_what_programs_look_for() -> None:
     record = logging.makeLogRecord(
         {"name": "a.b", "levelname": "ERROR", "msg": "it %s", "args": ("broke",), "created": 0}
     )
@@ -197,17 +214,12 @@ def test_a_line_of_json_has_what_programs_look_for():
 class Receiver(BaseHTTPRequestHandler):
     """Takes traces as a collector does."""
 
-    spans: list
-    resources: list
-    written: list
+    spans: list[Any]
+    resources: list[dict[str, str]]
+    written: list[dict[str, Any]]
     heard: Event
 
     def do_POST(self) -> None:
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-            ExportTraceServiceRequest,
-            ExportTraceServiceResponse,
-        )
-
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
@@ -230,7 +242,6 @@ class Receiver(BaseHTTPRequestHandler):
 
 @contextmanager
 def receiver() -> Iterator[tuple[str, type[Receiver]]]:
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="pip install h3r-landmarks[otel]")
     handler = type("Receiver", (Receiver,), {"spans": [], "resources": [], "written": [], "heard": Event()})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -238,12 +249,10 @@ def receiver() -> Iterator[tuple[str, type[Receiver]]]:
         server.shutdown()
 
 
-def test_traces_reach_a_collector_as_one_tree_under_the_callers_span():
+async def test_traces_reach_a_collector_as_one_tree_under_the_callers_span() -> None:
     with receiver() as (url, collector):
-        tracer = _tracer(Settings(otlp_endpoint=url))
-
-        async def run():
-            gateway = make_gateway(FakeEngine(), FakeDetector(), telemetry=Telemetry(tracer))
+        async with running_telemetry(Settings(otlp_endpoint=url)) as telemetry:
+            gateway = make_gateway(FakeEngine(), FakeDetector(), telemetry=telemetry)
             async with open_doors(gateway) as doors:
                 await doors["rest"].client.post(
                     "/v1/landmarks",
@@ -252,16 +261,14 @@ def test_traces_reach_a_collector_as_one_tree_under_the_callers_span():
                     headers={"traceparent": TRACEPARENT, "X-Request-ID": "mine"},
                 )
                 await doors["grpc"].ask(b"no image")
-
-        asyncio.run(run())
-        tracer.close()
     names = {span.span_id: span.name for span in collector.spans}
     rest = [span for span in collector.spans if span.trace_id.hex() == TRACE]
     grpc = [span for span in collector.spans if span.trace_id.hex() != TRACE]
     (root,) = [span for span in rest if span.name == "landmarks rest"]
     assert root.parent_span_id.hex() == PARENT
     assert {each.key: each.value.string_value for each in root.attributes} == {
-        "landmarks.door": "rest",
+        "landmarks.protocol": "rest",
+        "landmarks.door": "rest",  # its former name
         "landmarks.request_id": "mine",
         "landmarks.code": "ok",
     }
@@ -271,49 +278,39 @@ def test_traces_reach_a_collector_as_one_tree_under_the_callers_span():
     assert collector.resources[0]["service.name"] == "landmarks"
 
 
-def test_a_real_triton_adds_its_spans_to_the_trace(needs_triton: None, model_repository: Path):
+async def test_a_real_triton_adds_its_spans_to_the_trace(needs_triton: None, model_repository: Path) -> None:
     with receiver() as (url, collector):
-        tracer = _tracer(Settings(otlp_endpoint=url))
-
-        async def run():
-            triton = EmbeddedTriton(model_repository, otlp_endpoint=url)
-            try:
-                engine = TritonEngine(await triton.start())
-                await engine.start()
+        triton = EmbeddedTriton(model_repository, otlp_endpoint=url)
+        try:
+            engine = TritonEngine(await triton.start())
+            await engine.start()
+            async with running_telemetry(Settings(otlp_endpoint=url)) as telemetry:
                 for _ in range(5):  # a busy Triton may drop spans
-                    with Telemetry(tracer).request("rest", "me", {"traceparent": TRACEPARENT}), stage("infer"):
+                    with telemetry.request("rest", "me", {"traceparent": TRACEPARENT}), stage("infer"):
                         await engine.infer(golden_crop(256)[None])
                     if await asyncio.to_thread(collector.heard.wait, 15):
                         break
-                await engine.close()
-            finally:
-                await triton.stop()
-
-        asyncio.run(run())
-        tracer.close()
+            await engine.close()
+        finally:
+            await triton.stop()
     calls = {span.span_id.hex() for span in collector.spans if span.name == "triton"}
     theirs = {span["name"]: span for span in collector.written if span["traceId"] == TRACE}
     assert {"landmarks", "heatmap", "decode"} <= set(theirs)
     assert theirs["InferRequest"]["parentSpanId"] in calls
-    # of the golden crop that every Triton has to answer, nothing is told
+    # the golden crop, which every Triton has to answer, is not traced
     assert {span["traceId"] for span in collector.written} == {TRACE}
 
 
-def test_a_collector_that_is_away_costs_no_request():
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="pip install h3r-landmarks[otel]")
-    with ThreadPoolExecutor(1):
-        span = _tracer(Settings(otlp_endpoint="http://127.0.0.1:9")).start("x", {}, {})
-        assert len(span.trace_id) == 32
-        span.child("decode").end("ok")
+async def test_a_collector_that_does_not_answer_delays_no_request() -> None:
+    async with running_telemetry(Settings(otlp_endpoint="http://127.0.0.1:9")) as telemetry:
+        with telemetry.request("rest", "me", {}) as scope, stage("decode"):
+            assert current_trace_id() is not None
+            scope.code = "ok"
+    assert 'landmarks_requests_total{code="ok"' in telemetry.metrics.text().decode()
 
 
-def test_without_the_packages_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    import sys
-
+async def test_without_the_packages_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "service.observability.tracing", None)
     with pytest.raises(StartError, match=r"h3r-landmarks\[otel\]"):
-        _tracer(Settings(otlp_endpoint="http://127.0.0.1:4318"))
-
-
-def test_what_is_passed_on_is_a_span():
-    assert PassedOn({}).child("x").trace_id == ""
+        async with running_telemetry(Settings(otlp_endpoint="http://127.0.0.1:4318")):
+            pass

@@ -12,7 +12,7 @@ import pytest
 h5py = pytest.importorskip("h5py", reason="the training dependencies are not installed")
 
 from train.datasets.cofw import load  # noqa: E402
-from train.datasets.face import read_photo  # noqa: E402
+from train.datasets.image import read_image  # noqa: E402
 from train.errors import DataError  # noqa: E402
 
 
@@ -33,7 +33,7 @@ def write(path: Path, suffix: str, images: list[np.ndarray[Any, Any]], phis: lis
         file[f"bboxes{suffix}"] = np.array([[11.0, 21.0, 100.0, 120.0]] * len(images)).T
 
 
-def two_photographs() -> list[np.ndarray[Any, Any]]:
+def two_images() -> list[np.ndarray[Any, Any]]:
     colour = np.zeros((6, 4, 3), np.uint8)
     colour[5, 0] = [200, 100, 50]  # the lower left pixel
     grey = np.full((3, 5), 7, np.uint8)
@@ -43,8 +43,8 @@ def two_photographs() -> list[np.ndarray[Any, Any]]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    write(tmp_path / "COFW_train_color.mat", "Tr", two_photographs(), [phi(1, 1), phi(31.5, 41, hidden=(0, 28))])
-    write(tmp_path / "COFW_test_color.mat", "T", two_photographs()[:1], [phi(2, 2)])
+    write(tmp_path / "COFW_train_color.mat", "Tr", two_images(), [phi(1, 1), phi(31.5, 41, hidden=(0, 28))])
+    write(tmp_path / "COFW_test_color.mat", "T", two_images()[:1], [phi(2, 2)])
     return tmp_path
 
 
@@ -58,8 +58,8 @@ def test_cofw_by_hand(root: Path) -> None:
     assert [face.points[0].tolist() for face in load(root, "test")] == [[1.0, 1.0]]
 
 
-def test_photographs_come_out_of_the_file_the_right_way_round(root: Path) -> None:
-    colour, grey = (read_photo(face.image) for face in load(root, "train"))
+def test_images_come_out_of_the_file_the_right_way_round(root: Path) -> None:
+    colour, grey = (read_image(face.image) for face in load(root, "train"))
     assert colour.shape == (6, 4, 3)
     assert colour[5, 0].tolist() == [200, 100, 50]
     assert colour[0, 0].tolist() == [0, 0, 0]
@@ -68,25 +68,25 @@ def test_photographs_come_out_of_the_file_the_right_way_round(root: Path) -> Non
     assert grey[2, 4].tolist() == [7, 7, 7]
 
 
-def test_photographs_have_names_of_their_own_and_travel_to_other_processes(root: Path) -> None:
+def test_images_have_names_of_their_own_and_travel_to_other_processes(root: Path) -> None:
     first, second = (face.image for face in load(root, "train"))
     assert first.name == "COFW_train_color.mat/IsTr/0"
     assert second.name == "COFW_train_color.mat/IsTr/1"
     assert pickle.loads(pickle.dumps(second)) == second
 
 
-def test_a_photograph_that_is_no_picture_is_named(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     write(tmp_path / "COFW_test_color.mat", "T", [np.zeros((6, 4, 3))], [phi(2, 2)])
     (face,) = load(tmp_path, "test")
     with pytest.raises(DataError, match=r"COFW_test_color\.mat/IsT/0: expected bytes"):
-        read_photo(face.image)
+        read_image(face.image)
 
 
-def test_a_photograph_that_is_gone_is_named(root: Path) -> None:
+def test_an_image_that_is_gone_is_named(root: Path) -> None:
     (face,) = load(root, "test")
     (root / "COFW_test_color.mat").unlink()
     with pytest.raises(DataError, match=r"COFW_test_color\.mat/IsT/0: cannot be read"):
-        read_photo(face.image)
+        read_image(face.image)
 
 
 def test_a_missing_variable_is_named(root: Path) -> None:

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from landmarks.layout import WFLW98
-from train.commands.fit_lift import held_out_error
-from train.datasets.conversion import KEPT, LIFTED, Lift, fit
+from train.commands.fit_conversion import held_out_error
+from train.datasets.conversion import ADDED, GIVEN, PointConversion, fit
 from train.errors import DataError
 
 Shapes = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def symmetric(shapes: Shapes) -> Shapes:
-    """Shapes made mirror-symmetric, as a lift that knows no sides can only be exact for what both sides share."""
+    """Shapes made mirror-symmetric, as a conversion that knows no sides can only be exact for what both sides share."""
     mean: Shapes = (shapes + shapes[:, list(WFLW98.flip)] * [-1, 1]) / 2
     return mean
 
@@ -31,46 +31,49 @@ def linear_faces(count: int, seed: int = 0) -> Shapes:
     return placed
 
 
-def test_thirty_points_are_lifted() -> None:
-    assert (len(KEPT), len(LIFTED)) == (68, 30)
-    assert [*range(1, 33, 2), 38, 39, 40, 41, 47, 48, 49, 50, 62, 66, 70, 74, 96, 97] == LIFTED
+def test_thirty_points_are_added() -> None:
+    assert (len(GIVEN), len(ADDED)) == (68, 30)
+    assert [*range(1, 33, 2), 38, 39, 40, 41, 47, 48, 49, 50, 62, 66, 70, 74, 96, 97] == ADDED
 
 
-def test_a_linear_family_is_lifted_wherever_it_lies() -> None:
+def test_a_linear_family_is_converted_wherever_it_lies() -> None:
     """To first order: aligning is not linear, so what is left is of the order of the deformation squared."""
     unseen = linear_faces(50, seed=1)
-    lift = fit(linear_faces(500))
+    conversion = fit(linear_faces(500))
     size = np.ptp(unseen, axis=(1, 2))[:, None]
-    errors = np.linalg.norm(lift.apply(unseen[:, KEPT]) - unseen, axis=-1) / size
+    errors = np.linalg.norm(conversion.convert(unseen[:, GIVEN]) - unseen, axis=-1) / size
     assert errors.mean() < 0.005
     assert errors.max() < 0.05
 
 
 def test_the_68_points_come_back_unchanged() -> None:
     shapes = linear_faces(60)
-    assert np.array_equal(fit(shapes).apply(shapes[:, KEPT])[:, KEPT], shapes[:, KEPT])
+    assert np.array_equal(fit(shapes).convert(shapes[:, GIVEN])[:, GIVEN], shapes[:, GIVEN])
 
 
-def test_one_shape_is_lifted_as_many_are() -> None:
+def test_one_shape_is_converted_as_many_are() -> None:
     shapes = linear_faces(60)
-    lift = fit(shapes)
-    assert lift.apply(shapes[3, KEPT]).shape == (98, 2)
-    assert lift.apply(shapes[3, KEPT]) == pytest.approx(lift.apply(shapes[:, KEPT])[3])
+    conversion = fit(shapes)
+    assert conversion.convert(shapes[3, GIVEN]).shape == (98, 2)
+    assert conversion.convert(shapes[3, GIVEN]) == pytest.approx(conversion.convert(shapes[:, GIVEN])[3])
 
 
-def test_a_lift_is_the_same_once_saved(tmp_path: Path) -> None:
+def test_a_conversion_is_the_same_once_saved(tmp_path: Path) -> None:
     shapes = linear_faces(60)
-    lift = fit(shapes)
-    lift.save(tmp_path / "lift.npz")
-    assert np.array_equal(Lift.load(tmp_path / "lift.npz").apply(shapes[:, KEPT]), lift.apply(shapes[:, KEPT]))
+    conversion = fit(shapes)
+    conversion.save(tmp_path / "conversion.npz")
+    assert np.array_equal(
+        PointConversion.load(tmp_path / "conversion.npz").convert(shapes[:, GIVEN]),
+        conversion.convert(shapes[:, GIVEN]),
+    )
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.npz: cannot be read"):
-        Lift.load(tmp_path / "gone.npz")
+        PointConversion.load(tmp_path / "gone.npz")
 
 
-def test_a_file_that_is_no_lift_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_conversion_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "other.npz", points=np.zeros((3, 98, 2)))
     np.savez(tmp_path / "sizes.npz", mean=np.zeros((68, 2)), base=np.zeros(60), weights=np.zeros((136, 62)))
@@ -80,9 +83,9 @@ def test_a_file_that_is_no_lift_is_named(tmp_path: Path) -> None:
         with pytest.raises(
             DataError, match=rf"{name}\.npz: expected an \.npz file with the arrays mean, base, weights"
         ):
-            Lift.load(tmp_path / f"{name}.npz")
+            PointConversion.load(tmp_path / f"{name}.npz")
     with pytest.raises(DataError, match=r"sizes\.npz: expected arrays \[68, 2\]"):
-        Lift.load(tmp_path / "sizes.npz")
+        PointConversion.load(tmp_path / "sizes.npz")
 
 
 @pytest.mark.parametrize("shapes", [np.zeros((0, 98, 2)), np.zeros((5, 68, 2)), np.full((5, 98, 2), np.nan)])
@@ -94,13 +97,13 @@ def test_anything_but_98_finite_points_is_refused(shapes: Shapes) -> None:
 # ---------------------------------------------------------------- real shapes
 
 
-def test_real_shapes_are_lifted_to_within_a_hundredth_of_the_eyes_distance(wflw_shapes: Shapes) -> None:
+def test_real_shapes_are_converted_to_within_a_hundredth_of_the_eyes_distance(wflw_shapes: Shapes) -> None:
     assert 0.6 < held_out_error(wflw_shapes) < 0.9
 
 
-def test_a_mirrored_face_is_lifted_to_mirrored_points(wflw_shapes: Shapes) -> None:
-    lift = fit(wflw_shapes[:200])
+def test_a_mirrored_face_is_converted_to_mirrored_points(wflw_shapes: Shapes) -> None:
+    conversion = fit(wflw_shapes[:200])
     faces = wflw_shapes[200:300].astype(np.float64)
     mirrored = faces[:, list(WFLW98.flip)] * [-1, 1]
-    expected = lift.apply(faces[:, KEPT])[:, list(WFLW98.flip)] * [-1, 1]
-    assert lift.apply(mirrored[:, KEPT]) == pytest.approx(expected, abs=1e-6)
+    expected = conversion.convert(faces[:, GIVEN])[:, list(WFLW98.flip)] * [-1, 1]
+    assert conversion.convert(mirrored[:, GIVEN]) == pytest.approx(expected, abs=1e-6)

@@ -1,4 +1,4 @@
-"""300-W photographs in the 98-point layout, against miniatures written here by hand."""
+"""300-W images in the 98-point layout, against miniatures written here by hand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.datasets import DataSource
 from train.datasets.faces300w import load
+from train.datasets.source import DataSource
 from train.errors import DataError
 
 POINTS = [[10.5 + i, 20.25 + 2 * i] for i in range(98)]  # tight box 10.5, 20.25, 107.5, 214.25
@@ -74,7 +74,7 @@ def test_an_unknown_split_is_an_error(tmp_path: Path) -> None:
         load(write_faces300w(tmp_path, row()), "test")
 
 
-def test_the_real_photographs_load(test_data: Path) -> None:
+def test_the_real_images_load(test_data: Path) -> None:
     source = DataSource("faces300w", test_data / "faces300w")
     train, val = source.train_faces(), source.test_faces()
     assert (len(train), len(val)) == (2012, 554)

@@ -63,10 +63,10 @@ def test_a_folder_without_annotations_is_named(tmp_path: Path) -> None:
         load(tmp_path, "train")
 
 
-def test_a_face_without_its_photograph_is_named(tmp_path: Path) -> None:
+def test_a_face_without_its_image_is_named(tmp_path: Path) -> None:
     write_face(tmp_path / "ibug", "a")
     (tmp_path / "ibug" / "a.jpg").unlink()
-    with pytest.raises(DataError, match=r"a\.pts: expected a photograph of that name"):
+    with pytest.raises(DataError, match=r"a\.pts: expected an image of that name"):
         load(tmp_path, "challenge")
 
 

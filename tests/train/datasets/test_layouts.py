@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from landmarks.layout import WFLW98, PointLayout
-from train.datasets.layouts import AFLW19, COCO17, COFW29, IBUG68, IBUG68_IN_WFLW98, LAYOUTS, MPII16
+from train.datasets.layouts import AFLW19, COCO17, COFW29, IBUG68, IBUG68_IN_WFLW98, MPII16
+from train.datasets.registry import LAYOUTS
 
 
 @pytest.mark.parametrize(

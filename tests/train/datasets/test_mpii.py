@@ -39,18 +39,18 @@ def person(x: float = 151.0, y: float = 201.0, *ids: int) -> dict[str, Any]:
     return {**head, "annopoints": points(*(ids or range(16))), "scale": 2.0, "objpos": place}
 
 
-def photo(name: str, *people: dict[str, Any]) -> dict[str, Any]:
+def image(name: str, *people: dict[str, Any]) -> dict[str, Any]:
     return {"image": struct([{"name": name}]), "annorect": struct(list(people)) if people else np.zeros((0, 0))}
 
 
-def write(root: Path, photos: list[dict[str, Any]], training: list[int]) -> Path:
-    release = struct([{"annolist": struct(photos), "img_train": np.array([training], np.uint8), "version": "12"}])
+def write(root: Path, images: list[dict[str, Any]], training: list[int]) -> Path:
+    release = struct([{"annolist": struct(images), "img_train": np.array([training], np.uint8), "version": "12"}])
     scipy_io.savemat(root / "mpii_human_pose_v1_u12_1.mat", {"RELEASE": release})
     return root
 
 
 def test_mpii_by_hand(tmp_path: Path) -> None:
-    write(tmp_path, [photo("015601864.jpg", person(151.0, 201.0, 0, 1, 8, 9, 15))], [1])
+    write(tmp_path, [image("015601864.jpg", person(151.0, 201.0, 0, 1, 8, 9, 15))], [1])
     (face,) = load(tmp_path, "all")
     assert face.image == tmp_path / "images" / "015601864.jpg"
     assert np.flatnonzero(~np.isnan(face.points[:, 0])).tolist() == [0, 1, 8, 9, 15]
@@ -61,8 +61,8 @@ def test_mpii_by_hand(tmp_path: Path) -> None:
     assert face.size == pytest.approx(30.0)
 
 
-def test_a_person_of_one_point_and_several_people_of_one_photograph(tmp_path: Path) -> None:
-    write(tmp_path, [photo("a.jpg", person(1, 1, 9), person(2, 2, 3, 4))], [1])
+def test_a_person_of_one_point_and_several_people_of_one_image(tmp_path: Path) -> None:
+    write(tmp_path, [image("a.jpg", person(1, 1, 9), person(2, 2, 3, 4))], [1])
     first, second = load(tmp_path, "all")
     assert np.flatnonzero(~np.isnan(first.points[:, 0])).tolist() == [9]
     assert np.flatnonzero(~np.isnan(second.points[:, 0])).tolist() == [3, 4]
@@ -70,13 +70,13 @@ def test_a_person_of_one_point_and_several_people_of_one_photograph(tmp_path: Pa
 
 def test_what_the_release_does_not_annotate_is_left_out(tmp_path: Path) -> None:
     bare = {"x1": 1.0, "y1": 1.0, "x2": 2.0, "y2": 2.0}
-    photos = [photo("test.jpg", person()), photo("none.jpg"), photo("mixed.jpg", bare, person()), photo("b.jpg", bare)]
-    write(tmp_path, photos, [0, 1, 1, 1])
+    images = [image("test.jpg", person()), image("none.jpg"), image("mixed.jpg", bare, person()), image("b.jpg", bare)]
+    write(tmp_path, images, [0, 1, 1, 1])
     assert [face.image.name for face in load(tmp_path, "all")] == ["mixed.jpg"]
 
 
 def test_the_customary_list_parts_the_people(tmp_path: Path) -> None:
-    write(tmp_path, [photo("a.jpg", person(10, 20), person(30, 40)), photo("b.jpg", person(10, 20))], [1, 1])
+    write(tmp_path, [image("a.jpg", person(10, 20), person(30, 40)), image("b.jpg", person(10, 20))], [1, 1])
     (tmp_path / "annot").mkdir()
     (tmp_path / "annot" / "valid.json").write_text(json.dumps([{"image": "a.jpg", "center": [30.0, 40.0]}]))
     assert [(face.image.name, face.box[0]) for face in load(tmp_path, "valid")] == [("a.jpg", 29.0 - 200)]
@@ -84,14 +84,14 @@ def test_the_customary_list_parts_the_people(tmp_path: Path) -> None:
 
 
 def test_without_the_list_there_is_only_the_whole(tmp_path: Path) -> None:
-    write(tmp_path, [photo("a.jpg", person())], [1])
+    write(tmp_path, [image("a.jpg", person())], [1])
     assert len(load(tmp_path, "all")) == 1
     with pytest.raises(DataError, match=r"valid\.json: cannot be read"):
         load(tmp_path, "train")
 
 
 def test_a_list_of_another_format_is_named(tmp_path: Path) -> None:
-    write(tmp_path, [photo("a.jpg", person())], [1])
+    write(tmp_path, [image("a.jpg", person())], [1])
     (tmp_path / "annot").mkdir()
     (tmp_path / "annot" / "valid.json").write_text('[{"image": "a.jpg"}]')
     with pytest.raises(DataError, match=r"valid\.json: expected a list of objects with image and center"):
@@ -101,13 +101,13 @@ def test_a_list_of_another_format_is_named(tmp_path: Path) -> None:
 def test_a_row_that_is_malformed_is_named(tmp_path: Path) -> None:
     broken = person()
     del broken["x2"]
-    write(tmp_path, [photo("a.jpg", person()), photo("b.jpg", broken)], [1, 1])
+    write(tmp_path, [image("a.jpg", person()), image("b.jpg", broken)], [1, 1])
     with pytest.raises(DataError, match=r"RELEASE\.annolist\(2\): expected image\.name"):
         load(tmp_path, "all")
 
 
 def test_a_joint_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, [photo("a.jpg", person(1, 1, 16))], [1])
+    write(tmp_path, [image("a.jpg", person(1, 1, 16))], [1])
     with pytest.raises(DataError, match=r"RELEASE\.annolist\(1\): expected"):
         load(tmp_path, "all")
 

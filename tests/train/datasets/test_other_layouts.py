@@ -1,4 +1,4 @@
-"""Sets of other points than 98, from the command line on: trained, evaluated, lifted."""
+"""Sets of other points than 98, from the command line on: trained, evaluated, converted."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.train.command import landmarks_train
 from tests.train.datasets.test_cofw import phi, write
 from tests.train.datasets.test_ibug300w import write_face
 from tests.train.miniature import drawn_shape
+from train.commands.command_line import parse
 
 CONFIG = """
 batch_size = 2
@@ -25,13 +26,13 @@ stages = [{ epochs = 1, input_size = 64 }]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A configuration, and COFW with photographs of noise."""
+    """A configuration, and COFW with images of noise."""
     folder = tmp_path_factory.mktemp("layouts")
     (folder / "tiny.toml").write_text(CONFIG)
     rng = np.random.default_rng(0)
-    photos = [rng.integers(0, 256, (160, 130, 3)).astype(np.uint8) for _ in range(4)]
+    images = [rng.integers(0, 256, (160, 130, 3)).astype(np.uint8) for _ in range(4)]
     for suffix, part in (("Tr", "train"), ("T", "test")):
-        write(folder / f"COFW_{part}_color.mat", suffix, photos, [phi(30 + i, 50 + i) for i in range(4)])
+        write(folder / f"COFW_{part}_color.mat", suffix, images, [phi(30 + i, 50 + i) for i in range(4)])
     return folder
 
 
@@ -61,16 +62,16 @@ def test_a_run_on_29_points_does_not_judge_68(run: Path, tmp_path: Path) -> None
     assert "the network finds 29 points, but ibug68 has 68" in done.stderr
 
 
-def test_a_lift_is_fitted_and_used(folder: Path, tmp_path: Path) -> None:
+def test_a_conversion_is_fitted_and_used(folder: Path, tmp_path: Path) -> None:
     shapes = drawn_shape() + 0.02 * np.random.default_rng(0).normal(size=(50, 98, 2))
     np.savez(tmp_path / "shapes.npz", points=shapes)
-    done = landmarks_train("fit-lift", "--shapes", tmp_path / "shapes.npz", "--out", tmp_path / "lift.npz")
+    done = landmarks_train("fit-conversion", "--shapes", tmp_path / "shapes.npz", "--out", tmp_path / "conversion.npz")
     assert done.returncode == 0, done.stderr
-    assert "fitted on 50 shapes" in done.stdout
+    assert "fitted to 50 shapes" in done.stdout
     for part in ("afw", "helen/trainset", "helen/testset", "lfpw/trainset", "lfpw/testset", "ibug"):
         write_face(tmp_path / part, "a")
     done = landmarks_train(
-        *("fit", "--data", f"300w:{tmp_path}", "--lift", tmp_path / "lift.npz", "--workers", 0),
+        *("fit", "--data", f"300w:{tmp_path}", "--conversion", tmp_path / "conversion.npz", "--workers", 0),
         *("--config", folder / "tiny.toml", "--out", tmp_path / "run"),
     )
     assert done.returncode == 0, done.stderr
@@ -79,7 +80,12 @@ def test_a_lift_is_fitted_and_used(folder: Path, tmp_path: Path) -> None:
     assert {name: figures["faces"] for name, figures in report["by_subset"].items()} == {"common": 2, "challenge": 1}
 
 
-def test_a_lift_of_the_wrong_points_is_one_line(folder: Path) -> None:
-    done = landmarks_train("fit-lift", "--data", f"cofw:{folder}", "--out", folder / "lift.npz")
+def test_a_conversion_of_the_wrong_points_is_one_line(folder: Path) -> None:
+    done = landmarks_train("fit-conversion", "--data", f"cofw:{folder}", "--out", folder / "conversion.npz")
     assert done.returncode == 1
-    assert done.stderr == "landmarks-train: a lift is fitted on 98 points; cofw has 29\n"
+    assert done.stderr == "landmarks-train: a conversion is fitted to 98 points; cofw has 29\n"
+
+
+def test_the_former_names_of_the_conversion_are_still_taken() -> None:
+    assert parse(["fit-lift", "--data", "wflw:a", "--out", "b.npz"]).command == "fit-conversion"
+    assert parse(["fit", "--data", "300w:a", "--out", "b", "--lift", "c.npz"]).conversion == Path("c.npz")

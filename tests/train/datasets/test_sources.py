@@ -9,9 +9,10 @@ import pytest
 
 from landmarks.layout import WFLW98
 from tests.train.datasets.test_ibug300w import write_face
-from train.datasets import FORMATS, DataSource, parse_mix
 from train.datasets.conversion import fit
 from train.datasets.layouts import IBUG68
+from train.datasets.registry import FORMATS
+from train.datasets.source import DataSource, parse_mix
 from train.errors import DataError
 
 
@@ -32,30 +33,31 @@ def test_every_set_says_what_is_missing(name: str, tmp_path: Path) -> None:
             DataSource(name, tmp_path).faces(split)
 
 
-def test_a_lift_makes_98_points_of_68(tmp_path: Path) -> None:
+def test_a_conversion_makes_98_points_of_68(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    fit(rng.normal(size=(200, 98, 2))).save(tmp_path / "lift.npz")
+    fit(rng.normal(size=(200, 98, 2))).save(tmp_path / "conversion.npz")
     write_face(tmp_path / "ibug", "a")
-    plain, lifted = DataSource("300w", tmp_path), DataSource.parse(f"300w:{tmp_path}", tmp_path / "lift.npz")
-    assert (plain.layout, lifted.layout) == (IBUG68, WFLW98)
-    (few,), (many,) = plain.faces("challenge"), lifted.faces("challenge")
+    plain = DataSource("300w", tmp_path)
+    converted = DataSource.parse(f"300w:{tmp_path}", tmp_path / "conversion.npz")
+    assert (plain.layout, converted.layout) == (IBUG68, WFLW98)
+    (few,), (many,) = plain.faces("challenge"), converted.faces("challenge")
     assert many.points.shape == (98, 2)
     assert many.points[[0, 2, 16, 72, 95]].tolist() == few.points[[0, 1, 8, 45, 67]].tolist()
     assert many.box.tolist() == few.box.tolist()
 
 
-def test_a_lift_is_refused_where_there_are_no_68_points() -> None:
+def test_a_conversion_is_refused_where_there_are_no_68_points() -> None:
     with pytest.raises(DataError, match="wflw has 98"):
-        DataSource.parse("wflw:/data", Path("lift.npz"))
+        DataSource.parse("wflw:/data", Path("conversion.npz"))
 
 
-def test_a_mix_lifts_the_sets_of_68_points_alone() -> None:
-    mix = parse_mix(["wflw:/a", "300w:/b"], Path("lift.npz"))
-    assert mix == [DataSource("wflw", Path("/a")), DataSource("300w", Path("/b"), Path("lift.npz"))]
+def test_a_mix_converts_the_sets_of_68_points_alone() -> None:
+    mix = parse_mix(["wflw:/a", "300w:/b"], Path("conversion.npz"))
+    assert mix == [DataSource("wflw", Path("/a")), DataSource("300w", Path("/b"), Path("conversion.npz"))]
 
 
 def test_a_mix_of_different_points_is_refused() -> None:
-    with pytest.raises(DataError, match=r"wflw has 98 points, 300w 68: .* --lift"):
+    with pytest.raises(DataError, match=r"wflw has 98 points, 300w 68: .* --conversion"):
         parse_mix(["wflw:/a", "300w:/b"])
     with pytest.raises(DataError, match="wflw has 98"):
-        parse_mix(["wflw:/a", "faces300w:/b"], Path("lift.npz"))
+        parse_mix(["wflw:/a", "faces300w:/b"], Path("conversion.npz"))

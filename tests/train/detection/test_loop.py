@@ -17,8 +17,8 @@ from tests.conftest import ROOT  # noqa: E402
 from tests.train.command import landmarks_train  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.commands.command_line import parse  # noqa: E402
-from train.datasets import DataSource  # noqa: E402
-from train.datasets.face import read_photo  # noqa: E402
+from train.datasets.image import read_image  # noqa: E402
+from train.datasets.source import DataSource  # noqa: E402
 from train.detection.config import DetectorConfig  # noqa: E402
 from train.detection.evaluate import torch_maps  # noqa: E402
 from train.detection.export import open_detector  # noqa: E402
@@ -183,7 +183,7 @@ def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pyt
     network, metadata = open_detector(model)
     assert metadata.spec.threshold == 1e-6
     assert metadata.data == ("faces300w",)
-    image = read_photo(next((source.root / "images").iterdir()))
+    image = read_image(next((source.root / "images").iterdir()))
     ours = find_faces(image, network, metadata.spec)
     theirs = find_faces(image, torch_maps(load_detector(run)[1]), metadata.spec)
     assert np.abs(ours.boxes[:5] - theirs.boxes[:5]).max() < 0.1

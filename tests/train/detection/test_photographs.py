@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from train.config import load_config
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.detection.config import DetectorConfig
 from train.detection.photographs import Photograph, fingerprint, load, split_by_place
 from train.errors import ConfigError, DataError
@@ -61,10 +61,10 @@ def test_every_tenth_photograph_is_held_out() -> None:
 
 
 def test_the_shipped_configurations_a_whole_training_and_its_continuation() -> None:
-    first, further = (load_config(DetectorConfig, name) for name in ("detector", "detector_further"))
-    assert first.name == further.name == "detector"
-    assert further.epochs < first.epochs
-    assert further.learning_rate < first.learning_rate
+    first, finetune = (load_config(DetectorConfig, name) for name in ("detector", "detector_finetune"))
+    assert first.name == finetune.name == "detector"
+    assert finetune.epochs < first.epochs
+    assert finetune.learning_rate < first.learning_rate
 
 
 def test_unknown_keys_are_errors(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[Photograph]:
 
 
 def composed(photographs: list[Photograph], seed: int, **settings: Any) -> Scene:
-    plain = {"occlude": 0.0, "paste": 0.0, "backdrop": 0.0, "background": 0.0} | settings
+    plain = {"occlusion": 0.0, "paste": 0.0, "backdrop": 0.0, "background": 0.0} | settings
     config = Compose.model_validate(plain)
     return Composer(photographs, config, SIZE, 0.7).scene(seed % len(photographs), np.random.default_rng(seed))
 
@@ -58,7 +58,7 @@ def bright(scene: Scene, box: np.ndarray) -> float:
 @pytest.mark.parametrize("tiles", [1, 2, 4])
 @pytest.mark.parametrize("seed", range(8))
 def test_boxes_lie_on_their_faces(photographs: list[Photograph], tiles: int, seed: int) -> None:
-    scene = composed(photographs, seed, tiles={tiles: 1.0}, rotation=15.0, upside=0.0)
+    scene = composed(photographs, seed, tiles={tiles: 1.0}, rotation=15.0, any_rotation=0.0)
     assert scene.image.shape == (SIZE, SIZE, 3)
     assert len(scene.boxes) == len(scene.trusted)
     for box in scene.boxes[scene.trusted]:
@@ -70,8 +70,8 @@ def test_boxes_lie_on_their_faces(photographs: list[Photograph], tiles: int, see
 
 def test_faces_that_are_put_in_are_bright_too(photographs: list[Photograph]) -> None:
     for seed in range(12):
-        before = composed(photographs, seed, tiles={1: 1.0}, upside=0.0)
-        after = composed(photographs, seed, tiles={1: 1.0}, upside=0.0, paste=1.0, rotation=0.0)
+        before = composed(photographs, seed, tiles={1: 1.0}, any_rotation=0.0)
+        after = composed(photographs, seed, tiles={1: 1.0}, any_rotation=0.0, paste=1.0, rotation=0.0)
         added = after.boxes[len(before.boxes) :]
         assert after.trusted[len(before.boxes) :].all()
         for i, box in enumerate(added):
@@ -80,14 +80,14 @@ def test_faces_that_are_put_in_are_bright_too(photographs: list[Photograph]) -> 
 
 
 def test_the_same_draws_give_the_same_picture(photographs: list[Photograph]) -> None:
-    first, second = (composed(photographs, 5, paste=1.0, backdrop=1.0, occlude=0.5) for _ in range(2))
+    first, second = (composed(photographs, 5, paste=1.0, backdrop=1.0, occlusion=0.5) for _ in range(2))
     assert np.array_equal(first.image, second.image)
     assert np.array_equal(first.boxes, second.boxes)
 
 
 def test_every_box_is_the_part_of_a_face_that_the_picture_shows(photographs: list[Photograph]) -> None:
     for seed in range(10):
-        scene = composed(photographs, seed, tiles={3: 1.0}, upside=1.0, background=0.5)
+        scene = composed(photographs, seed, tiles={3: 1.0}, any_rotation=1.0, background=0.5)
         assert (clipped(scene.boxes, SIZE) == scene.boxes).all()
 
 
@@ -102,8 +102,8 @@ def test_boxes_that_are_not_trusted_are_kept_as_such(photographs: list[Photograp
 
 
 def test_hiding_leaves_the_box(photographs: list[Photograph]) -> None:
-    plain = composed(photographs, 3, tiles={1: 1.0}, upside=0.0)
-    hidden = composed(photographs, 3, tiles={1: 1.0}, upside=0.0, occlude=1.0)
+    plain = composed(photographs, 3, tiles={1: 1.0}, any_rotation=0.0)
+    hidden = composed(photographs, 3, tiles={1: 1.0}, any_rotation=0.0, occlusion=1.0)
     assert np.array_equal(plain.boxes, hidden.boxes)
     changed = (plain.image != hidden.image).any(axis=2).mean()
     assert 0 < changed < 0.5

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from train.__main__ import main
 from train.backbones.compact import Compact
 from train.config import Config, load_config
-from train.datasets import DataSource
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
+from train.datasets.source import DataSource
 from train.datasets.training_data import TrainingData
 from train.engine import distributed, loop
 from train.engine.learner import Learner
@@ -97,7 +97,7 @@ def fit(data: Path, config: Path, folder: Path, kind: type[Run] = Run) -> None:
 class LastRun(Run):
     """The run of the command line. All else is done before it begins, as processes can join one another but once."""
 
-    def train(self, test_faces: list[Face], evaluate_every: int = 5) -> Predictions | None:
+    def train(self, test_faces: list[AnnotatedFace], evaluate_every: int = 5) -> Predictions | None:
         out = self.folder.parent
         torch.save({"steps": steps(), "spoilt": steps(spoil=True)}, out / f"rank{distributed.rank()}.pt")
         paths = out / "faces", out / "config.toml"

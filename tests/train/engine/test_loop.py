@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.backbones.compact import Compact  # noqa: E402
 from train.config import Config, load_config  # noqa: E402
-from train.datasets import DataSource  # noqa: E402
+from train.datasets.source import DataSource  # noqa: E402
 from train.datasets.training_data import TrainingData  # noqa: E402
 from train.engine.learner import Learner  # noqa: E402
 from train.engine.loop import Run, train_one_epoch  # noqa: E402
@@ -122,7 +122,8 @@ def test_training_learns_and_reports(source: DataSource, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("objective", "quantizer"), [("binary", "random"), ("gaussian", "none"), ("gaussian", "random"), ("cells", "floor")]
+    ("objective", "quantizer"),
+    [("cell_sigmoid", "random"), ("gaussian", "none"), ("gaussian", "random"), ("cells", "floor")],
 )
 def test_every_objective_lowers_its_loss(source: DataSource, tmp_path: Path, objective: str, quantizer: str) -> None:
     changed = Config.model_validate(
@@ -241,13 +242,13 @@ def test_an_unreadable_photograph_is_named_without_the_traceback_of_a_worker(
 
         def __iter__(self):
             try:
-                raise DataError("7.png: not a readable photograph")
+                raise DataError("7.png: cannot be read as an image")
             except DataError:
                 ExceptionWrapper(where="in DataLoader worker process 0").reraise()
 
     run = start(source, tmp_path)
     run._loader = Loader()  # type: ignore[assignment]
-    with pytest.raises(DataError, match=r"^7\.png: not a readable photograph$"):
+    with pytest.raises(DataError, match=r"^7\.png: cannot be read as an image$"):
         run.train(source.test_faces())
 
 

@@ -14,8 +14,8 @@ from landmarks.codec import CodecSpec
 from landmarks.layout import WFLW98
 from tests.train.miniature import write_miniature
 from train.config import Config
-from train.datasets import DataSource
 from train.datasets.layouts import AFLW19
+from train.datasets.source import DataSource
 from train.datasets.training_data import TrainingData
 from train.engine.loop import Run
 from train.errors import TrainingError

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from landmarks.codec import Decoded
 from landmarks.crop import Crop, transform_points
 from tests.train.miniature import drawn_shape, write_miniature
-from train.datasets import DataSource
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.layouts import COFW29
+from train.datasets.source import DataSource
 from train.evaluation import plots as pictures
 from train.evaluation.plots import draw_curves, draw_evaluation, draw_face
 from train.evaluation.predict import Predictions
@@ -135,7 +135,7 @@ def test_points_that_nobody_annotated_are_left_out(tmp_path: Path) -> None:
     truth = np.stack([np.arange(29.0) + 20, np.arange(29.0) % 7 + 20], axis=1)[None]
     truth[0, 3] = np.nan
     cv2.imwrite(str(tmp_path / "face.png"), np.zeros((64, 64, 3), np.uint8))
-    face = Face(tmp_path / "face.png", truth[0], np.array([16.0, 16, 60, 60]))
+    face = AnnotatedFace(tmp_path / "face.png", truth[0], np.array([16.0, 16, 60, 60]))
     found = np.nan_to_num(truth, nan=30.0) + 1
     decoded = Decoded(found, np.ones((1, 29), np.float32), np.ones((1, 29, 2, 2), np.float32))
     matrix = np.array([[[1.0, 0, 0], [0, 1, 0]]])

@@ -19,20 +19,21 @@ from landmarks.crop import Crop, transform_points
 from landmarks.layout import WFLW98, PointLayout
 from tests.train.miniature import write_miniature
 from train.config import Config
-from train.datasets import DataSource, Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.layouts import AFLW19, COCO17, COFW29, MPII16
+from train.datasets.source import DataSource
 from train.datasets.training_data import TrainingData
 from train.engine.loop import Run
 from train.errors import TrainingError
 from train.evaluation.predict import Predictions, check_points, norms, predict, summary
-from train.evaluation.readers import Reading
+from train.evaluation.readers import DecoderName
 from train.evaluation.trained import open_run
 from train.export.torch_to_onnx import export
 
 BOX = np.array([20.0, 20.0, 84.0, 84.0])  # crop scale 1 and size 64: crop pixels are image pixels, moved
 
 
-def faces(folder: Path, layout: PointLayout, count: int = 4, **changes: Any) -> list[Face]:
+def faces(folder: Path, layout: PointLayout, count: int = 4, **changes: Any) -> list[AnnotatedFace]:
     """Faces whose points lie on cells; the first belongs to the subset "first"."""
     path = folder / "plain.png"
     cv2.imwrite(str(path), np.full((100, 100, 3), 128, np.uint8))
@@ -41,12 +42,13 @@ def faces(folder: Path, layout: PointLayout, count: int = 4, **changes: Any) -> 
     to_image = Crop.around(BOX, 1.0, 64).crop_to_image()
     points = [transform_points(to_image, 4 * row + 1.5) for row in cells]
     return [
-        Face(path, row, BOX, subsets=frozenset(["first"] if i == 0 else []), **changes) for i, row in enumerate(points)
+        AnnotatedFace(path, row, BOX, subsets=frozenset(["first"] if i == 0 else []), **changes)
+        for i, row in enumerate(points)
     ]
 
 
 def evaluate(
-    faces: list[Face], layout: PointLayout, columns: int = 1, readings: Sequence[Reading] = (1,)
+    faces: list[AnnotatedFace], layout: PointLayout, columns: int = 1, readings: Sequence[DecoderName] = (1,)
 ) -> Predictions:
     """Predictions that lie `columns` cells (4 pixels each) to the right of the truth."""
     codec = CodecSpec(points=layout.points, input_size=64, topk=1)
@@ -140,7 +142,9 @@ def test_coverage_counts_the_points_within_the_ellipses(tmp_path: Path) -> None:
     # every point is off by 4 pixels to the right; their squared distances under a variance v are 16 / v
     covariances = np.broadcast_to(np.eye(2) * 16 / 2, (4, 98, 2, 2)).copy()
     covariances[2:, 96:] = np.eye(2) * 16 / 5
-    decoded: dict[Reading, Decoded] = {1: predictions.decoded[1]._replace(covariances=covariances.astype(np.float32))}
+    decoded: dict[DecoderName, Decoded] = {
+        1: predictions.decoded[1]._replace(covariances=covariances.astype(np.float32))
+    }
     found = replace(predictions, decoded=decoded)
     # the Gaussian ellipse of 50 % reaches 1.39, that of 90 % 4.61, and that of 95 % 5.99
     assert found.coverage(1, {})["jaw"] == {"0.5": 0.0, "0.9": 100.0, "0.95": 100.0}

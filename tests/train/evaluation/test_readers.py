@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 
 from landmarks.codec import CodecError, CodecSpec, decode
 from landmarks.layout import PointLayout
-from train.evaluation.readers import flip_averaging_reader, reader
+from train.evaluation.readers import make_decoder, make_flip_averaging_decoder
 
 CENTER = CodecSpec(points=2, input_size=64, topk=1)
 CORNER = CodecSpec(points=2, input_size=64, topk=1, pixel_rule="corner")
@@ -37,14 +37,14 @@ def test_a_map_is_computed_once_for_all_readings() -> None:
         calls.append(len(crops))
         return spots(crops)
 
-    found = reader(network, CENTER, [1, 9, "argmax", "quarter", "3x3", "all", "top4"])(picture())
+    found = make_decoder(network, CENTER, [1, 9, "argmax", "quarter", "3x3", "all"])(picture())
     assert calls == [1]
-    assert list(found) == [1, 9, "argmax", "quarter", "3x3", "all", "top4"]
+    assert list(found) == [1, 9, "argmax", "quarter", "3x3", "all"]
 
 
 def test_readings_by_number_are_those_that_are_served() -> None:
     maps = np.random.default_rng(0).normal(size=(3, 2, 16, 16)).astype(np.float32)
-    found = reader(lambda crops: maps, CENTER, [1, 4])(picture())
+    found = make_decoder(lambda crops: maps, CENTER, [1, 4])(picture())
     for k in (1, 4):
         for one, other in zip(found[k], decode(maps, CENTER, k), strict=True):
             assert np.array_equal(one, other)
@@ -53,23 +53,23 @@ def test_readings_by_number_are_those_that_are_served() -> None:
 def test_named_decoders_have_their_points_and_the_served_scores() -> None:
     maps = np.zeros((1, 2, 16, 16), np.float32)
     maps[0, :, 7, 5], maps[0, :, 7, 6] = 50.0, 49.0
-    found = reader(lambda crops: maps, CENTER, ["argmax", "quarter"])(picture())
+    found = make_decoder(lambda crops: maps, CENTER, ["argmax", "quarter"])(picture())
     assert found["argmax"].points.tolist() == [[[21.5, 29.5]] * 2]
     assert found["quarter"].points.tolist() == [[[22.5, 29.5]] * 2]
     assert np.array_equal(found["quarter"].scores, decode(maps, CENTER).scores)
 
 
 def test_a_correction_moves_every_reading() -> None:
-    found = reader(spots, CENTER, [1, "argmax"], correction=-0.5)(picture())
+    found = make_decoder(spots, CENTER, [1, "argmax"], correction=-0.5)(picture())
     for reading in (1, "argmax"):
         assert found[reading].points.tolist() == [[[19.5, 27.5]] * 2]
 
 
 def test_unknown_readings_are_refused_before_anything_is_computed() -> None:
-    with pytest.raises(CodecError, match="unknown decoder 'best'"):
-        reader(spots, CENTER, ["best"])
+    with pytest.raises(CodecError, match="decoder must be one of"):
+        make_decoder(spots, CENTER, ["best"])
     with pytest.raises(CodecError, match="topk must lie between 1 and the 256 cells"):
-        reader(spots, CENTER, [257])
+        make_decoder(spots, CENTER, [257])
 
 
 # ---------------------------------------------------------------- flip-averaged testing
@@ -89,6 +89,6 @@ def test_unknown_readings_are_refused_before_anything_is_computed() -> None:
 def test_flip_averaging_under_both_pixel_rules_and_with_a_correction(
     codec: CodecSpec, correction: float, wanted: list[float]
 ) -> None:
-    found = flip_averaging_reader(spots, codec, [1, "argmax"], LAYOUT, correction)(picture())
+    found = make_flip_averaging_decoder(spots, codec, [1, "argmax"], LAYOUT, correction)(picture())
     for reading in (1, "argmax"):
         assert found[reading].points.tolist() == [[wanted, wanted]]

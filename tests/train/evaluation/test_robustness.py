@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 
 from landmarks.codec import CodecSpec
 from tests.train.miniature import write_miniature
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.robustness import Robustness, measure, rank, write
 from train.evaluation.trained import Trained

@@ -22,7 +22,7 @@ from landmarks.repository import model_path, remove_int8
 from landmarks.runtime import Network
 from tests.train.command import landmarks_train
 from tests.train.miniature import write_miniature
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.trained import open_export
 from train.export.quantize import quantize, timed

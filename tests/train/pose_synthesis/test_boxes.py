@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.datasets.face import Face
+from train.datasets.face import AnnotatedFace
 from train.pose_synthesis.boxes import detector_box, margins_of
 
 
-def face(box: list[float]) -> Face:
+def face(box: list[float]) -> AnnotatedFace:
     """A face whose tight box is (100, 100) to (180, 200)."""
-    return Face(Path("a.jpg"), np.array([[100.0, 150.0], [180.0, 200.0], [140.0, 100.0]]), np.array(box))
+    return AnnotatedFace(Path("a.jpg"), np.array([[100.0, 150.0], [180.0, 200.0], [140.0, 100.0]]), np.array(box))
 
 
 def test_margins_are_shares_of_the_points_height() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.train.pose_synthesis.known import KnownHead, error
 from train.commands.command_line import parse
-from train.datasets import DataSource
+from train.datasets.source import DataSource
 from train.errors import DataError
 from train.pose_synthesis.dataset import Plan, draw_poses
 from train.pose_synthesis.model import FaceModel
@@ -176,7 +176,7 @@ def test_a_photograph_that_is_gone_is_named(photographs: Path, model_file: Path,
     spoilt = tmp_path / "spoilt"
     spoilt.mkdir()
     (spoilt / "annotations.jsonl").write_bytes((photographs / "annotations.jsonl").read_bytes())
-    with pytest.raises(DataError, match=r"0\.png: not a readable photograph"):
+    with pytest.raises(DataError, match=r"0\.png: cannot be read as an image"):
         run_turn(spoilt, model_file, tmp_path / "out", "--limit", 1)
     assert not (tmp_path / "out" / "annotations.jsonl").exists()
 

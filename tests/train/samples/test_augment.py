@@ -23,8 +23,8 @@ from train.samples.augment import (
 
 STILL = Augment(flip=0, rotation=0, scale=0, shift=0, brightness=0, contrast=0, saturation=0, erasing=0)
 BOX = np.array([20.0, 20.0, 120.0, 140.0])
-QUIET = Photometric(colour=0, cast=0, grey=0, dark=0, blur=0, coarse=0, noise=0, jpeg=0)
-EVERYTHING = Photometric(cast=1, grey=1, dark=1, blur=1, coarse=1, noise=1, jpeg=1)
+QUIET = Photometric(color_jitter=0, color_cast=0, grayscale=0, darkness=0, blur=0, downsample=0, noise=0, jpeg=0)
+EVERYTHING = Photometric(color_cast=1, grayscale=1, darkness=1, blur=1, downsample=1, noise=1, jpeg=1)
 
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 boxes = st.tuples(st.floats(-50, 200), st.floats(-50, 200), st.floats(5, 200), st.floats(5, 200)).map(
@@ -73,7 +73,7 @@ def test_a_large_rotation_may_lay_a_face_on_its_side() -> None:
 
     still = STILL.model_copy(update={"rotation": 10.0})
     assert max(rolls(still)) < 10
-    large = sum(roll > 10 for roll in rolls(still.model_copy(update={"fall": 0.3})))
+    large = sum(roll > 10 for roll in rolls(still.model_copy(update={"large_rotation": 0.3})))
     # it is drawn three times in ten, and then lies beyond 10 degrees eight times in nine
     assert 30 < large < 80
 
@@ -87,7 +87,7 @@ def test_the_order_of_the_draws_stays() -> None:
     assert crop.mirrored
     assert rng.integers(1000) == 132
     rng = np.random.default_rng([0, 3, 7])
-    augmented_crop(noise(160), BOX, 1.25, 64, Augment(occlude=1, fall=1, photometric=EVERYTHING), rng)
+    augmented_crop(noise(160), BOX, 1.25, 64, Augment(occlusion=1, large_rotation=1, photometric=EVERYTHING), rng)
     assert rng.integers(1000) == 717
 
 
@@ -131,16 +131,16 @@ def test_photometric_changes_without_probabilities_are_none(rng: np.random.Gener
     assert np.abs(random_photometric(noise(16), 40.0, QUIET, rng).astype(int) - noise(16)).max() <= 1
 
 
-@pytest.mark.parametrize("name", ["cast", "grey", "dark", "blur", "coarse", "noise", "jpeg"])
+@pytest.mark.parametrize("name", ["color_cast", "grayscale", "darkness", "blur", "downsample", "noise", "jpeg"])
 def test_every_photometric_change_changes_the_image_and_not_its_shape(name: str) -> None:
     image = np.random.default_rng(1).integers(0, 256, (64, 96, 3), np.uint8)
     changed = random_photometric(image, 40.0, QUIET.model_copy(update={name: 1.0}), np.random.default_rng(0))
     assert changed.shape == image.shape
     assert changed.dtype == np.uint8
     assert np.abs(changed.astype(int) - image).max() > 5
-    if name == "grey":
+    if name == "grayscale":
         assert (changed == changed[..., :1]).all()
-    if name == "dark":
+    if name == "darkness":
         assert changed.mean() < 0.5 * image.mean()
 
 
@@ -148,5 +148,5 @@ def test_every_photometric_change_changes_the_image_and_not_its_shape(name: str)
 def test_small_faces_are_not_blurred_away(rng: np.random.Generator) -> None:
     image = np.zeros((64, 64, 3), np.uint8)
     image[28:36, 28:36] = 255
-    changed = random_photometric(image, 10.0, QUIET.model_copy(update={"blur": 1.0, "coarse": 1.0}), rng)
+    changed = random_photometric(image, 10.0, QUIET.model_copy(update={"blur": 1.0, "downsample": 1.0}), rng)
     assert changed[31:33, 31:33].mean() > 200

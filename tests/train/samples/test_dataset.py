@@ -13,7 +13,7 @@ from landmarks.codec import decode
 from landmarks.crop import transform_points
 from landmarks.layout import WFLW98
 from train.config import Augment, Config, load_config
-from train.datasets import Face
+from train.datasets.face import AnnotatedFace
 from train.datasets.layouts import AFLW19
 from train.objectives import OUTSIDE
 from train.samples.augment import random_crop
@@ -29,7 +29,7 @@ def config(augment: Augment = STILL, **changes: object) -> Config:
     )
 
 
-def dotted_face(folder: Path) -> Face:
+def dotted_face(folder: Path) -> AnnotatedFace:
     """A grey photograph with a white dot at point 60 and a black one at point 72, three pixels wide."""
     points = np.tile([[70.0, 80.0]], (98, 1))
     points[60], points[72] = [50, 70], [95, 90]
@@ -37,7 +37,7 @@ def dotted_face(folder: Path) -> Face:
     image[69:72, 49:52], image[89:92, 94:97] = 255, 0
     path = folder / "dots.png"
     cv2.imwrite(str(path), image)
-    return Face(path, points, BOX)
+    return AnnotatedFace(path, points, BOX)
 
 
 def cell_of(target: int) -> tuple[int, int]:
@@ -126,8 +126,8 @@ def test_batches_cover_the_faces_in_a_new_order_every_epoch() -> None:
     assert {key.epoch for batch in second for key in batch} == {1}
 
 
-def test_an_epoch_shows_a_share_of_the_further_faces_drawn_anew() -> None:
-    batches = EpochBatches(8, config(further=0.25), further=16)
+def test_an_epoch_shows_a_share_of_the_extra_faces_drawn_anew() -> None:
+    batches = EpochBatches(8, config(extra_data_fraction=0.25), extra=16)
     first = sorted(key.face for batch in batches for key in batch)
     batches.epoch = 1
     second = sorted(key.face for batch in batches for key in batch)
@@ -139,7 +139,16 @@ def test_an_epoch_shows_a_share_of_the_further_faces_drawn_anew() -> None:
 
 
 def test_what_blurs_and_darkens_comes_in_place_of_the_change_of_colour(tmp_path: Path) -> None:
-    quiet = {"colour": 0, "cast": 0, "grey": 0, "dark": 0, "blur": 0, "coarse": 0, "noise": 0, "jpeg": 0}
+    quiet = {
+        "color_jitter": 0,
+        "color_cast": 0,
+        "grayscale": 0,
+        "darkness": 0,
+        "blur": 0,
+        "downsample": 0,
+        "noise": 0,
+        "jpeg": 0,
+    }
     plain = TrainingSamples([dotted_face(tmp_path)], config(STILL))[SampleKey(0, 0, 128)][0]
     for changes, same in ((quiet, True), (quiet | {"blur": 1.0}, False)):
         augment = Augment.model_validate({"photometric": changes, "brightness": 0.9})

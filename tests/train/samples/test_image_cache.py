@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from train.datasets import MatPhoto
+from train.datasets.image import MatImage
 from train.errors import DataError
 from train.samples.image_cache import ImageCache
 
@@ -16,7 +16,7 @@ def test_an_image_within_a_file_is_read_once(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "many.mat", "w") as file:
         cells = file.create_dataset("Is", (1, 1), dtype=h5py.ref_dtype)
         cells[0, 0] = file.create_dataset("a", data=np.full((3, 5, 4), 9, np.uint8)).ref
-    source, images = MatPhoto(tmp_path / "many.mat", "Is", 0), ImageCache()
+    source, images = MatImage(tmp_path / "many.mat", "Is", 0), ImageCache()
     assert images.load(source).shape == (4, 5, 3)
     (tmp_path / "many.mat").unlink()
     assert images.load(source).shape == (4, 5, 3)

@@ -1,4 +1,4 @@
-"""`landmarks-train fit-lift`: fits the conversion of 68 points to 98."""
+"""`landmarks-train fit-conversion`: fits the conversion of 68 points to 98."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Final
 import numpy as np
 
 from landmarks.layout import WFLW98
-from train.datasets import DataSource
-from train.datasets.conversion import KEPT, LIFTED, Array, fit, load_arrays
+from train.datasets.conversion import ADDED, GIVEN, Array, fit
+from train.datasets.npz import load_arrays
+from train.datasets.source import DataSource
 from train.errors import DataError
 from train.evaluation.metrics import inter_ocular, point_errors
 
 DETAILS: Final = (
-    "A linear regression on shapes of 98 points; `fit`, `calibrate` and `evaluate` take its file as --lift."
+    "A linear regression on shapes of 98 points; `fit`, `calibrate` and `evaluate` take its file as --conversion."
 )
-EXAMPLE: Final = "--data wflw:data/wflw --out lift.npz"
+EXAMPLE: Final = "--data wflw:data/wflw --out conversion.npz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shapes = parser.add_mutually_exclusive_group(required=True)
     shapes.add_argument("--data", metavar="FORMAT:PATH", help="a set of 98 points; its training faces are used")
     shapes.add_argument("--shapes", type=Path, help="an .npz file with `points` [n, 98, 2] instead")
-    parser.add_argument("--out", required=True, type=Path, help="the .npz file to write, for --lift of fit")
+    parser.add_argument("--out", required=True, type=Path, help="the .npz file to write, for --conversion of fit")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -35,11 +36,11 @@ def run(args: argparse.Namespace) -> None:
     else:
         source = DataSource.parse(args.data)
         if source.layout is not WFLW98:
-            raise DataError(f"a lift is fitted on 98 points; {source.name} has {source.layout.points}")
+            raise DataError(f"a conversion is fitted to 98 points; {source.name} has {source.layout.points}")
         shapes = np.stack([face.points for face in source.train_faces()])
-    lift = fit(shapes)
-    lift.save(args.out)
-    print(f"wrote {args.out}, fitted on {len(shapes)} shapes; error {held_out_error(shapes):.2f} % of inter-ocular")
+    conversion = fit(shapes)
+    conversion.save(args.out)
+    print(f"wrote {args.out}, fitted to {len(shapes)} shapes; error {held_out_error(shapes):.2f} % of inter-ocular")
 
 
 def held_out_error(shapes: Array) -> float:
@@ -49,6 +50,6 @@ def held_out_error(shapes: Array) -> float:
     """
     tenth = np.arange(len(shapes)) % 10 == 0
     truth = np.asarray(shapes[tenth], np.float64)
-    predicted = fit(shapes[~tenth]).apply(truth[:, KEPT])
+    predicted = fit(shapes[~tenth]).convert(truth[:, GIVEN])
     errors = point_errors(predicted, truth, inter_ocular(truth, WFLW98))
-    return 100 * float(errors[:, LIFTED].mean())
+    return 100 * float(errors[:, ADDED].mean())

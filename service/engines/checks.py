@@ -1,0 +1,54 @@
+"""What every engine checks: requests before they are sent, results before they are returned, and the golden crop."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.codec import CodecError, CodecSpec, Decoded
+from landmarks.golden import GOLDEN_TOLERANCE
+from landmarks.metadata import ModelMetadata
+from landmarks.tensors import Contract, contract
+from service.engines.port import EngineFailure
+
+
+def check_request(crops: NDArray[np.uint8], decoder: str | None, topk: int | None, codec: CodecSpec) -> None:
+    """Raises EngineFailure for a request that the model would refuse, before it is sent."""
+    shape = contract(codec).crops.shape
+    if crops.dtype != np.uint8 or crops.shape[1:] != shape:
+        raise EngineFailure(f"crops must be uint8 [N, {', '.join(map(str, shape))}], not {crops.dtype} {crops.shape}")
+    try:
+        codec.choose_decoder(decoder, topk)
+    except CodecError as error:
+        raise EngineFailure(str(error)) from error
+
+
+def check_result(decoded: Decoded, tensors: Contract, faces: int) -> Decoded:
+    """Returns `decoded`. Raises EngineFailure unless every array is present, has its shape, and is finite."""
+    for values, spec in zip(decoded, tensors.outputs, strict=True):
+        if values is None or values.shape != (faces, *spec.shape):
+            raise EngineFailure(f"the model's {spec.name} have a wrong shape: {getattr(values, 'shape', None)}")
+        if not np.isfinite(values).all():
+            raise EngineFailure(f"the model's {spec.name} are not finite")
+    return decoded
+
+
+def concatenate(parts: list[Decoded], tensors: Contract) -> Decoded:
+    """The results of several batches as one; those of no batch are arrays of no faces."""
+    if len(parts) == 1:
+        return parts[0]
+    empty = Decoded(*(np.empty((0, *spec.shape), np.float32) for spec in tensors.outputs))
+    return Decoded(*(np.concatenate(arrays) for arrays in zip(empty, *parts, strict=True)))
+
+
+def check_golden(metadata: ModelMetadata, decoded: Decoded) -> None:
+    """Raises EngineFailure unless every result of a batch of golden crops is the one stated in the model's metadata."""
+    expected, points = np.array(metadata.golden_points, np.float32), decoded.points
+    if expected.shape != points.shape[1:]:
+        raise EngineFailure("the model's metadata holds no golden points: export it with landmarks-train export")
+    error = float(np.abs(points - expected).max())
+    if not error <= GOLDEN_TOLERANCE:
+        raise EngineFailure(
+            f"the golden crop is answered {error:.3f} pixels off in a batch of {len(points)}: "
+            "wrong weights, or a wrong runtime"
+        )

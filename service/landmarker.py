@@ -1,0 +1,145 @@
+"""The landmarker port: an image and the regions of its faces in, their landmarks in image coordinates out.
+
+Implementations: `EngineLandmarker` here, for one model; and in `service.rollout`, composed of it, `Canary` for two
+models that share the requests, and `ShadowComparison` for two models that are compared.
+
+::
+
+    regions -> crops -> Engine.infer -> points in crop pixels -> to_image_coordinates -> faces
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.codec import Decoded
+from landmarks.crop import Crop, transform_covariances, transform_points, warp
+from landmarks.flip import average, with_mirrored
+from landmarks.layout import PointLayout
+from landmarks.uncertainty import face_score
+from service.answer import Face, Floats, Region, Role, ServedModel
+from service.deadline import Deadline
+from service.engines.port import Engine
+from service.errors import ErrorKind, ServiceError
+from service.images.decode import DecodedImage
+from service.request import Options
+from service.stages import run_in_thread, timed
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The landmarks of one image's faces, and the model that found them."""
+
+    model: ServedModel
+    faces: tuple[Face, ...]
+    """One for each region, in their order."""
+    role: Role = "primary"
+    """The part that `model` plays in the rollout."""
+    is_fallback: bool = False
+    """Whether another model was asked first and failed."""
+
+
+class Landmarker(Protocol):
+    """Finds the landmarks of faces whose regions are known. Calls run side by side."""
+
+    @property
+    def models(self) -> tuple[ServedModel, ...]:
+        """The models that a request may name, the primary first."""
+
+    def model_for(self, name: str | None) -> ServedModel:
+        """The model that answers a request for `name` if no other does, so that options can be checked beforehand.
+
+        None stands for any model. Raises ServiceError of kind UNKNOWN_MODEL, or UNAVAILABLE where the model may be
+        known soon.
+        """
+
+    async def faces(
+        self, image: DecodedImage, regions: Sequence[Region], options: Options, deadline: Deadline
+    ) -> Prediction:
+        """The landmarks of the faces in `regions`. Raises EngineError, or ServiceError as `model_for` does."""
+
+
+class EngineLandmarker:
+    """The landmarker of the one model that an engine runs."""
+
+    def __init__(self, engine: Engine, executor: Executor) -> None:
+        """`engine`: started before the first call. `executor`: threads that crop."""
+        self._engine = engine
+        self._executor = executor
+
+    @property
+    def models(self) -> tuple[ServedModel, ...]:
+        return (self._engine.model,)
+
+    def model_for(self, name: str | None) -> ServedModel:
+        model = self._engine.model
+        if name not in (None, model.name):
+            raise ServiceError(ErrorKind.UNKNOWN_MODEL, unknown_model(name, self.models))
+        return model
+
+    async def faces(
+        self, image: DecodedImage, regions: Sequence[Region], options: Options, deadline: Deadline
+    ) -> Prediction:
+        model = self._engine.model
+        if not regions:
+            return Prediction(model, ())
+        crops = crops_around(regions, model)
+        pixels = await run_in_thread(self._executor, "crop", lambda: cut(image, crops))
+        with timed("infer"):
+            decoded = await self._infer(pixels, model.metadata.layout, options, deadline)
+        layout = model.metadata.layout
+        faces = (to_image_coordinates(layout, *face) for face in zip(regions, crops, *decoded, strict=True))
+        return Prediction(model, tuple(faces))
+
+    async def _infer(
+        self, crops: NDArray[np.uint8], layout: PointLayout, options: Options, deadline: Deadline
+    ) -> Decoded:
+        """Crops [N, S, S, 3] -> points, scores and covariances in crop pixels, averaged with the mirrored crops'."""
+        wanted = with_mirrored(crops) if options.flip else crops
+        decoded = await self._engine.infer(wanted, decoder=options.decoder, topk=options.topk, deadline=deadline)
+        return average(decoded, crops.shape[1], layout) if options.flip else decoded
+
+
+def unknown_model(name: str | None, models: Sequence[ServedModel]) -> str:
+    """The message about a model name that none of `models` has."""
+    served = " and ".join(repr(model.name) for model in models)
+    return f"no model {(name or '')[:40]!r} is served; there is {served}"
+
+
+def crops_around(regions: Sequence[Region], model: ServedModel) -> list[Crop]:
+    """The crop of each region as the model was trained with it."""
+    metadata = model.metadata
+    return [Crop.around(region.box, metadata.crop_scale, metadata.codec.input_size) for region in regions]
+
+
+def cut(image: DecodedImage, crops: Sequence[Crop]) -> NDArray[np.uint8]:
+    """The pixels of crops of one size S in sRGB: uint8 [N, S, S, 3]."""
+    size = crops[0].size
+    pixels = np.empty((len(crops), size, size, 3), np.uint8)
+    for part, crop in zip(pixels, crops, strict=True):
+        part[:] = image.to_srgb(warp(image.pixels, crop.image_to_crop(), size))
+    return pixels
+
+
+def to_image_coordinates(
+    layout: PointLayout, region: Region, crop: Crop, points: Floats, scores: Floats, covariances: Floats
+) -> Face:
+    """A face in crop pixels (points [P, 2], scores [P], covariances [P, 2, 2]) -> in image pixels."""
+    matrix = crop.crop_to_image()
+    points_in_image = transform_points(matrix, points)
+    covariances_in_image = transform_covariances(matrix, covariances)
+    xx, xy, yy = covariances_in_image[:, 0, 0], covariances_in_image[:, 0, 1], covariances_in_image[:, 1, 1]
+    return Face(
+        region,
+        points_in_image.astype(np.float32),
+        np.ascontiguousarray(scores, np.float32),
+        np.stack([xx, xy, yy], axis=1).astype(np.float32),
+        score=np.float32(face_score(points_in_image, covariances_in_image)),
+        inter_ocular=np.float32(layout.inter_ocular(points_in_image)),
+    )

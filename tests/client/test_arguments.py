@@ -1,0 +1,158 @@
+"""Arguments that the client checks before it sends anything."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landmarks_client import Client, ClientUsageError, Tls
+from landmarks_client.rest import _query
+from landmarks_client.rpc import request
+from landmarks_client.wire import ImagePart, checked_header, normalized_options, parse_target
+from tests.client.conftest import asking, every_client
+
+PRINTABLE = string.ascii_letters + string.digits + string.punctuation
+
+every_url = pytest.mark.parametrize("url", ["http://127.0.0.1:1", "grpc://127.0.0.1:1"])
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://host", "http://", "file:///etc/passwd"])
+def test_an_address_of_another_kind_is_rejected(url: str) -> None:
+    with pytest.raises(ClientUsageError, match="is no address"):
+        Client(url)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "grpc", "grpcs"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("[::1", ":80", "host:99999", "host:-1", "host:port", "host\n", "1.2.3.999", "h/\ud800", "a" * 64, "a..b"),
+        *("name:password@host", "host?x=1", "host#x"),
+    ],
+)
+def test_an_address_that_nobody_can_have_is_rejected(scheme: str, host: str) -> None:
+    with pytest.raises(ClientUsageError, match="is no address"):
+        Client(f"{scheme}://{host}")
+
+
+def test_the_parts_of_an_address() -> None:
+    target = parse_target("https://host:1/prefix/", "secret", None)
+    assert (target.scheme, target.host, target.url) == ("https", "host:1/prefix", "https://host:1/prefix")
+    assert target.headers == [("authorization", "Bearer secret")]
+    assert parse_target("grpc://host:1", None, None).headers == []
+
+
+@every_url
+@every_client
+@pytest.mark.parametrize("text", ["schl\u00fcssel", "secret\n", "se cret"])
+@pytest.mark.anyio
+async def test_a_key_or_an_id_that_no_header_can_carry_is_rejected(url: str, kind: Any, text: str) -> None:
+    with pytest.raises(ClientUsageError, match="the API key cannot be sent: give printable ASCII") as caught:
+        kind(url, api_key=text)
+    assert text not in str(caught.value)
+    async with asking(kind, url) as ask:
+        with pytest.raises(ClientUsageError, match="the request id cannot be sent: give printable ASCII"):
+            await ask("landmarks", b"", request_id=text)
+
+
+def test_an_empty_key_is_rejected() -> None:
+    with pytest.raises(ClientUsageError, match="the API key cannot be sent"):
+        Client("http://127.0.0.1:1", api_key="")
+
+
+@given(st.text(PRINTABLE, min_size=1))
+def test_a_header_carries_printable_ascii(text: str) -> None:
+    assert checked_header("this", text) == text
+
+
+@given(st.text(PRINTABLE), st.characters(exclude_characters=PRINTABLE), st.text())
+def test_a_header_carries_nothing_else(before: str, character: str, after: str) -> None:
+    with pytest.raises(ClientUsageError, match="this cannot be sent"):
+        checked_header("this", before + character + after)
+
+
+def test_tls_options_that_make_no_sense_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ClientUsageError, match="without TLS"):
+        Client("http://host", tls=Tls())
+    with pytest.raises(ClientUsageError, match="go together"):
+        Tls(certificate=tmp_path / "a.pem")
+    for url in ("https://host", "grpcs://host"):
+        with pytest.raises(ClientUsageError, match=r"TLS files.*missing\.pem"):
+            Client(url, tls=Tls(ca=tmp_path / "missing.pem"))
+
+
+@given(st.floats(max_value=0) | st.just(float("nan")) | st.just(float("inf")))
+def test_a_timeout_is_a_positive_number(timeout: float) -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(ClientUsageError, match="positive"):
+        client.models(timeout=timeout)
+
+
+def test_each_has_options_for_each_image() -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(ClientUsageError, match="1 options for 2 images"):
+        client.landmarks_batch([b"", b""], each=[{}])
+
+
+@every_url
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"boxes": [(1, 2, 3)]},
+        {"boxes": 3},
+        {"boxes": [("a", "b", "c", "d")]},
+        {"omit": 3},
+        {"topk": [9]},
+        {"max_faces": np.array([1, 2])},
+        {"model": b"compact"},
+    ],
+)
+def test_options_of_a_wrong_type_are_rejected_before_they_are_sent(url: str, options: Any) -> None:
+    with Client(url) as client:
+        with pytest.raises(ClientUsageError, match="the options cannot be sent"):
+            client.landmarks(b"", **options)
+        with pytest.raises(ClientUsageError, match="the options cannot be sent"):
+            client.landmarks_batch([b""], each=[options])
+
+
+@every_url
+def test_text_that_cannot_be_encoded_is_rejected_before_it_is_sent(url: str) -> None:
+    with Client(url) as client, pytest.raises(ClientUsageError, match="the options cannot be sent"):
+        client.landmarks(b"", model="\ud800")
+
+
+def test_options_that_no_url_can_hold_are_rejected_before_they_are_sent() -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(ClientUsageError, match="the options cannot be sent"):
+        client.landmarks(b"", boxes=[(1, 2, 3, 4)] * 5000)
+
+
+@every_url
+@pytest.mark.parametrize("image", [np.zeros(9, np.uint8), None])
+def test_an_image_is_bytes_or_a_path(url: str, image: Any) -> None:
+    with Client(url) as client, pytest.raises(ClientUsageError, match="an image is the bytes of a file, or its path"):
+        client.landmarks(image)
+
+
+finite = st.floats(-1e6, 1e6, width=32)
+box = st.lists(finite, min_size=4, max_size=4)
+omitted = st.lists(st.sampled_from(["points", "scores", "covariances", "timings_ms"]))
+
+
+@given(st.lists(box), st.integers(0, 2**31 - 1), finite, st.booleans(), omitted)
+def test_both_apis_carry_the_same_options(
+    boxes: list[list[float]], topk: int, threshold: float, flip: bool, omit: list[str]
+) -> None:
+    chosen: Any = {"boxes": boxes, "topk": topk, "detector_threshold": threshold, "flip": flip, "omit": omit}
+    options = normalized_options(chosen)
+    message, query = request(ImagePart(b"", options)), _query(options)
+    assert [[found.x1, found.y1, found.x2, found.y2] for found in message.boxes] == boxes
+    assert [[float(value) for value in text.split(",")] for name, text in query if name == "box"] == boxes
+    others = {name: text for name, text in query if name != "box"}
+    assert (message.topk, int(others["topk"])) == (topk, topk)
+    assert float(others["detector_threshold"]) == threshold
+    assert (message.flip, others["flip"]) == (flip, "true" if flip else "false")
+    assert (list(message.omit), others.get("omit")) == (omit, ",".join(omit) or None)

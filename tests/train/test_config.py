@@ -1,0 +1,59 @@
+"""Configurations: what earlier versions wrote is still read, and unknown keys are refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from train.config import FORMER_KEYS, Config, Photometric, load_config, validated
+from train.detection.config import DetectorConfig
+from train.errors import ConfigError
+
+SAVED: dict[str, Any] = {
+    "name": "compact_deep",
+    "stages": [{"epochs": 17, "input_size": 256}],
+    "shape": True,
+    "further": 0.15,
+    "objective": "binary",
+    "augment": {"fall": 0.2, "occlude": 0.45, "photometric": {"colour": 0.3, "cast": 0.15, "coarsest": 12.0}},
+}
+"""A part of what a run of an earlier version holds."""
+
+
+def test_a_configuration_saved_by_an_earlier_version_is_read() -> None:
+    config = validated(Config, SAVED, "checkpoint.pt")
+    assert config.shape_refinement
+    assert config.extra_data_fraction == 0.15
+    assert config.objective == "cell_sigmoid"
+    assert (config.augment.large_rotation, config.augment.occlusion) == (0.2, 0.45)
+    photometric = config.augment.photometric
+    assert photometric
+    assert (photometric.color_jitter, photometric.color_cast, photometric.max_downsample) == (0.3, 0.15, 12.0)
+    assert validated(Config, config.model_dump(mode="json"), "config.json") == config
+
+
+def test_a_detectors_configuration_saved_by_an_earlier_version_is_read() -> None:
+    config = validated(DetectorConfig, {"compose": {"upside": 0.2, "most_pasted": 3, "occlude": 0.4}}, "checkpoint.pt")
+    assert (config.compose.any_rotation, config.compose.max_pasted, config.compose.occlusion) == (0.2, 3, 0.4)
+
+
+@pytest.mark.parametrize(("former", "key"), FORMER_KEYS.items())
+def test_a_key_is_not_given_under_both_names(former: str, key: str) -> None:
+    for kind in (Config, Photometric, DetectorConfig):
+        if key in kind.model_fields:
+            with pytest.raises(ConfigError, match=f"{former}: Extra inputs are not permitted"):
+                validated(kind, {former: 0.5, key: 0.5}, "both.toml")
+
+
+def test_unknown_keys_are_refused() -> None:
+    with pytest.raises(ConfigError, match="speed: Extra inputs are not permitted"):
+        validated(Config, {"stages": SAVED["stages"], "speed": 3}, "fast.toml")
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "train" / "configs").glob("*.toml")))
+def test_every_shipped_configuration_is_valid_and_uses_no_former_key(path: Path) -> None:
+    load_config(DetectorConfig if path.stem.startswith("detector") else Config, path.stem)
+    assert not set(re.findall(r"(?m)^(\w+) =", path.read_text("utf-8"))) & set(FORMER_KEYS)

@@ -1,0 +1,73 @@
+"""Data sets as the command line names them: `FORMAT:PATH`, and perhaps a conversion of their points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from landmarks.layout import WFLW98, PointLayout
+from train.datasets.conversion import PointConversion, converted
+from train.datasets.face import AnnotatedFace, Format, Split
+from train.datasets.layouts import IBUG68
+from train.datasets.registry import FORMATS
+from train.errors import DataError
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set's format and folder, and perhaps the file of a conversion of its 68 points to 98."""
+
+    name: str
+    """Of the format, as `train.datasets.registry` has it."""
+    root: Path
+    conversion: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str, conversion: Path | None = None) -> DataSource:
+        """`FORMAT:PATH`. Raises DataError for an unknown format, or for a conversion of other than 68 points."""
+        name, separator, path = text.partition(":")
+        if not separator or name not in FORMATS:
+            raise DataError(f"--data takes FORMAT:PATH with FORMAT one of {', '.join(FORMATS)}, not {text!r}")
+        if conversion is not None and FORMATS[name].layout is not IBUG68:
+            raise DataError(f"--conversion is for sets of 68 points; {name} has {FORMATS[name].layout.points}")
+        return cls(name, Path(path), conversion)
+
+    @property
+    def format(self) -> Format:
+        """How the set is read."""
+        return FORMATS[self.name]
+
+    @property
+    def layout(self) -> PointLayout:
+        """The layout of the faces' points, after the conversion."""
+        return self.format.layout if self.conversion is None else WFLW98
+
+    def train_faces(self) -> list[AnnotatedFace]:
+        """The faces to train on. Raises as `faces` does."""
+        return self.faces(self.format.train)
+
+    def test_faces(self) -> list[AnnotatedFace]:
+        """The faces to report on, never trained on. Raises as `faces` does."""
+        return self.faces(self.format.test)
+
+    def faces(self, split: Split) -> list[AnnotatedFace]:
+        """The faces of one of the set's splits. Raises DataError for a missing or malformed file."""
+        faces = self.format.load(self.root, split)
+        return faces if self.conversion is None else converted(faces, PointConversion.load(self.conversion))
+
+
+def parse_mix(texts: Sequence[str], conversion: Path | None = None) -> list[DataSource]:
+    """Data sets to train on together. Where some have 68 points, the conversion applies to those alone.
+
+    Raises DataError where their faces differ in layout after the conversion, and as DataSource.parse does.
+    """
+    mixed = conversion is not None and any(text.startswith("300w:") for text in texts)
+    sources = [DataSource.parse(text, None if mixed and not text.startswith("300w:") else conversion) for text in texts]
+    for source in sources:
+        if source.layout is not sources[0].layout:
+            raise DataError(
+                f"{sources[0].name} has {sources[0].layout.points} points, {source.name} {source.layout.points}: "
+                "sets trained on together must have the same (see --conversion)"
+            )
+    return sources
