@@ -46,7 +46,7 @@ def found_points(answer: Answer, face: AnnotatedFace) -> Array | None:
     """The points [N, 2] of the detected face whose box contains the mean of the true points; None if there is none."""
     x, y = face.points.mean(axis=0)
     for found in answer.faces:
-        x1, y1, x2, y2 = found.region.box
+        x1, y1, x2, y2 = found.box
         if x1 < x < x2 and y1 < y < y2:
             return found.points.astype(np.float64)
     return None

@@ -1,5 +1,7 @@
 """The domain types of an answer: what the pipeline makes, and what both APIs, the metrics and the command line read.
 
+Both APIs send the fields of the proto's messages, which they find here by the same names: `service.wire.json` walks
+`DetectResponse` and takes `Answer.faces` for its `faces`, and so on. What the proto does not name is not sent.
 This module stands at the bottom of the package: it imports nothing of `service`.
 """
 
@@ -42,34 +44,41 @@ class ImageWarning:
 
 
 @dataclass(frozen=True)
+class ImageSize:
+    """Pixels of an image as it is shown, after its EXIF orientation."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Region:
     """The box of one face in an image, and where the box comes from."""
 
     box: Floats
     """[4] float32: x1, y1, x2, y2 in image pixels."""
-    source: Literal["given", "detected"]
-    score: np.float32 | None
+    box_source: Literal["given", "detected"]
+    box_score: np.float32 | None
     """The detector's score in [0, 1]; None for a box that the caller gave."""
 
 
 @dataclass(frozen=True)
-class Face:
-    """The landmarks of one face. P is the number of points in the layout of the model that answered.
+class Face(Region):
+    """A region and the landmarks of the face in it. P is the number of points in the layout of the model that answered.
 
     Every number is a float32, so that REST and gRPC give the same values.
     """
 
-    region: Region
+    score: np.float32
+    """In [0, 1]: about the probability that the points are right; see `landmarks.uncertainty.face_score`."""
+    inter_ocular: np.float32
+    """Image pixels between the outer corners of the eyes, or what `PointLayout.inter_ocular` puts in their place."""
     points: Floats
     """[P, 2] float32: x, y in image pixels."""
     scores: Floats
     """[P] float32 in [0, 1]."""
     covariances: Floats
     """[P, 3] float32: xx, xy, yy in image pixels squared."""
-    score: np.float32
-    """The probability, about, that the points are right as a whole: see `landmarks.uncertainty.face_score`."""
-    inter_ocular: np.float32
-    """Distance in image pixels between the outer corners of the eyes."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +86,7 @@ class Answer:
     """The faces of one image, and how they were found."""
 
     model: ServedModel
-    width: int
-    """Pixels of the image as it is shown, after its EXIF orientation."""
-    height: int
-    """Pixels, as `width`."""
+    image: ImageSize
     faces: tuple[Face, ...]
     timings_ms: dict[str, float]
     """Milliseconds spent in each of STAGES."""

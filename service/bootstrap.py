@@ -14,7 +14,6 @@ from typing import Any
 
 from landmarks.detection import DetectorMetadata
 from landmarks.repository import INT8_CONFIG, model_path
-from landmarks.tensors import HEATMAP_MODEL, Precision
 from service.detectors.backends import DetectorBackend, LocalDetectorBackend, TritonDetectorBackend
 from service.detectors.network import NetworkDetector
 from service.detectors.port import Detector
@@ -23,9 +22,11 @@ from service.engines.local import LocalEngine
 from service.engines.port import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.engines.triton.engine import TritonEngine
 from service.engines.triton.resolver import DnsResolver, Resolver
+from service.errors import StartError
 from service.gateway import Gateway
 from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker, Landmarker
+from service.model_files import model_file, model_repository
 from service.observability.request_scope import Telemetry
 from service.pipeline import Limits, Pipeline
 from service.readiness import Readiness
@@ -37,10 +38,6 @@ from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError
 from service.triton_server.supervisor import TritonSupervisor
 
 logger = logging.getLogger(__name__)
-
-
-class StartError(Exception):
-    """The service cannot start, or cannot go on; the message says why and what to do."""
 
 
 def image_limits(settings: Settings) -> ImageLimits:
@@ -268,30 +265,3 @@ async def _background_tasks(*works: Coroutine[Any, Any, None]) -> AsyncIterator[
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-# ---------------------------------------------------------------- files and traces
-
-
-def model_repository(settings: Settings) -> Path:
-    """The folder that Triton loads. Raises StartError where there is none."""
-    found = [settings.model_repository] if settings.model_repository else [
-        Path(__file__).resolve().parent.parent / "model_repo",
-        Path.cwd() / "model_repo",
-    ]  # fmt: skip
-    for folder in found:
-        if (folder / HEATMAP_MODEL).is_dir():
-            return folder
-    places = " or ".join(str(folder) for folder in found)
-    raise StartError(f"no model repository at {places}: set LANDMARKS_MODEL_REPOSITORY to the project's model_repo")
-
-
-def model_file(repository: Path, precision: Precision) -> Path:
-    """The network's file. Raises StartError where it is not there."""
-    path = model_path(repository, precision=precision)
-    if not path.is_file():
-        how = "export it with landmarks-train export"
-        if precision == "int8":
-            how = "make it with landmarks-train quantize, or leave LANDMARKS_PRECISION out"
-        raise StartError(f"no {path}: {how}")
-    return path

@@ -77,6 +77,10 @@ class ServiceError(Exception):
         self.message = message
 
 
+class StartError(Exception):
+    """The service cannot start, or cannot continue. The message says why and what to do."""
+
+
 _INTERNAL: Final = (
     ErrorKind.INTERNAL,
     "the service failed on this request; report the request id: the log has the cause under it",

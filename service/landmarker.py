@@ -42,7 +42,7 @@ class Prediction:
     role: Role = "primary"
     """The part that `model` plays in the rollout."""
     is_fallback: bool = False
-    """Whether another model was asked first and failed."""
+    """Whether another model was tried first and failed."""
 
 
 class Landmarker(Protocol):
@@ -136,10 +136,10 @@ def to_image_coordinates(
     covariances_in_image = transform_covariances(matrix, covariances)
     xx, xy, yy = covariances_in_image[:, 0, 0], covariances_in_image[:, 0, 1], covariances_in_image[:, 1, 1]
     return Face(
-        region,
-        points_in_image.astype(np.float32),
-        np.ascontiguousarray(scores, np.float32),
-        np.stack([xx, xy, yy], axis=1).astype(np.float32),
+        **vars(region),
         score=np.float32(face_score(points_in_image, covariances_in_image)),
         inter_ocular=np.float32(layout.inter_ocular(points_in_image)),
+        points=points_in_image.astype(np.float32),
+        scores=np.ascontiguousarray(scores, np.float32),
+        covariances=np.stack([xx, xy, yy], axis=1).astype(np.float32),
     )

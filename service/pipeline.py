@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.answer import Answer, Region, ServedModel
+from service.answer import Answer, ImageSize, Region, ServedModel
 from service.deadline import Deadline
 from service.detectors.port import Detector
 from service.images.decode import decode_image
@@ -61,8 +61,7 @@ class Pipeline:
         height, width = image.pixels.shape[:2]
         return Answer(
             prediction.model,
-            width,
-            height,
+            ImageSize(width, height),
             prediction.faces,
             stopwatch.milliseconds(),
             image.warnings,

@@ -17,7 +17,8 @@ import grpc
 import uvicorn
 from starlette.types import ASGIApp
 
-from service.bootstrap import StartError, running_gateway
+from service.bootstrap import running_gateway
+from service.errors import StartError
 from service.gateway import Gateway
 from service.rest.app import build_app, build_metrics_app
 from service.rest.timeouts import CancelOnDisconnect, header_timeout_protocol

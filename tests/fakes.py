@@ -36,11 +36,11 @@ SYNTHETIC_106 = PointLayout(
     norm="box",
     outlines={"upper": ((0, 1, 2),)},
 )
-"""A layout that no code knows: of another number of points, without eye corners, its groups unheard of."""
+"""A layout that no code knows: with another number of points, without eye corners, and with groups of other names."""
 
 
 class FakeEngine:
-    """Answers every crop with the same points, point i at crop pixel (i, 2 i); fails, or waits, when told to."""
+    """Answers every crop with the same points, point i at crop pixel (i, 2 i). Raises `error`; waits for `gate`."""
 
     def __init__(self) -> None:
         self.model = MODEL
@@ -71,16 +71,17 @@ class FakeEngine:
             await self.gate.wait()
         if self.error is not None:
             raise self.error
-        index = np.arange(98, dtype=np.float32)
+        count = self.model.metadata.layout.points
+        index = np.arange(count, dtype=np.float32)
         points = np.stack([index, 2 * index], axis=1)
-        scores = (index + 0.5) / 98
-        covariances = np.broadcast_to(np.array([[4.0, 1.0], [1.0, 2.0]], np.float32), (98, 2, 2))
+        scores = (index + 0.5) / count
+        covariances = np.broadcast_to(np.array([[4.0, 1.0], [1.0, 2.0]], np.float32), (count, 2, 2))
         n = len(crops)
         return Decoded(*(np.stack([a] * n).astype(np.float32) for a in (points, scores, covariances)))
 
 
 class FakeDetector:
-    """Finds what it is told to."""
+    """Finds the faces that it is given, in every image."""
 
     def __init__(self, *found: tuple[tuple[float, float, float, float], float]) -> None:
         self.found = found
@@ -123,8 +124,8 @@ def make_gateway(engine: Any, detector: Any, **changes: Any) -> Gateway:
     )
 
 
-def picture(width: int = 320, height: int = 240) -> np.ndarray:
-    """RGB: every corner has its own colour, so that any turn shows."""
+def gradient_image(width: int = 320, height: int = 240) -> np.ndarray:
+    """RGB. Every corner has its own colour, so that a rotated or mirrored image differs."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x * 255 // width, y * 255 // height, np.full_like(x, 40)], axis=2).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""What can go wrong that the user can mend; `landmarks-train` prints the message and nothing else.
+"""Errors that the user can correct. `landmarks-train` prints the message alone, and exits with status 1.
 
 TrainError
 ├── ConfigError     the configuration, or an override
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 
 class TrainError(Exception):
-    """The base of them all; every message says what to do."""
+    """The base class. Every message says what to do."""
 
 
 class ConfigError(TrainError):
@@ -22,4 +22,4 @@ class DataError(TrainError):
 
 
 class TrainingError(TrainError):
-    """Training, or work on a run's folder, cannot go on; the message says why."""
+    """Training, or work on a run's folder, cannot continue; the message says why."""

@@ -16,13 +16,15 @@ from train.backbones.refinement import POSES, Moments, RefinedNetwork, ShapeRefi
 from train.config import Config
 from train.datasets.face import AnnotatedFace
 from train.datasets.training_data import TrainingData
-from train.engine.learner import CHECKPOINT_FILE, check_free, write_checkpoint
 from train.errors import TrainingError
-from train.evaluation.predict import Predictions, crops_of, predict, summary
+from train.evaluation.predict import crops_of, predict
+from train.evaluation.predictions import Predictions
+from train.evaluation.summary import summary
 from train.evaluation.trained import load_run, open_run
 from train.objectives import correction, objective_of
-from train.runs.record import DESCRIPTION_FILE, REPORT_FILE, describe
-from train.runs.weights import write_json
+from train.runs.files import write_json, write_torch_file
+from train.runs.folder import CHECKPOINT_FILE, CONFIG_FILE, DESCRIPTION_FILE, REPORT_FILE, require_no_run
+from train.runs.record import describe
 from train.samples.image_cache import ImageCache
 
 RIDGE: Final = 0.3
@@ -46,17 +48,17 @@ def fit_shape(folder: Path, data: TrainingData, test: Sequence[AnnotatedFace], o
         raise TrainingError(f"{folder} has the layer already: give the run that it was derived from")
     if config.objective != "cells":
         raise TrainingError(f"{folder} has the objective {config.objective!r}: the layer is for that of 'cells'")
-    check_free(out)
+    require_no_run(out)
     refined = RefinedNetwork(network, data.layout.points).eval()
     found, truth, weights = measure(network, config, data)
     fit_refinement(refined.tilt, found, truth, weights, data.layout.flip)
     fitted = config.model_copy(update={"shape_refinement": True})
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "config.json", fitted.model_dump(mode="json"))
+    write_json(out / CONFIG_FILE, fitted.model_dump(mode="json"))
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())["run_id"]
     write_json(out / DESCRIPTION_FILE, describe(fitted, data.names, data.fingerprint, origin, **data.facts))
     state = {"config": fitted.model_dump(mode="json"), "epoch": config.epochs, "model": refined.state_dict()}
-    write_checkpoint(out / CHECKPOINT_FILE, state)
+    write_torch_file(out / CHECKPOINT_FILE, state)
     model, ks = open_run(out), sorted({1, config.topk})
     predictions = predict(
         model.network,

@@ -19,12 +19,7 @@ from landmarks.tensors import contract
 from service.answer import ServedModel
 from service.deadline import Deadline
 from service.engines.checks import check_golden, check_request, check_result
-from service.engines.port import (
-    EngineFailure,
-    EngineOverloaded,
-    EngineTimeout,
-    EngineUnavailable,
-)
+from service.engines.port import EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 
 MAX_WAITING: Final = 64
 """Requests that may wait for the engine, as many as in Triton's queue."""
@@ -44,7 +39,7 @@ class LocalEngine:
 
     @property
     def model(self) -> ServedModel:
-        assert self._network is not None, "start has succeeded"
+        assert self._network is not None, "known once start has succeeded"
         version = self._path.parent.name if self._path.parent.name.isdecimal() else "1"
         metadata = self._network.metadata
         return ServedModel(metadata.name, version, self._network.provenance, metadata)
@@ -57,7 +52,7 @@ class LocalEngine:
         except (NetworkError, MetadataError) as error:
             raise EngineFailure(str(error)) from error
         codec = network.metadata.codec
-        check_golden(network.metadata, await self._decoded(network, golden_crop(codec.input_size)[None]))
+        check_golden(network.metadata, await self._infer(network, golden_crop(codec.input_size)[None]))
         self._network = network
 
     async def infer(
@@ -72,9 +67,9 @@ class LocalEngine:
         if network is None:
             raise EngineUnavailable("the engine is not started, or closed")
         check_request(crops, decoder, topk, network.metadata.codec)
-        return await self._decoded(network, crops, decoder, topk, deadline)
+        return await self._infer(network, crops, decoder, topk, deadline)
 
-    async def _decoded(
+    async def _infer(
         self,
         network: Network,
         crops: NDArray[np.uint8],

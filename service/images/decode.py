@@ -76,7 +76,7 @@ def _decode_by_opencv(data: bytes, header: Header) -> Pixels:
         raise damaged(header.format) from error
     if pixels is None:
         raise damaged(header.format)
-    # OpenCV's TIFF reader applies the orientation even when it is told not to
+    # OpenCV's TIFF reader applies the orientation even with IMREAD_IGNORE_ORIENTATION
     shown = pixels if header.format == "TIFF" else apply_orientation(np.asarray(pixels, np.uint8), header.orientation)
     return np.asarray(cv2.cvtColor(shown, cv2.COLOR_BGR2RGB), np.uint8)
 

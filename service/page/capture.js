@@ -1,12 +1,12 @@
-/** The camera's controls: a preview, single pictures, and live. */
+/** The camera's controls: a preview, single images, and live detection. */
 
-import { ask, display, open, present } from "./asking.js";
 import { Camera } from "./camera.js";
 import { Problem } from "./client.js";
-import { attempt, hideProblem, say } from "./notices.js";
 import { byId, make } from "./panel.js";
+import { display, openImage, requestLandmarks, showAnswer } from "./requests.js";
 import { refresh } from "./stage.js";
 import { state } from "./state.js";
+import { attempt, hideProblem, setStatus } from "./status.js";
 
 const camera = new Camera(byId("video"), () => stopCamera());
 
@@ -18,8 +18,8 @@ export async function startCamera(deviceId) {
     hideProblem();
     showCamera();
     await listCameras();
-    say("The camera is on.");
-    byId("shoot").focus();
+    setStatus("The camera is on.");
+    byId("capture").focus();
   };
   await attempt(work, () => startCamera(deviceId));
 }
@@ -29,7 +29,7 @@ export function stopCamera() {
   setLive(false);
   camera.stop();
   showCamera();
-  say("The camera is off.");
+  setStatus("The camera is off.");
 }
 
 function showCamera() {
@@ -49,14 +49,14 @@ async function listCameras() {
   byId("cameras").hidden = cameras.length < 2;
 }
 
-/** One picture, without loss; the camera goes off. */
-export async function shoot() {
+/** Captures one image, losslessly, and turns the camera off. */
+export async function captureImage() {
   const work = async () => {
     setLive(false);
-    const { picture, file } = await camera.frame("image/png");
-    picture.close();
+    const { bitmap, file } = await camera.frame("image/png");
+    bitmap.close();
     stopCamera();
-    await open(file, "camera.png", true);
+    await openImage(file, "camera.png", true);
   };
   await attempt(work);
 }
@@ -71,35 +71,35 @@ export function setLive(on) {
   refresh();
   if (!on) return showCamera();
   Object.assign(state, { boxes: [], point: null });
-  say("Live: every picture shown is the one that was measured.");
+  setStatus("Live: each image is shown together with its own points.");
   attempt(live, () => setLive(true)).finally(() => setLive(false));
 }
 
-/** One frame after the other, each asked about only when the answer to the one before is there. */
+/** Sends one frame after the other, each only once the previous one has been answered. */
 async function live() {
   let rate = 0;
   while (state.live) {
-    await isVisible();
+    await whileHidden();
     const start = performance.now();
-    const { picture, file } = await camera.frame("image/jpeg");
-    const reply = await patiently(() => ask(file));
+    const { bitmap, file } = await camera.frame("image/jpeg");
+    const reply = await waitIfBusy(() => requestLandmarks(file));
     if (!state.live || !reply) {
-      picture.close();
+      bitmap.close();
       continue;
     }
-    display(file, "camera.jpg", picture, true);
+    display(file, "camera.jpg", bitmap, true);
     byId("video").hidden = true;
-    present(reply);
+    showAnswer(reply);
     const now = 1000 / (performance.now() - start);
     rate = rate ? rate * 0.8 + now * 0.2 : now;
     byId("rate").textContent = `${rate.toFixed(1)} per second`;
   }
 }
 
-/** Waits as long as the service asks when it has no room now, and gives null then. */
-async function patiently(work) {
+/** The result of `request`. When the service asks to retry later, waits for that long and returns null. */
+async function waitIfBusy(request) {
   try {
-    return await work();
+    return await request();
   } catch (error) {
     if (!(error instanceof Problem) || error.retryAfter === null) throw error;
     byId("rate").textContent = `${error.title}; waiting`;
@@ -108,8 +108,8 @@ async function patiently(work) {
   }
 }
 
-/** A page that nobody sees does not ask. */
-function isVisible() {
+/** Waits while the page is hidden, so that it sends no requests then. */
+function whileHidden() {
   if (!document.hidden) return Promise.resolve();
   return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
 }

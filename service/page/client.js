@@ -1,4 +1,4 @@
-/** Asks the service that this page came from. Every failure is a Problem (RFC 9457), so that one place shows all. */
+/** The HTTP client for the service that this page came from. Every failure is a Problem (RFC 9457). */
 
 export class Problem extends Error {
   constructor({ title, detail = "", code, action = "", request_id = "", status = 0 }, retryAfter = null) {
@@ -9,38 +9,38 @@ export class Problem extends Error {
 
 const UNREACHABLE = {
   title: "The service cannot be reached",
-  detail: "No answer came from it.",
+  detail: "It did not answer.",
   code: "unreachable",
   action: "Check that it runs and that the network is up, then try again.",
 };
 
 export class Client {
-  key = ""; // held in memory alone: it is gone when the page is closed
+  key = ""; // kept in memory only: it is gone when the page is closed
 
-  /** The points' names, groups and outlines, and as `freedom` how heavy the tails of each group's errors are. */
+  /** The points' names, groups and outlines, and `degreesOfFreedom` of each group's errors. */
   async layout() {
     const [layout, { models }] = await Promise.all(
-      ["v1/layout", "v1/models"].map(async (path) => (await this.#ask(path)).json()),
+      ["v1/layout", "v1/models"].map(async (path) => (await this.#fetch(path)).json()),
     );
-    return { ...layout, freedom: models[0].degrees_of_freedom };
+    return { ...layout, degreesOfFreedom: models[0].degrees_of_freedom };
   }
 
-  /** A picture to try, which comes with the service. */
+  /** An example image, which comes with the service. */
   portrait() {
-    return this.#ask("page/portrait.png").then((response) => response.blob());
+    return this.#fetch("page/portrait.png").then((response) => response.blob());
   }
 
   /**
-   * The faces of one image file. `text` is the answer as the service wrote it.
+   * The faces in one image file. `text` is the answer exactly as the service sent it.
    * @param {Blob} file
    * @param {{boxes: number[][], topk: string, maxFaces: string}} options
    */
   async landmarks(file, options, signal) {
     const start = performance.now();
-    const response = await this.#ask(address(options), {
+    const response = await this.#fetch(requestUrl(options), {
       method: "POST",
       body: file,
-      // the service looks at the bytes; what a browser makes of a file's name is no help
+      // the service detects the format from the bytes; browsers derive a media type from the file's name only
       headers: { "Content-Type": "application/octet-stream" },
       signal,
     });
@@ -48,7 +48,7 @@ export class Client {
     return { text, answer: JSON.parse(text), milliseconds: performance.now() - start };
   }
 
-  async #ask(url, { headers = {}, ...rest } = {}) {
+  async #fetch(url, { headers = {}, ...rest } = {}) {
     const authorization = this.key ? { Authorization: `Bearer ${this.key}` } : {};
     let response;
     try {
@@ -62,7 +62,7 @@ export class Client {
   }
 }
 
-export function address({ boxes, topk, maxFaces }) {
+export function requestUrl({ boxes, topk, maxFaces }) {
   const query = new URLSearchParams(boxes.map((box) => ["box", box.join()]));
   if (topk) query.set("topk", topk);
   if (maxFaces) query.set("max_faces", maxFaces);
@@ -71,22 +71,22 @@ export function address({ boxes, topk, maxFaces }) {
 }
 
 async function problem(response) {
-  const told = await response.json().catch(() => ({}));
+  const body = await response.json().catch(() => ({}));
   const seconds = Number.parseFloat(response.headers.get("Retry-After"));
   const unknown = {
     title: `HTTP status ${response.status}`,
-    detail: "Something between this page and the service answered in its place.",
+    detail: "A proxy between this page and the service sent this answer.",
     code: `http_${response.status}`,
   };
-  // the service's details say what to do: its action, which is the same for all of a code, would say it again
-  const known = told && typeof told.code === "string" ? { ...told, action: "" } : {};
+  // the detail already says what to do; the action, which is the same for every problem of this code, would repeat it
+  const known = body && typeof body.code === "string" ? { ...body, action: "" } : {};
   return new Problem({ ...unknown, ...known, status: response.status }, Number.isFinite(seconds) ? seconds : null);
 }
 
-/** The same request for a terminal. */
+/** The same request as a command for a terminal. */
 export function curl(name, options, hasKey) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   const key = hasKey ? ' -H "Authorization: Bearer $LANDMARKS_API_KEY"' : "";
-  const url = new URL(address(options), document.baseURI).href;
+  const url = new URL(requestUrl(options), document.baseURI).href;
   return `curl --data-binary ${quoted(`@${name}`)} -H 'Content-Type: application/octet-stream'${key} ${quoted(url)}`;
 }

@@ -1,18 +1,26 @@
-/** Single keys. They work on the whole page, or in the picture alone where that was chosen; never while one writes. */
+/**
+ * Keyboard shortcuts of a single key. They work on the whole page, or only in the image where the user chose that, and
+ * never while the user types into a field.
+ */
 
 import { byId } from "./panel.js";
 
-const PAN = 48; // screen units
-const ARROWS = { ArrowLeft: [PAN, 0], ArrowRight: [-PAN, 0], ArrowUp: [0, PAN], ArrowDown: [0, -PAN] };
+const PAN_STEP = 48; // screen units
+const ARROWS = {
+  ArrowLeft: [PAN_STEP, 0],
+  ArrowRight: [-PAN_STEP, 0],
+  ArrowUp: [0, PAN_STEP],
+  ArrowDown: [0, -PAN_STEP],
+};
 
-/** `actions` by key in lower case, and `enter` for Enter in the picture. */
+/** `actions`: functions by key, in lower case. `enter`: the action of Enter in the image. */
 export function bindKeys(viewer, actions, enter) {
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    const isInPicture = event.target === viewer.node;
-    const arrow = isInPicture && ARROWS[event.key];
+    const isInImage = event.target === viewer.node;
+    const arrow = isInImage && ARROWS[event.key];
     const key = event.key.toLowerCase();
-    const action = key === "enter" ? isInPicture && enter : isMeant(event, isInPicture) && actions[key];
+    const action = key === "enter" ? isInImage && enter : isShortcut(event, isInImage) && actions[key];
     if (!arrow && !action) return;
     event.preventDefault();
     if (arrow) viewer.pan(...arrow);
@@ -20,8 +28,8 @@ export function bindKeys(viewer, actions, enter) {
   });
 }
 
-function isMeant(event, isInPicture) {
+function isShortcut(event, isInImage) {
   if (byId("keys").open) return false;
   if (event.target.closest?.("input:not([type=checkbox], [type=radio]), select, textarea")) return false;
-  return isInPicture || event.key === "Escape" || byId("single-keys").checked;
+  return isInImage || event.key === "Escape" || byId("single-keys").checked;
 }

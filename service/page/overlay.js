@@ -1,23 +1,24 @@
 /**
- * The drawing above the picture, in SVG: for every face and group an outline, ellipses and points.
+ * The drawing over the image, in SVG: outlines, ellipses and points for every face and group.
  *
- * Shapes are written once in picture pixels and moved by one transform; strokes keep their width on the screen. A point
- * is a line of no length with round ends, so its middle is exact at every zoom.
+ * Shapes are written once, in image pixels, and moved by one transform; strokes keep their width on the screen. A point
+ * is a line of length zero with round ends, so that its centre is exact at every zoom.
  */
 
 import { ellipsePath } from "./uncertainty.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const LABEL_ROOM = 15; // screen units between two numbers
-const LARGEST_DOT = 5.5; // screen units across
-const SMALLEST_DOT = 1.8;
+const LABEL_SPACING = 15; // screen units between two numbers
+const MAX_DOT = 5.5; // diameter in screen units
+const MIN_DOT = 1.8;
+const DOTS_PER_SIZE = 34; // diameters of a dot in the size of a face
 
 export class Overlay {
   constructor(svg) {
     this.scene = svg.appendChild(element("g", { class: "scene" }));
     this.labels = svg.appendChild(element("g", { class: "labels" }));
-    this.mark = svg.appendChild(element("path", { class: "mark" }));
-    this.band = svg.appendChild(element("path", { class: "band" }));
+    this.marker = svg.appendChild(element("path", { class: "mark" }));
+    this.selection = svg.appendChild(element("path", { class: "band" }));
     this.faces = [];
     this.numbered = [];
   }
@@ -26,34 +27,34 @@ export class Overlay {
    * @param faces the answer's faces
    * @param show {groups: Set of names, parts: Set of "points" | "outlines" | "numbers" | "boxes", confidence: 0 to 1}
    */
-  draw(layout, faces, chosen, show) {
+  draw(layout, faces, selected, show) {
     this.scene.replaceChildren();
-    this.faces = faces.map((face, index) => ({ face, node: drawnFace(layout, face, index === chosen, show) }));
-    // the chosen face comes last, above the others
-    const order = this.faces.toSorted((a, b) => (a.face === faces[chosen]) - (b.face === faces[chosen]));
+    this.faces = faces.map((face, index) => ({ face, node: faceNode(layout, face, index === selected, show) }));
+    // the selected face comes last, above the others
+    const order = this.faces.toSorted((a, b) => (a.face === faces[selected]) - (b.face === faces[selected]));
     this.scene.append(...order.map(({ node }) => node));
     this.labels.replaceChildren();
-    this.numbered = show.parts.has("numbers") && faces[chosen] ? numbers(layout, faces[chosen], show.groups) : [];
+    this.numbered = show.parts.has("numbers") && faces[selected] ? numbers(layout, faces[selected], show.groups) : [];
     this.labels.append(...this.numbered.map(({ node }) => node));
   }
 
-  /** Follows the view; `marked` is the point [x, y] to ring, or null. */
-  place(view, marked) {
+  /** Follows the view. `marked`: the position [x, y] to mark, or null. */
+  follow(view, marked) {
     const [x, y] = view.toScreen([0, 0]);
     this.scene.setAttribute("transform", `translate(${x} ${y}) scale(${view.scale})`);
     for (const { face, node } of this.faces) {
-      const dot = Math.min(Math.max((face.inter_ocular * view.scale) / 34, SMALLEST_DOT), LARGEST_DOT);
+      const dot = Math.min(Math.max((face.inter_ocular * view.scale) / DOTS_PER_SIZE, MIN_DOT), MAX_DOT);
       node.style.setProperty("--dot", `${dot}px`);
     }
-    placeLabels(this.numbered, view);
-    this.mark.setAttribute("d", marked ? cross(view.toScreen(marked)) : "");
+    positionLabels(this.numbered, view);
+    this.marker.setAttribute("d", marked ? ring(view.toScreen(marked)) : "");
   }
 
-  /** The box that is being drawn, in picture pixels, or null. */
-  stretch(view, box) {
-    if (!box) return this.band.setAttribute("d", "");
+  /** Shows the box that the user is drawing, in image pixels; null hides it. */
+  drawSelection(view, box) {
+    if (!box) return this.selection.setAttribute("d", "");
     const [[x1, y1], [x2, y2]] = [view.toScreen(box.slice(0, 2)), view.toScreen(box.slice(2))];
-    this.band.setAttribute("d", `M${x1} ${y1}H${x2}V${y2}H${x1}Z`);
+    this.selection.setAttribute("d", `M${x1} ${y1}H${x2}V${y2}H${x1}Z`);
   }
 }
 
@@ -63,21 +64,22 @@ function element(name, attributes = {}) {
   return node;
 }
 
-/** A dark edge below the colour keeps it visible on bright skin. */
-function edged(kind, d) {
+/** A path with a dark edge below it, which keeps it visible on bright skin. */
+function outlined(kind, d) {
   return d ? [element("path", { class: `${kind} edge`, d }), element("path", { class: kind, d })] : [];
 }
 
-function drawnFace(layout, face, isChosen, { groups, parts, confidence }) {
-  const node = element("g", { class: isChosen ? "face chosen" : "face" });
-  if (parts.has("boxes")) node.append(...edged("box", rectangle(face.box)));
+function faceNode(layout, face, isSelected, { groups, parts, confidence }) {
+  const node = element("g", { class: isSelected ? "face selected" : "face" });
+  if (parts.has("boxes")) node.append(...outlined("box", rectangle(face.box)));
   for (const [group, members] of Object.entries(layout.groups)) {
     if (!groups.has(group)) continue;
-    const drawn = element("g", { "data-group": group });
-    if (parts.has("outlines")) drawn.append(...edged("line", polylines(layout.outlines[group], face.points)));
-    if (confidence) drawn.append(...edged("ellipse", ellipses(members, face, confidence, layout.freedom[group])));
-    if (parts.has("points")) drawn.append(...edged("dot", dots(members, face.points)));
-    node.append(drawn);
+    const groupNode = element("g", { "data-group": group });
+    if (parts.has("outlines")) groupNode.append(...outlined("line", polylines(layout.outlines[group], face.points)));
+    const freedom = layout.degreesOfFreedom[group];
+    if (confidence) groupNode.append(...outlined("ellipse", ellipses(members, face, confidence, freedom)));
+    if (parts.has("points")) groupNode.append(...outlined("dot", dots(members, face.points)));
+    node.append(groupNode);
   }
   return node;
 }
@@ -85,8 +87,8 @@ function drawnFace(layout, face, isChosen, { groups, parts, confidence }) {
 const rectangle = ([x1, y1, x2, y2]) => `M${x1} ${y1}H${x2}V${y2}H${x1}Z`;
 const dots = (members, points) => members.map((i) => `M${points[i].join(" ")}h0`).join("");
 const polylines = (lines, points) => lines.map((line) => `M${line.map((i) => points[i].join(" ")).join("L")}`).join("");
-const ellipses = (members, face, confidence, freedom) =>
-  members.map((i) => ellipsePath(face.points[i], face.covariances[i], confidence, freedom)).join("");
+const ellipses = (members, face, confidence, degreesOfFreedom) =>
+  members.map((i) => ellipsePath(face.points[i], face.covariances[i], confidence, degreesOfFreedom)).join("");
 
 function numbers(layout, face, groups) {
   return Object.entries(layout.groups)
@@ -100,22 +102,22 @@ function numbers(layout, face, groups) {
     );
 }
 
-/** A number that would cover another is left out until there is room. */
-function placeLabels(labels, view) {
-  const taken = [];
+/** Positions the numbers. A number that would overlap another is hidden. */
+function positionLabels(labels, view) {
+  const positions = [];
   for (const { point, node } of labels) {
     const [x, y] = view.toScreen(point);
-    const free = taken.every(([u, v]) => Math.abs(u - x) > LABEL_ROOM || Math.abs(v - y) > LABEL_ROOM * 0.75);
+    const free = positions.every(([u, v]) => Math.abs(u - x) > LABEL_SPACING || Math.abs(v - y) > LABEL_SPACING * 0.75);
     node.classList.toggle("crowded", !free);
     if (!free) continue;
-    taken.push([x, y]);
+    positions.push([x, y]);
     node.setAttribute("x", x + 5);
     node.setAttribute("y", y - 5);
   }
 }
 
-/** A ring with four ticks that leave the point itself free. */
-function cross([x, y]) {
-  const ring = `M${x - 9} ${y}a9 9 0 1 0 18 0a9 9 0 1 0 -18 0`;
-  return `${ring}M${x - 16} ${y}h7M${x + 9} ${y}h7M${x} ${y - 16}v7M${x} ${y + 9}v7`;
+/** A ring with four ticks, which leaves the point itself visible. */
+function ring([x, y]) {
+  const circle = `M${x - 9} ${y}a9 9 0 1 0 18 0a9 9 0 1 0 -18 0`;
+  return `${circle}M${x - 16} ${y}h7M${x + 9} ${y}h7M${x} ${y - 16}v7M${x} ${y + 9}v7`;
 }

@@ -1,32 +1,33 @@
-/** Starts the page, and ties its controls to what they do. */
+/** Starts the page, and binds its controls to their actions. */
 
-import { addBox, client, find, findAgain, learnLayout, open, removeFace } from "./asking.js";
-import { setLive, shoot, startCamera, stopCamera, toggleCamera } from "./capture.js";
+import { captureImage, setLive, startCamera, stopCamera, toggleCamera } from "./capture.js";
+import { copyCurl, copyJson, saveImage, saveJson } from "./exports.js";
 import { bindKeys } from "./keys.js";
-import { attempt, hideProblem, say } from "./notices.js";
 import { byId } from "./panel.js";
-import { copyCurl, copyJson, saveJson, savePicture } from "./saving.js";
-import { choosePoint, redraw, setDrawing, showOnly, step, turn, viewer, zoomToFace, zoomToPoint } from "./stage.js";
+import { addBox, client, detect, detectAgain, loadLayout, openImage, removeFace } from "./requests.js";
+import { redraw, selectPoint, setDrawing, showOnly, stepFace, stepPoint } from "./stage.js";
+import { viewer, zoomToFace, zoomToPoint } from "./stage.js";
 import { show, state } from "./state.js";
+import { attempt, hideProblem, setStatus } from "./status.js";
 
-const STEP = 1.25; // of one press of a zoom button
+const ZOOM_STEP = 1.25; // of one press of a zoom button
 
-// ---------------------------------------------------------------- pictures
+// ---------------------------------------------------------------- images
 
 function openFirst(files) {
   if (!files.length) return;
   stopCamera();
   viewer.node.focus();
-  open(files[0], files[0].name);
+  openImage(files[0], files[0].name);
 }
 
 async function openPortrait() {
   stopCamera();
-  await attempt(async () => open(await client.portrait(), "portrait.png"), openPortrait);
+  await attempt(async () => openImage(await client.portrait(), "portrait.png"), openPortrait);
 }
 
-function bindPictures() {
-  for (const id of ["open", "welcome-open"]) onClick(id, choosePicture);
+function bindImages() {
+  for (const id of ["open", "welcome-open"]) onClick(id, chooseFile);
   for (const id of ["camera", "welcome-camera"]) onClick(id, toggleCamera);
   for (const id of ["portrait", "welcome-portrait"]) onClick(id, openPortrait);
   byId("file").addEventListener("change", ({ target }) => {
@@ -34,20 +35,20 @@ function bindPictures() {
     target.value = ""; // so that the same file can be chosen again
   });
   addEventListener("paste", (event) => openFirst(event.clipboardData.files));
-  const mark = (isOver) => byId("stage").classList.toggle("dropping", isOver);
-  addEventListener("dragover", (event) => (event.preventDefault(), mark(true)));
-  addEventListener("dragleave", (event) => event.relatedTarget === null && mark(false));
+  const highlight = (isOver) => byId("stage").classList.toggle("dropping", isOver);
+  addEventListener("dragover", (event) => (event.preventDefault(), highlight(true)));
+  addEventListener("dragleave", (event) => event.relatedTarget === null && highlight(false));
   addEventListener("drop", (event) => {
     event.preventDefault();
-    mark(false);
+    highlight(false);
     openFirst(event.dataTransfer.files);
   });
 }
 
-const choosePicture = () => byId("file").click();
+const chooseFile = () => byId("file").click();
 
 function bindCamera() {
-  onClick("shoot", shoot);
+  onClick("capture", captureImage);
   onClick("live", () => setLive(!state.live));
   onClick("camera-stop", stopCamera);
   byId("cameras").addEventListener("change", ({ target }) => startCamera(target.value));
@@ -59,14 +60,14 @@ function bindFaces() {
   viewer.on.box = addBox;
   viewer.on.remove = removeFace;
   onClick("draw-box", toggleDrawing);
-  onClick("find", findAgain);
-  onSubmit("box-form", boxByNumbers);
-  onSubmit("options", find);
+  onClick("find", detectAgain);
+  onSubmit("box-form", addTypedBox);
+  onSubmit("options", detect);
 }
 
 const toggleDrawing = () => setDrawing(!viewer.drawing);
 
-function boxByNumbers() {
+function addTypedBox() {
   const field = byId("box");
   const numbers = field.value.split(/[\s,;]+/).filter(Boolean).map(Number);
   const isBox = numbers.length === 4 && numbers.every(Number.isFinite);
@@ -78,7 +79,7 @@ function bindAnswer() {
   onClick("copy", copyJson);
   onClick("download", saveJson);
   onClick("copy-curl", copyCurl);
-  onClick("save", savePicture);
+  onClick("save", saveImage);
   onClick("dismiss", hideProblem);
   onClick("again", retry);
   onSubmit("key-form", () => {
@@ -93,15 +94,15 @@ function retry() {
   state.retry?.();
 }
 
-// ---------------------------------------------------------------- what is shown
+// ---------------------------------------------------------------- what is drawn
 
-function bindShown() {
+function bindDisplay() {
   for (const button of partButtons()) button.addEventListener("click", () => togglePart(button));
   byId("confidence").addEventListener("change", ({ target }) => setConfidence(target));
   onClick("all-groups", () => showOnly(Object.keys(state.layout.groups)));
   onClick("no-groups", () => showOnly([]));
-  onClick("zoom-in", () => viewer.zoom(STEP));
-  onClick("zoom-out", () => viewer.zoom(1 / STEP));
+  onClick("zoom-in", () => viewer.zoom(ZOOM_STEP));
+  onClick("zoom-out", () => viewer.zoom(1 / ZOOM_STEP));
   onClick("fit", () => viewer.fit());
   onClick("fit-face", () => zoomToFace());
   onClick("help", () => byId("keys").showModal());
@@ -130,50 +131,50 @@ function nextConfidence() {
 // ---------------------------------------------------------------- keys
 
 const actions = {
-  o: choosePicture,
+  o: chooseFile,
   c: toggleCamera,
   j: copyJson,
-  "+": () => viewer.zoomAtCursor(STEP),
-  "=": () => viewer.zoomAtCursor(STEP),
-  "-": () => viewer.zoomAtCursor(1 / STEP),
+  "+": () => viewer.zoomAtCursor(ZOOM_STEP),
+  "=": () => viewer.zoomAtCursor(ZOOM_STEP),
+  "-": () => viewer.zoomAtCursor(1 / ZOOM_STEP),
   0: () => viewer.fit(),
   1: () => viewer.oneToOne(),
   f: () => zoomToFace(),
-  n: () => step(1),
-  p: () => step(-1),
-  "]": () => turn(1),
-  "[": () => turn(-1),
+  n: () => stepPoint(1),
+  p: () => stepPoint(-1),
+  "]": () => stepFace(1),
+  "[": () => stepFace(-1),
   b: toggleDrawing,
   i: () => togglePart(partButtons().find(({ dataset }) => dataset.part === "numbers")),
   e: nextConfidence,
   "?": () => byId("keys").showModal(),
-  escape: letGo,
+  escape: cancel,
 };
 
-function letGo() {
+function cancel() {
   if (viewer.drawing) setDrawing(false);
   else if (state.live) setLive(false);
-  else choosePoint(null);
+  else selectPoint(null);
 }
 
 // ---------------------------------------------------------------- start
 
-const onClick = (id, work) => byId(id).addEventListener("click", () => work());
+const onClick = (id, action) => byId(id).addEventListener("click", () => action());
 
-function onSubmit(id, work) {
+function onSubmit(id, action) {
   byId(id).addEventListener("submit", (event) => {
     event.preventDefault();
-    work();
+    action();
   });
 }
 
 async function start() {
   await attempt(async () => {
-    await learnLayout();
-    if (!state.file) say("Ready.");
+    await loadLayout();
+    if (!state.file) setStatus("Ready.");
   }, start);
 }
 
-for (const bind of [bindPictures, bindCamera, bindFaces, bindAnswer, bindShown]) bind();
+for (const bind of [bindImages, bindCamera, bindFaces, bindAnswer, bindDisplay]) bind();
 bindKeys(viewer, actions, () => state.point !== null && zoomToPoint(state.point));
 start();

@@ -1,11 +1,11 @@
-"""The page at `/`: files of this folder, which need no build step and nothing from another host.
+"""The page at `/`: the files of this folder, which need no build step and nothing from another host.
 
 ::
 
     /                   index.html
-    /page/<name>        the modules, the style and the icon of this folder
+    /page/<name>        the modules, the style sheet and the icon in this folder
     /page/colours.css   the groups' colours, from `service.drawing`
-    /page/portrait.png  a picture to try, from `landmarks.golden`
+    /page/portrait.png  an example image, from `landmarks.golden`
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLOURS_CSS: Final = "colours.css"
 PORTRAIT: Final = "portrait.png"
 
 HEADERS: Final[Mapping[str, str]] = {
-    # a copy is kept, and asked about each time: an upgraded service never runs with yesterday's page
+    # browsers revalidate their copy each time, so that an upgraded service never runs with an old page
     "Cache-Control": "no-cache",
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -54,7 +54,7 @@ class Asset:
     content: bytes
     media_type: str
     etag: str
-    """Of the content: files of an installed package may all carry one date."""
+    """A hash of the content, because the files of an installed package may all have the same date."""
 
     @classmethod
     def of(cls, name: str, content: bytes) -> Asset:
@@ -63,7 +63,7 @@ class Asset:
 
 
 def page_router() -> APIRouter:
-    """The routes of the page. They hold every file in memory, and no path of a request reaches the file system."""
+    """The routes of the page. All files are in memory, and no path of a request reaches the file system."""
     assets = load_assets()
     router = APIRouter(include_in_schema=False)
 
@@ -92,14 +92,14 @@ def load_assets() -> dict[str, Asset]:
 
 
 def colours_css() -> str:
-    """`--group` on everything that is marked with a group's name: the colour it is drawn in."""
+    """Style rules that set `--group`, the colour of an element with the attribute `data-group`."""
     selectors = {"[data-group]": OTHER_COLOUR, **{f'[data-group="{group}"]': rgb for group, rgb in COLOURS.items()}}
     rules = (f"{selector} {{ --group: rgb({r} {g} {b}); }}\n" for selector, (r, g, b) in selectors.items())
     return "".join(rules)
 
 
 def respond(request: Request, asset: Asset) -> Response:
-    """The file, or 304 when the browser has it already."""
+    """The file, or status 304 when the browser has this version of it."""
     headers = {**HEADERS, "ETag": asset.etag}
     known = (tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(","))
     if any(tag in (asset.etag, "*") for tag in known):

@@ -1,10 +1,10 @@
-/** What stands beside the picture: faces, groups, the table of points, and the facts of an answer. */
+/** The panel beside the image: faces, groups, the table of points, and details of the answer. */
 
 import { sigmas } from "./uncertainty.js";
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with attributes, or properties where the value is no text, and children. */
+/** An element with children. Values that are text become attributes, others properties. */
 export function make(name, attributes = {}, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -17,46 +17,47 @@ export function make(name, attributes = {}, ...children) {
 
 export const pixels = (value) => value.toFixed(2);
 export const swatch = () => make("span", { class: "swatch" });
-export const readable = (name) => name.replaceAll("_", " ");
+export const displayName = (name) => name.replaceAll("_", " ");
 
-/** Everything about one point in words. */
-export function described(layout, face, index) {
+/** One point in words. */
+export function describePoint(layout, face, index) {
   const { major, minor } = sigmas(face.covariances[index]);
   const [x, y] = face.points[index].map(pixels);
   return {
-    name: readable(layout.points[index]),
-    where: `x ${x}  y ${y}`,
-    certainty: `score ${face.scores[index].toFixed(2)}  σ ${pixels(major)} × ${pixels(minor)} px`,
+    name: displayName(layout.points[index]),
+    position: `x ${x}  y ${y}`,
+    uncertainty: `score ${face.scores[index].toFixed(2)}  σ ${pixels(major)} × ${pixels(minor)} px`,
   };
 }
 
 // ---------------------------------------------------------------- faces
 
-/** The list of faces; without `remove` none can be left out. */
-export function showFaces(list, faces, chosen, { choose, zoom, remove }) {
+/** The list of faces. Without `remove` they cannot be removed. */
+export function showFaces(list, layout, faces, selected, { select, zoom, remove }) {
   list.replaceChildren(
     ...faces.map((face, index) => {
       const name = `Face ${index + 1}`;
       const title = make("strong", {}, name);
-      const pressed = { type: "button", class: "face", "aria-pressed": String(index === chosen) };
-      const button = make("button", { ...pressed, onclick: () => choose(index) }, title, facesFacts(face));
+      const pressed = { type: "button", class: "face", "aria-pressed": String(index === selected) };
+      const button = make("button", { ...pressed, onclick: () => select(index) }, title, faceSummary(layout, face));
       const buttons = [button, iconButton("#target", `Zoom to ${name}`, () => zoom(index))];
-      if (remove) buttons.push(iconButton("#cross", `Leave ${name} out`, () => remove(index)));
+      if (remove) buttons.push(iconButton("#cross", `Remove ${name}`, () => remove(index)));
       return make("li", {}, ...buttons);
     }),
   );
 }
 
-function facesFacts({ score, inter_ocular: size, box_source: source, box_score: boxScore }) {
+function faceSummary(layout, { score, inter_ocular: distance, box_source: source, box_score: boxScore }) {
   const box = source === "given" ? "box given" : `box ${boxScore.toFixed(2)}`;
-  return make("span", { class: "figure quiet" }, `score ${score.toFixed(2)} · eyes ${size.toFixed(1)} px · ${box}`);
+  const size = `${layout.inter_ocular ? "eyes" : "size"} ${distance.toFixed(1)} px`;
+  return make("span", { class: "figure quiet" }, `score ${score.toFixed(2)} · ${size} · ${box}`);
 }
 
-/** A button with one of the page's drawn signs. */
-function iconButton(sign, label, onclick) {
+/** A button with one of the icons in index.html. */
+function iconButton(icon, label, onclick) {
   const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   drawing.setAttribute("aria-hidden", "true");
-  drawing.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "use")).setAttribute("href", sign);
+  drawing.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "use")).setAttribute("href", icon);
   return make("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick }, drawing);
 }
 
@@ -68,7 +69,7 @@ export function showGroups(node, layout, shown, toggle) {
         { "data-group": group },
         checkbox(shown.has(group), (isOn) => toggle(group, isOn)),
         swatch(),
-        `${readable(group)} `,
+        `${displayName(group)} `,
         make("span", { class: "figure quiet" }, String(members.length)),
       ),
     ),
@@ -81,16 +82,16 @@ function checkbox(checked, change) {
 
 // ---------------------------------------------------------------- points
 
-/** The grid of points. One row is in the tab order; arrows move from row to row. */
+/** The table of points. One row is in the tab order; arrow keys move from row to row. */
 export class PointTable {
-  constructor(table, layout, { pick, enter }) {
+  constructor(table, layout, { select, enter }) {
     this.body = table.tBodies[0];
     this.headers = [...table.tHead.rows[0].cells];
     this.groupOf = Object.fromEntries(Object.entries(layout.groups).flatMap(([g, all]) => all.map((i) => [i, g])));
     this.rows = layout.points.map((name, index) => pointRow(name, index, this.groupOf[index]));
-    this.order = { by: "index", down: false };
+    this.order = { by: "index", descending: false };
     this.body.replaceChildren(...this.rows);
-    this.body.addEventListener("focusin", (event) => pick(indexOf(event.target)));
+    this.body.addEventListener("focusin", (event) => select(indexOf(event.target)));
     this.body.addEventListener("click", (event) => event.target.closest("tr").focus());
     this.body.addEventListener("dblclick", (event) => enter(indexOf(event.target)));
     this.body.addEventListener("keydown", (event) => this.#key(event, enter));
@@ -100,7 +101,7 @@ export class PointTable {
 
   show(face, groups) {
     this.rows.forEach((row, index) => {
-      const values = face ? measured(face, index) : ["", "", "", ""];
+      const values = face ? pointValues(face, index) : ["", "", "", ""];
       values.forEach((value, column) => (row.cells[column + 2].textContent = value));
       row.hidden = !groups.has(row.dataset.group);
     });
@@ -108,7 +109,7 @@ export class PointTable {
     this.#arrange();
   }
 
-  /** Marks a row and scrolls it into its frame, or marks none. */
+  /** Marks a row and scrolls it into view; null marks none. */
   mark(index) {
     for (const row of this.rows) row.setAttribute("aria-selected", String(Number(row.dataset.index) === index));
     if (index === null) return;
@@ -129,11 +130,12 @@ export class PointTable {
 
   #sortBy(by) {
     if (!by) return;
-    // the least certain first: the lowest score, the largest sigma
-    this.order = by === this.order.by ? { by, down: !this.order.down } : { by, down: by === "sigma" };
+    // the most uncertain first: the lowest score, the largest sigma
+    const descending = by === this.order.by ? !this.order.descending : by === "sigma";
+    this.order = { by, descending };
     for (const header of this.headers) {
       const isThis = header.querySelector("button")?.dataset.sort === by;
-      if (isThis) header.setAttribute("aria-sort", this.order.down ? "descending" : "ascending");
+      if (isThis) header.setAttribute("aria-sort", this.order.descending ? "descending" : "ascending");
       else header.removeAttribute("aria-sort");
     }
     this.#arrange();
@@ -141,15 +143,15 @@ export class PointTable {
 
   #arrange() {
     const { face } = this;
-    const { by, down } = this.order;
+    const { by, descending } = this.order;
     const keys = {
       index: (i) => i,
       score: (i) => face?.scores[i] ?? i,
       sigma: (i) => (face ? sigmas(face.covariances[i]).major : i),
     };
-    const key = (row) => keys[by](Number(row.dataset.index)) * (down ? -1 : 1);
+    const key = (row) => keys[by](Number(row.dataset.index)) * (descending ? -1 : 1);
     const sorted = this.rows.toSorted((a, b) => key(a) - key(b));
-    if (sorted.every((row, place) => this.body.rows[place] === row)) return;
+    if (sorted.every((row, index) => this.body.rows[index] === row)) return;
     const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
     this.body.replaceChildren(...sorted);
     focused?.focus({ preventScroll: true });
@@ -161,17 +163,17 @@ const indexOf = (node) => Number(node.closest("tr").dataset.index);
 function pointRow(name, index, group) {
   const row = make("tr", { tabindex: "-1", "data-index": String(index), "data-group": group });
   row.append(make("td", { class: "figure" }, String(index)));
-  row.append(make("th", { scope: "row" }, swatch(), readable(name)));
+  row.append(make("th", { scope: "row" }, swatch(), displayName(name)));
   for (let column = 0; column < 4; column++) row.append(make("td", { class: "figure" }));
   return row;
 }
 
-function measured(face, index) {
+function pointValues(face, index) {
   const [x, y] = face.points[index];
   return [pixels(x), pixels(y), face.scores[index].toFixed(2), pixels(sigmas(face.covariances[index]).major)];
 }
 
-/** Scrolls the frame alone: the browser's own way would move the whole page on a phone. */
+/** Scrolls only the frame: the browser's scrollIntoView would also scroll the page on a phone. */
 function scrollInside(frame, row) {
   const head = frame.querySelector("thead").offsetHeight;
   const [top, bottom] = [row.offsetTop - head, row.offsetTop + row.offsetHeight];
@@ -190,13 +192,13 @@ export function showTimings(node, timings, roundTrip) {
     const time = make("span", { class: "figure" }, `${spent.toFixed(1)} ms`);
     return [make("span", {}, stage), make("span", { class: "track" }, bar), time];
   });
-  const total = `${timings.total.toFixed(1)} ms in the service, ${roundTrip.toFixed(0)} ms as this page saw it`;
+  const total = `${timings.total.toFixed(1)} ms in the service, ${roundTrip.toFixed(0)} ms with the network`;
   node.replaceChildren(...rows.flat(), make("p", { class: "quiet" }, total));
 }
 
 export function showFacts(node, { model, image, request_id }) {
   const facts = {
-    Picture: `${image.width} × ${image.height} px`,
+    Image: `${image.width} × ${image.height} px`,
     Model: `${model.name}, version ${model.version}`,
     Provenance: model.provenance,
     Request: request_id,

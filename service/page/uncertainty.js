@@ -1,6 +1,6 @@
-/** From a covariance [xx, xy, yy] in pixels squared to what people read: sigmas, and the ellipse of a confidence. */
+/** Standard deviations and confidence ellipses from a covariance [xx, xy, yy] in square pixels. */
 
-/** Standard deviations along the two axes in pixels, and the longer axis' direction in radians (x right, y down). */
+/** Standard deviations along the two axes in pixels, and the angle of the longer one in radians (x right, y down). */
 export function sigmas([xx, xy, yy]) {
   const mean = (xx + yy) / 2;
   const spread = Math.hypot((xx - yy) / 2, xy);
@@ -12,20 +12,22 @@ export function sigmas([xx, xy, yy]) {
 }
 
 /**
- * How many sigmas the ellipse reaches that holds this share of the errors: of a Student distribution in the plane with
- * so many degrees of freedom, or of a normal one.
+ * The half-axes of the ellipse that holds this share of the errors, in standard deviations: of a Student distribution
+ * in the plane with so many degrees of freedom, by default a normal distribution.
  */
-export function reach(confidence, freedom = Infinity) {
-  const surprise = -2 * Math.log(1 - confidence); // the chi-squared distribution's quantile, two degrees of freedom
-  return Math.sqrt(freedom === Infinity ? surprise : (freedom - 2) * Math.expm1(surprise / freedom));
+export function ellipseRadius(confidence, degreesOfFreedom = Infinity) {
+  const v = degreesOfFreedom;
+  const quantile = -2 * Math.log(1 - confidence); // of the chi-squared distribution with two degrees of freedom
+  return Math.sqrt(v === Infinity ? quantile : (v - 2) * Math.expm1(quantile / v));
 }
 
 /** The ellipse as SVG path data, in the units of the point. */
-export function ellipsePath([x, y], covariance, confidence, freedom) {
+export function ellipsePath([x, y], covariance, confidence, degreesOfFreedom) {
   const { major, minor, angle } = sigmas(covariance);
-  const [a, b] = [major * reach(confidence, freedom), minor * reach(confidence, freedom)];
+  const radius = ellipseRadius(confidence, degreesOfFreedom);
+  const [a, b] = [major * radius, minor * radius];
   const [dx, dy] = [a * Math.cos(angle), a * Math.sin(angle)];
-  const turn = (angle * 180) / Math.PI;
-  const arc = `A${a} ${b} ${turn} 1 0`;
+  const degrees = (angle * 180) / Math.PI;
+  const arc = `A${a} ${b} ${degrees} 1 0`;
   return `M${x - dx} ${y - dy}${arc} ${x + dx} ${y + dy}${arc} ${x - dx} ${y - dy}`;
 }

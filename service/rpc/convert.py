@@ -1,21 +1,20 @@
-"""Between the wire's messages and the pipeline's dataclasses."""
+"""Messages -> requests, and answers -> messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from landmarks.decoders import DECODERS
 from landmarks_client.pb import landmarks_pb2 as pb
-from service.answer import Answer, Face, ServedModel
+from service.answer import Answer, ServedModel
 from service.errors import ErrorKind, ServiceError
 from service.limits import MAX_ITEMS
 from service.request import ImageRequest, Options, read_options
-from service.request_ids import image_ids
-from service.wire.problem import problem
+from service.wire.json import answer_body, batch_body, models_body
 
 _FIELDS: Final = pb.DetectRequest.DESCRIPTOR.fields
 _SCALARS: Final = tuple(field.name for field in _FIELDS if field.has_presence)
@@ -58,59 +57,22 @@ def _refuse_unknown(*messages: Message) -> None:
 
 
 def answer_message(answer: Answer, request_id: str) -> pb.DetectResponse:
-    return pb.DetectResponse(
-        request_id=request_id,
-        model=pb.Model(
-            name=answer.model.name, version=answer.model.version, provenance=answer.model.provenance
-        ),
-        image=pb.Image(width=answer.width, height=answer.height),
-        faces=[_face(face, answer.omit) for face in answer.faces],
-        timings_ms=None if "timings_ms" in answer.omit else pb.Timings(**answer.timings_ms),
-        warnings=[pb.Warning(code=warning.code, message=warning.message) for warning in answer.warnings],
-    )  # fmt: skip
+    return pb.DetectResponse(**_flat(answer_body(answer, request_id)))
 
 
 def batch_message(outcomes: Sequence[Answer | ServiceError], request_id: str) -> pb.DetectBatchResponse:
-    parts = zip(outcomes, image_ids(request_id, len(outcomes)), strict=True)
-    return pb.DetectBatchResponse(request_id=request_id, results=[_result(*part) for part in parts])
-
-
-def _result(outcome: Answer | ServiceError, request_id: str) -> pb.DetectResult:
-    if isinstance(outcome, ServiceError):
-        return pb.DetectResult(problem=pb.Problem(**problem(outcome.kind, outcome.message, request_id)))
-    return pb.DetectResult(answer=answer_message(outcome, request_id))
-
-
-def _face(face: Face, omit: frozenset[str]) -> pb.Face:
-    return pb.Face(
-        box=face.region.box.tolist(),
-        box_source=face.region.source,
-        box_score=None if face.region.score is None else float(face.region.score),
-        score=float(face.score),
-        inter_ocular=float(face.inter_ocular),
-        # tolist is several times faster than iterating over the array
-        points=() if "points" in omit else face.points.ravel().tolist(),
-        scores=() if "scores" in omit else face.scores.tolist(),
-        covariances=() if "covariances" in omit else face.covariances.ravel().tolist(),
-    )
+    return pb.DetectBatchResponse(**_flat(batch_body(outcomes, request_id)))
 
 
 def models_message(models: Sequence[ServedModel]) -> pb.ListModelsResponse:
-    return pb.ListModelsResponse(models=[_model(model) for model in models])
+    return pb.ListModelsResponse(**_flat(models_body(models)))
 
 
-def _model(model: ServedModel) -> pb.ModelDescription:
-    metadata = model.metadata
-    return pb.ModelDescription(
-        name=model.name,
-        version=model.version,
-        provenance=model.provenance,
-        layout=metadata.layout.name,
-        input_size=metadata.codec.input_size,
-        crop_scale=metadata.crop_scale,
-        topk=metadata.codec.topk,
-        decoders=list(DECODERS),
-        degrees_of_freedom=metadata.degrees_of_freedom,
-        run_id=metadata.run_id,
-        data=metadata.data,
-    )
+def _flat(value: Any) -> Any:
+    """A body of `service.wire.json` as protobuf takes it: arrays as flat lists."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return value.ravel().tolist()  # several times faster than iterating over the array
+    if kind is dict:
+        return {name: _flat(each) for name, each in value.items()}
+    return [_flat(each) for each in value] if kind is list else value

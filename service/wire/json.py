@@ -1,37 +1,64 @@
-"""The answer's dataclasses -> the wire's JSON. Arrays are written as they are, without an object per point."""
+"""The answer's dataclasses -> bodies that REST and the command line write, and that `rpc.convert` makes messages from.
+
+An answer has the fields of the proto's message of the same name. Arrays stay arrays: there is no object per point.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from landmarks.decoders import DECODERS
 from landmarks.layout import PointLayout
-from service.answer import Answer, Face, ServedModel
+from landmarks_client.pb import landmarks_pb2 as pb
+from service.answer import Answer, ServedModel
 from service.errors import ServiceError
 from service.request_ids import image_ids
 from service.rest.negotiation import to_json
 from service.wire.problem import problem
 
 
+class _Field(NamedTuple):
+    """One field of a proto message."""
+
+    name: str
+    fields: tuple[_Field, ...]
+    """Those of the message that it holds; nothing for a number, a text, or many of them."""
+
+
+def _fields(message: Any) -> tuple[_Field, ...]:
+    """Of a Descriptor. The id of the request is left out: it is not the pipeline's to know."""
+    return tuple(
+        _Field(field.name, _fields(field.message_type) if field.message_type else ())
+        for field in message.fields
+        if field.name != "request_id"
+    )
+
+
+_ANSWER: Final = _fields(pb.DetectResponse.DESCRIPTOR)
+
+
 def answer_body(answer: Answer, request_id: str) -> dict[str, Any]:
-    """As the wire has it, for a writer of `service.rest.negotiation`."""
-    body = {
-        "request_id": request_id,
-        "model": {
-            "name": answer.model.name,
-            "version": answer.model.version,
-            "provenance": answer.model.provenance,
-        },
-        "image": {"width": answer.width, "height": answer.height},
-        "faces": [_face(face, answer.omit) for face in answer.faces],
-        "timings_ms": answer.timings_ms,
-        "warnings": [{"code": warning.code, "message": warning.message} for warning in answer.warnings],
-    }
-    return _without(body, answer.omit)
+    """The fields of `DetectResponse` without those that the request omits."""
+    return {"request_id": request_id, **_body(answer, _ANSWER, answer.omit)}
+
+
+def _body(value: object, fields: tuple[_Field, ...], omit: frozenset[str]) -> dict[str, Any]:
+    """Each field from the attribute of the same name."""
+    body = {}
+    for name, inner in fields:
+        if name not in omit:
+            part = getattr(value, name)
+            if inner and type(part) is tuple:
+                part = [_body(each, inner, omit) for each in part]
+            elif inner and type(part) is not dict:
+                part = _body(part, inner, omit)
+            body[name] = part
+    return body
 
 
 def batch_body(outcomes: Sequence[Answer | ServiceError], request_id: str) -> dict[str, Any]:
+    """The fields of `DetectBatchResponse`."""
     parts = zip(outcomes, image_ids(request_id, len(outcomes)), strict=True)
     return {"request_id": request_id, "results": [_result(outcome, identity) for outcome, identity in parts]}
 
@@ -42,25 +69,8 @@ def _result(outcome: Answer | ServiceError, request_id: str) -> dict[str, Any]:
     return {"answer": answer_body(outcome, request_id)}
 
 
-def _face(face: Face, omit: frozenset[str]) -> dict[str, Any]:
-    body = {
-        "box": face.region.box,
-        "box_source": face.region.source,
-        "box_score": face.region.score,
-        "score": face.score,
-        "inter_ocular": face.inter_ocular,
-        "points": face.points,
-        "scores": face.scores,
-        "covariances": face.covariances,
-    }
-    return _without(body, omit)
-
-
-def _without(body: dict[str, Any], omit: frozenset[str]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name not in omit} if omit else body
-
-
 def models_body(models: Sequence[ServedModel]) -> dict[str, Any]:
+    """The fields of `ListModelsResponse`."""
     return {"models": [_model(model) for model in models]}
 
 

@@ -19,11 +19,11 @@ from service.errors import ErrorKind
 from service.rest.negotiation import to_json
 from tests.client.conftest import Ask, asking, every_api, every_client
 from tests.contract.apis import open_doors
-from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 pytestmark = pytest.mark.anyio
 
-IMAGE = encoded(picture())
+IMAGE = encoded(gradient_image())
 BOX = (20.1, 30.7, 200.3, 210.9)
 
 

@@ -125,4 +125,4 @@ def test_training_runs_without_rights(images: None, tmp_path: Path) -> None:
     image = f"h3r-landmarks/train:{TAG}"
     told = docker("run", "--rm", "--read-only", "--tmpfs", "/tmp", "--cap-drop=ALL", image, "fit", "--help")
     assert "--data" in told
-    docker("run", "--rm", "--entrypoint", "python", image, "-c", "import openvino, torch, train.engine.loop")
+    docker("run", "--rm", "--entrypoint", "python", image, "-c", "import openvino, torch, train.engine.landmark_run")

@@ -3,9 +3,9 @@
 import asyncio
 
 from tests.contract.apis import open_doors
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
-IMAGE = encoded(picture())
+IMAGE = encoded(gradient_image())
 BOX = (20.1, 30.7, 200.3, 210.9)
 DOORS = ["rest", "grpc"]
 

@@ -4,12 +4,12 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from tests.contract.asking import BOX, DOORS, IMAGE, ask, ask_batch
-from tests.fakes import FakeEngine, encoded, picture
+from tests.fakes import FakeEngine, encoded, gradient_image
 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_each_image_of_a_batch_has_its_own_answer_or_problem(door):
-    images = [IMAGE, b"hello", encoded(picture(100, 80))]
+    images = [IMAGE, b"hello", encoded(gradient_image(100, 80))]
     options = [{"boxes": [BOX, BOX]}, {}, {"boxes": [(0, 0, 50, 50)], "omit": ["timings_ms"], "topk": 4}]
     reply, metrics = ask_batch(door, images, options)
     assert (reply.code, reply.request_id) == ("ok", "mine")

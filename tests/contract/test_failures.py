@@ -12,7 +12,7 @@ from service.rpc.errors import STATUS as GRPC
 from service.wire.problem import STATUS as HTTP
 from tests.contract.apis import open_doors
 from tests.contract.asking import BOX, DOORS, IMAGE, ask
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 STATUS = {"rest": HTTP, "grpc": GRPC}
 
@@ -27,11 +27,11 @@ FAILURES = {
     "not an image": (ErrorKind.NOT_AN_IMAGE, {"image": b"hello"}),
     "nothing": (ErrorKind.NOT_AN_IMAGE, {"image": b""}),
     "truncated": (ErrorKind.DAMAGED_IMAGE, {"image": IMAGE[: len(IMAGE) // 2]}),
-    "truncated jpeg": (ErrorKind.DAMAGED_IMAGE, {"image": encoded(picture(), ".jpg")[:-40]}),
+    "truncated jpeg": (ErrorKind.DAMAGED_IMAGE, {"image": encoded(gradient_image(), ".jpg")[:-40]}),
     "too many bytes": (ErrorKind.TOO_MANY_BYTES, {"image": IMAGE + bytes(100_000)}),
-    "too many pixels": (ErrorKind.TOO_MANY_PIXELS, {"image": encoded(picture(501, 500), ".jpg")}),
+    "too many pixels": (ErrorKind.TOO_MANY_PIXELS, {"image": encoded(gradient_image(501, 500), ".jpg")}),
     "floats": (ErrorKind.UNSUPPORTED_IMAGE, {"image": encoded(np.zeros((8, 8), np.float32), ".tiff")}),
-    "too long": (ErrorKind.SIDE_TOO_LONG, {"image": encoded(picture(8001, 2))}),
+    "too long": (ErrorKind.SIDE_TOO_LONG, {"image": encoded(gradient_image(8001, 2))}),
     "nan box": (ErrorKind.INVALID_BOX, {"boxes": [(math.nan, 0, 1, 1)]}),
     "infinite box": (ErrorKind.INVALID_BOX, {"boxes": [(0, 0, math.inf, 1)]}),
     "box beyond float32": (ErrorKind.INVALID_BOX, {"boxes": [(0, 0, 3e38, 1)]}),

@@ -17,7 +17,7 @@ from service.errors import ErrorKind
 from service.wire.problem import STATUS as HTTP
 from tests.contract.apis import open_doors
 from tests.contract.hostile import BOX, Asked, Case, Http, Message, Wire, corpus
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 SEED = 5
 CASES = corpus(SEED)
@@ -53,7 +53,7 @@ def test_every_input_is_answered_and_none_by_a_fault(part: int) -> None:
 
             found = await asyncio.gather(*(one(case) for case in CASES[part::8]))
             for door in doors.values():  # and it still works
-                assert (await door.ask(encoded(picture()), boxes=[BOX])).code == "ok"
+                assert (await door.ask(encoded(gradient_image()), boxes=[BOX])).code == "ok"
             return [problem for problems in found for problem in problems], gateway.metrics.text().decode()
 
     problems, metrics = asyncio.run(run())

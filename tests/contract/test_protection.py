@@ -25,9 +25,9 @@ from service.security.tls import Tls
 from service.server import metrics_server
 from service.settings import Settings
 from tests.contract.apis import open_doors, reply, rpc_failure
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
-IMAGE = encoded(picture())
+IMAGE = encoded(gradient_image())
 BOX = "20.5,30.5,200.5,210.5"
 KEY, LINE = new_key("ana")
 KEYS = read_keys(Settings(api_keys=LINE))

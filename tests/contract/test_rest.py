@@ -15,9 +15,9 @@ from landmarks.codec import CodecSpec
 from landmarks.layout import WFLW98
 from service.rest.schema import AnswerModel, BatchModel, LayoutModel, ProblemModel
 from tests.contract.apis import open_doors, reply
-from tests.fakes import MODEL, SYNTHETIC_106, FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import MODEL, SYNTHETIC_106, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
-IMAGE = encoded(picture())
+IMAGE = encoded(gradient_image())
 BOX = [20.5, 30.5, 200.5, 210.5]
 
 

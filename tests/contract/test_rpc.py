@@ -7,7 +7,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from tests.contract.apis import open_doors
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 SERVICE = "landmarks.v1.Landmarks"
 
@@ -58,7 +58,7 @@ def test_reflection_lists_the_services():
 
 def test_a_message_far_over_the_limit_is_refused_unread_and_the_service_goes_on():
     async def work(door):
-        return await door.ask(bytes(3_000_000)), await door.ask(encoded(picture()))
+        return await door.ask(bytes(3_000_000)), await door.ask(encoded(gradient_image()))
 
     refused, served = with_channel(work)
     assert refused.status is grpc.StatusCode.RESOURCE_EXHAUSTED

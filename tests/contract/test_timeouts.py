@@ -13,9 +13,9 @@ from service.gateway import Gateway
 from service.rpc.server import HealthServicer
 from service.server import RestServer
 from tests.contract.apis import open_doors
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
-IMAGE = encoded(picture())
+IMAGE = encoded(gradient_image())
 BOX = "20.5,30.5,200.5,210.5"
 HEAD = f"POST /v1/landmarks?box={BOX} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(IMAGE)}\r\n\r\n".encode()
 

@@ -19,7 +19,7 @@ from service.security.api_keys import Protection, new_key, read_keys
 from service.settings import Settings
 from tests.contract.apis import open_doors
 from tests.deploy.tools import DEPLOY, run, tool
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/landmarks.json").read_text())
 ALERTS = (DEPLOY / "prometheus/alerts.yml").read_text()
@@ -66,12 +66,12 @@ def exposed() -> Series:
         _, line = new_key("ana")
         async with open_doors(gateway, Protection(read_keys(Settings(api_keys=line)), metrics_here=False)) as doors:
             for door in doors.values():
-                assert (await door.ask(encoded(picture()))).code == "unauthenticated"
+                assert (await door.ask(encoded(gradient_image()))).code == "unauthenticated"
         async with open_doors(gateway) as doors:
             for door in doors.values():
-                assert (await door.ask(encoded(picture()))).code == "ok"
+                assert (await door.ask(encoded(gradient_image()))).code == "ok"
                 engine.error = EngineOverloaded("full")
-                assert (await door.ask(encoded(picture()))).code == "overloaded"
+                assert (await door.ask(encoded(gradient_image()))).code == "overloaded"
                 engine.error = None
             with gateway.admitted("rest", "a", {}), round_trip():
                 assert (await doors["rest"].ask(b"")).code == "overloaded"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.answer import Answer
+from service.answer import Answer, ImageSize
 from service.deadline import Deadline
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError
@@ -36,7 +36,7 @@ class FakePipeline:
             self.is_full.set()
         await self.gate.wait()
         self.active -= 1
-        return Answer(MODEL, 1, 1, (), {})
+        return Answer(MODEL, ImageSize(1, 1), (), {})
 
 
 def gateway_over(pipeline: FakePipeline, **limits: Any) -> Gateway:

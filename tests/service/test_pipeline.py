@@ -1,30 +1,60 @@
+"""The pipeline and the landmarker of one model, over fakes: numbers by hand, and what is refused."""
+
+from __future__ import annotations
+
 import asyncio
 import math
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from service.answer import STAGES
-from service.deadline import Deadline
+from landmarks.codec import Decoded
+from service.answer import STAGES, Answer, Face
+from service.deadline import Deadline, DeadlineExceeded
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError
 from service.request import Options
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 from tests.service.images.profiles import red_and_blue_swapped
 
+pytestmark = pytest.mark.anyio
 
-def detect(options=None, detector=None, engine=None, data=None, timeout=10.0):
+ONE_BOX = Options(boxes=((0, 0, 50, 50),))
+
+
+class SeeingEngine(FakeEngine):
+    """Keeps the crops that it was given last."""
+
+    crops: np.ndarray
+
+    async def infer(self, crops: np.ndarray, **options: Any) -> Decoded:
+        self.crops = crops
+        return await super().infer(crops, **options)
+
+
+async def detect(
+    options: Options | None = None,
+    detector: FakeDetector | None = None,
+    engine: FakeEngine | None = None,
+    data: bytes | None = None,
+    timeout: float = 10.0,
+) -> Answer:
     gateway = make_gateway(engine or FakeEngine(), detector or FakeDetector())
-    work = gateway.pipeline.detect(data or encoded(picture()), options or Options(), Deadline.after(timeout))
-    return asyncio.run(work)
+    image = encoded(gradient_image()) if data is None else data
+    return await gateway.pipeline.detect(image, options or Options(), Deadline.after(timeout))
 
 
-def test_points_come_back_in_image_pixels():
+async def faces(*arguments: Any, **options: Any) -> tuple[Face, ...]:
+    return (await detect(*arguments, **options)).faces
+
+
+async def test_points_are_answered_in_image_pixels() -> None:
     # the box's centre is (100, 80), its longer side 102.4; the crop is 1.25 times that, 128 pixels shown as 256:
     # crop pixel c is image pixel 100 - 64 + (c + 0.5) / 2 - 0 horizontally, the centre of the crop being c = 127.5
-    (face,) = detect(Options(boxes=((48.8, 60.0, 151.2, 100.0),))).faces
+    (face,) = await faces(Options(boxes=((48.8, 60.0, 151.2, 100.0),)))
     np.testing.assert_allclose(face.points[0], [100 - 63.75, 80 - 63.75], atol=1e-4)
     np.testing.assert_allclose(face.points[97], [100 - 63.75 + 48.5, 80 - 63.75 + 97], atol=1e-4)
     # half the scale, a quarter of the variance
@@ -33,37 +63,54 @@ def test_points_come_back_in_image_pixels():
     assert float(face.inter_ocular) == pytest.approx(math.hypot(6, 12), abs=1e-4)
     # expected errors of 2.4 pixels over a box of points of 97 x 194
     assert float(face.score) == pytest.approx(1.0, abs=1e-4)
-    assert (face.region.source, face.region.score) == ("given", None)
-    assert {a.dtype for a in (face.region.box, face.points, face.scores, face.covariances)} == {np.dtype(np.float32)}
+    assert (face.box_source, face.box_score) == ("given", None)
+    assert {a.dtype for a in (face.box, face.points, face.scores, face.covariances)} == {np.dtype(np.float32)}
 
 
-def test_the_answer_names_model_size_and_stages():
-    answer = detect()
+async def test_the_answer_names_model_size_and_stages() -> None:
+    answer = await detect()
     assert (answer.model.name, answer.model.version, answer.model.provenance) == ("fake", "7", "sha256:00")
-    assert (answer.width, answer.height) == (320, 240)
+    assert (answer.image.width, answer.image.height) == (320, 240)
     assert tuple(answer.timings_ms) == STAGES
     assert answer.timings_ms["total"] >= answer.timings_ms["decode"] > 0
 
 
-def test_no_face_is_an_empty_list_and_asks_no_engine():
+async def test_no_face_is_an_empty_list_and_calls_no_engine() -> None:
     engine = FakeEngine()
-    assert detect(engine=engine).faces == ()
+    assert await faces(engine=engine) == ()
     assert engine.calls == []
 
 
-def test_detected_faces_keep_the_detectors_order_and_the_largest_survive_max_faces():
+async def test_detected_faces_keep_the_detectors_order_and_max_faces_leaves_the_first() -> None:
     boxes = [((10.0, 10.0, 10.0 + side, 10.0 + side), side / 100) for side in (90, 80, 70, 60, 50)]
-    found = FakeDetector(*boxes)
-    assert [float(face.region.box[2]) for face in detect(detector=found).faces] == [100, 90, 80, 70]  # four at most
-    two = detect(Options(max_faces=2), found).faces
-    assert [float(face.region.score) for face in two] == pytest.approx([0.9, 0.8])
-    assert {face.region.source for face in two} == {"detected"}
-    assert len(detect(Options(max_faces=99), found).faces) == 4
+    detector = FakeDetector(*boxes)
+    four = await faces(detector=detector)  # the service's own limit
+    assert [float(face.box[2]) for face in four] == [100, 90, 80, 70]
+    two = await faces(Options(max_faces=2), detector)
+    assert [float(face.box_score or 0) for face in two] == pytest.approx([0.9, 0.8])
+    assert {face.box_source for face in two} == {"detected"}
+    assert len(await faces(Options(max_faces=99), detector)) == 4
 
 
-def test_options_reach_the_engine_with_the_rest_of_the_deadline():
+@pytest.mark.parametrize(("threshold", "count"), [(None, 3), (0.0, 3), (0.6, 2), (0.7, 1), (0.91, 0)])
+async def test_the_detector_threshold_is_inclusive(threshold: float | None, count: int) -> None:
+    detector = FakeDetector(*(((10.0, 10.0, 90.0, 90.0), score) for score in (0.9, 0.6, 0.3)))
+    assert len(await faces(Options(detector_threshold=threshold), detector)) == count
+
+
+async def test_flip_averages_with_the_mirrored_crop() -> None:
+    engine = SeeingEngine()
+    (face,) = await faces(Options(boxes=((48.8, 60.0, 151.2, 100.0),), flip=True), engine=engine)
+    np.testing.assert_array_equal(engine.crops[1], engine.crops[0, :, ::-1])
+    # point i is at crop pixel (i, 2 i) in both; the chin, point 16, is its own mirror image: (16 + 255 - 16) / 2, 32.
+    # Points 0 and 32 are a pair: (0 + 255 - 32) / 2, (0 + 64) / 2
+    np.testing.assert_allclose(face.points[16], [100 - 63.75 + 127.5 / 2, 80 - 63.75 + 32 / 2], atol=1e-4)
+    np.testing.assert_allclose(face.points[0], [100 - 63.75 + 111.5 / 2, 80 - 63.75 + 32 / 2], atol=1e-4)
+
+
+async def test_options_reach_the_engine_with_the_rest_of_the_deadline() -> None:
     engine = FakeEngine()
-    detect(Options(boxes=((0, 0, 99, 99), (5, 5, 50, 50)), topk=4), engine=engine, timeout=9.0)
+    await detect(Options(boxes=((0, 0, 99, 99), (5, 5, 50, 50)), topk=4), engine=engine, timeout=9.0)
     ((shape, topk, timeout, decoder),) = engine.calls
     assert shape == (2, 256, 256, 3)
     assert (topk, decoder) == (4, None)
@@ -85,9 +132,9 @@ def test_options_reach_the_engine_with_the_rest_of_the_deadline():
         ((-1e30, -1e30, 1e30, 1e30), "100 times"),
     ],
 )
-def test_a_bad_box_is_named(box, says):
+async def test_a_bad_box_is_named(box: tuple[float, float, float, float], says: str) -> None:
     with pytest.raises(ServiceError, match=rf"box 1 \(.*\) .*{says}") as caught:
-        detect(Options(boxes=((0, 0, 50, 50), box)))
+        await detect(Options(boxes=((0, 0, 50, 50), box)))
     assert caught.value.kind is ErrorKind.INVALID_BOX
 
 
@@ -100,53 +147,44 @@ def test_a_bad_box_is_named(box, says):
         (Options(decoder="argmax", topk=2), ErrorKind.INVALID_REQUEST),
     ],
 )
-def test_options_are_refused_before_the_image_is_looked_at(options, kind):
+async def test_options_are_refused_before_the_image_is_decoded(options: Options, kind: ErrorKind) -> None:
     with pytest.raises(ServiceError) as caught:
-        detect(options, data=b"not an image")
+        await detect(options, data=b"not an image")
     assert caught.value.kind is kind
 
 
-def test_a_box_partly_outside_and_an_image_of_one_pixel_are_served():
-    assert len(detect(Options(boxes=((-40, -40, 60, 60),))).faces) == 1
-    assert len(detect(Options(boxes=((-0.5, -0.5, 0.5, 0.5),)), data=encoded(picture(1, 1))).faces) == 1
+async def test_a_box_partly_outside_and_an_image_of_one_pixel_are_served() -> None:
+    assert len(await faces(Options(boxes=((-40, -40, 60, 60),)))) == 1
+    assert len(await faces(Options(boxes=((-0.5, -0.5, 0.5, 0.5),)), data=encoded(gradient_image(1, 1)))) == 1
 
 
-def test_the_engines_error_and_the_deadline_come_through():
+async def test_the_engines_error_is_raised() -> None:
     engine = FakeEngine()
     engine.error = EngineOverloaded("full")
     with pytest.raises(EngineOverloaded):
-        detect(Options(boxes=((0, 0, 50, 50),)), engine=engine)
+        await detect(ONE_BOX, engine=engine)
 
-    async def stuck():
-        waiting = FakeEngine()
-        waiting.gate = asyncio.Event()
-        await make_gateway(waiting, FakeDetector()).pipeline.detect(
-            encoded(picture()), Options(boxes=((0, 0, 50, 50),)), Deadline.after(0.2)
-        )
 
+async def test_an_engine_that_hangs_is_given_up_at_the_deadline() -> None:
+    engine = FakeEngine()
+    engine.gate = asyncio.Event()
     with pytest.raises(asyncio.TimeoutError):
-        asyncio.run(stuck())
+        await detect(ONE_BOX, engine=engine, timeout=0.2)
 
 
-def test_a_deadline_that_has_passed_is_refused_unworked():
-    gateway = make_gateway(FakeEngine(), FakeDetector())
-    with pytest.raises(asyncio.TimeoutError):
-        asyncio.run(gateway.detect(encoded(picture()), Options(), Deadline.after(-1)))
+async def test_after_the_deadline_no_work_is_done() -> None:
+    engine = FakeEngine()
+    with pytest.raises(DeadlineExceeded):
+        await detect(ONE_BOX, engine=engine, timeout=-1)
+    assert engine.calls == []
 
 
-def test_the_network_sees_srgb_and_the_caller_is_told_of_other_frames():
-    class Seeing(FakeEngine):
-        seen: np.ndarray
-
-        async def infer(self, crops, **options):
-            self.seen = crops
-            return await super().infer(crops, **options)
-
+async def test_the_network_gets_srgb_and_the_answer_warns_of_further_frames() -> None:
     red = Pillow.new("RGB", (64, 64), (255, 0, 0))
-    buffer, engine = BytesIO(), Seeing()
+    buffer, engine = BytesIO(), SeeingEngine()
     red.save(
         buffer, "PNG", save_all=True, append_images=[Pillow.new("RGB", (64, 64))], icc_profile=red_and_blue_swapped()
     )
-    answer = detect(Options(boxes=((0, 0, 63, 63),)), engine=engine, data=buffer.getvalue())
-    np.testing.assert_allclose(engine.seen[0, 128, 128], (0, 0, 255), atol=2)
+    answer = await detect(Options(boxes=((0, 0, 63, 63),)), engine=engine, data=buffer.getvalue())
+    np.testing.assert_allclose(engine.crops[0, 128, 128], (0, 0, 255), atol=2)
     assert [warning.code for warning in answer.warnings] == ["first_frame_only"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.bootstrap import StartError
+from service.errors import StartError
 from service.server import HttpServer, bound_socket, wait_until_listening
 
 

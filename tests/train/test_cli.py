@@ -241,7 +241,7 @@ def test_the_list_of_commands_loads_none_of_them() -> None:
     assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ") and line[4] != " "] == [
         "fit", "evaluate", "export", "fit-shape", "calibrate", "fit-conversion", "import-checkpoint", "import-onnx",
         "quantize", "robustness", "table", "fit-detector", "calibrate-detector", "evaluate-detector",
-        "export-detector", "turn",
+        "export-detector", "synthesize-poses",
     ]  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from train.commands.command_line import parse  # noqa: E402
 from train.config import Augment, Config, load_config  # noqa: E402
 from train.datasets.source import DataSource  # noqa: E402
 from train.datasets.training_data import TrainingData  # noqa: E402
-from train.engine.loop import Run  # noqa: E402
-from train.engine.optimisation import rate_factor  # noqa: E402
+from train.engine.landmark_run import LandmarkRun  # noqa: E402
+from train.engine.optimisation import learning_rate_factor  # noqa: E402
 from train.errors import ConfigError  # noqa: E402
 
 
@@ -36,13 +36,13 @@ def test_the_augmentation_is_that_of_section_5_3() -> None:
 
 
 def test_the_rate_falls_to_a_tenth_at_each_milestone() -> None:
-    factor = rate_factor(load_config(Config, "h3r"), batches=10)
+    factor = learning_rate_factor(load_config(Config, "h3r"), batches=10)
     assert [factor(step) for step in (0, 299, 300, 499, 500, 599)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 def test_a_rate_with_milestones_may_rise_first() -> None:
     values = {"stages": [{"epochs": 9, "input_size": 64}], "warmup_epochs": 1, "milestones": [4]}
-    factor = rate_factor(Config.model_validate(values), batches=4)
+    factor = learning_rate_factor(Config.model_validate(values), batches=4)
     assert [factor(step) for step in (0, 3, 4, 15, 16)] == pytest.approx([0.2, 0.8, 1, 1, 0.1])
 
 
@@ -56,11 +56,11 @@ def test_the_backbone_can_be_replaced(tmp_path: Path) -> None:
 def test_an_hrnet_takes_steps_by_the_recipe(tmp_path: Path) -> None:
     source = DataSource("faces300w", write_miniature(tmp_path / "faces", train=4, val=2))
     small = {"stages": [{"epochs": 1, "input_size": 64}], "batch_size": 2}
-    run = Run(
+    run = LandmarkRun(
         load_config(Config, "h3r", small), TrainingData(("faces300w",), source.train_faces()), tmp_path / "run", 0
     )
     run.train(source.test_faces())
-    assert run.learner.schedule.last_epoch == 2  # two steps of two faces
+    assert run.state.schedule.last_epoch == 2  # two steps of two faces
     (row,) = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     assert row["loss"] == pytest.approx(5.545, abs=0.3)  # ln(16 * 16), as of nearly even maps
     assert json.loads((tmp_path / "run" / "report.json").read_text())["faces"] == 2

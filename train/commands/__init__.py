@@ -21,9 +21,9 @@ COMMANDS: Final[Mapping[str, str]] = {
     "calibrate-detector": "choose a run's threshold on all training images",
     "evaluate-detector": "recall and false boxes of a run or a model, as JSON",
     "export-detector": "write a finished run's detector into a model repository",
-    "turn": "turn faces to large poses by a 3-D face model: a data set in the layout of faces300w",
+    "synthesize-poses": "faces in large poses, from a 3-D face model: a data set in the format of faces300w",
 }
 """Each command's one-line summary. The command `fit-shape` is the module `train.commands.fit_shape`."""
 
-ALIASES: Final[Mapping[str, str]] = {"reopen": "import-onnx", "fit-lift": "fit-conversion"}
+ALIASES: Final[Mapping[str, str]] = {"reopen": "import-onnx", "fit-lift": "fit-conversion", "turn": "synthesize-poses"}
 """Other names of commands."""

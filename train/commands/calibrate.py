@@ -11,7 +11,7 @@ from typing import Final
 from train.commands.arguments import add_boxes, add_conversion, add_data
 from train.datasets.source import DataSource
 from train.errors import TrainingError
-from train.evaluation.calibration import calibrate_run
+from train.evaluation.calibrate_run import calibrate_run
 
 DETAILS: Final = (
     "By groups of points and by how wide a face's maps are, on the faces of the training split; how much larger "

@@ -15,8 +15,8 @@ from train.datasets.source import DataSource
 from train.detection.evaluate import choose_threshold, figures, finder, judge_all, torch_maps
 from train.detection.loop import load_detector
 from train.detection.photographs import load
-from train.runs.record import REPORT_FILE, read_report
-from train.runs.weights import write_json
+from train.runs.files import write_json
+from train.runs.folder import REPORT_FILE, read_report
 
 DETAILS: Final = (
     "It replaces the threshold that the run chose on the images held out; for a network that finds faces no better "

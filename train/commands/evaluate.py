@@ -13,7 +13,9 @@ from train.datasets.face import AnnotatedFace, BoxKind
 from train.datasets.source import DataSource
 from train.evaluation.coco_ap import coco_ap
 from train.evaluation.plots import draw_evaluation, draw_reliability
-from train.evaluation.predict import Predictions, check_points, predict, summary
+from train.evaluation.predict import check_points, predict
+from train.evaluation.predictions import Predictions
+from train.evaluation.summary import summary
 from train.evaluation.trained import Trained, open_export, open_run
 
 DETAILS: Final = (

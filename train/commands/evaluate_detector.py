@@ -15,7 +15,7 @@ from train.detection.evaluate import curve, figures, finder, judge_all, torch_ma
 from train.detection.export import open_detector
 from train.detection.loop import load_detector
 from train.detection.photographs import load
-from train.runs.record import read_report
+from train.runs.folder import read_report
 
 DETAILS: Final = "At its threshold, and the recall at other numbers of false boxes, on the split for testing."
 EXAMPLE: Final = "--model model_repo/detector/1/model.onnx --data faces300w:data/faces300w"

@@ -9,10 +9,10 @@ from train.commands.arguments import add_training, add_training_data
 from train.config import Config, load_config
 from train.datasets.source import parse_mix
 from train.datasets.training_data import training_data
-from train.engine.distributed import joined
-from train.engine.loop import Run
+from train.engine.distributed import process_group
+from train.engine.landmark_run import LandmarkRun
 from train.evaluation.plots import draw_curves, draw_evaluation
-from train.runs.record import METRICS_FILE
+from train.runs.folder import METRICS_FILE
 
 DETAILS: Final = (
     "The first data set is shown completely in every epoch, further ones as far as the configuration says. "
@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> None:
     config = load_config(Config, args.config, {key: value for key, value in replaced.items() if value is not None})
     sources = parse_mix(args.data, args.conversion)
     data = training_data(sources, config)
-    with joined():
-        run = Run(config, data, args.out, args.workers)
-        run.begin(args.resume, args.weights)
+    with process_group():
+        run = LandmarkRun(config, data, args.out, args.workers)
+        run.prepare(args.resume, args.weights)
         predictions = run.train(sources[0].test_faces())
         if predictions:  # the first of several processes
             draw_curves(args.out / METRICS_FILE, args.out / "curves.png")

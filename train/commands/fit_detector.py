@@ -29,5 +29,5 @@ def run(args: argparse.Namespace) -> None:
     source = DataSource.parse(args.data)
     images, test = (load(source, split) for split in (source.format.train, source.format.test))
     run = DetectorRun(config, (source.name,), images, args.out, args.workers)
-    run.begin(args.resume, args.weights)
+    run.prepare(args.resume, args.weights)
     run.train(test)

@@ -8,7 +8,7 @@ from typing import Final
 
 from train.commands.arguments import add_boxes
 from train.datasets.source import DataSource
-from train.evaluation.calibration import calibrate_run
+from train.evaluation.calibrate_run import calibrate_run
 from train.runs.weights import import_checkpoint
 
 DETAILS: Final = "The run can be evaluated, calibrated and exported like any other."

@@ -9,7 +9,7 @@ from typing import Final
 from train.commands.arguments import add_conversion, add_data
 from train.datasets.source import DataSource
 from train.errors import TrainingError
-from train.export.import_onnx import SAMPLES, reopen
+from train.export.import_onnx import SAMPLES, import_onnx
 
 DETAILS: Final = (
     "The statistics of batch normalisation, which the export folded into the convolutions, are measured on the data "
@@ -31,5 +31,5 @@ def run(args: argparse.Namespace) -> None:
     """Imports the network and prints what can be done next."""
     if args.samples < 1:
         raise TrainingError("--samples takes a whole number from 1 on")
-    config = reopen(args.model, DataSource.parse(args.data, args.conversion), args.out, args.samples)
+    config = import_onnx(args.model, DataSource.parse(args.data, args.conversion), args.out, args.samples)
     print(f"{config.name} is now the run {args.out}: fit --weights {args.out / 'checkpoint.pt'} starts from it")

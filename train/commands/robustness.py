@@ -35,5 +35,5 @@ def run(args: argparse.Namespace) -> None:
     source = DataSource.parse(args.data, args.conversion)
     result = measure(model, source.test_faces()[:: args.every], source, args.seed)
     write(result, args.out, f"Of {args.run or args.model} on the test split of {source.name}, boxes P2:")
-    figures: dict[str, Any] = {"plain": result.plain._asdict(), "auroc": result.auroc}
+    figures: dict[str, Any] = {"uncorrupted": result.uncorrupted._asdict(), "auroc": result.auroc}
     print(json.dumps(figures, indent=2))

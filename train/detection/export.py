@@ -17,7 +17,7 @@ from train.detection.evaluate import torch_maps
 from train.detection.loop import load_detector
 from train.errors import TrainingError
 from train.export.onnx_file import install, open_session, write_onnx
-from train.runs.record import DESCRIPTION_FILE, read_report
+from train.runs.folder import DESCRIPTION_FILE, read_report
 
 PICTURES = "pictures"
 TOLERANCE = 1e-3

@@ -18,13 +18,15 @@ from train.detection.network import CentreDetector
 from train.detection.photographs import Photograph, fingerprint, split_by_place
 from train.detection.samples import SceneBatch, SceneBatches, SceneSamples, collate
 from train.detection.targets import losses
-from train.engine import distributed
-from train.engine.learner import Learner, TrainingRun, load_result
-from train.engine.loop import loader
-from train.engine.optimisation import choose_precision, warmup_then_cosine
+from train.engine.distributed import local_device
+from train.engine.loop import data_loader
+from train.engine.optimisation import choose_precision, warmup_cosine
+from train.engine.run import TrainingRun
+from train.engine.train_state import TrainState
 from train.errors import TrainingError
-from train.runs.record import REPORT_FILE, describe
-from train.runs.weights import write_json
+from train.runs.files import write_json
+from train.runs.folder import REPORT_FILE, load_result
+from train.runs.record import describe
 
 Row = dict[str, Any]
 
@@ -33,7 +35,7 @@ Row = dict[str, Any]
 class Step:
     """What a batch is trained with."""
 
-    learner: Learner
+    state: TrainState
     config: DetectorConfig
     device: torch.device
 
@@ -41,19 +43,19 @@ class Step:
         """One step; returns the losses of centres and of sides. Raises TrainingError when they are not finite."""
         precision = choose_precision(self.config.precision, self.device)
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            maps = self.learner.model(batch.pictures.to(self.device))
+            maps = self.state.model(batch.pictures.to(self.device))
         parts = losses(maps, batch.targets.to(self.device))
         loss = parts.centres + self.config.sides_weight * parts.sides
         if not torch.isfinite(loss):
             photographs = batch.indices.tolist()
             raise TrainingError(f"the loss is {loss.item()} in the batch of photographs {photographs}: lower the rate?")
-        self.learner.step(loss)
+        self.state.step(loss)
         return parts.centres.item(), parts.sides.item()
 
 
 def train_one_epoch(step: Step, batches: Iterable[SceneBatch]) -> Row:
     """One pass over the batches; returns the mean losses."""
-    step.learner.model.train()
+    step.state.model.train()
     centres, sides = zip(*(step(batch) for batch in batches), strict=True)
     return {
         "loss": sum(centres) / len(centres) + step.config.sides_weight * sum(sides) / len(sides),
@@ -78,23 +80,23 @@ class DetectorRun(TrainingRun[DetectorConfig]):
         self._names = names
         self._photographs = photographs
         training, self._held_out = split_by_place(photographs, config.held_out)
-        self.device = distributed.device()
+        self.device = local_device()
         torch.manual_seed(config.seed)
         self._sampler = SceneBatches(len(training), config)
         total, warmup = config.epochs * len(self._sampler), config.warmup_epochs * len(self._sampler)
         model = CentreDetector().to(self.device)
-        learner = Learner.create(model, config, lambda step: warmup_then_cosine(step, warmup, total))
-        super().__init__(config, learner, folder)
-        self._loader = loader(SceneSamples(training, config, self.spec, workers), self._sampler, collate, workers)
+        state = TrainState.create(model, config, lambda step: warmup_cosine(step, warmup, total))
+        super().__init__(config, state, folder)
+        self._loader = data_loader(SceneSamples(training, config, self.spec, workers), self._sampler, collate, workers)
 
     def train(self, test: Sequence[Photograph], evaluate_every: int = 10) -> None:
         """Trains to the configured end from wherever the run stands, saving after every epoch."""
-        step = Step(self.learner, self.config, self.device)
+        step = Step(self.state, self.config, self.device)
         with self._open(self._describe()) as journal:
             while self.epoch < self.config.epochs:
                 self._sampler.epoch = self.epoch
                 label = f"epoch {self.epoch + 1}/{self.config.epochs}"
-                row = {"epoch": self.epoch, "learning_rate": self.learner.rate}
+                row = {"epoch": self.epoch, "learning_rate": self.state.learning_rate}
                 row |= train_one_epoch(step, tqdm(self._loader, desc=label, unit="batch", leave=False))
                 self.epoch += 1
                 if self.epoch % evaluate_every == 0 and self.epoch < self.config.epochs:
@@ -103,7 +105,7 @@ class DetectorRun(TrainingRun[DetectorConfig]):
         write_json(self.folder / REPORT_FILE, self._report(test))
 
     def _judge(self, photographs: Sequence[Photograph]) -> list[Judged]:
-        return judge_all(finder(torch_maps(self.learner.result), self.spec), photographs, progress=True)
+        return judge_all(finder(torch_maps(self.state.result), self.spec), photographs, progress=True)
 
     def _figures(self, judged: Sequence[Judged]) -> Row:
         return asdict(figures(judged, choose_threshold(judged, self.config.false_boxes)))

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools.cocoeval import COCOeval
 
 from train.datasets.coco import annotation_file, open_index
 from train.datasets.face import AnnotatedFace, Split
-from train.evaluation.predict import DecoderName, Predictions
+from train.evaluation.predictions import Predictions
+from train.evaluation.readers import DecoderName
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ class AveragePrecision:
 
 
 def coco_ap(predictions: Predictions, root: Path, split: Split | None, k: DecoderName) -> dict[str, Any]:
-    """The entry "ap" for the figures of a split, by default the one for testing; a person's score is the points' mean.
+    """The entry "ap" of the figures of a split, by default the one for testing.
 
-    The people's boxes are the annotated ones, so a detector's misses are not counted.
+    A person's score is the mean of the scores of the points. The boxes of the people are the annotated ones, so that
+    the misses of a detector do not count.
     """
     path = annotation_file(root, split or "val2017")
     scores = predictions.decoded[k].scores.mean(axis=1)
@@ -47,17 +50,15 @@ def keypoint_ap(
     points: NDArray[np.floating[Any]],
     scores: NDArray[np.floating[Any]],
 ) -> AveragePrecision:
-    """The figures of predicted points [people, 17, 2] in photograph pixels, with one score each [people].
+    """The figures of predicted points [people, 17, 2] in image pixels, with one score each [people].
 
     `faces` are the people of `annotations` that were predicted. Raises DataError when the file is not usable.
     """
-    from pycocotools.cocoeval import COCOeval
-
     index = open_index(annotations)
-    numbers = {photo["file_name"]: photo["id"] for photo in index.imgs.values()}
+    ids = {image["file_name"]: image["id"] for image in index.imgs.values()}
     results = [
         {
-            "image_id": numbers[face.image.name],
+            "image_id": ids[face.image.name],
             "category_id": 1,
             "keypoints": np.column_stack([person, np.ones(len(person))]).ravel().tolist(),
             "score": float(score),

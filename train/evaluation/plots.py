@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves, the distribution of its errors, its best and its worst faces."""
+"""Plots of a run: its learning curves, the distribution of its errors, its best and its worst faces."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 
 from landmarks.crop import Crop, transform_points, warp
 from landmarks.layout import Norm
 from train.datasets.image import RgbImage, read_image
 from train.evaluation.metrics import LIMIT, Array
+from train.evaluation.predictions import Predictions
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from train.evaluation.predict import Predictions
-
-TRUE, FOUND = "#00f076", "#ff2d87"
-"""Colours of true points, and of found points with the lines that lead to them."""
-COLUMNS, ROWS = 4, 4
-"""of a sheet of faces"""
+TRUE_COLOR: Final = "#00f076"
+"""Color of annotated points."""
+PREDICTED_COLOR: Final = "#ff2d87"
+"""Color of predicted points, and of the lines from annotated points to them."""
+COLUMNS: Final = 4
+ROWS: Final = 4
+"""Faces in a row and in a column of a sheet of faces."""
 TILE: Final = 360
 """Side in pixels of a face on a sheet."""
-NAME: Final = 32
-"""Characters of a photograph's name that there is room for, its last ones."""
+NAME_LENGTH: Final = 32
+"""The number of characters, from the end, that are shown of an image's name."""
 MARGIN: Final = 1.15
-"""Side of what is shown of a photograph over the longer side of the box of all points."""
-NORMS: Final[dict[Norm, str]] = {
+"""Side of the part of an image that is shown, divided by the longer side of the box of all points."""
+NORM_LABELS: Final[dict[Norm, str]] = {
     "inter_ocular": "the inter-ocular distance",
     "inter_pupil": "the inter-pupil distance",
     "box": "the root of the box's area",
@@ -39,11 +40,11 @@ NORMS: Final[dict[Norm, str]] = {
 }
 
 
-# ---------------------------------------------------------------- a run's course
+# ---------------------------------------------------------------- learning curves
 
 
 def draw_curves(metrics: Path, out: Path) -> None:
-    """Loss and NME over the epochs of metrics.jsonl, with a line where the crop size changes."""
+    """Draws loss and NME over the epochs of metrics.jsonl, with a line where the crop size changes."""
     rows: list[dict[str, Any]] = [json.loads(line) for line in metrics.read_text().splitlines()]
     figure = new_figure(7.5, 6)
     loss, nme = figure.subplots(2, sharex=True)
@@ -58,7 +59,7 @@ def draw_curves(metrics: Path, out: Path) -> None:
 
 
 def curve(axes: Axes, rows: Iterable[dict[str, Any]], name: str) -> None:
-    """One figure of the rows that have it, over the epochs trained by then."""
+    """Draws one metric, of the rows that have it, over the number of epochs trained by then."""
     points = [(row["epoch"] + 1, row[name]) for row in rows if name in row]
     axes.plot(*np.array(points, np.float64).reshape(-1, 2).T, marker="o", markersize=3)
     axes.locator_params(axis="x", integer=True)
@@ -66,20 +67,20 @@ def curve(axes: Axes, rows: Iterable[dict[str, Any]], name: str) -> None:
 
 
 def mark_stages(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
-    """A dashed line between epochs of different crop sizes, and the size at the top where it begins."""
+    """Draws a dashed line between epochs of different crop sizes, and writes each size above its first epoch."""
     starts = [row for before, row in pairwise(rows) if before["input_size"] != row["input_size"]]
     for row in starts:
         axes.axvline(row["epoch"] + 0.5, color="grey", linestyle="--", linewidth=1)
     for row in [*rows[:1], *starts]:
-        place = (row["epoch"] + 0.5, 1.01)
-        axes.annotate(f"{row['input_size']} px", place, xycoords=("data", "axes fraction"), color="grey")
+        position = (row["epoch"] + 0.5, 1.01)
+        axes.annotate(f"{row['input_size']} px", position, xycoords=("data", "axes fraction"), color="grey")
 
 
-# ---------------------------------------------------------------- an evaluation
+# ---------------------------------------------------------------- evaluation
 
 
 def draw_evaluation(predictions: Predictions, k: int, folder: Path) -> None:
-    """Writes ced.png, best.png and worst.png, of the points found with the decoder averaging k cells."""
+    """Writes ced.png, best.png and worst.png, for the decoder that averages k cells."""
     folder.mkdir(parents=True, exist_ok=True)
     errors = np.nanmean(predictions.errors(k), axis=1)
     order = [int(face) for face in np.argsort(errors, kind="stable")]
@@ -90,7 +91,7 @@ def draw_evaluation(predictions: Predictions, k: int, folder: Path) -> None:
 
 
 def draw_distribution(predictions: Predictions, k: int, out: Path) -> None:
-    """The cumulative error distribution: which share of the faces has at most which error."""
+    """Draws the cumulative error distribution: the share of the faces over the largest error."""
     figures = predictions.report(k)
     errors = 100 * np.sort(np.nanmean(predictions.errors(k), axis=1))
     share = 100 * np.arange(1, len(errors) + 1) / len(errors)
@@ -100,14 +101,14 @@ def draw_distribution(predictions: Predictions, k: int, out: Path) -> None:
     axes.step(np.append(0, errors), np.append(0, share), where="post", label=label)
     axes.axvline(100 * LIMIT, color="grey", linestyle="--", label=f"FR@10 {figures.fr10:.2f} %")
     axes.set(xlim=(0, 120 * LIMIT), ylim=(0, 101), ylabel=f"share of the {len(errors)} faces, %")
-    axes.set_xlabel(f"NME, % of {NORMS[predictions.layout.norm]}")
+    axes.set_xlabel(f"NME, % of {NORM_LABELS[predictions.layout.norm]}")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", framealpha=1)
     figure.savefig(out)
 
 
 def draw_reliability(predictions: Predictions, k: int, freedom: Mapping[str, float], out: Path) -> None:
-    """Which share of the true points the ellipses hold, over the share that they should hold; a line for each group."""
+    """Draws the share of true points that the ellipses hold over the share they should hold; a line for each group."""
     shares, expected = predictions.shares(k, freedom), np.linspace(0, 1, 101)
     figure = new_figure(7.5, 6)
     axes = figure.subplots()
@@ -124,40 +125,36 @@ def draw_reliability(predictions: Predictions, k: int, freedom: Mapping[str, flo
 
 
 def draw_faces(predictions: Predictions, k: int, chosen: Sequence[int], title: str, out: Path) -> None:
-    """A sheet of faces, their true and found points joined by lines, the error beneath each."""
+    """Draws a sheet of faces with lines from annotated to predicted points, and the error below each face."""
     errors = 100 * np.nanmean(predictions.errors(k), axis=1)
     rows = -(-len(chosen) // COLUMNS)
-    found = predictions.image_points(k)
+    points = predictions.image_points(k)
     figure = new_figure(COLUMNS * TILE / 100, rows * (TILE / 100 + 0.25) + 0.6)
-    figure.suptitle(f"{title} faces by NME, % of {NORMS[predictions.layout.norm]}, k = {k}")
-    for place, i in enumerate(chosen, start=1):
-        axes = figure.add_subplot(rows, COLUMNS, place)
+    figure.suptitle(f"{title} faces by NME, % of {NORM_LABELS[predictions.layout.norm]}, k = {k}")
+    for position, i in enumerate(chosen, start=1):
+        axes = figure.add_subplot(rows, COLUMNS, position)
         face = predictions.faces[i]
-        draw_face(axes, read_image(face.image), face.points, found[i])
-        axes.set_xlabel(f"{errors[i]:.2f} %  {face.image.name[-NAME:]}")
+        draw_face(axes, read_image(face.image), face.points, points[i])
+        axes.set_xlabel(f"{errors[i]:.2f} %  {face.image.name[-NAME_LENGTH:]}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=3, frameon=False)
     figure.savefig(out)
 
 
-def draw_face(axes: Axes, photo: RgbImage, true: Array, found: Array) -> None:
-    """The part of a photograph that holds all points, and the points, both [P, 2] in its pixels."""
-    from matplotlib.collections import LineCollection
-
-    both = np.concatenate([true, found])
+def draw_face(axes: Axes, image: RgbImage, true: Array, predicted: Array) -> None:
+    """Draws the part of an image that holds all points, and the points, both [P, 2] in image pixels."""
+    both = np.concatenate([true, predicted])
     box = np.concatenate([np.nanmin(both, axis=0), np.nanmax(both, axis=0)])
     matrix = Crop.around(box, MARGIN, TILE).image_to_crop()
-    true, found = transform_points(matrix, true), transform_points(matrix, found)
-    axes.imshow(warp(photo, matrix, TILE))
-    axes.add_collection(LineCollection(list(np.stack([true, found], axis=1)), colors=FOUND, linewidths=1))
-    for points, colour, label in ((found, FOUND, "found"), (true, TRUE, "true")):
-        axes.scatter(points[:, 0], points[:, 1], s=9, color=colour, linewidths=0, label=label)
+    true, predicted = transform_points(matrix, true), transform_points(matrix, predicted)
+    axes.imshow(warp(image, matrix, TILE))
+    axes.add_collection(LineCollection(list(np.stack([true, predicted], axis=1)), colors=PREDICTED_COLOR, linewidths=1))
+    for points, color, label in ((predicted, PREDICTED_COLOR, "predicted"), (true, TRUE_COLOR, "true")):
+        axes.scatter(points[:, 0], points[:, 1], s=9, color=color, linewidths=0, label=label)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of so many inches, at 100 pixels each."""
-    from matplotlib.figure import Figure
-
-    # without pyplot there is no window system to choose, and no figure left open
+    """A figure of a width and a height in inches, at 100 pixels per inch."""
+    # made without pyplot, which would choose a window system and keep the figure open
     return Figure(figsize=(width, height), dpi=100, layout="constrained")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,42 +11,41 @@ from numpy.typing import NDArray
 from torch import nn
 
 from landmarks.codec import CodecSpec
-from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import ModelMetadata
 from train.backbones import build
 from train.config import Config
-from train.datasets.registry import LAYOUTS
-from train.engine.learner import load_result
 from train.evaluation.calibration import Calibration
-from train.evaluation.predict import Network, torch_network
+from train.evaluation.predict import torch_network
+from train.evaluation.readers import Network
 from train.export.onnx_file import open_session
 from train.objectives import correction, objective_of
-from train.runs.record import DESCRIPTION_FILE
+from train.runs.folder import layout_of, load_result
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A network and what one must know to feed it."""
+    """A network, and what its use takes."""
 
     network: Network
     codec: CodecSpec
     crop_scale: float
+    """Side of the crop divided by the longer side of the face box."""
     correction: float = 0.0
-    """Cells that the quantizer it was trained with asks a decoder to add: see `train.objectives.correction`."""
+    """Cells that a decoder adds because of the quantizer of training: see `train.objectives.correction`."""
     degrees_of_freedom: Mapping[str, float] = field(default_factory=dict)
-    """Of its errors, by group: see `landmarks.uncertainty`."""
+    """Degrees of freedom of its errors, by group: see `landmarks.uncertainty`."""
 
 
 def open_run(folder: Path) -> Trained:
-    """The network of a run's last checkpoint, at the size of its last stage, and calibrated where the run is.
+    """The network of a run's checkpoint, at the crop size of its last stage, calibrated if the run is calibrated.
 
     Raises TrainingError without a checkpoint.
     """
-    return as_run(folder, *load_run(folder))
+    return from_run(folder, *load_run(folder))
 
 
-def as_run(folder: Path, config: Config, model: nn.Module) -> Trained:
-    """What `open_run` makes of that which `load_run` returns."""
+def from_run(folder: Path, config: Config, model: nn.Module) -> Trained:
+    """As `open_run`, for a run whose configuration and model `load_run` has returned."""
     layout, calibration = layout_of(folder), Calibration.read(folder)
     codec = config.codec(config.stages[-1].input_size, layout.points)
     objective = objective_of(config)
@@ -61,7 +59,7 @@ def as_run(folder: Path, config: Config, model: nn.Module) -> Trained:
 
 
 def load_run(folder: Path) -> tuple[Config, nn.Module]:
-    """A run's configuration, and its network in evaluation mode: of averaged weights, where the run has them.
+    """A run's configuration, and its network in evaluation mode, with averaged weights where the run has them.
 
     Raises TrainingError without a checkpoint.
     """
@@ -70,15 +68,8 @@ def load_run(folder: Path) -> tuple[Config, nn.Module]:
     )
 
 
-def layout_of(folder: Path) -> PointLayout:
-    """The layout of the points that a run was trained on; runs that do not state theirs have 98."""
-    description = folder / DESCRIPTION_FILE
-    stated = json.loads(description.read_text()) if description.is_file() else {}
-    return LAYOUTS[stated.get("layout", WFLW98.name)]
-
-
 def open_export(path: Path) -> Trained:
-    """An exported file, run by ONNX Runtime on the CPU.
+    """The network of an exported file, in ONNX Runtime on the CPU.
 
     Raises TrainingError when it cannot be run, MetadataError when it does not state its codec.
     """

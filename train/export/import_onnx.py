@@ -1,7 +1,8 @@
-"""An exported network -> a run again: to train it further, to fit its last layer, or to calibrate it anew.
+"""An exported ONNX file -> a finished run: to train it further, to fit its last layer, or to calibrate it again.
 
-An export folds every normalisation into the convolution before it, and training needs it back. So its statistics are
-measured on crops, and its factors are those that undo them: the network computes what the file does.
+The export fuses every batch normalisation with the convolution before it, and training needs the two apart. So the
+statistics of the normalisation are measured on crops, and its weight and bias are set to undo them: the imported
+network computes what the file computes.
 """
 
 from __future__ import annotations
@@ -9,60 +10,57 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from landmarks.golden import GOLDEN_TOLERANCE
 from landmarks.metadata import ModelMetadata
+from train.backbones import build
+from train.config import Config, Stage, validated
+from train.datasets.source import DataSource
 from train.errors import ConfigError, TrainingError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import onnx
-    from numpy.typing import NDArray
-    from torch import Tensor, nn
-
-    from train.config import Config
-    from train.datasets.source import DataSource
+from train.evaluation.predict import BATCH, torch_network
+from train.export.onnx_file import open_session
+from train.export.quantize import SUFFIX, training_crops
+from train.export.torch_to_onnx import golden_error
+from train.objectives import CellObjective
+from train.runs.folder import require_no_run, write_finished_run
+from train.runs.weights import TILT, differences
 
 SAMPLES: Final = 512
-"""Training faces that statistics are measured on, unless the caller says otherwise."""
+"""Default number of training faces that statistics are measured on."""
 
 
-def reopen(path: Path, source: DataSource, folder: Path, samples: int = SAMPLES) -> Config:
-    """Writes an exported network as a finished run into a folder that has none; its covariance is not calibrated.
+def import_onnx(path: Path, source: DataSource, folder: Path, samples: int = SAMPLES) -> Config:
+    """Writes an exported network into a folder as a finished run, whose covariances are not calibrated.
 
-    Raises ConfigError when the file holds no network of `train.backbones`, or one in 8-bit integers; TrainingError when
-    it cannot be read, when it lacks a part of the network (an HRNet's background maps are not exported), or when the
-    folder has a run; MetadataError when the file does not state its codec.
+    Statistics are measured on `samples` training faces of `source`. Raises ConfigError when the file holds no network
+    of `train.backbones`, or one in 8-bit integers; TrainingError when it cannot be read, when it lacks a part of the
+    network (an HRNet's background maps are not exported), or when the folder has a run; MetadataError when the file
+    does not state its codec.
     """
-    import onnx
-
-    from train.backbones import build
-    from train.engine.learner import check_free
-    from train.export.onnx_file import open_session
-    from train.export.quantize import training_crops
-    from train.runs.weights import TILT, write_finished
-
     metadata = ModelMetadata.from_mapping(open_session(path).get_modelmeta().custom_metadata_map)
     graph = onnx.load(path).graph
     shaped = any(tensor.name.startswith(TILT) for tensor in graph.initializer)
     config = config_of(metadata, shaped)
-    check_free(folder)
+    require_no_run(folder)
     model = build(config.name, metadata.codec.points, shaped).eval()
-    model.load_state_dict(unfolded(graph, model, path))
-    settle(model, training_crops(metadata, source, samples))
+    model.load_state_dict(unfuse_batchnorm(graph, model, path))
+    recalibrate_batchnorm(model, training_crops(metadata, source, samples))
     check_against_file(model, metadata, path)
-    write_finished(folder, config, metadata.layout, model.state_dict(), path, metadata.data)
+    write_finished_run(folder, config, metadata.layout, model.state_dict(), path, metadata.data)
     return config
 
 
 def config_of(metadata: ModelMetadata, shaped: bool) -> Config:
-    """The configuration that a network's metadata tell of; how it was trained they do not. Raises ConfigError."""
-    from train.config import Config, Stage, validated
-    from train.export.quantize import SUFFIX
-
+    """The configuration as far as a network's metadata state it: not how it was trained. Raises ConfigError."""
     if metadata.name.endswith(SUFFIX):
-        raise ConfigError(f"{metadata.name} is in 8 bits, which nothing can be trained in: give what it was made from")
+        raise ConfigError(f"{metadata.name} is in 8 bits, which cannot be trained: give what it was quantized from")
     codec = metadata.codec
     values: dict[str, Any] = {
         "name": metadata.name,
@@ -78,19 +76,14 @@ def config_of(metadata: ModelMetadata, shaped: bool) -> Config:
 # ---------------------------------------------------------------- weights
 
 
-def unfolded(graph: onnx.GraphProto, model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The parameters of a file, by the model's names; a normalisation adds the bias that was folded, and does no more.
+def unfuse_batchnorm(graph: onnx.GraphProto, model: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The parameters of a file by the model's names; each normalisation only adds the bias of the fused convolution.
 
-    Raises TrainingError unless they are those of the model; `path` is for the message alone.
+    Raises TrainingError unless they are the parameters of the model; `path` is for the message alone.
     """
-    import onnx
-    import torch
-
-    from train.runs.weights import differences
-
     wanted = model.state_dict()
     tensors = {each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).copy()) for each in graph.initializer}
-    # of equal tensors the exporter keeps one, and calls it by the other names
+    # of equal tensors the exporter keeps one, and gives it the other names by an Identity
     for node in graph.node:
         if node.op_type == "Identity" and node.input[0] in tensors:
             tensors[node.output[0]] = tensors[node.input[0]]
@@ -110,10 +103,10 @@ def unfolded(graph: onnx.GraphProto, model: nn.Module, path: Path) -> dict[str, 
 
 
 def module_path(node: str) -> str:
-    """The module that an operation of an exported file was part of, by its name; empty where that does not tell.
+    """The name of the module that an operation of an exported file belongs to; empty where it belongs to none.
 
-    The exporter names the modules around it, from the outermost on, and those within a list by the list as well. So
-    `/stages.0/stages.0.1/body/body.0/Conv` is of `stages.0.1.body.0`.
+    The exporter lists the enclosing modules from the outermost inwards, and repeats the name of a list in the names of
+    its items: `/stages.0/stages.0.1/body/body.0/Conv` belongs to `stages.0.1.body.0`.
     """
     parts: list[str] = []
     for scope in node.split("/")[1:-1]:
@@ -125,9 +118,7 @@ def module_path(node: str) -> str:
 
 
 def norms_after(model: nn.Module) -> dict[str, tuple[str, nn.BatchNorm2d]]:
-    """By the name of each convolution without a bias, its normalisation and that one's name: the module after it."""
-    from torch import nn
-
+    """By the name of each convolution without a bias: the name of the batch normalisation after it, and this module."""
     layers = [(name, each) for name, each in model.named_modules() if isinstance(each, (nn.Conv2d, nn.BatchNorm2d))]
     return {
         name: (after, norm)
@@ -137,9 +128,7 @@ def norms_after(model: nn.Module) -> dict[str, tuple[str, nn.BatchNorm2d]]:
 
 
 def identity(norm: nn.BatchNorm2d, bias: Tensor) -> dict[str, Tensor]:
-    """Parameters of a normalisation that adds a bias [C] and does no more."""
-    import torch
-
+    """Parameters of a normalisation that only adds a bias [C]."""
     return {
         "weight": torch.ones_like(bias),
         "bias": bias,
@@ -149,15 +138,11 @@ def identity(norm: nn.BatchNorm2d, bias: Tensor) -> dict[str, Tensor]:
     }
 
 
-def settle(model: nn.Module, crops: NDArray[np.uint8]) -> None:
-    """Gives the normalisations the statistics of what they see of crops [N, S, S, 3], and the factors that undo them.
+def recalibrate_batchnorm(model: nn.Module, crops: NDArray[np.uint8]) -> None:
+    """Measures the statistics of every normalisation on crops [N, S, S, 3], and sets weight and bias to undo them.
 
-    What a network in evaluation mode computes stays the same, up to rounding.
+    A network in evaluation mode computes the same as before, up to rounding.
     """
-    import torch
-
-    from train.evaluation.predict import BATCH
-
     norms = [norm for _, norm in norms_after(model).values()]
     sums = [torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms]
     hooks = [norm.register_forward_pre_hook(_observer(into)) for norm, into in zip(norms, sums, strict=True)]
@@ -176,7 +161,7 @@ def settle(model: nn.Module, crops: NDArray[np.uint8]) -> None:
 
 
 def _observer(sums: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    """A hook that adds to `sums` [3, C] what a normalisation is given, by channel: how many, their sum, of squares."""
+    """A hook that adds the count, the sum and the sum of squares of a normalisation's input to `sums` [3, C]."""
 
     def observe(_norm: nn.Module, given: tuple[Tensor, ...]) -> None:
         values = given[0].double().transpose(0, 1).flatten(1)
@@ -188,11 +173,7 @@ def _observer(sums: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
 
 
 def check_against_file(model: nn.Module, metadata: ModelMetadata, path: Path) -> None:
-    """Raises TrainingError unless the model gives the golden points of the file it was made from."""
-    from train.evaluation.predict import torch_network
-    from train.export.torch_to_onnx import off_golden
-    from train.objectives import CellObjective
-
-    difference = off_golden(torch_network(model, CellObjective()), metadata)
+    """Raises TrainingError unless the model gives the golden points of the file at `path`."""
+    difference = golden_error(torch_network(model, CellObjective()), metadata)
     if not difference <= GOLDEN_TOLERANCE:
-        raise TrainingError(f"{path}: the run made of it puts a golden point {difference:.3f} px away from the file's")
+        raise TrainingError(f"{path}: imported, the network puts a golden point {difference:.3f} px away")

@@ -1,4 +1,4 @@
-"""Checkpoint -> ONNX file that states its own CodecSpec, checked against PyTorch before it is kept."""
+"""A run -> an ONNX file that states its own CodecSpec, compared with PyTorch before it replaces another."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from landmarks.metadata import ModelMetadata
 from landmarks.repository import remove_int8
 from landmarks.tensors import contract
 from train.errors import TrainingError
-from train.evaluation.predict import Network
-from train.evaluation.trained import as_run, layout_of, load_run, open_export
+from train.evaluation.readers import Network
+from train.evaluation.trained import from_run, load_run, open_export
 from train.export.onnx_file import install, write_onnx
 from train.objectives import correction, objective_of
-from train.runs.record import DESCRIPTION_FILE, read_report
+from train.runs.folder import DESCRIPTION_FILE, layout_of, read_report
 
 
 def export(folder: Path, repository: Path) -> ModelMetadata:
@@ -40,7 +40,7 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
             f"{folder} was trained with the quantizer {config.quantizer!r}, whose decoding needs a correction: "
             "only unbiased ones can be served"
         )
-    trained = as_run(folder, config, model)
+    trained = from_run(folder, config, model)
     metadata = ModelMetadata(
         name=config.name,
         codec=trained.codec,
@@ -62,7 +62,7 @@ def golden_points(network: Network, codec: CodecSpec) -> tuple[tuple[float, floa
     return tuple((round(float(x), 3), round(float(y), 3)) for x, y in points)
 
 
-def off_golden(network: Network, metadata: ModelMetadata) -> float:
+def golden_error(network: Network, metadata: ModelMetadata) -> float:
     """Crop pixels by which a network's answer to the golden crop differs from the metadata's, at most."""
     points = decode(network(golden_crop(metadata.codec.input_size)[None]), metadata.codec).points[0]
     return float(np.abs(points - np.array(metadata.golden_points)).max())
@@ -79,6 +79,6 @@ def write_checked(model: nn.Module, metadata: ModelMetadata, path: Path) -> None
 
 def check_against_torch(path: Path, metadata: ModelMetadata) -> None:
     """Raises TrainingError unless ONNX Runtime gives the golden points that PyTorch gave."""
-    difference = off_golden(open_export(path).network, metadata)
+    difference = golden_error(open_export(path).network, metadata)
     if not difference <= GOLDEN_TOLERANCE:
         raise TrainingError(f"the exported network puts a golden point {difference:.3f} px away from PyTorch's")

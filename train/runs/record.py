@@ -1,4 +1,4 @@
-"""What a run leaves beside its checkpoint: what it was made from, its course epoch by epoch, its final figures."""
+"""What a run records beside its checkpoint: its identity and data, and its metrics epoch by epoch."""
 
 from __future__ import annotations
 
@@ -12,18 +12,11 @@ from types import TracebackType
 from typing import Any, Final
 
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
 from train.config import Recipe
-from train.errors import TrainingError
+from train.runs.folder import METRICS_FILE, TENSORBOARD_FOLDER
 
-DESCRIPTION_FILE: Final = "run.json"
-"""Name of the file that says what a run was made from."""
-REPORT_FILE: Final = "report.json"
-"""Name of the final figures within a run's folder; it is there once the run is finished."""
-METRICS_FILE: Final = "metrics.jsonl"
-"""Name of the file with a line per epoch."""
-TENSORBOARD_FOLDER: Final = "tensorboard"
-"""The same figures, as TensorBoard reads them."""
 CURVES: Final = ("loss", "learning_rate", "input_size", "nme", "fr10", "auc10")
 """The figures of an epoch that TensorBoard shows."""
 
@@ -31,9 +24,9 @@ CURVES: Final = ("loss", "learning_rate", "input_size", "nme", "fr10", "auc10")
 def describe(
     config: Recipe, names: Sequence[str], fingerprint: str, started_from: str | None, **more: Any
 ) -> dict[str, Any]:
-    """What a run was made from: identity, command, commit, data and versions. The configuration lies beside it.
+    """A run's identity and what it is trained with: command, commit, seed, data and the version of PyTorch.
 
-    `names` and `fingerprint` are the data's; `more` is what else there is to say of them.
+    `names` and `fingerprint` are those of the data, and `more` are further facts about it.
     """
     commit = git_commit()
     identity = hashlib.sha256(f"{config.model_dump_json()} {commit} {fingerprint}".encode()).hexdigest()
@@ -60,29 +53,17 @@ def git_commit() -> str:
         return "unknown"
 
 
-def read_report(folder: Path) -> dict[str, Any]:
-    """A run's final figures. Raises TrainingError when the run has not finished."""
-    path = folder / REPORT_FILE
-    if not path.is_file():
-        raise TrainingError(f"{folder} has no {REPORT_FILE}: the run is not finished; go on with --resume")
-    report: dict[str, Any] = json.loads(path.read_text())
-    return report
-
-
-class Journal:
-    """A run's course: a line per epoch in metrics.jsonl, and TensorBoard's scalars. Use it in a `with`."""
+class MetricsLog:
+    """The metrics of a run: a line per epoch in metrics.jsonl, and TensorBoard's scalars. A context manager."""
 
     def __init__(self, folder: Path, epoch: int) -> None:
-        """Goes on at an epoch, counted from 0: what an interrupted run wrote of it and of later ones is dropped."""
-        # takes a second to import, which evaluation and export need not wait for
-        from torch.utils.tensorboard import SummaryWriter
-
+        """Continues at an epoch, counted from 0: drops what an interrupted run wrote about it and about later ones."""
         self.path = folder / METRICS_FILE
         kept = [row for row in read_rows(self.path) if row["epoch"] < epoch]
         self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._board = SummaryWriter(folder / TENSORBOARD_FOLDER, purge_step=epoch)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> MetricsLog:
         return self
 
     def __exit__(
@@ -91,7 +72,7 @@ class Journal:
         self._board.close()
 
     def add(self, row: dict[str, Any]) -> None:
-        """Writes an epoch's figures."""
+        """Writes the metrics of an epoch."""
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         for name in CURVES:
@@ -101,5 +82,5 @@ class Journal:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; none where there is no file."""
+    """The lines of metrics.jsonl; none where the file is missing."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []

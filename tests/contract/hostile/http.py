@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.contract.hostile.cases import Case, Http, Wire
-from tests.fakes import encoded, picture
+from tests.fakes import encoded, gradient_image
 
 
 def bodies(chance: random.Random) -> Iterator[Case]:
     """Bodies that say they are JSON, or something else."""
-    image = base64.b64encode(encoded(picture())).decode()
+    image = base64.b64encode(encoded(gradient_image())).decode()
     deep = 100_000
     texts: list[bytes] = [
         b"", b"{", b"[]", b"null", b"3", b'"image"', b"\xff\xfe", b"\xef\xbb\xbf{}", b"{}", b'{"image": 3}',
@@ -49,7 +49,7 @@ def bodies(chance: random.Random) -> Iterator[Case]:
 
 
 def forms(chance: random.Random) -> Iterator[Case]:
-    image = encoded(picture())
+    image = encoded(gradient_image())
 
     def part(disposition: str, content: bytes, *more: str) -> bytes:
         lines = [f"Content-Disposition: {disposition}", *more] if disposition else list(more)
@@ -98,7 +98,7 @@ def forms(chance: random.Random) -> Iterator[Case]:
 
 
 def headers(chance: random.Random) -> Iterator[Case]:
-    image = encoded(picture())
+    image = encoded(gradient_image())
     plain = ("Content-Type", "image/png")
     values = {
         "X-Request-ID": ["", "a" * 30_000, "../..", "<script>", "\u00e9", "a\tb", "%0d%0aSet-Cookie:x"],

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from tests.contract.hostile.cases import BOX, Asked, Case
-from tests.fakes import encoded, picture
+from tests.fakes import encoded, gradient_image
 
 
 def pillow(image: np.ndarray, form: str, mode: str = "RGB", **how: Any) -> bytes:
@@ -24,7 +24,7 @@ def pillow(image: np.ndarray, form: str, mode: str = "RGB", **how: Any) -> bytes
 
 def files() -> dict[str, bytes]:
     """Good files of every kind that is read."""
-    small = picture(96, 80)
+    small = gradient_image(96, 80)
     exif = Pillow.Exif()
     exif[0x0112] = 6
     frames = [Pillow.fromarray(small), Pillow.fromarray(small[::-1].copy())]
@@ -87,7 +87,7 @@ def tiff(*tags: tuple[int, int, int, int], next_ifd: int = 0) -> bytes:
 
 def jpeg_of(width: int, height: int) -> bytes:
     """A good JPEG whose frame header claims another size."""
-    data = bytearray(pillow(picture(64, 64), "JPEG"))
+    data = bytearray(pillow(gradient_image(64, 64), "JPEG"))
     start = data.index(b"\xff\xc0") + 5
     data[start : start + 4] = struct.pack(">HH", height, width)
     return bytes(data)
@@ -129,7 +129,7 @@ def bombs(chance: random.Random) -> Iterator[Case]:
     yield Asked("jpeg of 3000 empty segments", b"\xff\xd8" + b"\xff\xe0\0\2" * 3000 + b"\xff\xd9")
     yield Asked("jpeg of a segment of no length", b"\xff\xd8\xff\xe0\0\0" + bytes(100) + b"\xff\xd9")
     yield Asked("jpeg of nothing", b"\xff\xd8\xff\xd9")
-    good = pillow(picture(64, 64), "JPEG")
+    good = pillow(gradient_image(64, 64), "JPEG")
     for count in (0, 7, 200):
         exif = b"Exif\0\0II*\0\x08\0\0\0" + chance.randbytes(count)
         yield Asked(f"jpeg with {count} bytes of EXIF noise", good[:2] + segment(0xE1, exif) + good[2:])
@@ -161,4 +161,4 @@ def strangers(chance: random.Random) -> Iterator[Case]:
         yield Asked(f"noise behind {signature!r}", signature + chance.randbytes(500))
     for size in (0, 1, 2, 1000):
         yield Asked(f"{size} bytes of noise", chance.randbytes(size))
-    yield Asked("more bytes than are read", encoded(picture()) + bytes(120_000))
+    yield Asked("more bytes than are read", encoded(gradient_image()) + bytes(120_000))

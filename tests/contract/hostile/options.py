@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.contract.hostile.cases import BOX, INF, NAN, Asked, Case, Http
-from tests.fakes import encoded, picture
+from tests.fakes import encoded, gradient_image
 
 
 def boxes(chance: random.Random) -> Iterator[Case]:
-    image = encoded(picture())
+    image = encoded(gradient_image())
     absurd: list[Any] = [
         (NAN, ) * 4, (INF, ) * 4, (-INF, -INF, INF, INF), (0, 0, INF, 9), (0, 0, 1e308, 1e308), (-1e308, -1e308, 1e308,
         1e308), (0, 0, 3.5e38, 3.5e38), (0, 0, 1e39, 1e39), (0, 0, 5e-324, 5e-324), (1, 1, 1.0000001, 1.0000001), (9, 9,
@@ -28,7 +28,7 @@ def boxes(chance: random.Random) -> Iterator[Case]:
 
 
 def options(chance: random.Random) -> Iterator[Case]:
-    image = encoded(picture())
+    image = encoded(gradient_image())
     small = {
         "topk": (0, 4096, 4097, 2**31, 2**32 - 1), "max_faces": (0, 2**32 - 1), "detector_threshold": (-1, 1.5, NAN,
         INF, -INF, 1e30, 5e-324), "model": ("", "x" * 5000, "\0", "../../etc/passwd"), "decoder": ("", "\u202e", "TOPK",

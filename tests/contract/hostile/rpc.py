@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from landmarks_client.pb import landmarks_pb2 as pb
 from tests.contract.hostile.cases import Case, Message
-from tests.fakes import encoded, picture
+from tests.fakes import encoded, gradient_image
 
 
 def messages(chance: random.Random) -> Iterator[Case]:
     good = pb.DetectRequest(
-        image=encoded(picture()), boxes=[pb.Box(x1=1, y1=1, x2=99, y2=99)], model="fake"
+        image=encoded(gradient_image()), boxes=[pb.Box(x1=1, y1=1, x2=99, y2=99)], model="fake"
     ).SerializeToString()
     for number in range(12):
         yield Message(f"message of noise {number}", chance.randbytes(chance.randrange(1, 400)))

@@ -1,4 +1,4 @@
-"""The page in a browser, over a service whose answers are known, and how a test moves about in it."""
+"""The page in a browser, with a service whose answers are known, and helpers for tests of it."""
 
 import asyncio
 import re
@@ -11,14 +11,14 @@ from playwright.sync_api import Browser, Page, expect
 
 from service.security.api_keys import Protection
 from tests.contract.apis import open_doors
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
-# a crop of one picture pixel to one crop pixel: the box's 204.8 pixels times 1.25 are the network's 256. Its first
-# pixel is picture pixel (-8, -18), and the fake network puts point i at crop pixel (i, 2 i)
+# the crop of this box has the size of the network's input: 204.8 pixels times 1.25 are 256. Its first pixel is image
+# pixel (-8, -18), and the fake network puts point i at crop pixel (i, 2 i)
 BOX = (17.1, 7.1, 221.9, 211.9)
 POINT = 64
-PLACE = (56, 110)
-"""Point 64, in picture pixels."""
+POSITION = (56, 110)
+"""Point 64, in image pixels."""
 GROUPS = 9
 
 BUSY_MACHINE_MS = 60_000
@@ -26,10 +26,10 @@ expect.set_options(timeout=BUSY_MACHINE_MS)
 
 
 class FakeService:
-    """A gateway over fakes that tests change; its event loop has a thread of its own, as Playwright occupies theirs."""
+    """A gateway over fakes that tests change. Its event loop has its own thread, because Playwright occupies theirs."""
 
-    def __init__(self, shield: Protection | None = None) -> None:
-        self.shield = shield
+    def __init__(self, protection: Protection | None = None) -> None:
+        self.protection = protection
         self.engine = FakeEngine()
         self.detector = FakeDetector((BOX, 0.75))
         self.url = ""
@@ -37,7 +37,7 @@ class FakeService:
     async def serve(self, started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
         stop = asyncio.Event()
         gateway = make_gateway(self.engine, self.detector, max_pixels=10**6, max_bytes=10**6)
-        async with open_doors(gateway, self.shield) as doors:
+        async with open_doors(gateway, self.protection) as doors:
             self.url = doors["rest"].url
             started.set_result((asyncio.get_running_loop(), stop))
             await stop.wait()
@@ -57,24 +57,24 @@ def running(service: FakeService) -> Iterator[FakeService]:
 
 
 class Watch:
-    """What a page complains of in its console, and which hosts it asks."""
+    """The errors in a page's console, and the hosts that it sends requests to."""
 
     def __init__(self, page: Page) -> None:
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self.hosts: set[str] = set()
-        page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.hosts.add(re.sub(r"^(\w+://[^/]*).*|^(blob:).*", r"\1\2", request.url)))
 
     def check(self, url: str) -> None:
-        refused = [text for text in self.complaints if text.startswith("Failed to load resource")]
-        assert self.complaints == refused  # requests may be refused, as the tests of that see on the page itself
+        refused = [text for text in self.errors if text.startswith("Failed to load resource")]
+        assert self.errors == refused  # tests provoke refused requests, and look at the page for them
         assert self.hosts - {"blob:"} == {url}
 
 
 @contextmanager
 def opened(browser: Browser, url: str, groups: int = GROUPS, **settings) -> Iterator[Page]:
-    """The page, which must ask no other host, and may complain of refused requests alone."""
+    """The page. It must send requests to its own host only, and log no errors but refused requests."""
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write", "camera"], **settings)
     context.set_default_timeout(BUSY_MACHINE_MS)
     page = context.new_page()
@@ -92,26 +92,26 @@ def start(page: Page, url: str, groups: int = GROUPS) -> None:
     expect(page.locator("#groups label")).to_have_count(groups)
 
 
-def choose(page: Page, content: bytes, name: str = "a.png") -> None:
+def open_file(page: Page, content: bytes, name: str = "a.png") -> None:
     page.set_input_files("#file", {"name": name, "mimeType": "application/octet-stream", "buffer": content})
 
 
 def show(page: Page, content: bytes | None = None, faces: int = 1, name: str = "a.png") -> None:
-    choose(page, encoded(picture()) if content is None else content, name)
+    open_file(page, encoded(gradient_image()) if content is None else content, name)
     expect(page.locator("#faces li")).to_have_count(faces)
 
 
 def screen(page: Page, x: float, y: float) -> tuple[float, float]:
-    """Where a place of the picture is in the window."""
+    """The position in the window of a position in the image."""
     left, top = corner(page)
     at = page.evaluate("(p) => import('/page/stage.js').then((m) => m.viewer.view.toScreen(p))", [x, y])
     return left + at[0], top + at[1]
 
 
-def place(page: Page, x: float, y: float) -> tuple[float, float]:
-    """The place of the picture that is there in the window."""
+def image_position(page: Page, x: float, y: float) -> tuple[float, float]:
+    """The position in the image of a position in the window."""
     left, top = corner(page)
-    code = "(p) => import('/page/stage.js').then((m) => m.viewer.view.toPicture(p))"
+    code = "(p) => import('/page/stage.js').then((m) => m.viewer.view.toImage(p))"
     at: tuple[float, float] = page.evaluate(code, [x - left, y - top])
     return at
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.e2e.page.browsing import BOX, BUSY_MACHINE_MS, FakeService, opened, running, start
-from tests.fakes import encoded, picture
+from tests.fakes import encoded, gradient_image
 
 
 @pytest.fixture(scope="package")
@@ -19,9 +19,9 @@ def service(browser: Browser) -> Iterator[FakeService]:
 
 @pytest.fixture(scope="package")
 def camera(tmp_path_factory) -> Path:
-    """What Chromium's camera films."""
+    """The film of Chromium's fake camera."""
     path = tmp_path_factory.mktemp("camera") / "film.mjpeg"
-    path.write_bytes(encoded(picture(), ".jpg") * 4)
+    path.write_bytes(encoded(gradient_image(), ".jpg") * 4)
     return path
 
 
@@ -52,7 +52,7 @@ def tab(browser: Browser, service: FakeService) -> Iterator[Page]:
 
 @pytest.fixture
 def page(tab: Page, service: FakeService) -> Iterator[Page]:
-    """The page, fresh, in a tab that stays open: a tab for each test would take seconds."""
+    """The page, loaded again in the same tab: a new tab for each test would take seconds."""
     start(tab, service.url)
     yield tab
     tab.unroute_all()

@@ -4,31 +4,31 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.e2e.page.browsing import PLACE, opened, screen, show
+from tests.e2e.page.browsing import POSITION, opened, screen, show
 from tests.e2e.test_gateway import served
 
 # ---------------------------------------------------------------- camera
 
 
-def test_the_camera_takes_one_picture(page):
+def test_the_camera_captures_one_image(page):
     page.get_by_role("button", name="Use the camera").click()
-    page.get_by_role("button", name="Take a picture").click()
+    page.get_by_role("button", name="Capture").click()
     expect(page.locator("#faces li")).to_have_count(1)
     expect(page.locator("#facts")).to_contain_text("320 \u00d7 240 px")
     expect(page.locator("#camera-bar")).to_be_hidden()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save the picture").click()
+        page.get_by_role("button", name="Save the image").click()
     with Image.open(download.value.path()) as saved:
         assert (saved.format, saved.size) == ("PNG", (320, 240))
 
 
-def test_live_never_has_two_requests_under_way(page):
-    under_way, most, answered = 0, 0, 0
+def test_live_detection_never_has_two_requests_in_flight(page):
+    in_flight, most, answered = 0, 0, 0
 
     def count(by):
-        nonlocal under_way, most, answered
-        under_way += by
-        most = max(most, under_way)
+        nonlocal in_flight, most, answered
+        in_flight += by
+        most = max(most, in_flight)
         answered += by < 0
 
     page.on("request", lambda request: count("/v1/landmarks" in request.url))
@@ -82,7 +82,7 @@ def test_points_are_walked_through_by_keyboard(page):
 
 def test_writing_into_a_field_triggers_no_key(page):
     show(page)
-    page.get_by_text("Box by numbers, options").click()
+    page.get_by_text("Box coordinates, options").click()
     page.get_by_label("Box x1, y1, x2, y2").fill("")
     page.keyboard.type("ncb?")
     expect(page.get_by_role("dialog")).to_be_hidden()
@@ -94,7 +94,7 @@ def test_a_phone_shows_all_of_it(browser, service):
     with opened(browser, service.url, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True) as page:
         show(page)
         assert page.evaluate("document.documentElement.scrollWidth") == 360
-        page.touchscreen.tap(*screen(page, *PLACE))
+        page.touchscreen.tap(*screen(page, *POSITION))
         expect(page.locator("#tip")).to_contain_text("x 56.00  y 110.00")
         tip = page.locator("#tip").bounding_box()
         assert tip is not None
@@ -134,5 +134,5 @@ def test_the_portrait_gets_its_points_from_the_shipped_network(browser):
             expect(page.locator("#faces li")).to_have_count(1)
             pupils = [page.locator(f'tr[data-index="{i}"]').inner_text().split("\t") for i in (96, 97)]
             places = np.array([[float(v) for v in cells[2:4]] for cells in pupils])
-            # read off the picture
+            # measured by hand in the image
             assert np.abs(places - [[89.5, 94], [167, 98]]).max() < 4

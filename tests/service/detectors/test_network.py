@@ -20,7 +20,7 @@ from service.engines.port import EngineError, EngineTimeout, EngineUnavailable
 from service.images.pixels import Pixels
 from service.request import overlaps
 from tests.conftest import ROOT
-from tests.fakes import picture
+from tests.fakes import gradient_image
 
 astronaut = pytest.importorskip("skimage.data", reason="scikit-image ships the portrait").astronaut
 
@@ -75,14 +75,14 @@ async def test_a_large_image_is_reduced_for_the_backend_and_its_boxes_are_in_its
     assert shape == (50, 100, 3)
     assert timeout is not None
     assert 0 < timeout <= 9.0
-    # a quarter of the size: edges stay edges, so a box of the whole image stays that; the largest comes first
+    # a quarter of the size: pixel edges stay pixel edges, so the box of all pixels stays that; the largest comes first
     np.testing.assert_allclose(found.boxes, [[-0.5, -0.5, 399.5, 199.5], [39.5, 79.5, 119.5, 239.5]])
     assert found.scores.tolist() == [0.7, 0.9]
 
 
 async def test_a_small_image_is_sent_as_it_is(executor: ThreadPoolExecutor) -> None:
     backend = FakeBackend()
-    found = await NetworkDetector(backend, executor, max_side=640).detect(picture(640, 480))
+    found = await NetworkDetector(backend, executor, max_side=640).detect(gradient_image(640, 480))
     assert backend.calls == [((480, 640, 3), None)]
     assert found.boxes.shape == (0, 4)
 
@@ -91,7 +91,7 @@ async def test_the_backends_errors_are_raised(executor: ThreadPoolExecutor) -> N
     backend = FakeBackend()
     backend.error = EngineTimeout("too late")
     with pytest.raises(EngineTimeout):
-        await NetworkDetector(backend, executor).detect(picture())
+        await NetworkDetector(backend, executor).detect(gradient_image())
 
 
 async def test_the_wait_for_the_golden_face_is_limited(executor: ThreadPoolExecutor) -> None:
@@ -151,8 +151,14 @@ def test_yunet_finds_the_astronaut_at_any_size(yunet: YuNet, scale: float) -> No
 
 
 def test_yunet_gives_nothing_for_tiny_images(yunet: YuNet) -> None:
-    """Asked for another size between, after which OpenCV sometimes saw faces in them."""
-    for image in (picture(1, 1), astronaut(), picture(3, 500), picture(500, 9), picture(2000, 20)):
+    """With an image of another size between them, after which OpenCV sometimes found faces in them."""
+    for image in (
+        gradient_image(1, 1),
+        astronaut(),
+        gradient_image(3, 500),
+        gradient_image(500, 9),
+        gradient_image(2000, 20),
+    ):
         assert (len(yunet(image).boxes) > 0) == (image.shape[:2] == (512, 512))
 
 

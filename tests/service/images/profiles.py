@@ -1,4 +1,4 @@
-"""ICC profiles made by hand, so that what they turn a colour into can be told without a colour engine."""
+"""ICC profiles written by hand, so that their conversion of a colour is known without a colour engine."""
 
 from __future__ import annotations
 

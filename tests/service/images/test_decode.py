@@ -17,7 +17,7 @@ from service.images.decode import apply_orientation, decode_image, decode_srgb
 from service.images.header import jpeg_is_complete
 from service.images.icc import unchanged
 from service.images.limits import ImageLimits
-from tests.fakes import encoded, picture
+from tests.fakes import encoded, gradient_image
 from tests.service.images.profiles import SRGB, linear_grey, red_and_blue_swapped, red_cyan
 
 LIMITS = ImageLimits(max_bytes=10**6, max_pixels=10**6)
@@ -31,14 +31,14 @@ def failure(data: bytes, limits: ImageLimits = LIMITS) -> ErrorKind:
 
 @pytest.mark.parametrize("extension", [".png", ".bmp", ".tiff"])
 def test_lossless_formats_give_the_very_pixels(extension):
-    np.testing.assert_array_equal(decode_srgb(encoded(picture(), extension), LIMITS), picture())
+    np.testing.assert_array_equal(decode_srgb(encoded(gradient_image(), extension), LIMITS), gradient_image())
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".webp"])
 def test_lossy_formats_give_nearly_the_pixels(extension):
-    image = decode_srgb(encoded(picture(), extension), LIMITS)
+    image = decode_srgb(encoded(gradient_image(), extension), LIMITS)
     assert image.shape == (240, 320, 3)
-    assert np.abs(image.astype(int) - picture()).mean() < 3
+    assert np.abs(image.astype(int) - gradient_image()).mean() < 3
 
 
 def saved(image: PillowImage.Image, form: str, **options: object) -> bytes:
@@ -47,7 +47,7 @@ def saved(image: PillowImage.Image, form: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-RGB = PillowImage.fromarray(picture(64, 48))
+RGB = PillowImage.fromarray(gradient_image(64, 48))
 GREY = RGB.convert("L")
 RGBA = RGB.copy()
 RGBA.putalpha(GREY)
@@ -60,8 +60,8 @@ KINDS = {
     "grey and alpha PNG": (saved(RGB.convert("LA"), "PNG"), GREY),
     "grey PNG of 16 bits": (encoded(np.array(GREY).astype(np.uint16) * 257), GREY),
     "grey TIFF of 16 bits": (encoded(np.array(GREY).astype(np.uint16) * 257, ".tiff"), GREY),
-    "PNG of 16 bits": (encoded(picture(64, 48).astype(np.uint16) * 257), RGB),
-    "TIFF of 16 bits": (encoded(picture(64, 48).astype(np.uint16) * 257, ".tiff"), RGB),
+    "PNG of 16 bits": (encoded(gradient_image(64, 48).astype(np.uint16) * 257), RGB),
+    "TIFF of 16 bits": (encoded(gradient_image(64, 48).astype(np.uint16) * 257, ".tiff"), RGB),
     "RGBA PNG": (saved(RGBA, "PNG"), RGB),
     "RGBA TIFF": (saved(RGBA, "TIFF"), RGB),
     "RGBA BMP": (saved(RGBA, "BMP"), RGB),
@@ -205,18 +205,18 @@ def test_what_is_not_an_image(data):
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
 @pytest.mark.parametrize("kept", [0.02, 0.2, 0.5, 0.9, 0.99])
 def test_a_truncated_file_is_damaged(extension, kept):
-    data = encoded(picture(), extension)
+    data = encoded(gradient_image(), extension)
     assert failure(data[: max(16, int(kept * len(data)))]) is ErrorKind.DAMAGED_IMAGE
 
 
 def test_a_jpeg_whose_missing_end_a_decoder_would_fill_is_damaged():
-    data = encoded(picture(), ".jpg")
+    data = encoded(gradient_image(), ".jpg")
     assert failure(data[: len(data) // 2] + bytes(len(data) // 2)) is ErrorKind.DAMAGED_IMAGE
 
 
 def test_the_end_of_an_embedded_thumbnail_is_not_the_end_of_the_jpeg():
-    thumbnail = encoded(picture(32, 24), ".jpg")
-    data = encoded(picture(), ".jpg")
+    thumbnail = encoded(gradient_image(32, 24), ".jpg")
+    data = encoded(gradient_image(), ".jpg")
     application = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
     whole = data[:2] + application + data[2:]
     assert jpeg_is_complete(whole)
@@ -225,7 +225,7 @@ def test_the_end_of_an_embedded_thumbnail_is_not_the_end_of_the_jpeg():
 
 
 def test_limits_are_inclusive():
-    data = encoded(picture(40, 30))
+    data = encoded(gradient_image(40, 30))
     assert decode_srgb(data, ImageLimits(len(data), 1200)).shape == (30, 40, 3)
     assert failure(data, ImageLimits(len(data) - 1, 1200)) is ErrorKind.TOO_MANY_BYTES
     assert failure(data, ImageLimits(len(data), 1199)) is ErrorKind.TOO_MANY_PIXELS
@@ -252,7 +252,7 @@ def test_pixels_are_counted_from_the_header_alone():
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from([".jpg", ".png", ".webp", ".bmp", ".tiff"]), st.data())
 def test_spoiled_files_are_decoded_or_refused_and_never_crash(extension, data):
-    content = bytearray(encoded(picture(24, 16), extension))
+    content = bytearray(encoded(gradient_image(24, 16), extension))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     with suppress(ServiceError):  # of whatever kind: anything else fails

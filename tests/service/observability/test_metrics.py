@@ -6,16 +6,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from service.answer import Answer, Face, Region
+from service.answer import Answer, Face, ImageSize
 from service.observability.metrics import SECONDS, Metrics, spread
 from tests.fakes import MODEL
 
 
 def face(score: float, variance: float, inter_ocular: float = 100.0) -> Face:
     covariances = np.tile(np.array([[variance, 5.0, variance]], np.float32), (98, 1))
-    region = Region(np.zeros(4, np.float32), "given", None)
+    box = np.zeros(4, np.float32)
     points, scores = np.zeros((98, 2), np.float32), np.full(98, score, np.float32)
-    return Face(region, points, scores, covariances, np.float32(score), np.float32(inter_ocular))
+    return Face(box, "given", None, np.float32(score), np.float32(inter_ocular), points, scores, covariances)
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -39,8 +39,8 @@ def test_spread_is_a_standard_deviation_over_the_distance_of_the_eyes():
 
 def test_answers_tell_of_drift():
     metrics = Metrics()
-    metrics.observe(Answer(MODEL, 8, 8, (face(0.91, 4.0), face(0.42, 100.0)), {}))
-    metrics.observe(Answer(MODEL, 8, 8, (), {}))
+    metrics.observe(Answer(MODEL, ImageSize(8, 8), (face(0.91, 4.0), face(0.42, 100.0)), {}))
+    metrics.observe(Answer(MODEL, ImageSize(8, 8), (), {}))
     seen = samples(metrics)
     assert seen["landmarks_face_score_count"] == 2
     assert seen["landmarks_face_score_sum"] == pytest.approx(1.33)
@@ -54,7 +54,7 @@ def test_answers_tell_of_drift():
 def test_answers_are_counted_by_the_models_role():
     metrics = Metrics()
     for role in ("candidate", "primary", "candidate"):
-        metrics.observe(Answer(MODEL, 8, 8, (), {}, role=role))
+        metrics.observe(Answer(MODEL, ImageSize(8, 8), (), {}, role=role))
     seen = samples(metrics)
     assert seen['landmarks_answers_total{role="primary"}'] == 1
     assert seen['landmarks_answers_total{role="candidate"}'] == 2

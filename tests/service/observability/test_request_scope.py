@@ -22,15 +22,16 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from landmarks.golden import golden_crop
-from service.bootstrap import StartError, running_telemetry
+from service.bootstrap import running_telemetry
 from service.engines.triton.endpoint import Endpoint
 from service.engines.triton.engine import TritonEngine
+from service.errors import StartError
 from service.observability.logs import JsonFormatter
 from service.observability.request_scope import Telemetry, current, current_trace_id, round_trip, stage
 from service.settings import Settings
 from service.triton_server.process import EmbeddedTriton
 from tests.contract.apis import open_doors
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 from tests.service.triton_double import TritonDouble, verify
 
 pytestmark = pytest.mark.anyio
@@ -174,7 +175,7 @@ async def test_threads_of_the_pipeline_know_their_request() -> None:
     try:
         async with open_doors(make_gateway(FakeEngine(), FakeDetector())) as doors:
             headers = {"traceparent": TRACEPARENT, "X-Request-ID": "mine"}
-            await doors["rest"].client.post("/v1/landmarks", content=encoded(picture()), headers=headers)
+            await doors["rest"].client.post("/v1/landmarks", content=encoded(gradient_image()), headers=headers)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
@@ -256,7 +257,7 @@ async def test_traces_reach_a_collector_as_one_tree_under_the_callers_span() -> 
             async with open_doors(gateway) as doors:
                 await doors["rest"].client.post(
                     "/v1/landmarks",
-                    content=encoded(picture()),
+                    content=encoded(gradient_image()),
                     params={"box": "20,30,200,210"},
                     headers={"traceparent": TRACEPARENT, "X-Request-ID": "mine"},
                 )

@@ -21,7 +21,7 @@ from service.images.decode import DecodedImage
 from service.landmarker import EngineLandmarker, Prediction
 from service.request import Options
 from service.rollout.canary import Canary
-from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +63,7 @@ class TwoModels:
     async def answer(self, options: Options = ONE_BOX, *, is_up: bool = True) -> Answer:
         if is_up:
             await self.canary.bring_up(self.candidate)
-        return await self.gateway.pipeline.detect(encoded(picture()), options, Deadline.after(10.0))
+        return await self.gateway.pipeline.detect(encoded(gradient_image()), options, Deadline.after(10.0))
 
     async def refusal(self, options: Options) -> ServiceError:
         with pytest.raises(ServiceError) as caught:

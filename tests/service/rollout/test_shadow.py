@@ -22,7 +22,7 @@ from service.observability import request_scope
 from service.request import Options
 from service.rollout.canary import Canary
 from service.rollout.shadow import ShadowComparison, distance
-from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 from tests.service.rollout.test_canary import BOX, NextEngine
 
 pytestmark = pytest.mark.anyio
@@ -39,8 +39,10 @@ def points(dx: float = 0.0, dy: float = 0.0, size: float = 1.0) -> NDArray[np.fl
 
 
 def face(dx: float = 0.0, dy: float = 0.0) -> Face:
-    empty = np.zeros((98, 3), np.float32)
-    return Face(REGION, points(dx, dy), empty[:, 0], empty, np.float32(1), np.float32(1))
+    one, empty = np.float32(1), np.zeros((98, 3), np.float32)
+    return Face(
+        **vars(REGION), score=one, inter_ocular=one, points=points(dx, dy), scores=empty[:, 0], covariances=empty
+    )
 
 
 def test_the_distance_is_the_mean_over_the_points_by_the_primarys_inter_ocular_distance() -> None:
@@ -199,7 +201,7 @@ async def test_a_comparison_adds_nothing_to_the_request_that_it_follows() -> Non
     await canary.bring_up(candidate)
     gateway = make_gateway(engine, FakeDetector(), landmarker=comparison)
     with gateway.admitted("rest", "me", {}):
-        await gateway.detect(encoded(picture()), Options(boxes=((10, 10, 99, 99),)), gateway.deadline(None))
+        await gateway.detect(encoded(gradient_image()), Options(boxes=((10, 10, 99, 99),)), gateway.deadline(None))
         await comparison.settled()
     assert distances == [0.0]
     assert len(engine.calls) == len(candidate.calls) == 1
@@ -217,7 +219,7 @@ async def test_the_two_models_are_compared_in_image_pixels() -> None:
     comparison = ShadowComparison(canary, 1.0, distances.append)
     await canary.bring_up(candidate)
     gateway = make_gateway(engine, FakeDetector(), landmarker=comparison)
-    await gateway.pipeline.detect(encoded(picture()), Options(boxes=(BOX,)), Deadline.after(10.0))
+    await gateway.pipeline.detect(encoded(gradient_image()), Options(boxes=(BOX,)), Deadline.after(10.0))
     await comparison.settled()
     # point i is at (36.25 + i / 2, 16.25 + i) for the primary, see test_pipeline, and at (39.5 + i, 20.5 + 2 i) for the
     # candidate; the primary's corners of the eyes are (6, 12) apart

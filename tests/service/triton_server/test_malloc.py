@@ -15,7 +15,7 @@ from service.engines.port import EngineTimeout
 from service.errors import ServiceError
 from service.request import Options
 from service.triton_server.malloc import ALLOCATOR, allocator_environment
-from tests.fakes import FakeDetector, FakeEngine, encoded, make_gateway, picture
+from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 PICTURES = """
 import numpy as np
@@ -81,7 +81,7 @@ def test_a_failed_requests_picture_goes_without_the_garbage_collector() -> None:
         detector = Failing()
         gateway = make_gateway(FakeEngine(), detector)
         with pytest.raises(ServiceError), gateway.admitted("rest", "id", {}):
-            await gateway.detect(encoded(picture()), Options(), gateway.deadline(None))
+            await gateway.detect(encoded(gradient_image()), Options(), gateway.deadline(None))
         return detector.gone.wait(10)  # the thread that decoded it may let go of it a moment later
 
     gc.collect()

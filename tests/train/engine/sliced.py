@@ -19,11 +19,12 @@ from train.config import Config, load_config
 from train.datasets.face import AnnotatedFace
 from train.datasets.source import DataSource
 from train.datasets.training_data import TrainingData
-from train.engine import distributed, loop
-from train.engine.learner import Learner
-from train.engine.loop import Run, train_one_epoch
+from train.engine import distributed, landmark_run
+from train.engine.landmark_run import LandmarkRun
+from train.engine.loop import train_one_epoch
+from train.engine.train_state import TrainState
 from train.errors import TrainingError
-from train.evaluation.predict import Predictions
+from train.evaluation.predictions import Predictions
 from train.objectives import OUTSIDE, CellObjective
 from train.samples.dataset import Batch
 
@@ -49,7 +50,7 @@ def batches(count: int) -> list[Batch]:
         targets = torch.randint(0, SPOILT, (BATCH, POINTS), generator=random)
         targets[: BATCH // 2, 1:] = OUTSIDE
         indices = 100 * number + torch.arange(BATCH)
-        share = BATCH // distributed.processes()
+        share = BATCH // distributed.world_size()
         part = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
         made.append(Batch(crops[part], targets[part], indices[part]))
     return made
@@ -59,24 +60,24 @@ def steps(spoil: bool = False) -> dict[str, Any]:
     """Three steps of plain gradient descent: mean loss, weights and statistics thereafter. Or the error's words."""
     torch.manual_seed(0)
     here = torch.device("cpu")
-    model = distributed.synchronised(Compact(POINTS), here)
+    model = distributed.synchronize_batchnorm(Compact(POINTS), here)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     objective, parts = CellObjective(), batches(3)
     if spoil:
         objective = SpoiltObjective()
         # only the last slice's last face
-        parts[1].targets[-1, 0] = SPOILT if distributed.rank() == distributed.processes() - 1 else 0
+        parts[1].targets[-1, 0] = SPOILT if distributed.rank() == distributed.world_size() - 1 else 0
     try:
-        whole = distributed.parallel(model)
-        learner = Learner(model, optimizer, schedule, None, gradient_clip=1e3)
-        loss = train_one_epoch(learner, whole, objective, parts, here, torch.float32)
+        whole = distributed.data_parallel(model)
+        state = TrainState(model, optimizer, schedule, None, gradient_clip=1e3)
+        loss = train_one_epoch(state, whole, objective, parts, here, torch.float32)
     except TrainingError as error:
         return {"error": str(error)}
     return {"loss": loss, "model": model.state_dict()}
 
 
-class BrokenRun(Run):
+class BrokenRun(LandmarkRun):
     """A run that is interrupted in its fourth epoch."""
 
     def _train_epoch(self, model: nn.Module) -> dict[str, Any]:
@@ -85,7 +86,7 @@ class BrokenRun(Run):
         return super()._train_epoch(model)
 
 
-def fit(data: Path, config: Path, folder: Path, kind: type[Run] = Run) -> None:
+def fit(data: Path, config: Path, folder: Path, kind: type[LandmarkRun] = LandmarkRun) -> None:
     """A run, or what goes on from there."""
     source = DataSource("faces300w", data)
     run = kind(load_config(Config, str(config)), TrainingData(("miniature",), source.train_faces()), folder, workers=0)
@@ -94,7 +95,7 @@ def fit(data: Path, config: Path, folder: Path, kind: type[Run] = Run) -> None:
     run.train(source.test_faces())
 
 
-class LastRun(Run):
+class LastRun(LandmarkRun):
     """The run of the command line. All else is done before it begins, as processes can join one another but once."""
 
     def train(self, test_faces: list[AnnotatedFace], evaluate_every: int = 5) -> Predictions | None:
@@ -111,5 +112,5 @@ class LastRun(Run):
 
 
 if __name__ == "__main__":
-    loop.Run = LastRun  # type: ignore[misc]
+    landmark_run.LandmarkRun = LastRun  # type: ignore[misc]
     sys.exit(main())

@@ -15,9 +15,10 @@ from train.backbones.compact import Compact  # noqa: E402
 from train.config import Config, load_config  # noqa: E402
 from train.datasets.source import DataSource  # noqa: E402
 from train.datasets.training_data import TrainingData  # noqa: E402
-from train.engine.learner import Learner  # noqa: E402
-from train.engine.loop import Run, train_one_epoch  # noqa: E402
-from train.engine.optimisation import averaged, warmup_then_cosine  # noqa: E402
+from train.engine.landmark_run import LandmarkRun  # noqa: E402
+from train.engine.loop import train_one_epoch  # noqa: E402
+from train.engine.optimisation import moving_average, warmup_cosine  # noqa: E402
+from train.engine.train_state import TrainState  # noqa: E402
 from train.errors import ConfigError, DataError, TrainingError  # noqa: E402
 from train.evaluation.predict import predict  # noqa: E402
 from train.evaluation.trained import load_run, open_run  # noqa: E402
@@ -26,7 +27,7 @@ from train.objectives import (  # noqa: E402
     CellObjective,
     heatmap_loss,
 )
-from train.runs.record import Journal  # noqa: E402
+from train.runs.record import MetricsLog  # noqa: E402
 from train.runs.weights import read_weights  # noqa: E402
 from train.samples.dataset import Batch, TrainingSamples  # noqa: E402
 
@@ -41,8 +42,8 @@ def config(epochs: int = 3, **changes: object) -> Config:
     return Config.model_validate({"stages": stages, "batch_size": 4, "warmup_epochs": 1, **changes})
 
 
-def start(source: DataSource, folder: Path, epochs: int = 3, **changes: object) -> Run:
-    return Run(config(epochs, **changes), TrainingData(("miniature",), source.train_faces()), folder, workers=0)
+def start(source: DataSource, folder: Path, epochs: int = 3, **changes: object) -> LandmarkRun:
+    return LandmarkRun(config(epochs, **changes), TrainingData(("miniature",), source.train_faces()), folder, workers=0)
 
 
 def losses(folder: Path) -> list[float]:
@@ -99,9 +100,9 @@ def test_a_loss_that_is_not_finite_names_its_faces() -> None:
     crops = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
     batch = Batch(crops, torch.zeros(2, 1, dtype=torch.int64), torch.tensor([17, 4]))
     cpu = torch.device("cpu")
-    learner = Learner(model, optimizer, schedule, None, gradient_clip=1.0)
+    state = TrainState(model, optimizer, schedule, None, gradient_clip=1.0)
     with pytest.raises(TrainingError, match=r"nan in the batch of faces \[17, 4\]"):
-        train_one_epoch(learner, model, CellObjective(), [batch], cpu, torch.float32)
+        train_one_epoch(state, model, CellObjective(), [batch], cpu, torch.float32)
 
 
 # ---------------------------------------------------------------- loop
@@ -134,7 +135,7 @@ def test_every_objective_lowers_its_loss(source: DataSource, tmp_path: Path, obj
             "quantizer": quantizer,
         }
     )
-    run = Run(changed, TrainingData(("miniature",), source.train_faces()), tmp_path, workers=0)
+    run = LandmarkRun(changed, TrainingData(("miniature",), source.train_faces()), tmp_path, workers=0)
     run.train(source.test_faces(), evaluate_every=100)
     course = losses(tmp_path)
     assert course[-1] < course[0]
@@ -224,7 +225,7 @@ def test_the_run_of_another_network_is_named(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on fewer cores
 def test_workers_share_what_is_kept_of_photographs(source: DataSource, tmp_path: Path) -> None:
     def limit(workers: int) -> int:
-        run = Run(config(), TrainingData(("miniature",), source.train_faces()), tmp_path, workers)
+        run = LandmarkRun(config(), TrainingData(("miniature",), source.train_faces()), tmp_path, workers)
         samples = run._loader.dataset
         assert isinstance(samples, TrainingSamples)
         return samples._images._limit
@@ -258,12 +259,12 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(source: 
     for precision in ("float32", "bfloat16"):
         run = start(source, tmp_path / precision, epochs=2, precision=precision)
         types: list[object] = []
-        head = run.learner.model.get_submodule("head")
+        head = run.state.model.get_submodule("head")
         head.register_forward_hook(lambda module, inputs, output, types=types: types.append(output.dtype))
         run.train(source.test_faces(), evaluate_every=100)
         course[precision] = losses(tmp_path / precision)
         assert types[0] == getattr(torch, precision)
-        assert {value.dtype for value in run.learner.model.parameters()} == {torch.float32}
+        assert {value.dtype for value in run.state.model.parameters()} == {torch.float32}
     assert course["bfloat16"] != course["float32"]
     assert course["bfloat16"] == pytest.approx(course["float32"], rel=0.02)
 
@@ -274,7 +275,7 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(source: 
 def averages(decay: float, *weights: float) -> list[float]:
     """The averaged weight after each of a single weight's values."""
     model = torch.nn.Linear(1, 1, bias=False)
-    average, course = averaged(model, decay), []
+    average, course = moving_average(model, decay), []
     for weight in weights:
         with torch.no_grad():
             model.weight.fill_(weight)
@@ -294,7 +295,7 @@ def test_the_decay_is_the_most_that_an_average_keeps() -> None:
 
 def test_statistics_of_batch_normalisation_are_copied_into_the_average() -> None:
     model = torch.nn.BatchNorm2d(1)
-    average = averaged(model, 0.9)
+    average = moving_average(model, 0.9)
     for mean in (1.0, 5.0):
         model.load_state_dict(model.state_dict() | {"running_mean": torch.tensor([mean])})
         average.update_parameters(model)
@@ -326,7 +327,7 @@ def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
 
 
 def test_tensorboard_has_the_figures_of_every_epoch(tmp_path: Path) -> None:
-    with Journal(tmp_path, 0) as journal:
+    with MetricsLog(tmp_path, 0) as journal:
         journal.add({"epoch": 0, "input_size": 64, "learning_rate": 0.5, "loss": 4.0})
         journal.add({"epoch": 1, "input_size": 128, "learning_rate": 0.25, "loss": 3.0, "nme": 5.0, "faces": 4})
     assert scalars(tmp_path, "loss") == [(0, 4.0), (1, 3.0)]
@@ -337,10 +338,10 @@ def test_tensorboard_has_the_figures_of_every_epoch(tmp_path: Path) -> None:
 
 def test_a_resumed_journal_has_each_epoch_once(tmp_path: Path) -> None:
     """Also where the interrupted run had written more than its checkpoint holds."""
-    with Journal(tmp_path, 0) as journal:
+    with MetricsLog(tmp_path, 0) as journal:
         for epoch in range(3):
             journal.add({"epoch": epoch, "loss": 4.0 - epoch})
-    with Journal(tmp_path, 2) as journal:
+    with MetricsLog(tmp_path, 2) as journal:
         journal.add({"epoch": 2, "loss": 1.5})
         journal.add({"epoch": 3, "loss": 1.0})
     assert scalars(tmp_path, "loss") == [(0, 4.0), (1, 3.0), (2, 1.5), (3, 1.0)]
@@ -351,7 +352,7 @@ def test_a_resumed_journal_has_each_epoch_once(tmp_path: Path) -> None:
 
 
 def test_the_learning_rate_rises_then_falls_to_zero() -> None:
-    factors = [warmup_then_cosine(step, warmup=4, total=20) for step in range(21)]
+    factors = [warmup_cosine(step, warmup=4, total=20) for step in range(21)]
     assert factors[0] == pytest.approx(0.2)
     assert factors[4] == 1.0
     assert factors[12] == pytest.approx(0.5)

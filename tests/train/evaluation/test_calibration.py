@@ -17,31 +17,31 @@ from train.config import Config
 from train.datasets.layouts import AFLW19
 from train.datasets.source import DataSource
 from train.datasets.training_data import TrainingData
-from train.engine.loop import Run
+from train.engine.landmark_run import LandmarkRun
 from train.errors import TrainingError
+from train.evaluation.calibrate_run import calibrate_run
 from train.evaluation.calibration import (
     Calibration,
-    Found,
+    ErrorStats,
     calibrate,
-    calibrate_run,
-    hardness_of,
-    mirror_image,
+    mirrored_group,
+    split_difficulty,
     uncalibrated,
 )
-from train.evaluation.metrics import Tails
+from train.evaluation.student import Tails
 from train.evaluation.trained import open_run
 
 
-def found(faces: int, level: float, seed: int) -> Found:
+def found(faces: int, level: float, seed: int) -> ErrorStats:
     """Squared distances whose true scale is 2 at the jaw and 1 elsewhere, Gaussian, times a level; spreads alike."""
     scale = np.ones(98)
     scale[:33] = 2.0
-    return Found(level * scale * np.random.default_rng(seed).exponential(2.0, (faces, 98)), np.ones(faces))
+    return ErrorStats(level * scale * np.random.default_rng(seed).exponential(2.0, (faces, 98)), np.ones(faces))
 
 
-def both(first: Found, second: Found) -> Found:
+def both(first: ErrorStats, second: ErrorStats) -> ErrorStats:
     pairs = ((first.distances, second.distances), (first.spreads, second.spreads))
-    return Found(*(np.concatenate(pair) for pair in pairs))
+    return ErrorStats(*(np.concatenate(pair) for pair in pairs))
 
 
 def test_groups_are_told_apart_by_all_faces_and_their_level_by_the_unseen() -> None:
@@ -56,23 +56,23 @@ def test_groups_are_told_apart_by_all_faces_and_their_level_by_the_unseen() -> N
 def test_faces_of_wide_maps_err_by_more_than_these_say() -> None:
     """Twice the spread, and twice the error that it tells of: half of the faces held out are of that kind."""
     plain, wide = found(500, 1.0, 1), found(500, 2.0, 2)
-    every = both(plain, Found(wide.distances, np.full(500, 2.0)))
+    every = both(plain, ErrorStats(wide.distances, np.full(500, 2.0)))
     fitted = calibrate(every, np.arange(1000) % 10 == 0, 0.16, WFLW98)
     assert fitted.power == pytest.approx(1.0, abs=0.05)
     assert fitted.tails["nose"].scale == pytest.approx(1.0, rel=0.1)
     assert fitted.apply(CodecSpec(), WFLW98).covariance_power == fitted.power
     # wherever the unseen are wide, that alone is no gap
-    assert hardness_of(every, np.arange(1000) >= 900, WFLW98) == pytest.approx(1.0, rel=0.05)
+    assert split_difficulty(every, np.arange(1000) >= 900, WFLW98) == pytest.approx(1.0, rel=0.05)
 
 
 def test_what_makes_the_unseen_hard_for_every_network_is_not_the_gap() -> None:
     """They are half as far off again: a fifth of it to a network that has seen them too, the rest for being unseen."""
     unseen = np.arange(1000) >= 900
     reference = both(found(900, 0.3, 3), found(100, 0.3 * 1.2, 4))
-    hardness = hardness_of(reference, unseen, WFLW98)
-    assert hardness == pytest.approx(1.2, rel=0.05)
+    difficulty = split_difficulty(reference, unseen, WFLW98)
+    assert difficulty == pytest.approx(1.2, rel=0.05)
     every = both(found(900, 1.0, 1), found(100, 1.5, 2))
-    fitted = calibrate(every, unseen, 0.16, WFLW98, hardness)
+    fitted = calibrate(every, unseen, 0.16, WFLW98, difficulty)
     assert fitted.tails["nose"].scale == pytest.approx(1.5 / 1.2, rel=0.1)
 
 
@@ -84,13 +84,13 @@ def test_where_nothing_is_held_out_the_level_is_that_of_all() -> None:
 def test_a_group_that_nobody_annotated_is_left_out() -> None:
     some = np.random.default_rng(0).exponential(2.0, (50, 19))
     some[:, AFLW19.groups["chin"]] = np.nan
-    fitted = calibrate(Found(some, np.ones(50)), np.arange(50) > 40, 0.0, AFLW19)
+    fitted = calibrate(ErrorStats(some, np.ones(50)), np.arange(50) > 40, 0.0, AFLW19)
     assert set(fitted.tails) == set(AFLW19.groups) - {"chin"}
 
 
 def test_mirror_images_are_calibrated_alike() -> None:
     """The right brow's errors are twice the left one's, by chance: in a mirror it would be the other way round."""
-    assert {name: mirror_image(name, WFLW98) for name in WFLW98.groups} == {
+    assert {name: mirrored_group(name, WFLW98) for name in WFLW98.groups} == {
         "jaw": "jaw",
         "right_brow": "left_brow",
         "left_brow": "right_brow",
@@ -125,7 +125,7 @@ def test_what_is_fitted_under_has_a_tenth_of_a_cell() -> None:
 def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path) -> None:
     source = DataSource("faces300w", write_miniature(tmp_path / "faces", train=6, val=2))
     config = Config.model_validate({"stages": [{"epochs": 1, "input_size": 32}], "batch_size": 4})
-    Run(config, TrainingData(("faces300w",), source.train_faces()), tmp_path / "run", workers=0).train(
+    LandmarkRun(config, TrainingData(("faces300w",), source.train_faces()), tmp_path / "run", workers=0).train(
         source.test_faces()
     )
     assert open_run(tmp_path / "run").codec.covariance_scale == 1.0
@@ -145,7 +145,7 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path) -> None:
     assert referred.tails["nose"].scale == pytest.approx(
         calibrate_run(tmp_path / "run", source, every=0).tails["nose"].scale
     )
-    held = Run(config.model_copy(update={"held_out": 2}), TrainingData((), []), tmp_path / "held", workers=0)
+    held = LandmarkRun(config.model_copy(update={"held_out": 2}), TrainingData((), []), tmp_path / "held", workers=0)
     held.folder.mkdir()
     held.save()
     with pytest.raises(TrainingError, match="held kept faces out of training itself"):

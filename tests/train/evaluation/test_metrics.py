@@ -7,11 +7,7 @@ from landmarks.layout import WFLW98
 from train.datasets.layouts import AFLW19, COCO17, COFW29, IBUG68
 from train.evaluation.metrics import (
     Array,
-    Tails,
     auroc,
-    fit_level,
-    fit_power,
-    fit_tails,
     group_nme,
     inter_ocular,
     inter_pupil,
@@ -122,46 +118,6 @@ def test_oks_by_hand() -> None:
 def test_mahalanobis_by_hand() -> None:
     covariance = np.array([[[4.0, 0.0], [0.0, 9.0]]])
     assert mahalanobis(np.array([[2.0, 3.0]]), covariance).tolist() == [2.0]
-
-
-def drawn(scale: float, freedom: float, count: int = 20_000, seed: int = 0) -> Array:
-    """Squared distances of draws from a Student distribution in the plane: Gaussian ones over a random length."""
-    rng = np.random.default_rng(seed)
-    gaussian = (rng.standard_normal((count, 2)) ** 2).sum(axis=1)
-    return scale * gaussian * freedom / rng.chisquare(freedom, count)
-
-
-def test_tails_are_found_again() -> None:
-    found = fit_tails(drawn(0.5, 6.0))
-    assert found.degrees_of_freedom == pytest.approx(6, rel=0.2)
-    # the covariance of a Student distribution is v / (v - 2) times its scale matrix
-    assert found.scale == pytest.approx(0.5 * 6 / 4, rel=0.05)
-
-
-def test_gaussian_errors_have_no_tails_to_speak_of() -> None:
-    found = fit_tails(drawn(2.0, 1e6))
-    assert found.degrees_of_freedom > 30
-    assert found.scale == pytest.approx(2.0, rel=0.05)
-
-
-def test_the_power_of_the_spreads_is_found_again() -> None:
-    spreads = np.exp(np.random.default_rng(1).uniform(-0.5, 0.5, 400))
-    factor = spreads[:, None] ** 1.3
-    groups = {
-        "heavy": factor * drawn(1.5, 4.0, 4000).reshape(400, 10),
-        "light": factor * drawn(0.2, 50.0, 2000).reshape(400, 5),
-    }
-    groups["light"][:7] = np.nan
-    assert fit_power(groups, spreads) == pytest.approx(1.3, abs=0.15)
-    assert fit_power({"alike": drawn(1.0, 9.0, 4000).reshape(400, 10)}, spreads) == pytest.approx(0.0, abs=0.15)
-
-
-def test_one_level_for_several_groups() -> None:
-    groups = {
-        "heavy": (Tails(3.0, 4.0), 2 * drawn(1.5, 4.0).reshape(-1, 10)),
-        "light": (Tails(1.0, 100.0), np.append(2 * drawn(0.98, 100.0), np.nan).reshape(1, -1)),
-    }
-    assert fit_level(groups) == pytest.approx(2.0, rel=0.05)
 
 
 def test_auroc_by_hand() -> None:

@@ -23,7 +23,7 @@ from train.datasets.layouts import COFW29
 from train.datasets.source import DataSource
 from train.evaluation import plots as pictures
 from train.evaluation.plots import draw_curves, draw_evaluation, draw_face
-from train.evaluation.predict import Predictions
+from train.evaluation.predictions import Predictions
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_points_lie_where_they_are_in_the_photograph() -> None:
     shown = np.asarray(axes.images[0].get_array())
     for px, py in np.asarray(true.get_offsets()):
         assert shown[round(py), round(px)].min() > 60
-    assert tuple(true.get_facecolor()[0][:3]) == to_rgb(pictures.TRUE)  # type: ignore[index]
-    assert tuple(found.get_facecolor()[0][:3]) == to_rgb(pictures.FOUND)  # type: ignore[index]
+    assert tuple(true.get_facecolor()[0][:3]) == to_rgb(pictures.TRUE_COLOR)  # type: ignore[index]
+    assert tuple(found.get_facecolor()[0][:3]) == to_rgb(pictures.PREDICTED_COLOR)  # type: ignore[index]
     ends = axes.collections[0].get_paths()
     assert ends[5].vertices.tolist() == [true.get_offsets()[5].tolist(), found.get_offsets()[5].tolist()]  # type: ignore[index, union-attr]

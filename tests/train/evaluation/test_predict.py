@@ -23,10 +23,12 @@ from train.datasets.face import AnnotatedFace
 from train.datasets.layouts import AFLW19, COCO17, COFW29, MPII16
 from train.datasets.source import DataSource
 from train.datasets.training_data import TrainingData
-from train.engine.loop import Run
+from train.engine.landmark_run import LandmarkRun
 from train.errors import TrainingError
-from train.evaluation.predict import Predictions, check_points, norms, predict, summary
+from train.evaluation.predict import check_points, predict
+from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName
+from train.evaluation.summary import norms, summary
 from train.evaluation.trained import open_run
 from train.export.torch_to_onnx import export
 
@@ -169,7 +171,7 @@ def test_a_run_trained_with_floor_is_corrected_wherever_it_is_read(tmp_path: Pat
     source = DataSource("faces300w", write_miniature(tmp_path / "faces", train=4, val=2))
     values = {"stages": [{"epochs": 1, "input_size": 32}], "batch_size": 4, "quantizer": "floor"}
     data = TrainingData((source.name,), source.train_faces())
-    Run(Config.model_validate(values), data, tmp_path / "run", workers=0).train(source.test_faces())
+    LandmarkRun(Config.model_validate(values), data, tmp_path / "run", workers=0).train(source.test_faces())
     run = open_run(tmp_path / "run")
     plain = predict(run.network, source.test_faces(), run.codec, run.crop_scale, [9])
     corrected = predict(run.network, source.test_faces(), run.codec, run.crop_scale, [9], correction=run.correction)

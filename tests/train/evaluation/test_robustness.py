@@ -15,7 +15,7 @@ from landmarks.codec import CodecSpec
 from tests.train.miniature import write_miniature
 from train.datasets.source import DataSource
 from train.errors import TrainingError
-from train.evaluation.robustness import Robustness, measure, rank, write
+from train.evaluation.robustness import Robustness, joint_auroc, measure, write
 from train.evaluation.trained import Trained
 from train.samples.corruptions import CORRUPTIONS
 
@@ -39,8 +39,8 @@ def result(source: DataSource) -> Robustness:
 
 def test_every_strength_is_measured_on_every_face(result: Robustness) -> None:
     expected = [(each.name, strength) for each in CORRUPTIONS for strength in each.strengths]
-    assert [(row.disturbance, row.strength) for row in result.rows] == expected
-    assert {row.faces for row in (result.plain, *result.rows)} == {2}
+    assert [(row.corruption, row.strength) for row in result.rows] == expected
+    assert {row.faces for row in (result.uncorrupted, *result.rows)} == {2}
     assert set(result.auroc) == {each.name for each in CORRUPTIONS} | {"all"}
 
 
@@ -53,8 +53,8 @@ def test_the_same_seed_gives_the_same_curves(result: Robustness, source: DataSou
 def test_failures_are_ranked_over_all_parts_together() -> None:
     right = (np.array([0.9, 0.8]), np.array([False, False]))
     wrong = (np.array([0.1, 0.85]), np.array([True, True]))
-    assert rank([right, wrong]) == pytest.approx(0.75)
-    assert rank([right]) is None
+    assert joint_auroc([right, wrong]) == pytest.approx(0.75)
+    assert joint_auroc([right]) is None
 
 
 def test_what_is_written(result: Robustness, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_is_written(result: Robustness, tmp_path: Path) -> None:
     with (tmp_path / "robustness.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 1 + len(result.rows)
-    assert float(rows[0]["nme"]) == pytest.approx(result.plain.nme, abs=1e-3)
+    assert float(rows[0]["nme"]) == pytest.approx(result.uncorrupted.nme, abs=1e-3)
     text = (tmp_path / "robustness.md").read_text()
     assert "| longer side of the face's box, pixels | 256 | 128 |" in text
     assert cv2.imread(str(tmp_path / "robustness.png")) is not None

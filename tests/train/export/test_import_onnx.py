@@ -23,7 +23,14 @@ from train.backbones.layers import ConvNorm  # noqa: E402
 from train.commands.command_line import parse  # noqa: E402
 from train.errors import ConfigError, TrainingError  # noqa: E402
 from train.evaluation.trained import load_run, open_export, open_run  # noqa: E402
-from train.export.import_onnx import config_of, identity, module_path, norms_after, settle, unfolded  # noqa: E402
+from train.export.import_onnx import (  # noqa: E402
+    config_of,
+    identity,
+    module_path,
+    norms_after,
+    recalibrate_batchnorm,
+    unfuse_batchnorm,
+)
 from train.export.onnx_file import open_session, write_onnx  # noqa: E402
 
 
@@ -41,14 +48,14 @@ def test_the_shipped_network_is_trained_further_and_exported_again(
     data: str, tmp_path: Path, repository_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = model_path(repository_copy)
-    command("reopen", "--model", path, "--data", data, "--out", tmp_path / "run", "--samples", 8)
+    command("import-onnx", "--model", path, "--data", data, "--out", tmp_path / "run", "--samples", 8)
     assert "fit --weights" in capsys.readouterr().out
 
     crops = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), np.uint8)
-    exported, reopened = open_export(path), open_run(tmp_path / "run")
-    assert np.allclose(exported.network(crops), reopened.network(crops), atol=0.02)
-    assert (reopened.codec.points, reopened.codec.input_size) == (98, 256)
-    assert reopened.crop_scale == exported.crop_scale
+    exported, imported = open_export(path), open_run(tmp_path / "run")
+    assert np.allclose(exported.network(crops), imported.network(crops), atol=0.02)
+    assert (imported.codec.points, imported.codec.input_size) == (98, 256)
+    assert imported.crop_scale == exported.crop_scale
 
     # in training every normalisation now sees what its statistics say, so that the function stays what it was
     model = load_run(tmp_path / "run")[1]
@@ -74,9 +81,9 @@ def test_the_shipped_network_is_trained_further_and_exported_again(
     assert told.run_id.startswith("imported-")
 
     with pytest.raises(TrainingError, match="choose another --out"):
-        command("reopen", "--model", path, "--data", data, "--out", tmp_path / "run", "--samples", 1)
+        command("import-onnx", "--model", path, "--data", data, "--out", tmp_path / "run", "--samples", 1)
     with pytest.raises(TrainingError, match="whole number from 1 on"):
-        command("reopen", "--model", path, "--data", data, "--out", tmp_path / "none", "--samples", 0)
+        command("import-onnx", "--model", path, "--data", data, "--out", tmp_path / "none", "--samples", 0)
 
 
 def test_normalisations_are_given_their_statistics_and_nothing_changes() -> None:
@@ -88,7 +95,7 @@ def test_normalisations_are_given_their_statistics_and_nothing_changes() -> None
     pixels = torch.from_numpy(crops)
     with torch.no_grad():
         before = model(pixels)
-    settle(model, crops)
+    recalibrate_batchnorm(model, crops)
     with torch.no_grad():
         assert torch.allclose(model(pixels), before, atol=1e-5)
     # what it computes in training, of the same crops, is the same as well
@@ -105,7 +112,7 @@ def test_equal_weights_of_which_the_exporter_keeps_one_are_all_found(tmp_path: P
     crops = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8))
     write_onnx(model, crops[:1], {"crops": {0: "n"}, "heatmaps": {0: "n"}}, ("heatmaps",), metadata, path)
     again = build("compact").eval()
-    again.load_state_dict(unfolded(onnx.load(path).graph, again, path))
+    again.load_state_dict(unfuse_batchnorm(onnx.load(path).graph, again, path))
     with torch.no_grad():
         assert torch.allclose(again(crops), model(crops), atol=1e-5)
 
@@ -113,7 +120,7 @@ def test_equal_weights_of_which_the_exporter_keeps_one_are_all_found(tmp_path: P
 def test_an_hrnet_lacks_what_is_not_exported(tmp_path: Path) -> None:
     graph = onnx.GraphProto()
     with pytest.raises(TrainingError, match=r"hrnet\.onnx does not hold a network that can be trained: missing: "):
-        unfolded(graph, build("hrnet_w18"), tmp_path / "hrnet.onnx")
+        unfuse_batchnorm(graph, build("hrnet_w18"), tmp_path / "hrnet.onnx")
 
 
 class Bytes(nn.Module):

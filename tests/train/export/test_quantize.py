@@ -25,7 +25,7 @@ from tests.train.miniature import write_miniature
 from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.trained import open_export
-from train.export.quantize import quantize, timed
+from train.export.quantize import quantize, time_networks
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,6 @@ def test_cpus_without_instructions_for_8_bits_give_the_same_answer(instructions:
 def test_networks_are_timed_in_turn() -> None:
     asked: list[str] = []
     crops = np.zeros((2, 4, 4, 3), np.uint8)
-    spent = timed({"a": lambda crop: asked.append("a"), "b": lambda crop: asked.append("b")}, crops, rounds=3)
+    spent = time_networks({"a": lambda crop: asked.append("a"), "b": lambda crop: asked.append("b")}, crops, rounds=3)
     assert asked == ["a", "b"] * 3
     assert set(spent) == {"a", "b"}

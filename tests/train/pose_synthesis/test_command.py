@@ -1,4 +1,4 @@
-"""The command on photographs of heads that are known."""
+"""The command on images of known heads."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.train.pose_synthesis.known import KnownHead, error
 from train.commands.command_line import parse
@@ -24,22 +26,22 @@ from train.pose_synthesis.model import FaceModel
 
 @pytest.fixture(scope="module")
 def known(model: FaceModel) -> list[KnownHead]:
-    """The first one's photograph is too large, and is shrunk."""
+    """The first one's image is too large, and is reduced."""
     shown = ((None, 2, 23.7), (1, 14, 10.0), (2, -14, 8.0))
     return [KnownHead.drawn(model, seed, (yaw, 0, 0), scale) for seed, yaw, scale in shown]
 
 
 @pytest.fixture(scope="module")
-def photographs(known: list[KnownHead], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of three heads, a fourth whose points are no face's, and one too small to be turned."""
-    root = tmp_path_factory.mktemp("photographs")
+def originals(known: list[KnownHead], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of three heads, a fourth whose points are no face's, and one that is too small."""
+    root = tmp_path_factory.mktemp("originals")
     (root / "images").mkdir()
     noise = np.random.default_rng(0).uniform(50, 350, (98, 2))
     shapes = [*(head.points(head.pose) for head in known), noise, noise / 30]
     with (root / "annotations.jsonl").open("w") as file:
         for i, points in enumerate(shapes):
-            picture = known[min(i, 2)].photograph()
-            cv2.imwrite(str(root / "images" / f"{i}.png"), picture[..., ::-1])
+            image = known[min(i, 2)].image()
+            cv2.imwrite(str(root / "images" / f"{i}.png"), image[..., ::-1])
             low, high = points.min(axis=0), points.max(axis=0)
             box = {"xyxy": [low[0], low[1] - 0.3 * (high[1] - low[1]), *high], "score": 0.9}
             faces = [{"points98": points.tolist()}]
@@ -47,16 +49,16 @@ def photographs(known: list[KnownHead], tmp_path_factory: pytest.TempPathFactory
     return root
 
 
-def run_turn(photographs: Path, model_file: Path, out: Path, *options: object) -> None:
-    arguments = ["turn", "--data", f"faces300w:{photographs}", "--split", "train", "--face-model", model_file]
+def run_command(originals: Path, model_file: Path, out: Path, *options: object) -> None:
+    arguments = ["synthesize-poses", "--data", f"faces300w:{originals}", "--split", "train", "--face-model", model_file]
     args = parse([str(a) for a in (*arguments, "--out", out, *options)])
     args.handler(args)
 
 
 @pytest.fixture(scope="module")
-def turned(photographs: Path, model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("turned") / "set"
-    run_turn(photographs, model_file, out, "--yaw", 30, 80, "--pitch", -10, 10)
+def synthesized(originals: Path, model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("synthesized") / "set"
+    run_command(originals, model_file, out, "--yaw", 30, 80, "--pitch", -10, 10)
     return out
 
 
@@ -64,23 +66,23 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "annotations.jsonl").read_text().splitlines()]
 
 
-def test_the_result_is_read_as_any_other_set(turned: Path) -> None:
-    faces = DataSource.parse(f"faces300w:{turned}").train_faces()
+def test_the_result_is_read_as_any_other_set(synthesized: Path) -> None:
+    faces = DataSource.parse(f"faces300w:{synthesized}").train_faces()
     assert [face.image.name for face in faces] == [f"{i}_{i}_{k}.jpg" for i in range(3) for k in range(2)]
     for face in faces:
-        picture = cv2.imread(str(face.image))
-        assert picture is not None
-        assert picture.shape[0] == picture.shape[1] == pytest.approx(307 if "2_2" in face.image.name else 384, abs=8)
+        image = cv2.imread(str(face.image))
+        assert image is not None
+        assert image.shape[0] == image.shape[1] == pytest.approx(307 if "2_2" in face.image.name else 384, abs=8)
         assert (face.box[:2] > 0).all()
-        assert (face.box[2:] < len(picture)).all()
+        assert (face.box[2:] < len(image)).all()
 
 
-def test_faces_that_fit_no_head_are_left_out(turned: Path) -> None:
-    assert len(rows(turned)) == 6
+def test_faces_that_fit_no_head_are_left_out(synthesized: Path) -> None:
+    assert len(rows(synthesized)) == 6
 
 
-def test_every_picture_tells_its_pose_and_what_is_seen(turned: Path) -> None:
-    for row in rows(turned):
+def test_every_image_states_its_pose_and_what_is_visible(synthesized: Path) -> None:
+    for row in rows(synthesized):
         face = row["faces"][0]
         assert row["split"] == "train"
         assert 30 <= abs(face["yaw"]) <= 80
@@ -89,55 +91,65 @@ def test_every_picture_tells_its_pose_and_what_is_seen(turned: Path) -> None:
         assert 40 < sum(face["visible98"]) < 98
 
 
-def test_points_are_those_of_the_known_heads(turned: Path, known: list[KnownHead]) -> None:
-    for number, row in enumerate(rows(turned)):
+def test_points_are_those_of_the_known_heads(synthesized: Path, known: list[KnownHead]) -> None:
+    for number, row in enumerate(rows(synthesized)):
         face, head = row["faces"][0], known[number // 2]
-        truth = head.points(head.at(face["yaw"], face["pitch"])) * (10 / head.pose.scale)
+        truth = head.points(head.pose_at(face["yaw"], face["pitch"])) * (10 / head.pose.scale)
         found = np.array(face["points98"]) * (384 / row["width"])
         assert error(found - found.mean(axis=0), truth - truth.mean(axis=0)).mean() < (1 if number < 2 else 4)
 
 
-def test_the_skin_moves_with_the_points(turned: Path, known: list[KnownHead]) -> None:
-    """Every visible point has the colour that the large photograph has at that point."""
-    row = rows(turned)[0]
+def test_the_skin_moves_with_the_points(synthesized: Path, known: list[KnownHead]) -> None:
+    """Every visible point has the color that the large original has at that point."""
+    row = rows(synthesized)[0]
     face, head = row["faces"][0], known[0]
-    picture = cv2.imread(str(turned / "images" / row["image"]))
-    assert picture is not None
+    image = cv2.imread(str(synthesized / "images" / row["image"]))
+    assert image is not None
     inner = [i for i in np.flatnonzero(face["visible98"]) if i > 32]
     x, y = np.array(face["points98"])[inner].round().astype(int).T
     x0, y0 = head.points(head.pose)[inner].round().astype(int).T
-    there = head.photograph()[y0, x0].astype(int)
+    there = head.image()[y0, x0].astype(int)
     assert len(inner) > 30
-    assert np.median(abs(picture[y, x, ::-1] - there).max(axis=1)) < 15
+    assert np.median(abs(image[y, x, ::-1] - there).max(axis=1)) < 15
 
 
-def test_a_head_is_turned_to_the_side_that_is_seen(turned: Path) -> None:
-    sides = [np.sign(row["faces"][0]["yaw"]) for row in rows(turned)]
+def test_a_head_is_rotated_to_the_side_that_is_visible(synthesized: Path) -> None:
+    sides = [np.sign(row["faces"][0]["yaw"]) for row in rows(synthesized)]
     assert sides[2:] == [1, 1, -1, -1]
 
 
 def test_the_same_seed_gives_the_same_files_whatever_the_workers(
-    turned: Path, photographs: Path, model_file: Path, tmp_path: Path
+    synthesized: Path, originals: Path, model_file: Path, tmp_path: Path
 ) -> None:
-    run_turn(photographs, model_file, tmp_path / "again", "--yaw", 30, 80, "--pitch", -10, 10, "--workers", 2)
-    files = sorted(path.relative_to(turned) for path in turned.rglob("*.*") if path.is_file())
+    run_command(originals, model_file, tmp_path / "again", "--yaw", 30, 80, "--pitch", -10, 10, "--workers", 2)
+    files = sorted(path.relative_to(synthesized) for path in synthesized.rglob("*.*") if path.is_file())
     assert len(files) == 8
-    assert [path for path in files if (turned / path).read_bytes() != (tmp_path / "again" / path).read_bytes()] == []
+    assert [
+        path for path in files if (synthesized / path).read_bytes() != (tmp_path / "again" / path).read_bytes()
+    ] == []
 
 
-def test_how_the_set_was_made_is_written_down(turned: Path) -> None:
-    record = json.loads((turned / "turn.json").read_text())
+def test_how_the_set_was_made_is_written_down(synthesized: Path) -> None:
+    record = json.loads((synthesized / "pose_synthesis.json").read_text())
     assert (record["split"], record["yaw"], record["seed"]) == ("train", [30, 80], 0)
     assert record["face_model"].startswith("sha256:")
 
 
-def test_poses_are_spread_over_the_range() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        poses = draw_poses(Plan((30, 90), (-30, 30), 3), (20.0, -10.0, 0.0), rng)
-        yaws, pitches = zip(*poses, strict=True)
-        assert [int((yaw - 30) // 20) for yaw in yaws] == [0, 1, 2]
-        assert all(-30 <= pitch <= 20 for pitch in pitches)  # at most 30 from the photograph's own
+@given(st.integers(0, 2**32 - 1).map(np.random.default_rng))
+def test_poses_are_spread_over_the_range(rng: np.random.Generator) -> None:
+    poses = draw_poses(Plan((30, 90), (-30, 30), 3), (20.0, -10.0, 0.0), rng)
+    yaws, pitches = zip(*poses, strict=True)
+    assert [int((yaw - 30) // 20) for yaw in yaws] == [0, 1, 2]
+    assert all(-30 <= pitch <= 20 for pitch in pitches)  # at most 30 from the original pitch
+
+
+@given(st.floats(0, 45), st.floats(45, 90), st.floats(-80, 80), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_a_head_seen_from_one_side_keeps_to_it(low: float, high: float, yaw: float, count: int, seed: int) -> None:
+    poses = draw_poses(Plan((low, high), (0, 0), count), (yaw, 0.0, 0.0), np.random.default_rng(seed))
+    assert len(poses) == count
+    assert all(low <= abs(drawn) <= high for drawn, _ in poses)
+    if abs(yaw) > 8:
+        assert all(drawn * yaw >= 0 for drawn, _ in poses)
 
 
 @pytest.mark.parametrize(
@@ -153,38 +165,38 @@ def test_poses_are_spread_over_the_range() -> None:
         (["--data", "faces300w:gone"], r"annotations\.jsonl: cannot be read"),
     ],
 )
-def test_what_cannot_be_is_said(tmp_path: Path, options: list[str], message: str) -> None:
+def test_unusable_options_are_named(tmp_path: Path, options: list[str], message: str) -> None:
     (tmp_path / "model.npz").touch()
     with pytest.raises(DataError, match=message):
-        run_turn(tmp_path, tmp_path / "model.npz", tmp_path / "out", *options)
+        run_command(tmp_path, tmp_path / "model.npz", tmp_path / "out", *options)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_finished_set_is_not_written_over(tmp_path: Path) -> None:
+def test_a_finished_set_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "annotations.jsonl").touch()
     with pytest.raises(DataError, match="exists: choose another --out"):
-        run_turn(tmp_path, tmp_path, tmp_path)
+        run_command(tmp_path, tmp_path, tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_named(photographs: Path, model_file: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(originals: Path, model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"file/out: cannot be written \(Not a directory\)"):
-        run_turn(photographs, model_file, tmp_path / "file" / "out", "--limit", 1)
+        run_command(originals, model_file, tmp_path / "file" / "out", "--limit", 1)
 
 
-def test_a_photograph_that_is_gone_is_named(photographs: Path, model_file: Path, tmp_path: Path) -> None:
-    spoilt = tmp_path / "spoilt"
-    spoilt.mkdir()
-    (spoilt / "annotations.jsonl").write_bytes((photographs / "annotations.jsonl").read_bytes())
+def test_an_image_that_is_gone_is_named(originals: Path, model_file: Path, tmp_path: Path) -> None:
+    incomplete = tmp_path / "incomplete"
+    incomplete.mkdir()
+    (incomplete / "annotations.jsonl").write_bytes((originals / "annotations.jsonl").read_bytes())
     with pytest.raises(DataError, match=r"0\.png: cannot be read as an image"):
-        run_turn(spoilt, model_file, tmp_path / "out", "--limit", 1)
+        run_command(incomplete, model_file, tmp_path / "out", "--limit", 1)
     assert not (tmp_path / "out" / "annotations.jsonl").exists()
 
 
-def test_ctrl_c_leaves_no_set_and_no_traceback(photographs: Path, model_file: Path, tmp_path: Path) -> None:
-    arguments = ["--data", f"faces300w:{photographs}", "--split", "train", "--face-model", str(model_file)]
+def test_ctrl_c_leaves_no_set_and_no_traceback(originals: Path, model_file: Path, tmp_path: Path) -> None:
+    arguments = ["--data", f"faces300w:{originals}", "--split", "train", "--face-model", str(model_file)]
     arguments += ["--per-face", "20", "--workers", "2", "--out", str(tmp_path / "out")]
-    command = [sys.executable, "-m", "train", "turn", *arguments]
+    command = [sys.executable, "-m", "train", "synthesize-poses", *arguments]
     with subprocess.Popen(
         command,
         stderr=subprocess.PIPE,

@@ -17,7 +17,7 @@ def test_points_are_mirror_images_of_each_other(model: FaceModel) -> None:
     assert at[list(WFLW98.flip)] * [-1, 1, 1] == pytest.approx(at, abs=0.01)
 
 
-def test_the_subjects_right_lies_on_the_left_of_the_picture(model: FaceModel) -> None:
+def test_the_subjects_right_lies_on_the_left_of_the_image(model: FaceModel) -> None:
     x = model.mean[model.points, 0]
     sides = {
         side: [x[i] for i, name in enumerate(WFLW98.point_names) if name.startswith(side)] for side in ("right", "left")
@@ -25,7 +25,7 @@ def test_the_subjects_right_lies_on_the_left_of_the_picture(model: FaceModel) ->
     assert max(sides["right"]) < 0 < min(sides["left"])
 
 
-def test_points_lie_within_half_a_centimetre_of_where_the_models_makers_put_them(
+def test_points_lie_within_half_a_centimetre_of_where_the_models_authors_put_them(
     model: FaceModel, model_file: Path
 ) -> None:
     with np.load(model_file) as file:
@@ -53,12 +53,12 @@ def test_the_chins_path_lies_on_the_midline(model: FaceModel) -> None:
     assert abs(model.mean[model.paths[CHIN], 0]).max() < 0.01
 
 
-def test_everything_above_the_neck_turns_and_its_end_does_not(model: FaceModel) -> None:
-    assert (model.turning[model.mean[:, 1] > -8.5] == 1).all()
-    assert (model.turning[model.mean[:, 1] < -13] == 0).all()
+def test_everything_above_the_neck_rotates_and_its_end_does_not(model: FaceModel) -> None:
+    assert (model.rotation_share[model.mean[:, 1] > -8.5] == 1).all()
+    assert (model.rotation_share[model.mean[:, 1] < -13] == 0).all()
 
 
-def test_a_file_that_is_no_face_model_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_face_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.npz: cannot be read"):
         FaceModel.load(tmp_path / "gone.npz")
     np.savez(tmp_path / "other.npz", vertices=np.zeros((5, 3)))

@@ -1,15 +1,15 @@
-/** The answer taken along: copied, or saved as a file. */
+/** Copies the answer to the clipboard, or saves it as a file. */
 
-import { client } from "./asking.js";
 import { curl } from "./client.js";
-import { attempt, say } from "./notices.js";
 import { make } from "./panel.js";
+import { client } from "./requests.js";
 import { options, state } from "./state.js";
+import { attempt, setStatus } from "./status.js";
 
-/** The JSON as the service wrote it, to the last digit. */
+/** The JSON exactly as the service sent it. */
 export const copyJson = () => state.reply && copy(state.reply.text, "JSON");
-export const copyCurl = () => copy(curl(state.file.name, options(), client.key !== ""), "curl line");
-export const savePicture = () => save(state.file.blob, state.file.name);
+export const copyCurl = () => copy(curl(state.file.name, options(), client.key !== ""), "curl command");
+export const saveImage = () => save(state.file.blob, state.file.name);
 
 export function saveJson() {
   const stem = state.file.name.replace(/\.[^.]*$/, "");
@@ -20,11 +20,11 @@ async function copy(text, what) {
   await attempt(async () => {
     if (navigator.clipboard) await navigator.clipboard.writeText(text);
     else copyWithoutClipboard(text);
-    say(`${what} copied.`);
+    setStatus(`${what} copied.`);
   });
 }
 
-/** Over plain http from another machine a page is given no clipboard. */
+/** Browsers give a page no clipboard over plain HTTP from another machine. */
 function copyWithoutClipboard(text) {
   const before = document.activeElement;
   const area = document.body.appendChild(make("textarea", { value: text, className: "offscreen" }));
@@ -32,7 +32,7 @@ function copyWithoutClipboard(text) {
   const isDone = document.execCommand("copy");
   area.remove();
   before?.focus();
-  if (!isDone) throw new Error("the browser does not let this page copy; download the answer instead");
+  if (!isDone) throw new Error("the browser does not allow this page to copy; download the answer instead");
 }
 
 function save(blob, name) {

@@ -1,6 +1,7 @@
-"""The picture and its points: what is drawn where, and what is told of it."""
+"""The image and its points: what is drawn where, and what the page says of it."""
 
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,10 +9,21 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from landmarks.codec import CodecSpec
 from service.images.decode import decode_srgb
 from service.images.limits import ImageLimits
-from tests.e2e.page.browsing import PLACE, POINT, choose, place, screen, show
-from tests.fakes import encoded, picture
+from tests.e2e.page.browsing import (
+    POINT,
+    POSITION,
+    FakeService,
+    image_position,
+    open_file,
+    opened,
+    running,
+    screen,
+    show,
+)
+from tests.fakes import MODEL, SYNTHETIC_106, encoded, gradient_image
 
 
 def centroid(page: Page) -> tuple[float, float]:
@@ -25,8 +37,8 @@ def centroid(page: Page) -> tuple[float, float]:
 def test_a_point_is_drawn_exactly_on_its_pixel(page):
     black = np.zeros((240, 320, 3), np.uint8)
     marked = black.copy()
-    marked[PLACE[1], PLACE[0]] = 255
-    page.emulate_media(color_scheme="dark")  # in which nothing beside the picture is bright
+    marked[POSITION[1], POSITION[0]] = 255
+    page.emulate_media(color_scheme="dark")  # in which nothing beside the image is bright
     for part in ("Outlines", "Boxes"):
         page.get_by_role("button", name=part, exact=True).click()
     page.get_by_label("off").check()
@@ -36,14 +48,14 @@ def test_a_point_is_drawn_exactly_on_its_pixel(page):
         page.keyboard.press("Escape")
         expect(page.locator("#tip")).to_be_hidden()
         expect(page.get_by_role("button", name="Points", exact=True)).to_have_attribute("aria-pressed", points)
-        # zooming to the point has brought it into the middle; so is its dot, and so is the square of its pixel
+        # zooming to the point has moved it to the centre, and so its dot, and the square of its pixel
         assert centroid(page) == pytest.approx((0, 0), abs=0.6)
         page.get_by_role("button", name="Points", exact=True).click()
 
 
-def test_hovering_a_point_tells_all_about_it(page):
+def test_hovering_a_point_shows_its_values(page):
     show(page)
-    page.mouse.move(*screen(page, *PLACE))
+    page.mouse.move(*screen(page, *POSITION))
     # the fake network's covariance [[4, 1], [1, 2]] has the eigenvalues 3 + sqrt 2 and 3 - sqrt 2
     tip = "64 right eye inner cornerx 56.00  y 110.00score 0.66  \u03c3 2.10 \u00d7 1.26 px"
     expect(page.locator("#tip")).to_have_text(tip)
@@ -61,8 +73,8 @@ def test_an_ellipse_reaches_as_far_as_its_confidence_says(page):
 
 def test_an_ellipse_of_heavy_tails_reaches_by_the_same_rule_as_everywhere(page):
     # (4 - 2) (0.25^(-1/2) - 1) = 2
-    reached = page.evaluate("import('/page/uncertainty.js').then(({ reach }) => reach(0.75, 4))")
-    assert reached == pytest.approx(2**0.5)
+    radius = page.evaluate("import('/page/uncertainty.js').then(({ ellipseRadius }) => ellipseRadius(0.75, 4))")
+    assert radius == pytest.approx(2**0.5)
 
 
 def test_groups_and_parts_can_be_left_out(page):
@@ -79,31 +91,53 @@ def test_groups_and_parts_can_be_left_out(page):
     expect(page.locator(".labels text")).to_have_count(98)
 
 
+def paths(page: Page, kind: str) -> list[str]:
+    """The SVG paths of this kind, without their edges."""
+    return [path.get_attribute("d") or "" for path in page.locator(f"#overlay .{kind}:not(.edge)").all()]
+
+
+def test_a_model_of_another_layout_needs_no_change_of_the_page(browser):
+    service = FakeService()
+    metadata = replace(MODEL.metadata, layout=SYNTHETIC_106, codec=CodecSpec(points=106))
+    service.engine.model = replace(MODEL, metadata=metadata)
+    with running(service), opened(browser, service.url, groups=2) as page:
+        show(page)
+        expect(page.locator("#groups label")).to_have_text(["upper 50", "lower 56"])
+        expect(page.locator("tbody tr")).to_have_count(106)
+        expect(page.locator('tr[data-index="105"]')).to_contain_text("point 105")
+        # one outline of three points in one of the groups; a dot for each point
+        drawn = {kind: paths(page, kind) for kind in ("line", "dot")}
+        assert [(path.count("M"), path.count("L")) for path in drawn["line"]] == [(1, 2)]
+        assert [path.count("M") for path in drawn["dot"]] == [50, 56]
+        # without eye corners the service answers the size of the face: the root of 105 times 210
+        expect(page.locator("#faces")).to_contain_text("size 148.5 px")
+
+
 def test_the_wheel_zooms_about_the_cursor_and_dragging_moves(page):
     show(page)
-    x, y = map(round, screen(page, 100, 80))  # wheels are told in whole screen pixels
-    under = place(page, x, y)
+    x, y = map(round, screen(page, 100, 80))  # wheel events are in whole screen pixels
+    under = image_position(page, x, y)
     page.mouse.move(x, y)
     before = page.locator("#zoom").inner_text()
     page.mouse.wheel(0, -600)
     expect(page.locator("#zoom")).not_to_have_text(before)
-    assert place(page, x, y) == pytest.approx(under, abs=1e-6)
+    assert image_position(page, x, y) == pytest.approx(under, abs=1e-6)
     page.mouse.down()
     page.mouse.move(x + 30, y - 20, steps=3)
     page.mouse.up()
-    assert place(page, x + 30, y - 20) == pytest.approx(under, abs=1e-6)
+    assert image_position(page, x + 30, y - 20) == pytest.approx(under, abs=1e-6)
 
 
-def test_the_browser_turns_a_picture_as_the_service_does(page, tmp_path):
+def test_the_browser_rotates_an_image_as_the_service_does(page, tmp_path):
     for orientation in range(1, 9):
         path = tmp_path / f"turned-{orientation}.jpg"
         exif = Image.Exif()
         exif[0x0112] = orientation
-        Image.fromarray(picture()).save(path, exif=exif, quality=95)
+        Image.fromarray(gradient_image()).save(path, exif=exif, quality=95)
         shown = decode_srgb(path.read_bytes(), ImageLimits(10**6, 10**6))
         height, width = shown.shape[:2]
         with page.expect_response("**/v1/landmarks*"):
-            choose(page, path.read_bytes())
+            open_file(page, path.read_bytes())
         expect(page.locator("#facts")).to_contain_text(f"{width} \u00d7 {height} px")
         expect(page.locator("#notice")).to_be_hidden()
         for x, y in ((20, 20), (width - 20, 20), (20, height - 20)):
@@ -113,24 +147,24 @@ def test_the_browser_turns_a_picture_as_the_service_does(page, tmp_path):
 
 
 def test_a_file_that_the_browser_cannot_show_still_gets_its_points(page):
-    show(page, encoded(picture(), ".tif"))
-    expect(page.locator("#notice")).to_contain_text("this browser does not show it")
+    show(page, encoded(gradient_image(), ".tif"))
+    expect(page.locator("#notice")).to_contain_text("this browser cannot show it")
     expect(page.locator("#overlay .dot").first).to_be_attached()
 
 
-def test_what_the_service_remarks_on_an_answer_is_shown(page, tmp_path):
+def test_the_warnings_of_an_answer_are_shown(page, tmp_path):
     path = tmp_path / "pages.tif"
-    frame = Image.fromarray(picture())
+    frame = Image.fromarray(gradient_image())
     frame.save(path, save_all=True, append_images=[frame])
     show(page, path.read_bytes())
-    remarks = page.locator("#notice p")
-    expect(remarks).to_have_count(2)
-    expect(remarks.last).to_have_text("the file holds several images: the first was used")
+    warnings = page.locator("#notice p")
+    expect(warnings).to_have_count(2)
+    expect(warnings.last).to_have_text("the file holds several images: the first was used")
     show(page)
     expect(page.locator("#notice")).to_be_hidden()
 
 
-def test_a_crowd_is_walked_through(page, service):
+def test_several_faces_are_stepped_through(page, service):
     service.detector.found = tuple(((x, y, x + 60.0, y + 60.0), 0.9) for x in (10.0, 100.0) for y in (10.0, 100.0))
     show(page, faces=4)
     pressed = page.locator('#faces .face[aria-pressed="true"]')
@@ -141,7 +175,7 @@ def test_a_crowd_is_walked_through(page, service):
     page.keyboard.press("[")
     page.keyboard.press("[")
     expect(pressed).to_contain_text("Face 4")
-    page.get_by_role("button", name="Leave Face 4 out").click()
+    page.get_by_role("button", name="Remove Face 4").click()
     expect(page.locator("#faces li")).to_have_count(3)
     page.get_by_role("button", name="Find faces").click()
     expect(page.locator("#faces li")).to_have_count(4)

@@ -1,4 +1,4 @@
-"""`landmarks-train turn`: faces turned to large poses, as a data set to train or to test on."""
+"""`landmarks-train synthesize-poses`: images of faces in large poses, as a data set to train or to test on."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from train.commands.arguments import add_data
 from train.datasets.face import AnnotatedFace
 from train.datasets.source import DataSource
 from train.errors import DataError
-from train.pose_synthesis.boxes import margins_of
+from train.pose_synthesis.boxes import box_margins
 from train.pose_synthesis.dataset import Job, Plan, write
 
-DETAILS: Final = "The head is fitted to each face's points, and the image is turned with it."
-EXAMPLE: Final = "--data faces300w:data/faces300w --split train --face-model ict_face.npz --out data/turned"
+DETAILS: Final = "A 3-D head is fitted to each face's points, rotated, and drawn with the image as its texture."
+EXAMPLE: Final = "--data faces300w:data/faces300w --split train --face-model ict_face.npz --out data/poses"
+
+RECORD_FILE: Final = "pose_synthesis.json"
+"""Name of the file that says how the set was made."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The data, the face model, the range of poses and the folder to write."""
-    add_data(parser, "a set of 98 points, to be turned")
-    parser.add_argument("--split", required=True, help="the part to turn, by the set's own name; the result's too")
+    add_data(parser, "a set of 98 points")
+    parser.add_argument("--split", required=True, help="a split by the set's own name; the result has it too")
     parser.add_argument("--face-model", required=True, type=Path, metavar="FILE", help="ICT's face model (.npz)")
     parser.add_argument("--out", required=True, type=Path, help="the folder to write, new or empty")
     parser.add_argument(
@@ -41,22 +44,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Turns, with a progress bar, and prints what was written."""
+    """Writes the images, with a progress bar, and prints how many."""
     _check(args)
     source = DataSource.parse(args.data)
     if source.layout is not WFLW98:
-        raise DataError(f"turn needs the 98 points of WFLW; {source.name} has {source.layout.points}")
+        raise DataError(f"synthesize-poses needs the 98 points of WFLW; {source.name} has {source.layout.points}")
     faces = source.faces(args.split)
     plan = Plan(tuple(args.yaw), tuple(args.pitch), args.per_face, args.seed)
-    job = Job(args.face_model, margins_of(faces), plan, args.out, args.split, source.name)
+    job = Job(args.face_model, box_margins(faces), plan, args.out, args.split, source.name)
     chosen = evenly_spread(faces, args.limit)
     try:
         with tqdm(write(chosen, job, args.workers), total=len(chosen), unit="face") as bar:
             counts = list(bar)
-        (args.out / "turn.json").write_text(json.dumps(_record(args), indent=2) + "\n")
+        (args.out / RECORD_FILE).write_text(json.dumps(_record(args), indent=2) + "\n")
     except OSError as error:
         raise DataError(f"{args.out}: cannot be written ({error.strerror or error})") from error
-    left_out = f"; left out {counts.count(0)} faces, too small or unlike a head" if 0 in counts else ""
+    left_out = f"; left out {counts.count(0)} faces, which are too small or unlike a head" if 0 in counts else ""
     print(f"wrote {sum(counts)} images into {args.out}{left_out}")
 
 

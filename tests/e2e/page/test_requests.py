@@ -1,4 +1,4 @@
-"""What the page asks for, what it does with the answer, and what it says when there is none."""
+"""The requests of the page, what it does with the answers, and what it says when there are none."""
 
 import re
 
@@ -7,8 +7,8 @@ from playwright.sync_api import expect
 
 from service.engines.port import EngineTimeout, EngineUnavailable
 from service.security.api_keys import ApiKeys, Protection, new_key
-from tests.e2e.page.browsing import BOX, GROUPS, POINT, FakeService, choose, opened, running, screen, show
-from tests.fakes import encoded, picture
+from tests.e2e.page.browsing import BOX, GROUPS, POINT, FakeService, open_file, opened, running, screen, show
+from tests.fakes import encoded, gradient_image
 
 
 def test_a_box_drawn_by_hand_is_asked_for(page):
@@ -28,7 +28,7 @@ def test_a_box_drawn_by_hand_is_asked_for(page):
 
 def test_boxes_and_options_by_keyboard(page):
     show(page)
-    page.get_by_text("Box by numbers, options").click()
+    page.get_by_text("Box coordinates, options").click()
     page.get_by_label("Box x1, y1, x2, y2").fill("20.5, 30.5, 200.5, 210.5")
     page.keyboard.press("Enter")
     expect(page.locator("#faces li")).to_have_count(2)
@@ -49,12 +49,12 @@ def test_the_json_is_copied_as_the_service_wrote_it(page):
     assert download.value.suggested_filename == "a.landmarks.json"
     assert download.value.path().read_text() == response.value.text()
     page.get_by_role("button", name="Copy curl").click()
-    expect(page.locator("#status")).to_have_text("curl line copied.")
+    expect(page.locator("#status")).to_have_text("curl command copied.")
     expected = f"curl --data-binary '@a.png' -H 'Content-Type: application/octet-stream' '{page.url}v1/landmarks'"
     assert page.evaluate("navigator.clipboard.readText()") == expected
 
 
-def test_pictures_come_by_drop_and_paste(page):
+def test_images_are_dropped_and_pasted(page):
     for way, width in (("drop", 40), ("paste", 50)):
         page.evaluate(
             """([way, bytes]) => {
@@ -64,7 +64,7 @@ def test_pictures_come_by_drop_and_paste(page):
                 const key = way === "drop" ? "dataTransfer" : "clipboardData";
                 document.body.dispatchEvent(new kind(way, { [key]: transfer, bubbles: true, cancelable: true }));
             }""",
-            [way, list(encoded(picture(width, 30)))],
+            [way, list(encoded(gradient_image(width, 30)))],
         )
         expect(page.locator("#facts")).to_contain_text(f"{width} \u00d7 30 px")
 
@@ -72,8 +72,8 @@ def test_pictures_come_by_drop_and_paste(page):
 # ---------------------------------------------------------------- what goes wrong
 
 
-def test_a_refused_file_is_told_of_with_its_code(page):
-    choose(page, b"hello")
+def test_a_refused_file_is_reported_with_its_code(page):
+    open_file(page, b"hello")
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("not_an_image")
     expect(alert).to_contain_text("JPEG, PNG, WebP, BMP or TIFF")
@@ -83,25 +83,30 @@ def test_a_refused_file_is_told_of_with_its_code(page):
 
 
 def test_a_problem_says_once_what_to_do(page, service):
-    cut = encoded(picture())[:-200]
-    large = encoded(picture(1100, 1000))
-    for content, told in ((b"hello", "Send "), (cut, "send "), (large, "hrink"), (encoded(picture()), "smaller image")):
+    cut = encoded(gradient_image())[:-200]
+    large = encoded(gradient_image(1100, 1000))
+    for content, words in (
+        (b"hello", "Send "),
+        (cut, "send "),
+        (large, "hrink"),
+        (encoded(gradient_image()), "smaller image"),
+    ):
         service.engine.error = EngineTimeout("late")
         with page.expect_response("**/v1/landmarks*") as response:
-            choose(page, content)
+            open_file(page, content)
         expect(page.locator("#problem-code")).to_have_text(response.value.json()["code"])
-        assert page.get_by_role("alert").inner_text().lower().count(told.lower()) == 1
+        assert page.get_by_role("alert").inner_text().lower().count(words.lower()) == 1
     page.route("**/v1/landmarks*", lambda route: route.abort())
-    choose(page, encoded(picture()))
+    open_file(page, encoded(gradient_image()))
     expect(page.get_by_role("alert")).to_contain_text("Check that it runs")  # the page's own problems have an action
 
 
 def test_what_may_pass_can_be_tried_again(page, service):
     service.engine.error = EngineUnavailable("gone")
     page.route("**/v1/landmarks*", lambda route: route.fulfill(status=502, body="<html>"), times=1)
-    choose(page, encoded(picture()))
+    open_file(page, encoded(gradient_image()))
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("http_502")  # a proxy's own page is no problem document
+    expect(alert).to_contain_text("http_502")  # a proxy's page is not a problem document
     alert.get_by_role("button", name="Try again").click()
     expect(alert).to_contain_text("unavailable")
     service.engine.error = None
@@ -116,20 +121,20 @@ def key():
 
 
 @pytest.fixture(scope="module")
-def guarded(browser, key):
-    """A service that wants a key."""
+def protected(browser, key):
+    """A service that requires a key."""
     name, digest = key[1].split(":")
     with running(FakeService(Protection(ApiKeys({name: bytes.fromhex(digest)})))) as service:
         yield service
 
 
-@pytest.mark.parametrize("order", ["key first", "picture first"])
-def test_a_key_is_asked_for_when_the_service_wants_one(browser, guarded, key, order):
-    with opened(browser, guarded.url, groups=0) as page:
+@pytest.mark.parametrize("order", ["key first", "image first"])
+def test_the_page_asks_for_a_key_when_the_service_requires_one(browser, protected, key, order):
+    with opened(browser, protected.url, groups=0) as page:
         expect(page.get_by_label("API key")).to_be_focused()
-        if order == "picture first":
+        if order == "image first":
             page.get_by_role("button", name="Dismiss").click()
-            choose(page, encoded(picture()))
+            open_file(page, encoded(gradient_image()))
             expect(page.get_by_label("API key")).to_be_focused()
         page.keyboard.type("wrong")
         with page.expect_response("**/v1/*"):
@@ -140,19 +145,19 @@ def test_a_key_is_asked_for_when_the_service_wants_one(browser, guarded, key, or
         expect(page.locator("#groups label")).to_have_count(GROUPS)
         if order == "key first":
             expect(page.locator("#status")).to_have_text("Ready.")
-            choose(page, encoded(picture()))
+            open_file(page, encoded(gradient_image()))
         sees_points(page)
 
 
-@pytest.mark.parametrize("way", ["picture", "live"])
-def test_a_start_that_failed_is_made_up_for(page, way):
+@pytest.mark.parametrize("way", ["image", "live"])
+def test_a_start_that_failed_is_repeated(page, way):
     page.route("**/v1/layout", lambda route: route.fulfill(status=502, body="<html>"), times=1)
     page.reload()
     expect(page.get_by_role("alert")).to_contain_text("http_502")
     expect(page.get_by_role("button", name="All groups")).to_be_disabled()
     expect(page.get_by_role("button", name="Find faces")).to_be_hidden()  # before any box was drawn
-    if way == "picture":
-        choose(page, encoded(picture()))
+    if way == "image":
+        open_file(page, encoded(gradient_image()))
     else:
         page.keyboard.press("c")
         page.get_by_role("button", name="Live").click()
@@ -160,12 +165,12 @@ def test_a_start_that_failed_is_made_up_for(page, way):
     expect(page.get_by_role("button", name="All groups")).to_be_enabled()
 
 
-def test_a_picture_may_come_before_the_start_is_done(page):
+def test_an_image_may_be_opened_before_the_layout_is_there(page):
     held = []
     page.route("**/v1/models", lambda route: held.append(route))
     page.reload()
-    choose(page, encoded(picture()))
-    expect(page.locator("#status")).to_have_text("Looking for faces \u2026")
+    open_file(page, encoded(gradient_image()))
+    expect(page.locator("#status")).to_have_text("Detecting faces \u2026")
     (only,) = held
     only.continue_()
     sees_points(page)

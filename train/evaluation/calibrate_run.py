@@ -1,0 +1,73 @@
+"""Calibrates a run: its errors on the faces of its training split, and the calibration in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from landmarks.codec import face_spread
+from landmarks.layout import PointLayout
+from train.datasets.face import AnnotatedFace, BoxKind
+from train.datasets.held_out import split_by_name
+from train.datasets.source import DataSource
+from train.errors import TrainingError
+from train.evaluation.calibration import Calibration, ErrorStats, calibrate, split_difficulty, uncalibrated
+from train.evaluation.predict import check_points, predict
+from train.evaluation.trained import load_run, open_run
+
+
+def calibrate_run(
+    folder: Path,
+    source: DataSource,
+    boxes: BoxKind = "P2",
+    every: int | None = None,
+    references: Sequence[Path] = (),
+) -> Calibration:
+    """Calibrates a run on the faces that its data set has for training, and writes the result into the run's folder.
+
+    `every`: as in `split_by_name`; None: as the run's own configuration says. `references`: runs that were trained on
+    all faces, which measure the difficulty of the faces that this one held out. Raises TrainingError when the set has
+    other points than the network, or when a reference held faces out itself.
+    """
+    every = load_run(folder)[0].held_out if every is None else every
+    for reference in references:
+        if load_run(reference)[0].held_out:
+            raise TrainingError(f"{reference} kept faces out of training itself: it cannot tell how hard they are")
+    layout = source.layout
+    trained_on, out = split_by_name(source.train_faces(), every)
+    faces = [*trained_on, *out]
+    held_out = np.arange(len(faces)) >= len(trained_on)
+    difficulties = [
+        split_difficulty(error_stats(each, faces, layout, boxes)[0], held_out, layout) for each in references
+    ]
+    stats, floor = error_stats(folder, faces, layout, boxes)
+    geometric_mean = float(np.exp(np.mean(np.log(difficulties or [1.0]))))
+    calibration = calibrate(stats, held_out, floor, layout, geometric_mean)
+    calibration.write(folder)
+    return calibration
+
+
+def error_stats(
+    folder: Path, faces: Sequence[AnnotatedFace], layout: PointLayout, boxes: BoxKind
+) -> tuple[ErrorStats, float]:
+    """A run's errors on faces under its uncalibrated covariances, and the floor of these in crop pixels squared."""
+    model = open_run(folder)
+    check_points(model.codec, layout)
+    codec = uncalibrated(model.codec)
+    predictions = predict(
+        model.network,
+        faces,
+        codec,
+        model.crop_scale,
+        [codec.topk],
+        boxes,
+        progress=True,
+        layout=layout,
+        correction=model.correction,
+        label=f"calibrate {folder.name}",
+    )
+    covariances = predictions.decoded[codec.topk].covariances.astype(np.float64)
+    stats = ErrorStats(predictions.distances(codec.topk), face_spread(covariances, codec.stride))
+    return stats, codec.covariance_floor
