@@ -20,7 +20,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def bounded_body(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    """The chunks of the body. Raises ServiceError of kind TOO_MANY_BYTES where it announces or has more than `limit`."""
+    """The chunks of the body. Raises ServiceError of kind TOO_MANY_BYTES for a body of more than `limit` bytes."""
     stream = request.stream()
     announced = request.headers.get("content-length", "")
     size = int(announced) if announced.isdecimal() and len(announced) < 19 else 0
