@@ -1,4 +1,4 @@
-"""A steady load on both doors that counts what becomes of every request."""
+"""A steady load on both APIs that counts what becomes of every request."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Load:
 
 @contextmanager
 def load(rest: int, rpc: int, clients: int = 2) -> Iterator[Load]:
-    """So many clients at each door; on leaving, every request begun has been seen to its end."""
+    """So many clients of each API; on leaving, every request that was sent has been answered."""
     running = Load()
     with grpc.insecure_channel(f"127.0.0.1:{rpc}", [("grpc.max_reconnect_backoff_ms", 1000)]) as channel:
         stub = landmarks_pb2_grpc.LandmarksStub(channel)

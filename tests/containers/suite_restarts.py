@@ -96,7 +96,7 @@ def test_a_second_triton_takes_over(service: Service, tell: Callable[[str], None
 
 
 class Held:
-    """Requests that the gateway has accepted and Triton does not answer yet, half of them at either door.
+    """Requests that the gateway has accepted and Triton does not answer yet, half of them over REST and half over gRPC.
 
     The processes of its models are paused, not Triton itself: a Triton that is silent altogether is soon given up.
     """

@@ -159,7 +159,7 @@ def is_ready(service: Served) -> tuple[bool, bool]:
 
 
 class Load:
-    """Clients that ask again as soon as they are answered, by turns at both doors."""
+    """Clients that send a request as soon as the last one is answered, alternately over REST and gRPC."""
 
     def __init__(self, service: Served, clients: int = 4) -> None:
         self.answers: Counter[str] = Counter()
@@ -185,9 +185,9 @@ class Load:
         self._threads.shutdown()
 
     def _ask(self, number: int) -> None:
-        door = ask if number % 2 else ask_rpc
+        send = ask if number % 2 else ask_rpc
         while not self._stop.is_set():
-            answer = door(self._service)
+            answer = send(self._service)
             self.answers[answer] += 1
 
 

@@ -129,9 +129,9 @@ class NamingLoad(Load):
     """Counts who answered."""
 
     def _ask(self, number: int) -> None:
-        door = ask if number % 2 else ask_rpc
+        send = ask if number % 2 else ask_rpc
         while not self._stop.is_set():
-            self.answers[door(self._service)] += 1
+            self.answers[send(self._service)] += 1
 
 
 def test_both_models_are_served_side_by_side_and_compared(canary: Canary) -> None:
