@@ -19,7 +19,7 @@ from service.errors import RETRY_AFTER_SECONDS, ErrorKind
 from service.request import OMITTABLE, Options
 from service.rest.negotiation import MSGPACK
 from service.wire.problem import PROBLEM_JSON, STATUS, problem
-from service.wire.text import TEXT_OPTIONS
+from service.wire.text import TEXT_OPTIONS, field_schemas
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -199,7 +199,7 @@ def _headers() -> list[dict[str, Any]]:
 
 def _query() -> list[dict[str, Any]]:
     """Every option as a query parameter."""
-    properties = _inline(Options)["properties"]
+    properties = field_schemas(Options)
     parameters = []
     for name, option in TEXT_OPTIONS.items():
         schema = dict(properties[option.field])

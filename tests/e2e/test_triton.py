@@ -12,10 +12,10 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from landmarks.detection import DetectorMetadata
 from landmarks.golden import golden_crop
-from landmarks.layout import WFLW98
 from landmarks.repository import model_path, string_parameters
-from landmarks.runtime import identify
+from landmarks.runtime import DetectorNetwork, identify
 from service.engines.port import EngineFailure
 from service.engines.triton.engine import TritonEngine
 from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError
@@ -30,20 +30,11 @@ def replace_once(path: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["heatmap", "decode"])
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('"topk": 9', '"topk": 7', "config.pbtxt was stamped for the codec"),
-        ("'sha256:", "'sha256:0", "config.pbtxt was stamped for another model.onnx"),
-    ],
-)
-async def test_a_configuration_of_another_model_is_refused_at_load(
-    repository_copy: Path, name: str, old: str, new: str, message: str
-) -> None:
-    replace_once(repository_copy / name / "config.pbtxt", old, new)
+async def test_a_configuration_of_another_model_is_refused_at_load(repository_copy: Path, name: str) -> None:
+    replace_once(repository_copy / name / "config.pbtxt", "'sha256:", "'sha256:0")
     with pytest.raises(EmbeddedTritonError) as caught:
         await EmbeddedTriton(repository_copy).start()
-    assert message in str(caught.value)
+    assert "config.pbtxt was stamped for another model file" in str(caught.value)
     assert "run landmarks-train export again" in str(caught.value)
 
 
@@ -52,7 +43,7 @@ async def test_a_model_file_swapped_for_another_is_refused_at_load(
 ) -> None:
     for name in ("heatmap", "decode", "landmarks"):  # as they were stamped for the file that was there before
         shutil.copy(model_repository / name / "config.pbtxt", repository_with_wrong_weights / name)
-    with pytest.raises(EmbeddedTritonError, match=r"config\.pbtxt was stamped for another model\.onnx"):
+    with pytest.raises(EmbeddedTritonError, match=r"config\.pbtxt was stamped for another model file"):
         await EmbeddedTriton(repository_with_wrong_weights).start()
 
 
@@ -132,9 +123,48 @@ def fetch(url: str) -> str:
         return str(answer.read().decode())
 
 
-async def test_every_model_states_its_provenance(client: InferenceServerClient, model_repository: Path) -> None:
+async def described(client: InferenceServerClient, model: str) -> str:
+    """What a model answers to a request with the input `describe` alone."""
+    describe = InferInput("describe", [1, 1], "BOOL")
+    describe.set_data_from_numpy(np.ones((1, 1), np.bool_))
+    answer = await client.infer(model, [describe])
+    assert [output.name for output in answer.get_response().outputs] == ["metadata"]
+    return str(answer.as_numpy("metadata")[0, 0].decode())
+
+
+async def test_every_model_has_the_hash_of_the_file_and_two_state_its_metadata(
+    client: InferenceServerClient, model_repository: Path
+) -> None:
     metadata, provenance = identify(model_path(model_repository))
-    for name in ("heatmap", "decode", "landmarks"):
-        config = (await client.get_model_config(name, as_json=True))["config"]
-        assert string_parameters(config)["landmarks_provenance"] == provenance
-    assert metadata.layout == WFLW98
+    detector = DetectorNetwork(model_path(model_repository, kind=DetectorMetadata), threads=1)
+    names = ("heatmap", "decode", "landmarks", "detector")
+    configs = [(await client.get_model_config(name, as_json=True))["config"] for name in names]
+    assert [string_parameters(config) for config in configs] == [
+        *[{"landmarks_provenance": provenance}] * 3,
+        {"landmarks_provenance": detector.provenance},
+    ]
+    assert await described(client, "decode") == metadata.to_json()
+    assert await described(client, "detector") == detector.metadata.to_json()
+
+
+async def test_the_metadata_are_stated_while_faces_are_decoded(triton_url: str, client: InferenceServerClient) -> None:
+    engine = TritonEngine(triton_url)
+    try:
+        await engine.start()
+        faces = (engine.infer(golden_crop()[None]) for _ in range(12))
+        outcomes = await asyncio.gather(*faces, *(described(client, "decode") for _ in range(12)))
+    finally:
+        await engine.close()
+    assert len(set(outcomes[12:])) == 1
+
+
+async def test_a_repository_of_an_earlier_release_is_refused_in_one_line(repository_copy: Path) -> None:
+    config = repository_copy / "decode/config.pbtxt"
+    stamp = """parameters { key: "landmarks_metadata" value { string_value: '{}' } }"""
+    config.write_text(config.read_text(encoding="utf-8") + stamp, encoding="utf-8")
+    with pytest.raises(EmbeddedTritonError) as caught:
+        await EmbeddedTriton(repository_copy).start()
+    assert str(caught.value) == (
+        f"{config} is of an earlier release, whose configurations held the metadata: take the model_repo/ of this "
+        "release, then run landmarks-train export again for a model of your own"
+    )
