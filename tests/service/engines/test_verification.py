@@ -98,13 +98,13 @@ async def test_a_triton_that_goes_wrong_later_is_taken_out_of_use_until_it_is_ri
 async def test_models_that_were_stamped_for_different_files_are_refused() -> None:
     double = ModelDouble()
     double.provenances["heatmap"] = "sha256:01"
-    assert "were stamped for different model files" in await refused(double)
+    assert "were stamped for different model files" in await refusal(double)
 
 
 async def test_a_triton_of_an_earlier_release_is_refused_with_what_to_do() -> None:
     double = ModelDouble()
     double.states_metadata = False
-    message = await refused(double)
+    message = await refusal(double)
     assert "Triton's model 'decode' states no usable metadata" in message
     assert "take the model_repo/ of this one, and run landmarks-train export again" in message
     assert len(message.splitlines()) == 1
