@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import numpy as np
 import orjson
 
-from service.rest.negotiation import to_json
+from service.wire.json import to_json
 
 Body = Mapping[str, Any]
 """One answer by the names of the wire; its arrays and numbers are NumPy's."""

@@ -10,7 +10,7 @@ from train.commands.arguments import add_data
 from train.datasets.source import DataSource
 from train.errors import ConfigError, DataError
 from train.tables import TABLES
-from train.tables.workshop import SIZES, Workshop
+from train.tables.context import SIZES, TableContext
 
 DETAILS: Final = "Trains what is missing under runs/, evaluates it, and writes Markdown, CSV and a plot."
 EXAMPLE: Final = "8 --data faces300w:data/faces300w"
@@ -39,5 +39,5 @@ def run(args: argparse.Namespace) -> None:
     if args.config and not entry.any_config:
         raise ConfigError(f"table {args.number} trains by its own protocol: leave --config out")
     sizes = tuple(sorted(args.sizes))
-    entry.make(Workshop(source, args.runs, args.out, not args.reuse_only, sizes, tuple(args.config)))
+    entry.make(TableContext(source, args.runs, args.out, not args.reuse_only, sizes, tuple(args.config)))
     print(f"wrote table {args.number} into {args.out}")
