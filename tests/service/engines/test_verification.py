@@ -118,17 +118,17 @@ async def test_a_triton_of_an_earlier_release_is_refused_with_what_to_do() -> No
 async def test_wrong_scores_and_covariances_are_refused() -> None:
     double = ModelDouble()
     double.score = 0.99
-    assert "scores are 0.0100 off in a batch of 1" in await refused(double)
+    assert "scores are 0.0100 off in a batch of 1" in await refusal(double)
     double = ModelDouble()
     double.variance = 1.01  # of a trace of 2
-    assert "covariances are 0.50 % off in a batch of 1" in await refused(double)
+    assert "covariances are 0.50 % off in a batch of 1" in await refusal(double)
 
 
 async def test_a_model_without_golden_scores_is_served() -> None:
     double = ModelDouble()
     double.metadata = replace(double.metadata, golden_scores=(), golden_covariances=())
     double.variance = 1.01
-    async with asking(double) as engine:
+    async with engine_of(double) as engine:
         await engine.start()
         assert await engine.ready()
 
