@@ -35,7 +35,7 @@ IMAGE = encoded(gradient_image())
 
 @contextmanager
 def running_apis(
-    engine: FakeEngine, detector: FakeDetector, shield: Protection | None = None
+    engine: FakeEngine, detector: FakeDetector, protection: Protection | None = None
 ) -> Iterator[dict[str, Any]]:
     """Both APIs in a thread of their own, because the command has an event loop too."""
     ready, found = threading.Event(), {}
