@@ -11,10 +11,10 @@ from landmarks.detection import DetectorSpec, Network
 from train.commands.arguments import add_data, add_network
 from train.commands.fit_detector import DATA_HELP
 from train.datasets.source import DataSource
-from train.detection.evaluate import curve, figures, finder, judge_all, torch_maps
+from train.detection.evaluate import make_detector, match_all, metrics_at, recall_by_false_boxes, torch_network
 from train.detection.export import open_detector
-from train.detection.loop import load_detector
-from train.detection.photographs import load
+from train.detection.images import load_images
+from train.detection.run import load_detector
 from train.runs.folder import read_report
 
 DETAILS: Final = "At its threshold, and the recall at other numbers of false boxes, on the split for testing."
@@ -33,10 +33,11 @@ def run(args: argparse.Namespace) -> None:
     """Prints the figures at the threshold, and the recall at some numbers of false boxes."""
     network, spec = open_network(args)
     source = DataSource.parse(args.data)
-    images = load(source, args.split or source.format.test)
-    judged = judge_all(finder(network, spec), images, progress=True)
+    images = load_images(source, args.split or source.format.test)
+    matches = match_all(make_detector(network, spec), images, progress=True)
     threshold = spec.threshold if args.threshold is None else args.threshold
-    print(json.dumps({**asdict(figures(judged, threshold)), "recall_by_false_boxes": curve(judged)}, indent=2))
+    metrics = asdict(metrics_at(matches, threshold))
+    print(json.dumps({**metrics, "recall_by_false_boxes": recall_by_false_boxes(matches)}, indent=2))
 
 
 def open_network(args: argparse.Namespace) -> tuple[Network, DetectorSpec]:
@@ -45,4 +46,4 @@ def open_network(args: argparse.Namespace) -> tuple[Network, DetectorSpec]:
         network, metadata = open_detector(args.model)
         return network, metadata.spec
     _, model = load_detector(args.run)
-    return torch_maps(model), replace(DetectorSpec(), threshold=read_report(args.run)["threshold"])
+    return torch_network(model), replace(DetectorSpec(), threshold=read_report(args.run)["threshold"])

@@ -9,8 +9,8 @@ from train.commands.arguments import add_data, add_training
 from train.config import load_config
 from train.datasets.source import DataSource
 from train.detection.config import DetectorConfig
-from train.detection.loop import DetectorRun
-from train.detection.photographs import load
+from train.detection.images import load_images
+from train.detection.run import DetectorRun
 
 DETAILS: Final = "On mosaics of images that have a box for every face."
 EXAMPLE: Final = "--data faces300w:data/faces300w --out runs/detector"
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     """Trains to the configured end."""
     config = load_config(DetectorConfig, args.config, {} if args.seed is None else {"seed": args.seed})
     source = DataSource.parse(args.data)
-    images, test = (load(source, split) for split in (source.format.train, source.format.test))
+    images, test = (load_images(source, split) for split in (source.format.train, source.format.test))
     run = DetectorRun(config, (source.name,), images, args.out, args.workers)
     run.prepare(args.resume, args.weights)
     run.train(test)
