@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help up test test-containers demo bench bench-detector soak lint types proto lock clean
+.PHONY: help up test test-containers mutation demo bench bench-detector soak lint types proto lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -24,6 +24,11 @@ test: $(VENV)/dev.installed ## run the whole suite, a real Triton included
 
 test-containers: $(VENV)/dev.installed ## build the images and try them on a Docker engine, under load and with restarts
 	$(BIN)/python -m pytest tests/containers/suite_{images,compose,restarts}.py
+
+mutation: $(VENV)/dev.installed ## change the codec and the crop in hundreds of ways, list what no test notices (20 minutes)
+	@rm -rf mutants
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mutmut run --max-children $$(nproc)
+	@$(BIN)/mutmut results
 
 demo: $(VENV)/demo.installed ## find the points of IMAGE=photo.jpg (or of a portrait), draw them into out.png
 	@image="$(IMAGE)"; \
@@ -59,7 +64,7 @@ lock: $(VENV)/bin/python ## pin what the images install, with hashes, in deploy/
 	@$(PIP) 'uv>=0.9' && sh deploy/locks/lock.sh $(BIN)/uv
 
 clean: ## remove the environment and what tools left
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed; set PYTHON=/path/to/python3"; exit 1; }

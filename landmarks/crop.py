@@ -108,8 +108,7 @@ def warp(image: NDArray[np.uint8], matrix: Matrix, size: int) -> NDArray[np.uint
     than a factor of two remains: `cv2.warpAffine` alone would alias.
     """
     part, matrix = _needed_part(image, matrix, size)
-    # zoom = image pixels per crop pixel
-    zoom = 1.0 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    zoom = _zoom(matrix)
     while zoom >= 2.0 and min(part.shape[:2]) > 1:
         part = _halve(part)
         matrix = compose(matrix, scaling(2.0))
@@ -118,12 +117,20 @@ def warp(image: NDArray[np.uint8], matrix: Matrix, size: int) -> NDArray[np.uint
     return np.asarray(crop, np.uint8)
 
 
+def _zoom(matrix: Matrix) -> float:
+    """Image pixels per crop pixel.
+
+    By hand, because `np.linalg.det` takes the exponential of a sum of logarithms: a zoom of 8 came out a little less.
+    """
+    (a, b), (c, d) = matrix[:, :2]
+    return 1.0 / math.sqrt(abs(a * d - b * c))
+
+
 def _needed_part(image: NDArray[np.uint8], matrix: Matrix, size: int) -> tuple[NDArray[np.uint8], Matrix]:
     """The rectangle of the image that the crop looks at, with a margin, and the matrix from its pixels to the crop."""
     edge = size - 0.5
     corners = transform_points(invert(matrix), [[-0.5, -0.5], [edge, -0.5], [-0.5, edge], [edge, edge]])
-    zoom = 1.0 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    margin = 2.0 * max(zoom, 1.0)
+    margin = 2.0 * max(_zoom(matrix), 1.0)
     height, width = image.shape[:2]
     low = np.floor(corners.min(axis=0) - margin)
     high = np.ceil(corners.max(axis=0) + margin) + 1

@@ -1,4 +1,4 @@
-"""What an exported model says of itself: stamped into its ONNX file and into Triton's model configurations."""
+"""What an exported model states of itself, in its ONNX file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from landmarks.layout import WFLW98, LayoutError, PointLayout
 from landmarks.uncertainty import squared_radius
 
 METADATA_KEY: Final = "landmarks_metadata"
-"""Key of the JSON text in the ONNX file's metadata and in the `parameters` of every `config.pbtxt`."""
-
-PROVENANCE_KEY: Final = "landmarks_provenance"
-"""Key of the model file's `sha256:<hex>` in the `parameters` of every `config.pbtxt`."""
+"""Key of the JSON text in the ONNX file's metadata."""
 
 
 class MetadataError(ValueError):
@@ -85,7 +82,7 @@ class ModelMetadata:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, str]) -> ModelMetadata:
-        """Reads the entry METADATA_KEY of a model file's or configuration's string map."""
+        """Reads the entry METADATA_KEY of a model file's string map. Raises MetadataError where there is none."""
         if METADATA_KEY not in values:
             raise MetadataError(f"no {METADATA_KEY!r} in the model: export it with landmarks-train export")
         return cls.from_json(values[METADATA_KEY])

@@ -1,11 +1,12 @@
-"""Triton's model repository: where model files lie, and the two parameters its configurations are stamped with.
+"""Triton's model repository: where model files lie, and what `landmarks-train export` writes into its configurations.
 
-Every configuration (`config.pbtxt`, and those of `configs/` that Triton's --model-config-name chooses) carries the
-metadata and the hash of the model file that it was made for, so that the network, the decoder and whoever calls them
-can each see that they belong together. `stamp` writes both; loading checks them.
+A model file (ONNX) carries its own metadata. Every configuration (`config.pbtxt`, and those of `configs/` that Triton's
+--model-config-name selects) carries the SHA-256 of the model file that it was written for, so that a file and a
+configuration that do not belong together are rejected at load. `stamp` writes it, `check_stamp` checks it.
 
-A repository may hold the same network in 8-bit integers as well: a file beside the first one, and configurations of
-their own, `configs/int8.pbtxt`, which are `config.pbtxt` but for the stamp and the parameter that says so::
+A repository may hold the same network in 8-bit integers as well: a second file beside the first one, and configurations
+for it, `configs/int8.pbtxt`, which equal `config.pbtxt` except for the hash and the parameter that names the
+precision::
 
     heatmap/1/model.onnx  model-int8.onnx          {heatmap,decode,landmarks}/config.pbtxt  configs/int8.pbtxt
 """
@@ -18,9 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from landmarks.codec import CodecSpec
-from landmarks.detection import DETECTOR_METADATA_KEY, DetectorMetadata, DetectorSpec
-from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, MetadataError, ModelMetadata
+from landmarks.detection import DETECTOR_METADATA_KEY, DetectorMetadata
+from landmarks.metadata import METADATA_KEY, MetadataError, ModelMetadata
 from landmarks.tensors import (
     DECODE_MODEL,
     DETECTOR_MODEL,
@@ -31,14 +31,17 @@ from landmarks.tensors import (
     contract,
 )
 
+PROVENANCE_KEY: Final = "landmarks_provenance"
+"""Key of the model file's `sha256:<hex>` in the `parameters` of a configuration."""
+PRECISION_KEY: Final = "landmarks_precision"
+"""Key of the precision in the `parameters` of a configuration; where it is missing, the precision is float32."""
+
 MODEL_FILE: Final = "model.onnx"
 """Name of a network's file within a version folder of its model."""
 INT8_FILE: Final = "model-int8.onnx"
 """Name of the file of the same network in 8-bit integers, beside it."""
 INT8_CONFIG: Final = "int8"
-"""What Triton's --model-config-name is to be for that one."""
-PRECISION_KEY: Final = "landmarks_precision"
-"""Key of the precision in the `parameters` of configurations; of those without it, float32."""
+"""Value of Triton's --model-config-name that selects the 8-bit network."""
 
 INT8_NOTE: Final = "# For --model-config-name=int8, written by landmarks-train quantize from config.pbtxt:\n"
 INT8_PARAMETER: Final = f"""parameters {{ key: "{PRECISION_KEY}" value {{ string_value: 'int8' }} }}\n"""
@@ -49,37 +52,32 @@ ENGINES: Final = "/engines"
 Metadata: TypeAlias = ModelMetadata | DetectorMetadata
 
 
-class Export(NamedTuple):
-    """How a kind of network comes into a repository."""
+class ModelKind(NamedTuple):
+    """How a kind of network is kept in a repository."""
 
     key: str
-    """Of its metadata, in the model file and in configurations."""
+    """Of its metadata in the model file."""
     models: tuple[str, ...]
-    """The models that are stamped for it; the first holds its file."""
+    """The Triton models that are stamped for it; the first holds its file."""
     command: str
     """What writes it."""
 
 
-EXPORTS: Final[Mapping[type, Export]] = {
-    ModelMetadata: Export(METADATA_KEY, (HEATMAP_MODEL, DECODE_MODEL, ENSEMBLE_MODEL), "landmarks-train export"),
-    DetectorMetadata: Export(DETECTOR_METADATA_KEY, (DETECTOR_MODEL,), "landmarks-train export-detector"),
+MODEL_KINDS: Final[Mapping[type, ModelKind]] = {
+    ModelMetadata: ModelKind(METADATA_KEY, (HEATMAP_MODEL, DECODE_MODEL, ENSEMBLE_MODEL), "landmarks-train export"),
+    DetectorMetadata: ModelKind(DETECTOR_METADATA_KEY, (DETECTOR_MODEL,), "landmarks-train export-detector"),
 }
 
 
 class RepositoryError(ValueError):
-    """A model repository lacks what it should hold; the message names the file and what to do."""
+    """A model repository lacks something, or is of an earlier release; the message names the file and what to do."""
 
 
 def model_path(
     repository: Path, version: str = "1", kind: type[Metadata] = ModelMetadata, precision: Precision = "float32"
 ) -> Path:
     """The file of the network with such metadata within a model repository."""
-    return repository / EXPORTS[kind].models[0] / version / (INT8_FILE if precision == "int8" else MODEL_FILE)
-
-
-def precision_of(parameters: Mapping[str, str]) -> Precision:
-    """Which network a configuration with such string parameters is for."""
-    return "int8" if parameters.get(PRECISION_KEY) == "int8" else "float32"
+    return repository / MODEL_KINDS[kind].models[0] / version / (INT8_FILE if precision == "int8" else MODEL_FILE)
 
 
 def provenance(model: bytes) -> str:
@@ -87,52 +85,67 @@ def provenance(model: bytes) -> str:
     return f"sha256:{hashlib.sha256(model).hexdigest()}"
 
 
+# ---------------------------------------------------------------- reading configurations
+
+
 def string_parameters(config: Mapping[str, Any]) -> dict[str, str]:
     """The string parameters of a model configuration, given as Triton's JSON writes it."""
     return {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
 
 
-def stamp_of(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Those of a configuration's string parameters that `stamp` writes for a network; others are its backend's."""
-    return {key: parameters[key] for key in (METADATA_KEY, PROVENANCE_KEY) if key in parameters}
+def precision_of(parameters: Mapping[str, str]) -> Precision:
+    """Which network a configuration with such string parameters is for."""
+    return "int8" if parameters.get(PRECISION_KEY) == "int8" else "float32"
 
 
 def check_stamp(parameters: Mapping[str, str], metadata: Metadata, model_provenance: str) -> None:
-    """Raises MetadataError unless a configuration's parameters are those of the model that was loaded."""
-    told, command = type(metadata).from_mapping(parameters), EXPORTS[type(metadata)].command
-    if codec_of(told) != codec_of(metadata):
+    """Raises MetadataError unless a configuration with such string parameters is for the model file that was loaded."""
+    stamped = parameters.get(PROVENANCE_KEY)
+    if stamped != model_provenance:
         raise MetadataError(
-            f"config.pbtxt was stamped for the codec {codec_of(told)}, but {MODEL_FILE} was trained for "
-            f"{codec_of(metadata)}: run {command} again"
-        )
-    if told != metadata or parameters.get(PROVENANCE_KEY) != model_provenance:
-        raise MetadataError(
-            f"config.pbtxt was stamped for another {MODEL_FILE} ({told.name}, run {told.run_id}, "
-            f"{parameters.get(PROVENANCE_KEY)}) than the one beside it ({metadata.name}, run {metadata.run_id}, "
-            f"{model_provenance}): run {command} again"
+            f"config.pbtxt was stamped for another model file ({stamped}) than the one beside it ({metadata.name}, run "
+            f"{metadata.run_id}, {model_provenance}): run {MODEL_KINDS[type(metadata)].command} again"
         )
 
 
-def codec_of(metadata: Metadata) -> CodecSpec | DetectorSpec:
-    """How a network's maps are read."""
-    return metadata.spec if isinstance(metadata, DetectorMetadata) else metadata.codec
+def check_release(repository: Path) -> None:
+    """Raises RepositoryError when a configuration is of an earlier release, whose models this one cannot use."""
+    for path in sorted([*repository.glob("*/config.pbtxt"), *repository.glob("*/configs/*.pbtxt")]):
+        _check_release(path, path.read_text(encoding="utf-8"))
+
+
+def _check_release(path: Path, text: str) -> None:
+    for kind in MODEL_KINDS.values():
+        if f'"{kind.key}"' in text:
+            raise RepositoryError(
+                f"{path} is of an earlier release, whose configurations held the metadata: take the model_repo/ of "
+                f"this release, then run {kind.command} again for a model of your own"
+            )
+
+
+# ---------------------------------------------------------------- writing configurations
 
 
 def stamp(repository: Path, metadata: Metadata, precision: Precision = "float32") -> None:
-    """Writes the metadata, the model file's hash and the tensors' shapes into the configurations of a network's models.
+    """Writes the model file's hash and the shapes of its tensors into the configurations of a network's models.
 
-    For TensorRT that is also the shapes of its profile, and where it keeps its engines. Raises RepositoryError, having
-    changed nothing, when the model file or one of the parameters is not there.
+    In those for TensorRT also the shapes of its profile, and where it keeps its engines. Raises RepositoryError,
+    having changed nothing, when the model file is missing or a configuration cannot be stamped.
     """
-    export, path = EXPORTS[type(metadata)], model_path(repository, kind=type(metadata), precision=precision)
+    path = model_path(repository, kind=type(metadata), precision=precision)
+    models = MODEL_KINDS[type(metadata)].models
     try:
-        values = {export.key: metadata.to_json(), PROVENANCE_KEY: provenance(path.read_bytes())}
-        folder = engine_folder(path, values[PROVENANCE_KEY])
-        paths = [config for name in export.models for config in configurations(repository, name, precision)]
-        texts = {config: _stamped(config, values, _sized(metadata), folder) for config in paths}
+        model_provenance = provenance(path.read_bytes())
+        configs = [config for model in models for config in configurations(repository, model, precision)]
+        texts = {config: config.read_text(encoding="utf-8") for config in configs}
     except OSError as error:
         raise RepositoryError(f"{error.filename} cannot be read: is {repository} a model repository?") from error
-    for config, text in texts.items():
+    folder = engine_folder(path, model_provenance)
+    stamped = {
+        config: _stamped(config, text, model_provenance, _sized_tensors(metadata), folder)
+        for config, text in texts.items()
+    }
+    for config, text in stamped.items():
         config.write_text(text, encoding="utf-8")
 
 
@@ -146,16 +159,16 @@ def configurations(repository: Path, model: str, precision: Precision = "float32
 
 
 def int8_config(repository: Path, model: str) -> Path:
-    """Where a model's configuration for 8 bits lies."""
+    """The path of a model's configuration for 8 bits."""
     return repository / model / "configs" / f"{INT8_CONFIG}.pbtxt"
 
 
 def add_int8(repository: Path) -> None:
-    """Writes the configurations for 8 bits, made of the default ones; `stamp` makes them fit the file.
+    """Writes the configurations for 8 bits from the default ones; `stamp` then makes them fit the file.
 
-    Raises RepositoryError when one of those is not there.
+    Raises RepositoryError when one of those is missing.
     """
-    for model in EXPORTS[ModelMetadata].models:
+    for model in MODEL_KINDS[ModelMetadata].models:
         default, path = repository / model / "config.pbtxt", int8_config(repository, model)
         try:
             text = default.read_text(encoding="utf-8")
@@ -166,9 +179,9 @@ def add_int8(repository: Path) -> None:
 
 
 def remove_int8(repository: Path) -> None:
-    """Takes the 8-bit network out of a repository, if it is there."""
+    """Removes the 8-bit network from a repository, if it has one."""
     model_path(repository, precision="int8").unlink(missing_ok=True)
-    for model in EXPORTS[ModelMetadata].models:
+    for model in MODEL_KINDS[ModelMetadata].models:
         int8_config(repository, model).unlink(missing_ok=True)
 
 
@@ -176,12 +189,12 @@ def engine_folder(path: Path, model_provenance: str) -> str:
     """Where TensorRT keeps what it built of the model file at `path`: a folder for each version and each content.
 
     TensorRT's cache does not look at the weights: in one folder, a new version would be served with the engine of the
-    old one (docs/decisions/0012). It is a single folder, as ONNX Runtime makes no parents.
+    old one (docs/decisions/0012). It is a single folder, because ONNX Runtime creates no parents.
     """
     return f"{ENGINES}/{path.parent.parent.name}-{path.parent.name}-{model_provenance.removeprefix('sha256:')}"
 
 
-def _sized(metadata: Metadata) -> tuple[TensorSpec, ...]:
+def _sized_tensors(metadata: Metadata) -> tuple[TensorSpec, ...]:
     """The tensors whose shapes depend on the network, its input first."""
     if isinstance(metadata, DetectorMetadata):
         return ()
@@ -189,10 +202,16 @@ def _sized(metadata: Metadata) -> tuple[TensorSpec, ...]:
     return tensors.crops, tensors.heatmaps, *tensors.outputs
 
 
-def _stamped(path: Path, values: Mapping[str, str], tensors: tuple[TensorSpec, ...], engines: str) -> str:
-    text = path.read_text(encoding="utf-8")
-    for key, value in values.items():
-        text = replace_parameter(text, key, value, path)
+def _stamped(path: Path, text: str, model_provenance: str, tensors: tuple[TensorSpec, ...], engines: str) -> str:
+    """The text of the configuration at `path` for that model file. Raises RepositoryError."""
+    _check_release(path, text)
+    parameter = rf"""(parameters\s*\{{\s*key:\s*"{PROVENANCE_KEY}"\s*value\s*\{{\s*string_value:\s*)'[^'\n]*'"""
+    text, found = re.subn(parameter, rf"\1'{model_provenance}'", text)
+    if found != 1:
+        raise RepositoryError(
+            f"""{path} must hold once: parameters {{ key: "{PROVENANCE_KEY}" value {{ string_value: '' }} }}; """
+            f"found {found}"
+        )
     for tensor in tensors:
         text = replace_dims(text, tensor)
     text = replace_option(text, "trt_engine_cache_path", engines)
@@ -201,46 +220,28 @@ def _stamped(path: Path, values: Mapping[str, str], tensors: tuple[TensorSpec, .
     return text
 
 
-def profile(tensor: TensorSpec, largest: int) -> dict[str, str]:
-    """TensorRT's profile for batches of `tensor` from one to `largest`, tuned for that, as ONNX Runtime reads it."""
-    batches = {"min": 1, "opt": largest, "max": largest}
+def replace_dims(text: str, tensor: TensorSpec) -> str:
+    """The text of a configuration with the shape of one tensor wherever it names it, on one line, with `dims`."""
+    dims = ", ".join(map(str, tensor.shape))
+    return re.sub(rf"""((?:name|key): "{tensor.name}" [^\n]*dims: )\[[^\]]*\]""", rf"\1[ {dims} ]", text)
+
+
+def replace_option(text: str, key: str, value: str) -> str:
+    """The text of a configuration with the double-quoted option `key` of an accelerator, where it has one, set."""
+    option = rf"""(parameters\s*\{{\s*key:\s*"{re.escape(key)}"\s*value:\s*)"[^"\n]*\""""
+    return re.sub(option, lambda match: f'{match[1]}"{value}"', text)
+
+
+def profile(tensor: TensorSpec, max_batch: int) -> dict[str, str]:
+    """TensorRT's profile for batches of `tensor` from one to `max_batch`, tuned for that, as ONNX Runtime reads it."""
+    batches = {"min": 1, "opt": max_batch, "max": max_batch}
     dims = "x".join(map(str, tensor.shape))
     return {f"trt_profile_{name}_shapes": f"{tensor.name}:{batch}x{dims}" for name, batch in batches.items()}
 
 
 def max_batch_size(text: str, path: Path) -> int:
-    """What the text of a configuration says. Raises RepositoryError; `path` is for the message alone."""
+    """The value in the text of a configuration. Raises RepositoryError; `path` is for the message alone."""
     found = re.search(r"^max_batch_size\s*:\s*(\d+)", text, re.MULTILINE)
     if found is None:
         raise RepositoryError(f"{path} must hold a line max_batch_size: N")
     return int(found[1])
-
-
-def replace_option(text: str, key: str, value: str) -> str:
-    """The text of a configuration with the double-quoted option `key` of an accelerator, if it is there, set."""
-    option = rf"""(parameters\s*\{{\s*key:\s*"{re.escape(key)}"\s*value:\s*)"[^"\n]*\""""
-    return re.sub(option, lambda match: f'{match[1]}"{value}"', text)
-
-
-def replace_dims(text: str, tensor: TensorSpec) -> str:
-    """The text of a `config.pbtxt` with the shape of one tensor wherever it names it, on one line, with `dims`."""
-    dims = ", ".join(map(str, tensor.shape))
-    return re.sub(rf"""((?:name|key): "{tensor.name}" [^\n]*dims: )\[[^\]]*\]""", rf"\1[ {dims} ]", text)
-
-
-def replace_parameter(text: str, key: str, value: str, path: Path) -> str:
-    """The text of a `config.pbtxt` with the single-quoted string parameter `key` set to `value`.
-
-    Raises RepositoryError unless the parameter is there exactly once. `path` is for the message alone.
-    """
-    parameter = re.compile(
-        rf"""(parameters\s*\{{\s*key:\s*"{re.escape(key)}"\s*value\s*\{{\s*string_value:\s*)'(?:[^'\\\n]|\\.)*'"""
-    )
-    # JSON holds no control characters, so these two are all there is to escape
-    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-    text, found = parameter.subn(lambda match: f"{match[1]}'{quoted}'", text)
-    if found != 1:
-        raise RepositoryError(
-            f"""{path} must hold once: parameters {{ key: "{key}" value {{ string_value: '...' }} }}; found {found}"""
-        )
-    return text

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from landmarks.detection import DetectorMetadata, Maps
 from landmarks.metadata import ModelMetadata
-from landmarks.repository import EXPORTS, provenance
+from landmarks.repository import MODEL_KINDS, provenance
 from landmarks.tensors import TensorSpec, contract
 
 # importing OpenVINO would report the import to its makers; without this package it does not
@@ -113,9 +113,9 @@ def identify(path: Path) -> tuple[ModelMetadata, str]:
 
 
 def _load(path: Path, kind: type[M]) -> tuple[openvino.Model, M, str]:
-    content = _read(path, EXPORTS[kind].command)
+    content = _read(path, MODEL_KINDS[kind].command)
     model = _parse(content, path)
-    return model, kind.from_mapping(_properties(model, EXPORTS[kind].key)), provenance(content)
+    return model, kind.from_mapping(_properties(model, MODEL_KINDS[kind].key)), provenance(content)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The Triton contract: model names, and the name, shape and dtype of every tensor, derived from a CodecSpec."""
+"""The Triton contract: the models, and the name, shape and dtype of every tensor, derived from a CodecSpec."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DECODER_PARAMETER: Final = "decoder"
 Precision: TypeAlias = Literal["float32", "int8"]
 """What a landmark network computes in."""
 
-DType = Literal["UINT8", "FP32", "FP64"]
+DType = Literal["UINT8", "FP32", "FP64", "BOOL", "STRING"]
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,19 @@ class TensorSpec:
     shape: tuple[int, ...]
 
 
-PICTURE: Final = TensorSpec("picture", "UINT8", (-1, -1, 3))
-"""What the detector looks at: RGB [H, W, 3], one picture a request."""
+IMAGE: Final = TensorSpec("image", "UINT8", (-1, -1, 3))
+"""Input of the detector: RGB [H, W, 3], one image per request."""
 MAX_DETECTION_SIDE: Final = 2048
 """Pixels. The detector reduces an image with a longer side to this size first."""
 BOXES: Final = TensorSpec("boxes", "FP64", (-1, 4))
-"""The faces it finds, best first: xyxy in the picture's pixels."""
+"""The faces that it finds, best first: xyxy in the image's pixels."""
 BOX_SCORES: Final = TensorSpec("scores", "FP64", (-1,))
 """In [0, 1], a score for each box."""
+
+DESCRIBE: Final = TensorSpec("describe", "BOOL", (1,))
+"""Optional input of `decode` and `detector`. A request with it, alone, is answered with METADATA alone."""
+METADATA: Final = TensorSpec("metadata", "STRING", (1,))
+"""The metadata of the model file that is served, as JSON: `ModelMetadata` or `DetectorMetadata`."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Landmarks drawn over the picture: an outline per group in its own colour, and the points as dots."""
+"""Landmarks drawn onto the image: the outlines of each group in its own colour, and the points as dots."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ OTHER_COLOUR: Final[Colour] = (190, 170, 255)
 """RGB of the groups of other layouts."""
 
 LEGIBLE_FACE: Final = 560
-"""A picture whose largest face is smaller than this many pixels is enlarged, at most MAX_ENLARGEMENT times."""
+"""An image whose largest face is smaller than this many pixels is enlarged, at most MAX_ENLARGEMENT times."""
 MAX_ENLARGEMENT: Final = 3
 MAX_ENLARGED_SIDE: Final = 3000
-"""No picture is enlarged beyond this many pixels."""
+"""Pixels along a side beyond which no image is enlarged."""
 _SHIFT: Final = 6  # OpenCV draws at 1/64 of a pixel
 
 

@@ -1,4 +1,4 @@
-"""The closed set of kinds of failure of a request. Each API has a table of them: `wire.problem` and `rpc.errors`.
+"""The closed set of kinds of failure of a request. Both APIs have a table of them: `wire.problem`, `rpc.errors`.
 
 ::
 

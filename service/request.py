@@ -88,10 +88,11 @@ def read_options(values: Mapping[str, object]) -> Options:
     try:
         return Options.model_validate({name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
 
 
-def _refusal(error: ValidationError) -> ServiceError:
+def refusal(error: ValidationError) -> ServiceError:
+    """The first thing that is wrong with the values of options, in words that name the option."""
     problem = error.errors(include_url=False)[0]
     option, *inside = problem["loc"]
     if option == "boxes" and inside:

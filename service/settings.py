@@ -1,4 +1,4 @@
-"""Every setting of the gateway, read once from `LANDMARKS_*` in the environment and passed down."""
+"""The settings of the gateway, read once from `LANDMARKS_*` in the environment and from flags, and passed down."""
 
 from __future__ import annotations
 
@@ -7,84 +7,133 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from landmarks.tensors import MAX_DETECTION_SIDE, Precision
 from service.images.limits import MAX_SIDE
 from service.limits import MAX_ITEMS
 
+PREFIX: Final = "LANDMARKS_"
+"""Of every variable of the environment."""
 _OTHERS: Final = frozenset({"LANDMARKS_API_KEY", "LANDMARKS_TEST_DATA"})
 """Variables of the environment that are for clients and for tests."""
 
 
-class Settings(BaseSettings):
-    """The default of every setting suits a laptop; `LANDMARKS_PORT=9000` in the environment sets `port`."""
+class ListenSettings(BaseModel):
+    """Addresses and ports"""
 
-    model_config = SettingsConfigDict(env_prefix="LANDMARKS_", frozen=True, env_ignore_empty=True, allow_inf_nan=False)
+    host: str = Field("127.0.0.1", description="Address that REST and gRPC listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port of REST; 0 takes a free one.")
+    grpc_port: int = Field(8081, ge=0, le=65535, description="Port of gRPC; 0 takes a free one.")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of /metrics, /healthz and /readyz alone, in plain HTTP and without keys, for Prometheus and "
+        "probes; 0 takes a free one. When it is set, REST has no /metrics.",
+    )
+    metrics_host: str | None = Field(None, description="Address that the metrics' port listens on; unset: host.")
 
-    host: str = Field("127.0.0.1", description="Address that both doors listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port of the REST door; 0 takes a free one.")
-    grpc_port: int = Field(8081, ge=0, le=65535, description="Port of the gRPC door; 0 takes a free one.")
+    @field_validator("grpc_port", "metrics_port")
+    @classmethod
+    def _is_another(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and value in (info.data.get("port"), info.data.get("grpc_port")):
+            raise ValueError(f"{value} is the port of another API; 0 takes a free one")
+        return value
+
+
+class SecuritySettings(BaseModel):
+    """Who may connect"""
 
     api_keys_file: Path | None = Field(
         None,
         description="File with one API key a line, as name:sha256; `landmarks keys new NAME` makes the key and the "
-        "line. Both doors then ask for a key. What follows a # is a comment.",
+        "line. REST and gRPC then require a key. What follows a # is a comment.",
     )
     api_keys: str | None = Field(
-        None, repr=False, description="The same lines separated by commas, for where a file is in the way."
+        None, repr=False, description="The same lines separated by commas, where a file is inconvenient."
     )
     tls_certificate: Path | None = Field(
-        None, description="PEM file of the server's certificate and its chain: both doors then speak TLS alone."
+        None, description="PEM file of the server's certificate and its chain: REST and gRPC then speak TLS only."
     )
     tls_key: Path | None = Field(None, description="PEM file of the certificate's key, without a passphrase.")
     tls_client_ca: Path | None = Field(
         None,
-        description="PEM file of the roots of clients' certificates: a client without a certificate of theirs is "
-        "turned away (mutual TLS).",
+        description="PEM file of the authorities of clients' certificates: a client without a certificate of theirs "
+        "is refused (mutual TLS).",
     )
     insecure: bool = Field(
         False,
-        description="Allows a host that other machines reach without API keys and without clients' certificates, for "
-        "where something else keeps strangers out. The option --insecure does the same.",
+        description="Allows a host that other machines can reach without API keys and clients' certificates, where "
+        "the network itself keeps other clients away.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Origins separated by commas, as in https://tools.example.com, whose pages may ask the REST door "
-        "from a browser; none by default.",
+        description="Origins whose pages may use REST from a browser, separated by commas: https://tools.example.com.",
     )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[^/?#\s]+", origin):
+                raise ValueError(f"{origin!r} is not an origin such as https://tools.example.com")
+        return value
+
+
+class NetworkSettings(BaseModel):
+    """Networks"""
 
     engine: Literal["embedded", "local"] = Field(
         "embedded",
-        description="What runs the network when triton_url is unset: 'embedded' starts a Triton of this process's own, "
-        "'local' runs the same network and decode in this process (where the Triton wheel does not run).",
+        description="What runs the network when triton_url is unset: 'embedded' starts a Triton as a child process, "
+        "'local' runs the same network and decoder in this process (where the Triton wheel does not run).",
     )
     precision: Precision = Field(
         "float32",
-        description="What the network computes in that this process starts a Triton for, or runs itself: 'int8' is the "
-        "model repository's 8-bit one, faster on CPUs and hardly less accurate (docs/deploy.md).",
+        description="Precision of the network that this process runs or starts a Triton for: 'int8' is the model "
+        "repository's 8-bit network, faster on CPUs and hardly less accurate (docs/deploy.md).",
     )
     triton_url: str | None = Field(
         None,
-        description="host:port of the gRPC endpoint of a Triton that runs already, or several separated by commas; "
-        "a name that stands for several addresses counts as all of them.",
+        description="host:port of the gRPC endpoint of a Triton that is already running, or several separated by "
+        "commas; a name that resolves to several addresses counts as all of them.",
     )
     model_repository: Path | None = Field(
         None,
         description="Folder that Triton loads; by default the model_repo of the checkout or of the current folder.",
     )
     startup_timeout: float = Field(120.0, gt=0, description="Seconds the network may take to become ready.")
+    detection_size: int = Field(
+        MAX_DETECTION_SIDE,
+        ge=64,
+        le=MAX_DETECTION_SIDE,
+        description="Faces are searched for in an image reduced to this longest side in pixels. Faces smaller than 10 "
+        "pixels in it are not found; half the size is a quarter of the work.",
+    )
+    yunet_path: Path | None = Field(
+        None, description="ONNX file of the YuNet face detector, to be used instead of the model repository's own."
+    )
+
+
+class RolloutSettings(BaseModel):
+    """Rollout of a candidate model"""
 
     candidate_url: str | None = Field(
         None,
         description="host:port of the Tritons of a candidate, a model that is tried out beside the one that serves; "
-        "several as for triton_url. Nothing waits for it, and what it fails to answer is answered without it.",
+        "several as for triton_url. The service starts without it, and the serving model answers what it fails on.",
     )
     candidate_repository: Path | None = Field(
         None,
-        description="Folder of the candidate's model where candidate_url is unset: a second Triton of this process's "
-        "own loads it, or with engine=local this process itself.",
+        description="Folder of the candidate's model where candidate_url is unset: a second Triton of this process "
+        "loads it, or with engine=local this process itself.",
     )
     candidate_share: float = Field(
         0.0,
@@ -101,9 +150,13 @@ class Settings(BaseSettings):
         0.0,
         ge=0,
         le=1,
-        description="Share of the images whose faces are afterwards given to the other model too, to compare the "
-        "points; two at a time, and never before the answer.",
+        description="Share of the images whose faces are given to the other model as well, to compare the points; two "
+        "at a time, and never before the answer.",
     )
+
+
+class LimitSettings(BaseModel):
+    """Limits"""
 
     max_bytes: int = Field(32 * 2**20, ge=1, description="Largest image file in bytes.")
     max_pixels: int = Field(100_000_000, ge=1, description="Largest image in pixels, checked before it is decoded.")
@@ -111,70 +164,59 @@ class Settings(BaseSettings):
     max_faces: int = Field(32, ge=1, le=MAX_ITEMS, description="Most faces answered and boxes accepted per image.")
     max_images: int = Field(16, ge=1, le=MAX_ITEMS, description="Most images in one call.")
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Largest call of several images in bytes.")
-    max_in_flight: int = Field(64, ge=1, description="Requests worked on at a time; one more is told to come back.")
+    max_in_flight: int = Field(64, ge=1, description="Requests processed at a time; any more are refused at once.")
     request_timeout: float = Field(30.0, gt=0, description="Seconds a request may take unless its client says less.")
     read_timeout: float = Field(
-        10.0,
-        gt=0,
-        description="Seconds of silence after which a client that has not sent all of its request is cut off.",
+        10.0, gt=0, description="Seconds of silence after which an incomplete request's connection is closed."
     )
     grace: float = Field(
         30.0, ge=0, description="Seconds that requests in flight get to finish when the service stops."
     )
     threads: int = Field(0, ge=0, description="Threads that decode, detect and crop; 0 takes one per core, at most 8.")
 
-    detection_size: int = Field(
-        MAX_DETECTION_SIDE,
-        ge=64,
-        le=MAX_DETECTION_SIDE,
-        description="Longest image side in pixels that faces are searched at; a larger image is reduced for it. "
-        "Faces that are then smaller than 10 pixels are not found; half of it is a quarter of the work.",
-    )
-    yunet_path: Path | None = Field(
-        None, description="ONNX file of the YuNet face detector, to be used instead of the model repository's own."
-    )
+
+class ObservabilitySettings(BaseModel):
+    """Logs and traces"""
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged; every request is a line of severity info."
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Lines to read, or an object of JSON a line, with request_id and trace_id."
+        "text", description="Lines to read, or one JSON object a line with request_id and trace_id."
     )
-    metrics_port: int | None = Field(
-        None,
-        ge=0,
-        le=65535,
-        description="Port of /metrics, /healthz and /readyz alone, in plain HTTP and without keys, for Prometheus and "
-        "probes; 0 takes a free one. /metrics is then no longer on the REST door, where it is when this is unset.",
-    )
-    metrics_host: str | None = Field(None, description="Address that the metrics' port listens on; unset: host.")
     otlp_endpoint: str | None = Field(
         None,
         description="URL of an OpenTelemetry collector that takes OTLP over HTTP, as in http://127.0.0.1:4318: traces "
-        "are sent there (pip install h3r-landmarks[otel]). The SDK's own variables OTEL_* say the rest.",
+        "are sent there (pip install h3r-landmarks[otel]). The SDK's own variables OTEL_* configure the rest.",
     )
 
-    @field_validator("grpc_port", "metrics_port")
-    @classmethod
-    def _is_another(cls, value: int | None, info: ValidationInfo) -> int | None:
-        if value and value in (info.data.get("port"), info.data.get("grpc_port")):
-            raise ValueError(f"port {value} is another door's already; 0 takes a free one")
-        return value
 
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _origins(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+class Settings(
+    ListenSettings,
+    SecuritySettings,
+    NetworkSettings,
+    RolloutSettings,
+    LimitSettings,
+    ObservabilitySettings,
+    BaseSettings,
+):
+    """The default of every setting suits a laptop; `LANDMARKS_PORT=9000` in the environment sets `port`."""
 
-    @field_validator("cors_origins")
-    @classmethod
-    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            if not re.fullmatch(r"https?://[^/?#\s]+", origin):
-                raise ValueError(f"{origin!r} is not an origin such as https://tools.example.com")
-        return value
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True, allow_inf_nan=False)
+
+
+GROUPS: Final[tuple[type[BaseModel], ...]] = tuple(
+    base for base in Settings.__bases__ if issubclass(base, BaseModel) and base is not BaseSettings
+)
+"""The settings by subject; the docstring of each is its title."""
+
+
+def variable(setting: str) -> str:
+    """The variable of the environment that holds a setting."""
+    return PREFIX + setting.upper()
 
 
 def unknown_settings(environment: Iterable[str]) -> list[str]:
-    """Variables that begin as settings do and are none: misspelt, most likely."""
-    known = _OTHERS | {f"LANDMARKS_{name.upper()}" for name in Settings.model_fields}
-    return sorted(name for name in environment if name.upper().startswith("LANDMARKS_") and name.upper() not in known)
+    """Variables that begin as settings do but are none: misspelt, most likely."""
+    known = _OTHERS | {variable(name) for name in Settings.model_fields}
+    return sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)

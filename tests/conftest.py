@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from landmarks.repository import model_path, stamp
 from landmarks.runtime import identify
@@ -22,6 +22,10 @@ ROOT = Path(__file__).parents[1]
 
 # a busy machine must not fail a test of properties
 settings.register_profile("untimed", deadline=None)
+# make mutation: the same examples each time, and no smaller one sought once a mutant is noticed
+settings.register_profile(
+    "mutation", deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile("untimed")
 
 

@@ -1,10 +1,10 @@
-"""What `landmarks detect` writes: JSON lines, CSV or one JSON document, and how an interrupted file is gone on with."""
+"""What `landmarks detect` writes: JSON lines, CSV or one JSON document; and how an interrupted file is resumed."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
@@ -12,38 +12,37 @@ from typing import Any, BinaryIO, Final, Protocol
 import numpy as np
 import orjson
 
-from landmarks.layout import WFLW98
-from service.rest.negotiation import to_json
+from service.wire.json import to_json
 
 Body = Mapping[str, Any]
-"""One answer in the words of the wire; its numbers are NumPy's."""
+"""One answer by the names of the wire; its arrays and numbers are NumPy's."""
 
 
-class RecordsError(Exception):
-    """The output cannot be written or gone on with; the message says what to do."""
+class OutputError(Exception):
+    """The output cannot be written or resumed; the message says what to do."""
 
 
 class Format(Protocol):
-    """How records become bytes. A record is one photograph's answer."""
+    """How records become bytes. A record is the answer to one image."""
 
     def start(self) -> bytes:
         """What a new file begins with."""
 
     def record(self, name: str, body: Body) -> bytes:
-        """One answer. Whole once its last byte is written."""
+        """One answer. It is complete once its last byte is written."""
 
     def end(self) -> bytes:
         """What a file ends with."""
 
-    def held(self, file: BinaryIO) -> Iterator[tuple[str, int]]:
-        """Each whole record of a file: the photograph's name, and where in the file the record ends.
+    def completed(self, file: BinaryIO) -> Iterator[tuple[str, int]]:
+        """Each complete record of a file: the image's name, and the offset in the file at which the record ends.
 
-        Ends at the first that is torn. Raises RecordsError for a file that is not of this format.
+        Stops at the first incomplete record. Raises OutputError for a file that is not of this format.
         """
 
 
 class JsonLines:
-    """One line for each photograph: its name as `file`, and the answer."""
+    """One line for each image: its name as `file`, and the answer."""
 
     def start(self) -> bytes:
         return b""
@@ -54,7 +53,7 @@ class JsonLines:
     def end(self) -> bytes:
         return b""
 
-    def held(self, file: BinaryIO) -> Iterator[tuple[str, int]]:
+    def completed(self, file: BinaryIO) -> Iterator[tuple[str, int]]:
         end = 0
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
@@ -63,7 +62,9 @@ class JsonLines:
             try:
                 yield orjson.loads(line)["file"], end
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-                raise RecordsError(f"line {number} is no record of landmarks detect: name another --out") from error
+                raise OutputError(
+                    f"line {number} was not written by landmarks detect: choose another file for --out"
+                ) from error
 
 
 class Json:
@@ -82,10 +83,11 @@ class Json:
     def end(self) -> bytes:
         return b"\n]\n"
 
-    def held(self, file: BinaryIO) -> Iterator[tuple[str, int]]:  # noqa: ARG002
-        raise RecordsError("a JSON document cannot be gone on with: use --format jsonl or csv with --resume")
+    def completed(self, file: BinaryIO) -> Iterator[tuple[str, int]]:  # noqa: ARG002
+        raise OutputError("a JSON document cannot be resumed: use --format jsonl or csv with --resume")
 
 
+_IMAGE: Final = ["file", "faces", "face", "width", "height", "model", "provenance"]
 _FACE: Final = ["box_x1", "box_y1", "box_x2", "box_y2", "box_source", "box_score", "score", "inter_ocular"]
 _LARGE: Final[Mapping[str, tuple[str, ...]]] = {
     "points": ("x", "y"),
@@ -95,37 +97,66 @@ _LARGE: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class Csv:
-    """One row for each face: x_0, y_0, ... x_97, y_97, the points' scores and covariances. No face: a row without."""
+    """One row for each face: x_0, y_0, x_1, ..., the points' scores and covariances. An image without a face has a row
+    without these.
 
-    def __init__(self, omit: Sequence[str] = ()) -> None:
+    The number of points is that of the model, known with the first face. Rows before it are kept until then.
+    """
+
+    def __init__(self, omit: Collection[str] = ()) -> None:
         """`omit`: which of points, scores and covariances have no columns."""
         self._large = {name: parts for name, parts in _LARGE.items() if name not in omit}
-        points = [f"{part}_{i}" for parts in self._large.values() for i in range(WFLW98.points) for part in parts]
-        self._header = ["file", "faces", "face", "width", "height", "model", "provenance", *_FACE, *points]
+        self._header = [] if self._large else self._columns(0)
+        self._waiting: list[list[Any]] = []
 
     def start(self) -> bytes:
-        return _rows([self._header])
+        return _rows([self._header]) if self._header else b""
 
     def record(self, name: str, body: Body) -> bytes:
         faces, model, image = body["faces"], body["model"], body["image"]
         about = [image["width"], image["height"], model["name"], model["provenance"]]
-        cells = [[i, *about, *self._cells(face)] for i, face in enumerate(faces)] or [["", *about]]
-        return _rows([[name, len(faces), *row, *[""] * (len(self._header) - 2 - len(row))] for row in cells])
+        rows = [[i, *about, *self._cells(face)] for i, face in enumerate(faces)] or [["", *about]]
+        self._waiting += [[name, len(faces), *row] for row in rows]
+        if self._header:
+            return self._written([])
+        if not faces:
+            return b""
+        self._header = self._columns(len(faces[0][next(iter(self._large))]))
+        return self._written([self._header])
 
     def end(self) -> bytes:
-        return b""
+        if self._header:
+            return b""
+        self._header = self._columns(0)  # no face in any image
+        return self._written([self._header])
 
-    def held(self, file: BinaryIO) -> Iterator[tuple[str, int]]:
-        rows = _whole_rows(file)
+    def completed(self, file: BinaryIO) -> Iterator[tuple[str, int]]:
+        rows = _complete_rows(file)
         header, end = next(rows, (self._header, 0))
-        if header != self._header:
-            raise RecordsError("the file has other columns: give the options it was made with, or name another --out")
+        if not header:
+            return
+        points = (len(header) - len(self._columns(0))) // max(1, sum(map(len, self._large.values())))
+        found_faces = points or not self._large
+        if header != self._columns(points) or not (found_faces or all(row[2] == "" for row, _ in rows)):
+            raise OutputError("the file has other columns: give the options it was made with, or choose another --out")
+        if not found_faces:  # the images before the first face are processed again
+            return
+        self._header = header
         for row, end in rows:
             if len(row) != len(header):
-                raise RecordsError(f"a row has {len(row)} columns instead of {len(header)}: name another --out")
+                raise OutputError(f"a row has {len(row)} columns instead of {len(header)}: choose another --out")
             name, faces, face = row[:3]
             if face == "" or int(face) + 1 == int(faces):
                 yield name, end
+
+    def _columns(self, points: int) -> list[str]:
+        large = [f"{part}_{i}" for parts in self._large.values() for i in range(points) for part in parts]
+        return [*_IMAGE, *_FACE, *large]
+
+    def _written(self, rows: list[list[Any]]) -> bytes:
+        rows = rows + self._waiting
+        self._waiting = []
+        return _rows([[*row, *[""] * (len(self._header) - len(row))] for row in rows])
 
     def _cells(self, face: Mapping[str, Any]) -> list[Any]:
         numbers = [_text(face[name]) for name in ("box_score", "score", "inter_ocular")]
@@ -144,8 +175,8 @@ def _rows(rows: Sequence[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _whole_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
-    """Each row, and where in the file it ends; a torn last row is left out."""
+def _complete_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
+    """Each row and the offset in the file at which it ends; an incomplete last row is left out."""
     end = 0
 
     def lines() -> Iterator[str]:
@@ -163,22 +194,22 @@ def _whole_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
         return
 
 
-FORMATS: Final = ("jsonl", "csv", "json")
-
-
-def make_format(name: str, omit: Sequence[str]) -> Format:
+def make_format(name: str, omit: Collection[str]) -> Format:
+    """`name`: "jsonl", "csv" or "json"."""
     return Csv(omit) if name == "csv" else Json() if name == "json" else JsonLines()
 
 
-class Records:
-    """Where records go. Each is written whole and at once, so that what is interrupted can be gone on with."""
+class Output:
+    """Writes records. Each is written at once and in one piece, so that an interrupted file can be resumed."""
 
-    def __init__(self, form: Format, out: BinaryIO, held: frozenset[str] = frozenset(), *, began: bool = False) -> None:
-        self.held = held
-        """Names of the photographs that the output has already."""
+    def __init__(
+        self, form: Format, stream: BinaryIO, completed: frozenset[str] = frozenset(), *, is_resumed: bool = False
+    ) -> None:
+        self.completed = completed
+        """Names of the images that the output holds already."""
         self._form = form
-        self._out = out
-        self._write(b"" if began else form.start())
+        self._stream = stream
+        self._write(b"" if is_resumed else form.start())
 
     def add(self, name: str, body: Body) -> None:
         self._write(self._form.record(name, body))
@@ -189,37 +220,37 @@ class Records:
 
     def _write(self, data: bytes) -> None:
         try:
-            self._out.write(data)
-            self._out.flush()
-        except OSError as error:  # a full disk, or a reader such as `head` that has seen enough
-            raise RecordsError(f"the output cannot be written: {error.strerror}") from error
+            self._stream.write(data)
+            self._stream.flush()
+        except OSError as error:  # a full disk, or a reader such as `head` that has ended
+            raise OutputError(f"the output cannot be written: {error.strerror}") from error
 
 
-def new_file(path: Path, form: Format) -> tuple[BinaryIO, Records]:
-    """Raises RecordsError where the file is there already, or cannot be made."""
+def new_file(path: Path, form: Format) -> tuple[BinaryIO, Output]:
+    """Raises OutputError where the file exists, or cannot be created."""
     try:
-        out = path.open("xb")
+        stream = path.open("xb")
     except FileExistsError as error:
-        raise RecordsError(f"{path} is there already: add --resume to go on with it, or remove it") from error
+        raise OutputError(f"{path} exists: add --resume to continue it, or remove it") from error
     except OSError as error:
-        raise RecordsError(f"{path} cannot be written: {error.strerror}") from error
-    return out, Records(form, out)
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    return stream, Output(form, stream)
 
 
-def resumed_file(path: Path, form: Format) -> tuple[BinaryIO, Records]:
-    """The file as it was left, cut behind its last whole record. Raises RecordsError as `new_file` does."""
+def resumed_file(path: Path, form: Format) -> tuple[BinaryIO, Output]:
+    """The file as it was left, truncated after its last complete record. Raises OutputError as `new_file` does."""
     if not path.exists():
         return new_file(path, form)
     with ExitStack() as opened:
         try:
-            out = opened.enter_context(path.open("r+b"))
-            records = list(form.held(out))
+            stream = opened.enter_context(path.open("r+b"))
+            records = list(form.completed(stream))
             end = records[-1][1] if records else 0
-            out.truncate(end)
-            out.seek(end)
+            stream.truncate(end)
+            stream.seek(end)
         except (OSError, ValueError) as error:
-            raise RecordsError(f"{path} cannot be gone on with: {error}") from error
-        except RecordsError as error:
-            raise RecordsError(f"{path}: {error}") from error
+            raise OutputError(f"{path} cannot be resumed: {error}") from error
+        except OutputError as error:
+            raise OutputError(f"{path}: {error}") from error
         opened.pop_all()
-    return out, Records(form, out, frozenset(name for name, _ in records), began=bool(records))
+    return stream, Output(form, stream, frozenset(name for name, _ in records), is_resumed=bool(records))

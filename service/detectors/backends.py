@@ -11,10 +11,10 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 
 from landmarks.detection import Detections, DetectorMetadata, find_faces
-from landmarks.metadata import PROVENANCE_KEY, MetadataError
-from landmarks.repository import string_parameters
+from landmarks.metadata import MetadataError
+from landmarks.repository import PROVENANCE_KEY, string_parameters
 from landmarks.runtime import DetectorNetwork, NetworkError
-from landmarks.tensors import BOX_SCORES, BOXES, DETECTOR_MODEL, PICTURE
+from landmarks.tensors import BOX_SCORES, BOXES, DETECTOR_MODEL, IMAGE
 from service.deadline import Deadline
 from service.engines.local import LocalEngine
 from service.engines.port import EngineFailure, EngineUnavailable
@@ -47,17 +47,22 @@ class TritonDetectorBackend:
 
     def __init__(self, triton: TritonEngine) -> None:
         self._triton = triton
+        self._served: ServedDetector | None = None
 
     async def identify(self) -> ServedDetector:
         try:
-            stamp = string_parameters(await self._triton.config(DETECTOR_MODEL))
-            metadata = DetectorMetadata.from_mapping(stamp)
-        except (EngineFailure, MetadataError) as error:
+            config = await self._triton.config(DETECTOR_MODEL)
+        except EngineFailure as error:
             raise EngineFailure(f"Triton serves no face detector ({error}): {_REMEDY}") from error
-        return ServedDetector(metadata, stamp.get(PROVENANCE_KEY, "unknown"))
+        provenance = string_parameters(config).get(PROVENANCE_KEY, "no hash")
+        # only of another file, because this request waits behind those for detections
+        if self._served is None or self._served.provenance != provenance:
+            metadata = await self._triton.metadata(DETECTOR_MODEL, DetectorMetadata)
+            self._served = ServedDetector(metadata, provenance)
+        return self._served
 
     async def detect(self, image: Pixels, deadline: Deadline | None) -> Detections:
-        answer = await self._triton.infer_tensor(DETECTOR_MODEL, PICTURE, image[None], deadline)
+        answer = await self._triton.infer_tensor(DETECTOR_MODEL, IMAGE, image[None], deadline)
         boxes, scores = answer.as_numpy(BOXES.name), answer.as_numpy(BOX_SCORES.name)
         if boxes is None or scores is None or boxes.shape != (1, scores.size, 4):
             raise EngineFailure("the detector's boxes have a wrong shape")

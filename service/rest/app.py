@@ -1,4 +1,4 @@
-"""The REST door: routes, and the translation of failures. What a request means is in `service.pipeline`."""
+"""The REST API: its routes, and failures as problem documents. What a request means is in `service.pipeline`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from service.errors import ErrorKind, ServiceError, translate
 from service.gateway import Gateway
 from service.observability.request_scope import stage
 from service.page.page import page_router
+from service.rest.errors import error_response
 from service.rest.health import health_router
 from service.rest.middleware import add_middleware, is_public
-from service.rest.negotiation import JSON, WRITERS, media_type, to_json
+from service.rest.negotiation import JSON, WRITERS, media_type
 from service.rest.read import read_batch, read_request
 from service.rest.schema import (
     AnswerModel,
@@ -34,11 +35,10 @@ from service.rest.schema import (
     landmarks_operation,
 )
 from service.security.api_keys import Protection
-from service.wire.json import answer_body, batch_body, layout_json, models_body
-from service.wire.problem import error_response
+from service.wire.json import answer_body, batch_body, layout_body, models_body, to_json
 
 _FRAMEWORK: Final = {
-    404: (ErrorKind.NOT_FOUND, "there is nothing here; see /docs"),
+    404: (ErrorKind.NOT_FOUND, "this path does not exist; see /docs"),
     405: (ErrorKind.METHOD_NOT_ALLOWED, "this path answers other methods; see /docs"),
 }
 
@@ -46,21 +46,21 @@ _FRAMEWORK: Final = {
 def build_app(gateway: Gateway, protection: Protection | None = None) -> ASGIApp:
     """The ASGI application that serves `gateway`."""
     protection = protection or Protection()
-    return add_middleware(_routes(gateway, protection), gateway, protection)
+    return add_middleware(_make_app(gateway, protection), gateway, protection)
 
 
 def build_metrics_app(gateway: Gateway) -> ASGIApp:
     """The ASGI application of the metrics' own port: health and metrics, without keys."""
     app = FastAPI(openapi_url=None)
-    _tell_failures(app)
+    _add_error_handlers(app)
     app.include_router(health_router(gateway, with_metrics=True))
     return add_middleware(app, gateway, Protection())
 
 
-def _routes(gateway: Gateway, protection: Protection) -> FastAPI:
-    # its description page needs nothing from the network
+def _make_app(gateway: Gateway, protection: Protection) -> FastAPI:
+    # its /docs load nothing from another host
     app: FastAPI = FastAPIOffline(title="Face landmarks", description=_DESCRIPTION, version="1", redoc_url=None)
-    _tell_failures(app)
+    _add_error_handlers(app)
     _add_landmarks(app, gateway)
     app.include_router(health_router(gateway, with_metrics=protection.metrics_here))
     app.include_router(page_router())
@@ -69,7 +69,7 @@ def _routes(gateway: Gateway, protection: Protection) -> FastAPI:
     return app
 
 
-def _tell_failures(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI) -> None:
     """Every failure becomes a problem document."""
 
     @app.exception_handler(ServiceError)
@@ -100,10 +100,10 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
             deadline = _deadline(gateway, request)
             seconds = deadline.remaining()
             with stage("read"):
-                asked = await asyncio.wait_for(read_request(request, gateway.max_bytes), seconds)
-            answer = await gateway.detect(*asked, deadline)
+                image, options = await asyncio.wait_for(read_request(request, gateway.max_bytes), seconds)
+            answer = await gateway.detect(image, options, deadline)
             with stage("encode"):
-                return _answered(request, answer_body(answer, identity))
+                return _response(request, answer_body(answer, identity))
 
     @app.post(
         "/v1/landmarks/batch",
@@ -118,10 +118,10 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
             deadline = _deadline(gateway, request)
             seconds = deadline.remaining()
             with stage("read"):
-                asked = await asyncio.wait_for(read_batch(request, gateway.max_batch_bytes), seconds)
-            outcomes = await gateway.detect_batch(asked, identity, deadline)
+                requests = await asyncio.wait_for(read_batch(request, gateway.max_batch_bytes), seconds)
+            outcomes = await gateway.detect_batch(requests, identity, deadline)
             with stage("encode"):
-                return _answered(request, batch_body(outcomes, identity))
+                return _response(request, batch_body(outcomes, identity))
 
     @app.get(
         "/v1/models",
@@ -134,11 +134,11 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
 
     @app.get("/v1/layout", response_model=None, responses={200: {"model": LayoutModel}}, summary="The points' names")
     async def layout_route() -> Response:
-        return Response(layout_json(gateway.models[0].metadata.layout), media_type=JSON)
+        return Response(to_json(layout_body(gateway.models[0].metadata.layout)), media_type=JSON)
 
 
 def _describe_keys(app: FastAPI) -> None:
-    """Tells the description of the keys, so that /docs has a place for one."""
+    """Adds API keys to the OpenAPI description, so that /docs has a field for one."""
     described = app.openapi()
     described["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
@@ -168,10 +168,10 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _answered(request: Request, body: Mapping[str, Any]) -> Response:
+def _response(request: Request, body: Mapping[str, Any]) -> Response:
     """The answer, written as the client's Accept header prefers."""
-    form = media_type(request.headers.get("accept", ""))
-    return Response(WRITERS[form](body), 200, {"X-Request-ID": _id(request)}, form)
+    kind = media_type(request.headers.get("accept", ""))
+    return Response(WRITERS[kind](body), 200, {"X-Request-ID": _id(request)}, kind)
 
 
 def _id(request: Request) -> str:
@@ -195,7 +195,7 @@ _BATCH_ERRORS: Final = (
     ErrorKind.DEADLINE_EXCEEDED,
     ErrorKind.INTERNAL,
 )
-"""Of a call as a whole; what is wrong with one of its images is told in that image's place."""
+"""Of the whole call. A problem with one of its images is that image's result."""
 _DESCRIPTION: Final = (
     "Sub-pixel landmarks of every face, each with its score and covariance: the 98 points of the WFLW layout, or those "
     "of the model served (GET /v1/layout names them). Pixels: (0, 0) is the centre of the top-left pixel, and the "

@@ -1,4 +1,4 @@
-"""The bytes of an HTTP body, of which nothing beyond a limit is kept."""
+"""The body of an HTTP request, of which at most a limited number of bytes is kept."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from service.request import invalid
 _DRAIN_SECONDS: Final = 2.0
 
 
-async def whole_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes:
     """Raises as `bounded_body` does."""
     return b"".join([chunk async for chunk in bounded_body(request, limit)])
 
 
 async def bounded_body(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    """The body's chunks. Raises ServiceError of kind TOO_MANY_BYTES once more than `limit` are announced or seen."""
+    """The chunks of the body. Raises ServiceError of kind TOO_MANY_BYTES for a body of more than `limit` bytes."""
     stream = request.stream()
     announced = request.headers.get("content-length", "")
     size = int(announced) if announced.isdecimal() and len(announced) < 19 else 0
@@ -36,11 +36,11 @@ async def bounded_body(request: Request, limit: int) -> AsyncGenerator[bytes, No
             await _drain(stream, limit)
             raise ServiceError(ErrorKind.TOO_MANY_BYTES, f"the body has more than {limit} bytes; compress or shrink")
     except ClientDisconnect as error:
-        raise invalid("the connection ended before the whole body had arrived") from error
+        raise invalid("the connection ended before all of the body had arrived") from error
 
 
 async def _drain(stream: AsyncIterator[bytes], limit: int) -> None:
-    """Discards what a client goes on sending, within bounds: most read their answer only when they have sent all."""
+    """Discards up to `limit` more bytes: most clients read their answer only when they have sent everything."""
 
     async def discard() -> None:
         left = limit

@@ -1,4 +1,4 @@
-"""What machines ask: alive, ready, and the metrics. On the REST door, or on a port of their own."""
+"""Liveness, readiness and metrics, as part of the REST API or on a port of their own."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway
 from service.observability.request_scope import client
 from service.request_ids import request_id_or_new
+from service.rest.errors import error_response
 from service.security.api_keys import MISSING_KEY, ApiKeys, Protection, key_of
-from service.wire.problem import error_response
 
 _PUBLIC_PATHS: Final = frozenset({"/", "/v1/layout", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
 _PUBLIC_FOLDERS: Final = ("/page/", "/static-offline-docs/")

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import orjson
 import ormsgpack
+
+from service.wire.json import to_json
 
 JSON: Final = "application/json"
 MSGPACK: Final = ("application/msgpack", "application/vnd.msgpack", "application/x-msgpack")
-"""The name in use, the one registered with IANA, and the one of old."""
-
-
-def to_json(body: Mapping[str, Any]) -> bytes:
-    """float32 numbers are written with the fewest digits that read back as the same float32."""
-    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+"""The name in common use, the one registered with IANA, and the former one."""
 
 
 def to_msgpack(body: Mapping[str, Any]) -> bytes:
@@ -30,7 +26,7 @@ WRITERS: Final[Mapping[str, Callable[[Mapping[str, Any]], bytes]]] = {
 
 
 def media_type(accept: str) -> str:
-    """The media type of WRITERS that an Accept header prefers; JSON where it names none of them, or likes all alike."""
+    """The media type of WRITERS that an Accept header prefers; JSON where it names none of them or prefers none."""
     accept = accept.lower()
     if "msgpack" not in accept:  # nearly every request
         return JSON
@@ -39,7 +35,7 @@ def media_type(accept: str) -> str:
 
 
 def _range(part: str) -> tuple[str, float]:
-    """One media range of an Accept header and its quality; 0 for a quality that is no number."""
+    """One media range of an Accept header and its quality, 0 where that is not a number."""
     name, *parameters = (piece.strip() for piece in part.split(";"))
     quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
     try:

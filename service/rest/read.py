@@ -18,11 +18,11 @@ from starlette.requests import Request
 
 from service.errors import ErrorKind, ServiceError
 from service.request import ImageRequest, invalid, read_options
-from service.rest.body import bounded_body, whole_body
+from service.rest.body import bounded_body, read_body
 from service.rest.options import query_options
 
 FORM_OVERHEAD: Final = 2**20
-"""Bytes that a form or JSON may have beside its image."""
+"""Bytes that a form or JSON may have in addition to its image."""
 
 
 async def read_request(request: Request, max_bytes: int) -> ImageRequest:
@@ -30,23 +30,23 @@ async def read_request(request: Request, max_bytes: int) -> ImageRequest:
     media_type = _media_type(request)
     if media_type in ("", "application/octet-stream") or media_type.startswith("image/"):
         options = query_options(request.query_params)
-        return ImageRequest(await whole_body(request, max_bytes), options)
+        return ImageRequest(await read_body(request, max_bytes), options)
     if media_type == "application/json":
         _refuse_query(request)
-        body = await whole_body(request, max_bytes * 4 // 3 + FORM_OVERHEAD)
+        body = await read_body(request, max_bytes * 4 // 3 + FORM_OVERHEAD)
         return await asyncio.to_thread(_from_json, body)
     if media_type == "multipart/form-data":
         _refuse_query(request)
         return await _from_form(request, max_bytes)
     raise ServiceError(
         ErrorKind.UNSUPPORTED_MEDIA_TYPE,
-        "send the image as it is with Content-Type: image/jpeg (or image/png, ...), as multipart/form-data with a part "
-        "'image', or as application/json with base64",
+        "send the image's bytes with Content-Type: image/jpeg (or image/png, ...), multipart/form-data with a part "
+        "'image', or application/json with base64",
     )
 
 
 async def read_batch(request: Request, max_bytes: int) -> list[ImageRequest | ServiceError]:
-    """The images of a form, each with its options; or what is wrong with them. Raises as `read_request` does."""
+    """Each image of a form with its options, or what is wrong with them. Raises as `read_request` does."""
     _refuse_query(request)
     if _media_type(request) != "multipart/form-data":
         raise ServiceError(
@@ -58,10 +58,10 @@ async def read_batch(request: Request, max_bytes: int) -> list[ImageRequest | Se
     each = options if isinstance(options, list) else [options] * len(images)
     if len(each) != len(images):
         raise invalid(f"the part 'options' is a list of {len(each)} for {len(images)} images: give one for each image")
-    return [_asked(image, values) for image, values in zip(images, each, strict=True)]
+    return [_image_request(image, values) for image, values in zip(images, each, strict=True)]
 
 
-def _asked(image: bytes, values: object) -> ImageRequest | ServiceError:
+def _image_request(image: bytes, values: object) -> ImageRequest | ServiceError:
     try:
         return ImageRequest(image, read_options(_object(values, "an image's options")))
     except ServiceError as error:
@@ -74,7 +74,7 @@ def _media_type(request: Request) -> str:
 
 def _refuse_query(request: Request) -> None:
     if request.query_params:
-        raise invalid("the options of a form or of JSON belong into the body, not into the query")
+        raise invalid("the options of a form or of JSON belong in the body, not in the query")
 
 
 def _from_json(body: bytes) -> ImageRequest:
@@ -101,7 +101,7 @@ async def _from_form(request: Request, max_bytes: int) -> ImageRequest:
 async def _form(request: Request, limit: int, wanted: str) -> AsyncIterator[FormData]:
     """The form of a body of at most `limit` bytes; it has no parts but `image` and at most one `options`."""
     try:
-        form = await _WholeForm(request.headers, bounded_body(request, limit)).parse()
+        form = await _CompleteFormParser(request.headers, bounded_body(request, limit)).parse()
     except (MultiPartException, KeyError, UnicodeError) as error:
         raise invalid(f"the form cannot be read: send {wanted}") from error
     try:
@@ -112,17 +112,17 @@ async def _form(request: Request, limit: int, wanted: str) -> AsyncIterator[Form
         await form.close()
 
 
-class _WholeForm(MultiPartParser):
-    """Refuses a form that ends before its last boundary. Starlette takes the parts that came until then."""
+class _CompleteFormParser(MultiPartParser):
+    """Refuses a form that ends before its last boundary; Starlette's parser accepts the parts that came until then."""
 
-    # the body is bounded already, and read into memory next: no detour by way of /tmp
+    # the body is bounded already, and is read into memory next: no temporary file is needed
     spool_max_size = sys.maxsize
 
     def __init__(self, headers: Headers, body: AsyncIterator[bytes]) -> None:
         super().__init__(
             headers,
-            self._to_its_end(body),
-            max_files=math.inf,  # how many images there may be is the gateway's to say
+            self._until_complete(body),
+            max_files=math.inf,  # the gateway limits the number of images
             max_fields=2,
             max_part_size=FORM_OVERHEAD,
         )
@@ -131,7 +131,7 @@ class _WholeForm(MultiPartParser):
     def on_end(self) -> None:
         self._ended = True
 
-    async def _to_its_end(self, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    async def _until_complete(self, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         async for chunk in body:
             yield chunk
         if not self._ended:

@@ -19,7 +19,7 @@ from service.errors import RETRY_AFTER_SECONDS, ErrorKind
 from service.request import OMITTABLE, Options
 from service.rest.negotiation import MSGPACK
 from service.wire.problem import PROBLEM_JSON, STATUS, problem
-from service.wire.text import TEXT_OPTIONS
+from service.wire.text import TEXT_OPTIONS, field_schemas
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -133,7 +133,7 @@ class LayoutModel(BaseModel):
     points: list[str] = Field(description="The points' names, in the order of answers.")
     groups: dict[str, list[int]]
     outlines: dict[str, list[list[int]]] = Field(description="Polylines to draw, as indices of points.")
-    flip: list[int] = Field(description="flip[i] takes the place of point i in a mirrored picture.")
+    flip: list[int] = Field(description="flip[i] is the point that point i becomes in the mirrored image.")
     inter_ocular: list[int] | None = Field(
         description="The two points whose distance is inter_ocular; null in a layout without the eyes' outer corners, "
         "where inter_ocular is the square root of the area of the points' bounding box."
@@ -199,7 +199,7 @@ def _headers() -> list[dict[str, Any]]:
 
 def _query() -> list[dict[str, Any]]:
     """Every option as a query parameter."""
-    properties = _inline(Options)["properties"]
+    properties = field_schemas(Options)
     parameters = []
     for name, option in TEXT_OPTIONS.items():
         schema = dict(properties[option.field])
@@ -211,12 +211,12 @@ def _query() -> list[dict[str, Any]]:
     return parameters
 
 
-def _parameter(place: str, name: str, schema: Mapping[str, Any], text: str) -> dict[str, Any]:
-    return {"in": place, "name": name, "required": False, "schema": schema, "description": text}
+def _parameter(location: str, name: str, schema: Mapping[str, Any], text: str) -> dict[str, Any]:
+    return {"in": location, "name": name, "required": False, "schema": schema, "description": text}
 
 
 def _inline(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's JSON schema without references: OpenAPI resolves them against the whole document."""
+    """The model's JSON schema without references: OpenAPI resolves them against the document that holds the schema."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 

@@ -39,10 +39,10 @@ def read_batch(request: pb.DetectBatchRequest) -> list[ImageRequest | ServiceErr
             ErrorKind.TOO_MANY_IMAGES, f"the batch has {len(request.requests)} images: send them in parts"
         )
     _refuse_unknown(request)
-    return [_asked(each) for each in request.requests]
+    return [_image_request(each) for each in request.requests]
 
 
-def _asked(request: pb.DetectRequest) -> ImageRequest | ServiceError:
+def _image_request(request: pb.DetectRequest) -> ImageRequest | ServiceError:
     try:
         return ImageRequest(request.image, options_of(request))
     except ServiceError as error:

@@ -24,6 +24,7 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
+from landmarks.repository import RepositoryError, check_release
 from service.triton_server import watchdog
 from service.triton_server.malloc import TRITON_OPTIONS, allocator_environment
 
@@ -118,6 +119,10 @@ class EmbeddedTriton:
         wheel, libpython = wheel_folder(), libpython_folder()
         if not self._repository.is_dir():
             raise EmbeddedTritonError(f"there is no model repository {self._repository}")
+        try:
+            check_release(self._repository)
+        except RepositoryError as error:
+            raise EmbeddedTritonError(str(error)) from error
         configured = f"*/configs/{self._config_name}.pbtxt"
         if self._config_name and not any(self._repository.glob(configured)):
             # Triton would use the default configurations without a warning

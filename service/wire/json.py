@@ -5,8 +5,10 @@ An answer has the fields of the proto's message of the same name. Arrays stay ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
+
+import orjson
 
 from landmarks.decoders import DECODERS
 from landmarks.layout import PointLayout
@@ -14,8 +16,12 @@ from landmarks_client.pb import landmarks_pb2 as pb
 from service.answer import Answer, ServedModel
 from service.errors import ServiceError
 from service.request_ids import image_ids
-from service.rest.negotiation import to_json
 from service.wire.problem import problem
+
+
+def to_json(body: Mapping[str, Any]) -> bytes:
+    """float32 numbers are written with the fewest digits that read back as the same float32."""
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 class _Field(NamedTuple):
@@ -23,11 +29,11 @@ class _Field(NamedTuple):
 
     name: str
     fields: tuple[_Field, ...]
-    """Those of the message that it holds; nothing for a number, a text, or many of them."""
+    """Those of the message that the field holds; none where it holds numbers or text."""
 
 
 def _fields(message: Any) -> tuple[_Field, ...]:
-    """Of a Descriptor. The id of the request is left out: it is not the pipeline's to know."""
+    """The fields of a Descriptor, but for the request's id, which an answer of the pipeline does not have."""
     return tuple(
         _Field(field.name, _fields(field.message_type) if field.message_type else ())
         for field in message.fields
@@ -44,7 +50,7 @@ def answer_body(answer: Answer, request_id: str) -> dict[str, Any]:
 
 
 def _body(value: object, fields: tuple[_Field, ...], omit: frozenset[str]) -> dict[str, Any]:
-    """Each field from the attribute of the same name."""
+    """The value of each field is the attribute of the same name."""
     body = {}
     for name, inner in fields:
         if name not in omit:
@@ -91,9 +97,9 @@ def _model(model: ServedModel) -> dict[str, Any]:
     }
 
 
-def layout_json(layout: PointLayout) -> bytes:
-    """The points by name, what belongs together, what to draw, and which points change places in a mirror."""
-    body = {
+def layout_body(layout: PointLayout) -> dict[str, Any]:
+    """A layout: the points' names, their groups, the lines to draw, and the pairs that a mirror exchanges."""
+    return {
         "name": layout.name,
         "points": layout.point_names,
         "groups": dict(layout.groups),
@@ -101,4 +107,3 @@ def layout_json(layout: PointLayout) -> bytes:
         "flip": layout.flip,
         "inter_ocular": layout.outer_eye_corners,
     }
-    return to_json(body)

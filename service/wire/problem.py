@@ -1,14 +1,11 @@
-"""Error kinds as HTTP: one status for every kind, and the problem document (RFC 9457) that carries the code."""
+"""Error kinds as problem documents (RFC 9457), with one HTTP status for every kind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
-from starlette.responses import Response
-
-from service.errors import RETRY_AFTER_SECONDS, ErrorKind, ServiceError
+from service.errors import ErrorKind
 
 PROBLEM_JSON: Final = "application/problem+json"
 
@@ -46,13 +43,3 @@ def problem(kind: ErrorKind, detail: str, request_id: str) -> dict[str, Any]:
         "action": kind.action,
         "request_id": request_id,
     }
-
-
-def error_response(error: ServiceError, request_id: str) -> Response:
-    headers = {"X-Request-ID": request_id}
-    if error.kind in RETRY_AFTER_SECONDS:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS[error.kind])
-    if error.kind is ErrorKind.UNAUTHENTICATED:
-        headers["WWW-Authenticate"] = 'Bearer realm="landmarks"'
-    body = orjson.dumps(problem(error.kind, error.message, request_id))
-    return Response(body, STATUS[error.kind], headers, PROBLEM_JSON)

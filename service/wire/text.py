@@ -1,12 +1,26 @@
-"""Options as text: the parameters of a query and the flags of the command line, derived from `Options`."""
+"""Fields as text: the parameters of a query and the flags of the command line, derived from pydantic models."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import UnionType
-from typing import Any, Final, NamedTuple, Union, get_args, get_origin
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel
 
 from service.request import Options
+
+
+def field_schemas(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    """The JSON schema of each field, without the alternative null: as text, a field without a value is left out."""
+    properties: dict[str, dict[str, Any]] = model.model_json_schema()["properties"]
+    return {name: _without_null(schema) for name, schema in properties.items()}
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    if "anyOf" not in schema:
+        return schema
+    (inner,) = (each for each in schema["anyOf"] if each != {"type": "null"})
+    return {**inner, **{name: value for name, value in schema.items() if name != "anyOf"}}
 
 
 class TextOption(NamedTuple):
@@ -22,27 +36,11 @@ class TextOption(NamedTuple):
     """How several values are written, where it takes several."""
 
 
-def required(annotation: Any) -> Any:
-    """A field's type without `| None`."""
-    if get_origin(annotation) in (Union, UnionType):
-        (annotation,) = (each for each in get_args(annotation) if each is not type(None))
-    return annotation
-
-
-def _text_option(field: str) -> TextOption:
-    annotation = required(Options.model_fields[field].annotation)
-    if get_origin(annotation) is tuple:
-        return TextOption(field, _box, repeated=True, hint="Give x1,y1,x2,y2 once for each face.")
-    if get_origin(annotation) is frozenset:
-        return TextOption(field, lambda text: text.split(","), hint="Separate several by commas.")
-    convert = _CONVERTERS.get(annotation, str)
-    return TextOption(field, lambda text: _converted(convert, text))
-
-
-_CONVERTERS: Final[Mapping[Any, Callable[[str], object]]] = {
-    int: int,
-    float: float,
-    bool: {"true": True, "false": False}.__getitem__,
+_FROM_TEXT: Final[Mapping[str, Callable[[str], object]]] = {
+    "integer": int,
+    "number": float,
+    "boolean": {"true": True, "false": False}.__getitem__,
+    "string": str,
 }
 
 
@@ -57,7 +55,17 @@ def _box(text: str) -> list[object]:
     return [_converted(float, part) for part in text.split(",")]
 
 
+def _text_option(field: str, schema: Mapping[str, Any]) -> TextOption:
+    if schema["type"] != "array":
+        convert = _FROM_TEXT[schema["type"]]
+        return TextOption(field, lambda text: _converted(convert, text))
+    if schema["items"]["type"] == "array":
+        return TextOption(field, _box, repeated=True, hint="Give x1,y1,x2,y2 once for each face.")
+    return TextOption(field, lambda text: text.split(","), hint="Separate several by commas.")
+
+
 TEXT_OPTIONS: Final[Mapping[str, TextOption]] = {
-    "box" if field == "boxes" else field: _text_option(field) for field in Options.model_fields
+    "box" if field == "boxes" else field: _text_option(field, schema)
+    for field, schema in field_schemas(Options).items()
 }
 """By the name of the parameter or flag."""

@@ -16,7 +16,7 @@ import pytest
 from landmarks_client import Answer, AsyncClient, Client, NoAnswer, ServiceProblem
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind
-from service.rest.negotiation import to_json
+from service.wire.json import to_json
 from tests.client.conftest import Ask, asking, every_api, every_client
 from tests.contract.apis import open_doors
 from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from service.__main__ import parser
+from service.cli.command_line import Detect, parse
 from service.cli.detect import detect
-from service.settings import Settings
 from tests.client.test_detect import doors
 from tests.conftest import ROOT
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image
@@ -53,7 +52,9 @@ def test_there_are_examples() -> None:
 async def test_a_command_runs(service: dict[str, Any], working_directory: Path, line: str) -> None:
     command = shlex.split(with_addresses(line, service))
     if command[0] == "landmarks":
-        assert await detect(parser().parse_args(command[1:]), Settings()) == 0
+        parsed = parse(command[1:])
+        assert isinstance(parsed, Detect)
+        assert await detect(parsed) == 0
         return
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from landmarks_client import Face, rest, rpc
 from landmarks_client.pb import landmarks_pb2 as pb
-from service.rest.negotiation import to_json
+from service.wire.json import to_json
 
 singles = st.floats(-1e6, 1e6, width=32)
 

@@ -21,6 +21,13 @@ IMAGE = encoded(gradient_image())
 BOX = [20.5, 30.5, 200.5, 210.5]
 
 
+CUT_FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + IMAGE + b"\r\n"
+    b'--b\r\nContent-Disposition: form-data; name="options"\r\n\r\n{"topk": 4'
+)
+"""A form that ends in its second part: without the check its first part alone would be answered."""
+
+
 def send(*requests, engine=None, **limits):
     """The responses to requests, each a dict of httpx arguments."""
 
@@ -99,9 +106,10 @@ def test_the_three_forms_mean_the_same():
         (raw(kind="application/json", content=b"{nope"), "invalid_request", "not JSON"),
         (raw(kind="application/json", content=b'{"image": "", "boxes": [[NaN,1,2,3]]}'), "invalid_request", "NaN"),
         (raw(kind="application/json", content=b"[" * 50_000), "invalid_request", "not JSON"),
-        (raw("?topk=4", kind="application/json"), "invalid_request", "into the body"),
+        (raw("?topk=4", kind="application/json"), "invalid_request", "in the body"),
         (raw(kind="multipart/form-data"), "invalid_request", "form"),
         (raw(kind="multipart/form-data; boundary=x", content=b"garbage"), "invalid_request", "form"),
+        (raw(kind="multipart/form-data; boundary=b", content=CUT_FORM), "invalid_request", "the form cannot be read"),
         (form("nope"), "invalid_request", "not JSON"),
         (form(name="picture"), "invalid_request", "other parts"),
         ({"files": [("image", ("a", IMAGE))] * 2}, "invalid_request", "other parts"),
@@ -287,7 +295,7 @@ def test_options_of_a_batch_are_for_all_images_or_for_each():
     ("request_", "code", "says"),
     [
         (batch(IMAGE, IMAGE, options=[{}]), "invalid_request", "a list of 1 for 2 images"),
-        (batch(IMAGE) | {"url": "/v1/landmarks/batch?topk=4"}, "invalid_request", "into the body"),
+        (batch(IMAGE) | {"url": "/v1/landmarks/batch?topk=4"}, "invalid_request", "in the body"),
         (raw() | {"url": "/v1/landmarks/batch"}, "unsupported_media_type", "multipart/form-data"),
         ({"url": "/v1/landmarks/batch", "files": [("picture", ("a", IMAGE))]}, "invalid_request", "other parts"),
         ({"url": "/v1/landmarks/batch", "files": [("image", (None, "text"))]}, "invalid_request", "file name"),

@@ -83,10 +83,10 @@ def test_a_running_gateway_is_asked_by_its_url(photo: Path) -> None:
     assert "no answer from http://127.0.0.1" in gone.stderr
 
 
-def test_help_teaches_and_mistakes_are_told() -> None:
+def test_help_teaches_and_mistakes_are_named() -> None:
     text = landmarks("--help").stdout
     assert "landmarks detect photo.jpg --overlay out.png" in text
-    assert "LANDMARKS_TRITON_URL" in landmarks("serve", "--help").stdout
+    assert "--triton-url" in landmarks("serve", "--help").stdout
     assert landmarks().returncode == 2
     assert "x1,y1,x2,y2" in landmarks("detect", "a.jpg", "--box", "1,2,3").stderr
     wrong = landmarks("serve", port="many")

@@ -252,5 +252,5 @@ def test_an_embedded_triton_whose_model_has_died_is_started_again() -> None:
         assert [ask(running), ask_rpc(running)] == ["ok", "ok"]
         status, errors = running.stop(signal.SIGTERM)
         assert status == 0
-        assert "started again" in errors
+        assert "it is restarted" in errors
         assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]

@@ -2,13 +2,27 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
 
-from landmarks.crop import Crop, compose, invert, mirror, scaling, transform_covariances, transform_points, warp
+from landmarks.crop import (
+    Crop,
+    _halve,
+    _needed_part,
+    compose,
+    invert,
+    mirror,
+    scaling,
+    transform_covariances,
+    transform_points,
+    warp,
+)
 
 crops = st.builds(
     Crop,
@@ -28,6 +42,14 @@ def test_a_crop_by_hand() -> None:
     # 4 crop pixels per image pixel; the centre of the square lies between crop pixels 127 and 128
     assert crop.image_to_crop().tolist() == [[4.0, 0.0, 47.5], [0.0, 4.0, -32.5]]
     assert transform_points(crop.image_to_crop(), [20, 40]).tolist() == [127.5, 127.5]
+
+
+def test_a_crop_around_a_box_has_the_roll_asked_for() -> None:
+    assert Crop.around([10, 20, 30, 60], scale=1.6, size=256, roll=0.25) == Crop(20.0, 40.0, 64.0, 256, roll=0.25)
+
+
+def test_a_box_of_bytes_does_not_overflow() -> None:
+    assert Crop.around(np.array([100, 180, 200, 240], np.uint8), scale=1.0, size=64) == Crop(150.0, 210.0, 100.0, 64)
 
 
 def test_a_crop_of_the_same_scale_shifts_by_whole_pixels() -> None:
@@ -111,12 +133,107 @@ def test_warp_puts_every_pixel_where_the_matrix_says(side: float, roll: float) -
     assert abs(brighter) < 1.0  # bytes round halves up, at every halving
 
 
-def test_warp_does_not_alias() -> None:
-    """One-pixel stripes shown eight times smaller are grey, not stripes."""
-    image = np.zeros((1024, 1024, 3), np.uint8)
-    image[:, ::2] = 255
-    shown = warp(image, Crop(511.5, 511.5, 1024.0, 128).image_to_crop(), 128)
-    assert np.abs(shown[2:-2, 2:-2].astype(int) - 128).max() <= 1
+@given(
+    width=st.sampled_from([1, 2, 4]),
+    factor=st.just(1.0) | st.floats(1.001, 3.0),
+    center_x=st.floats(250, 262),
+    size=st.sampled_from([16, 17]),
+    transposed=st.booleans(),
+)
+@example(width=1, factor=1.0, center_x=255.5, size=16, transposed=False)
+@example(width=1, factor=1.2, center_x=255.5, size=16, transposed=False)
+def test_stripes_shown_at_half_their_width_or_less_are_grey(
+    width: int, factor: float, center_x: float, size: int, transposed: bool
+) -> None:
+    """A crop pixel at least as wide as a black and a white stripe shows their mean, wherever it lies on them."""
+    columns = np.arange(512) // width % 2 * 255
+    image = np.broadcast_to(columns[None, :, None], (512, 512, 3)).astype(np.uint8)
+    crop = Crop(center_x, center_x, 2 * width * factor * size, size)
+    shown = warp(np.ascontiguousarray(image.swapaxes(0, 1)) if transposed else image, crop.image_to_crop(), size)
+    assert_array_equal(shown, np.full((size, size, 3), 128))
+
+
+@given(
+    arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=24)),
+    st.builds(
+        Crop,
+        center_x=st.floats(-4, 28),
+        center_y=st.floats(-4, 28),
+        side=st.floats(1, 15),
+        size=st.just(8),
+        roll=st.floats(-math.pi, math.pi),
+    ),
+)
+def test_a_crop_shown_larger_or_little_smaller_is_one_bilinear_warp(image: NDArray[np.uint8], crop: Crop) -> None:
+    """No pixel that the crop needs is left out of the part that is read."""
+    image = np.repeat(image[..., None], 3, axis=2)
+    expected = cv2.warpAffine(image, crop.image_to_crop(), (8, 8), flags=cv2.INTER_LINEAR)
+    # OpenCV rounds coordinates to 1/32 pixel, and may round those of a part of the image to the next one
+    assert_allclose(warp(image, crop.image_to_crop(), 8).astype(int), expected.astype(int), atol=17)
+
+
+WHITE = np.full((1200, 1200, 3), 255, np.uint8)
+
+
+@given(
+    st.builds(
+        Crop,
+        center_x=st.floats(580, 620),
+        center_y=st.floats(580, 620),
+        side=st.floats(4, 700),
+        size=st.sampled_from([16, 17]),
+        roll=st.floats(-math.pi, math.pi),
+    )
+)
+def test_a_crop_within_a_white_image_is_white(crop: Crop) -> None:
+    """Nothing black from beyond the part that is read gets in, however often it is halved."""
+    assert warp(WHITE, crop.image_to_crop(), crop.size).min() == 255
+
+
+def test_the_part_that_is_read_reaches_two_pixels_beyond_the_crop() -> None:
+    # The inverse maps crop offsets (x, y) to image offsets (x - y, x + y): the corners (-0.5, -0.5), (8.5, -0.5),
+    # (-0.5, 8.5) and (8.5, 8.5) lie at x = 60 + 0, 9, -9, 0 and y = 30 - 1, 8, 8, 17.
+    # The zoom is sqrt 2, the margin 2.83.
+    matrix = np.array([[0.5, 0.5, -45.0], [-0.5, 0.5, 15.0]])
+    image = np.arange(100 * 120, dtype=np.uint16).astype(np.uint8).reshape(100, 120, 1)
+    part, from_part = _needed_part(image, matrix, 9)
+    assert_array_equal(part, image[26:51, 48:73])
+    assert from_part.tolist() == [[0.5, 0.5, -8.0], [-0.5, 0.5, 4.0]]
+
+
+@pytest.mark.parametrize(("x", "column"), [(-900.0, 0), (900.0, 19)])
+@pytest.mark.parametrize(("y", "row"), [(-900.0, 0), (900.0, 9)])
+def test_the_part_that_a_crop_outside_the_image_reads_is_the_nearest_pixel(
+    x: float, column: int, y: float, row: int
+) -> None:
+    image = np.arange(10 * 20, dtype=np.uint8).reshape(10, 20, 1)
+    part, _ = _needed_part(image, Crop(x, y, 8.0, 8).image_to_crop(), 8)
+    assert part.tolist() == [[[20 * row + column]]]
+
+
+@pytest.mark.parametrize(
+    ("image", "half"),
+    [
+        ([[10, 20, 30], [50, 60, 70]], [[35, 25]]),
+        ([[10, 50], [20, 60], [30, 70]], [[35], [25]]),
+        ([[100]], [[25]]),
+    ],
+)
+def test_halving_averages_the_odd_row_or_column_with_black(image: list[list[int]], half: list[list[int]]) -> None:
+    halved = _halve(np.repeat(np.array(image, np.uint8)[..., None], 3, axis=2))
+    assert halved.tolist() == [[[value] * 3 for value in row] for row in half]
+
+
+def test_an_image_of_two_pixels_is_halved() -> None:
+    # Image pixel 0 lies at -0.25 of the only pixel of the half, image pixel 2 at 0.75: weights 0.75 and 0.25 of 255.
+    shown = warp(np.full((2, 2, 3), 255, np.uint8), np.array([[0.5, 0, 0], [0, 0.5, 0]]), 2)
+    assert shown[..., 0].tolist() == [[143, 48], [48, 16]]
+
+
+def test_an_image_of_one_pixel_is_not_halved() -> None:
+    """Its average with the black beyond it would darken it at every halving."""
+    shown = warp(np.full((1, 1, 3), 255, np.uint8), np.array([[0.5, 0, 0], [0, 0.5, 0]]), 2)
+    assert shown[..., 0].tolist() == [[255, 0], [0, 0]]
 
 
 def test_beyond_the_image_is_black() -> None:

@@ -6,9 +6,9 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from landmarks.detection import DetectorMetadata
-from landmarks.repository import ENGINES, check_stamp, configurations, model_path, stamp_of
+from landmarks.repository import ENGINES, check_release, check_stamp, configurations, model_path
 from landmarks.runtime import DetectorNetwork, identify
-from landmarks.tensors import BOX_SCORES, BOXES, PICTURE, TensorSpec, contract
+from landmarks.tensors import BOX_SCORES, BOXES, DESCRIBE, IMAGE, METADATA, TensorSpec, contract
 from tests.conftest import ROOT
 
 GPU = "configs/gpu.pbtxt"
@@ -23,7 +23,7 @@ def read(repository: Path, name: str, file: str = "config.pbtxt") -> model_confi
 
 
 def stamped(config: model_config_pb2.ModelConfig) -> dict[str, str]:
-    return stamp_of({key: value.string_value for key, value in config.parameters.items()})
+    return {key: value.string_value for key, value in config.parameters.items()}
 
 
 def declared(tensors: "list[model_config_pb2.ModelInput]") -> list[tuple[str, str, tuple[int, ...]]]:
@@ -38,14 +38,26 @@ def test_configurations_declare_the_contract(model_repository: Path) -> None:
     tensors = contract(identify(model_path(model_repository))[0].codec)
     expected = {
         "heatmap": ([tensors.crops], [tensors.heatmaps]),
-        "decode": ([tensors.heatmaps], list(tensors.outputs)),
+        "decode": ([tensors.heatmaps, DESCRIBE], [*tensors.outputs, METADATA]),
         "landmarks": ([tensors.crops], list(tensors.outputs)),
-        "detector": ([PICTURE], [BOXES, BOX_SCORES]),
+        "detector": ([IMAGE, DESCRIBE], [BOXES, BOX_SCORES, METADATA]),
     }
     for name, (inputs, outputs) in expected.items():
         config = read(model_repository, name)
         assert declared(list(config.input)) == promised(*inputs)
         assert declared(list(config.output)) == promised(*outputs)
+        # either of two inputs suffices
+        assert {tensor.optional for tensor in config.input} == {len(inputs) > 1}
+
+
+def test_configurations_carry_a_hash_instead_of_the_metadata(model_repository: Path) -> None:
+    paths = [*model_repository.glob("*/config.pbtxt"), *model_repository.glob("*/configs/*.pbtxt")]
+    assert len(paths) == 9
+    for path in paths:
+        parameters = stamped(text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig()))
+        precision = {"landmarks_precision"} if path.name == "int8.pbtxt" else set()
+        assert set(parameters) - {"FORCE_CPU_ONLY_INPUT_TENSORS"} == {"landmarks_provenance"} | precision
+    check_release(model_repository)
 
 
 @pytest.mark.parametrize(
@@ -75,8 +87,7 @@ def test_the_8_bit_network_is_made_of_the_shipped_one(model_repository: Path) ->
 
 
 def test_the_detectors_configuration_is_stamped_for_the_shipped_detector(model_repository: Path) -> None:
-    config = read(model_repository, "detector")
-    parameters = {key: value.string_value for key, value in config.parameters.items()}
+    parameters = stamped(read(model_repository, "detector"))
     network = DetectorNetwork(model_path(model_repository, kind=DetectorMetadata), threads=1)
     check_stamp(parameters, network.metadata, network.provenance)
 
@@ -92,12 +103,12 @@ def test_queues_refuse_what_they_cannot_hold(model_repository: Path, name: str) 
     assert policy.max_queue_size == 64
     assert policy.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
     assert policy.allow_timeout_override
-    assert policy.default_timeout_microseconds == 30_000_000  # without one, Triton heeds no request's own
+    assert policy.default_timeout_microseconds == 30_000_000  # without one, Triton ignores a request's own
     assert [warmup.batch_size for warmup in config.model_warmup] == [config.max_batch_size if name == "decode" else 1]
     assert [group.count for group in config.instance_group] == [1]
 
 
-def test_a_request_to_the_detector_is_one_picture(model_repository: Path) -> None:
+def test_a_request_to_the_detector_is_one_image(model_repository: Path) -> None:
     assert read(model_repository, "detector").max_batch_size == 1
 
 
@@ -135,7 +146,7 @@ def test_on_a_gpu_nothing_changes_for_whoever_asks(model_repository: Path, name:
 @pytest.mark.parametrize("name", FOR_GPUS)
 def test_one_crop_and_a_full_batch_are_warmed_up(model_repository: Path, name: str) -> None:
     config = read(model_repository, name, GPU)
-    (tensor,) = config.input
+    tensor = config.input[0]
     assert [warmup.batch_size for warmup in config.model_warmup] == [1, config.max_batch_size]
     for warmup in config.model_warmup:
         given = warmup.inputs[tensor.name]

@@ -7,10 +7,10 @@ from google.rpc.status_pb2 import Status
 from service.deadline import DeadlineExceeded
 from service.engines import port as inference
 from service.errors import BY_EXCEPTION, ErrorKind, ServiceError, translate
+from service.rest.errors import error_response
 from service.rpc.errors import STATUS as GRPC
 from service.rpc.errors import trailing_metadata
 from service.wire.problem import STATUS as HTTP
-from service.wire.problem import error_response
 from tests.conftest import ROOT
 
 

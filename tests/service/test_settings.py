@@ -62,7 +62,7 @@ def test_every_setting_is_described():
 def test_the_page_of_all_settings_is_up_to_date():
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert page == reference(), "run: python -m service.cli.settings_page > docs/configuration.md"
-    assert page.count("\n| `LANDMARKS_") == len(Settings.model_fields)
+    assert page.count("| `LANDMARKS_") == len(Settings.model_fields)
 
 
 def test_the_repository_is_found_or_asked_for(tmp_path: Path):

@@ -14,8 +14,9 @@ from tritonclient.grpc import model_config_pb2, service_pb2_grpc
 from tritonclient.grpc import service_pb2 as pb
 
 from landmarks.codec import CodecSpec
-from landmarks.metadata import METADATA_KEY, PROVENANCE_KEY, ModelMetadata
-from landmarks.tensors import DECODE_MODEL, contract
+from landmarks.metadata import ModelMetadata
+from landmarks.repository import PROVENANCE_KEY
+from landmarks.tensors import DECODE_MODEL, DESCRIBE, METADATA, contract
 from service.engines.triton.endpoint import Endpoint
 
 
@@ -92,16 +93,20 @@ class ModelDouble(TritonDouble):
             "double", CodecSpec(input_size=64), 1.25, "run-1", ("faces",), golden_points=golden
         )
         self.max_batch = max_batch
+        self.provenances: dict[str, str] = {}
+        """The hash that a model's configuration has, where it is not that of the others."""
+        self.states_metadata = True
+        """Whether `decode` does, as it did not in earlier releases."""
         self.moved: dict[int, float] = {}
         """Crop pixels that the last answer of a batch of this size is wrong by."""
 
     @property
     def batches(self) -> list[int]:
         """Sizes of the batches it was asked for, in order."""
-        return [request.inputs[0].shape[0] for request in self.requests]
+        return [request.inputs[0].shape[0] for request in self.requests if request.inputs[0].name != DESCRIBE.name]
 
     async def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
-        texts = {METADATA_KEY: self.metadata.to_json(), PROVENANCE_KEY: "sha256:00"}
+        texts = {PROVENANCE_KEY: self.provenances.get(request.name, "sha256:00")}
         if request.name == DECODE_MODEL:  # what concerns a backend alone may differ between models
             texts["FORCE_CPU_ONLY_INPUT_TENSORS"] = "no"
         parameters = {key: model_config_pb2.ModelParameter(string_value=text) for key, text in texts.items()}
@@ -113,6 +118,8 @@ class ModelDouble(TritonDouble):
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         await super().ModelInfer(request, context)
+        if request.inputs[0].name == DESCRIBE.name:
+            return await self._describe(request, context)
         faces = request.inputs[0].shape[0]
         points = np.tile(np.array(self.metadata.golden_points, np.float32), (faces, 1, 1))
         points[-1, 0, 0] += self.moved.get(faces, 0.0)
@@ -121,6 +128,16 @@ class ModelDouble(TritonDouble):
         for spec, values in zip(contract(self.metadata.codec).outputs, arrays, strict=True):
             answer.outputs.add(name=spec.name, datatype=spec.dtype, shape=values.shape)
             answer.raw_output_contents.append(values.tobytes())
+        return answer
+
+    async def _describe(self, request: Any, context: Any) -> Any:
+        if not self.states_metadata:
+            message = "unexpected inference input 'describe' for model 'decode'"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
+        answer = pb.ModelInferResponse(model_name=request.model_name)
+        answer.outputs.add(name=METADATA.name, datatype="BYTES", shape=(1, 1))
+        text = self.metadata.to_json().encode()
+        answer.raw_output_contents.append(len(text).to_bytes(4, "little") + text)
         return answer
 
 

@@ -23,8 +23,8 @@ from train.evaluation.predict import predict, torch_network
 from train.evaluation.trained import Trained
 from train.objectives import CellObjective
 from train.tables import backbones, quantization
+from train.tables.context import Table
 from train.tables.topk import KS, errors_by_k
-from train.tables.workshop import Table
 
 TINY = """
 batch_size = 2

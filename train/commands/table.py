@@ -11,7 +11,7 @@ from train.commands.arguments import add_data
 from train.datasets.source import DataSource
 from train.errors import ConfigError, DataError
 from train.tables import TABLES
-from train.tables.workshop import SIZES, Workshop
+from train.tables.context import SIZES, TableContext
 
 DETAILS: Final = "Trains what is missing under runs/, evaluates it, and writes Markdown, CSV and a plot."
 EXAMPLE: Final = "8 --data faces300w:data/faces300w"
@@ -48,5 +48,5 @@ def run(
         raise DataError(f"table {number} is made on {' or '.join(entry.formats)}, not on {source.name}")
     if config and not entry.any_config:
         raise ConfigError(f"table {number} trains by its own protocol: leave --config out")
-    entry.make(Workshop(source, runs, out, not reuse_only, tuple(sorted(sizes)), tuple(config)))
+    entry.make(TableContext(source, runs, out, not reuse_only, tuple(sorted(sizes)), tuple(config)))
     print(f"wrote table {number} into {out}")

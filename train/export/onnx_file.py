@@ -11,7 +11,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from landmarks.repository import EXPORTS, Metadata, RepositoryError, model_path, stamp
+from landmarks.repository import MODEL_KINDS, Metadata, RepositoryError, model_path, stamp
 from landmarks.tensors import Precision
 from train.errors import TrainingError
 
@@ -39,7 +39,7 @@ def write_onnx(
 
 def save_stamped(model: onnx.ModelProto, metadata: Metadata, path: Path) -> None:
     """The model as a file with its metadata stamped in."""
-    onnx.helper.set_model_props(model, {EXPORTS[type(metadata)].key: metadata.to_json()})
+    onnx.helper.set_model_props(model, {MODEL_KINDS[type(metadata)].key: metadata.to_json()})
     onnx.checker.check_model(model)
     onnx.save(model, path)
 

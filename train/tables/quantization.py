@@ -1,24 +1,22 @@
-"""Tables 2, 9 and 10: how a fraction is rounded in training, what kind of heatmap is trained towards, and which boxes.
+"""Tables 2, 9 and 10: the quantizer of training, the kind of heatmap, and the boxes.
 
-One protocol for all: the compact backbone, from random weights at 64 pixels, and on from there at 128 and at 256.
+One protocol for all: the compact backbone, trained from random weights at 64 pixels, then at 128 and at 256.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from train.config import Config, load_config
+from train.datasets.face import BoxKind
 from train.evaluation.readers import DecoderName, label
+from train.tables.context import NO_PUBLISHED, RunSpec, Table, TableContext
 from train.tables.plots import bars
-from train.tables.workshop import NO_OTHERS, Recipe, Table, Workshop
-
-if TYPE_CHECKING:
-    from train.datasets.face import BoxKind
 
 EPOCHS: Final[Mapping[int, int]] = {64: 24, 128: 6, 256: 3}
-"""Epochs at each crop size, each size with a rate that falls to zero."""
+"""Epochs at each crop size, each with a learning rate that decays to zero."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +30,14 @@ class Method:
     corrected: bool = True
     """Whether decoding corrects for the quantizer's bias."""
 
-    def recipe(self, size: int) -> Recipe:
-        """Its run at one crop size."""
+    def run_spec(self, size: int) -> RunSpec:
+        """Its run at one crop size, which starts from that at the next smaller one."""
         smaller = [other for other in EPOCHS if other < size]
-        start = self.recipe(max(smaller)) if smaller else None
-        pace = {"learning_rate": 1e-3, "warmup_epochs": 0.5} if start else {}
+        start = self.run_spec(max(smaller)) if smaller else None
+        schedule = {"learning_rate": 1e-3, "warmup_epochs": 0.5} if start else {}
         stages = [{"epochs": EPOCHS[size], "input_size": size}]
-        config = load_config(Config, "compact", {"stages": stages, **pace, **self.changes})
-        return Recipe(f"{self.folder}-{size}", config, start)
+        config = load_config(Config, "compact", {"stages": stages, **schedule, **self.changes})
+        return RunSpec(f"{self.folder}-{size}", config, start)
 
 
 RANDOM: Final = Method("random", "cells-random")
@@ -74,10 +72,10 @@ BOXES: Final[Sequence[BoxKind]] = ("P1", "P2")
 BY_BOXES: Final = (Method("trained on P1", "cells-random-p1", {"boxes": "P1"}), Method("trained on P2", RANDOM.folder))
 
 
-def table_2(shop: Workshop) -> None:
+def table_2(context: TableContext) -> None:
     """The error by the quantizer of training."""
     compare(
-        shop,
+        context,
         QUANTIZERS,
         [("P2", decoder) for decoder in ("argmax", 9)],
         "table-2",
@@ -87,10 +85,10 @@ def table_2(shop: Workshop) -> None:
     )
 
 
-def table_9(shop: Workshop) -> None:
+def table_9(context: TableContext) -> None:
     """The error by the kind of heatmap."""
     compare(
-        shop,
+        context,
         HEATMAPS,
         [("P2", decoder) for decoder in ("argmax", "quarter", 9, "all")],
         "table-9",
@@ -101,10 +99,10 @@ def table_9(shop: Workshop) -> None:
     )
 
 
-def table_10(shop: Workshop) -> None:
+def table_10(context: TableContext) -> None:
     """The error by the boxes of training and of testing."""
     compare(
-        shop,
+        context,
         BY_BOXES,
         [(boxes, 9) for boxes in BOXES],
         "table-10",
@@ -115,41 +113,41 @@ def table_10(shop: Workshop) -> None:
 
 
 def compare(
-    shop: Workshop,
+    context: TableContext,
     methods: Sequence[Method],
-    readings: Sequence[tuple[BoxKind, DecoderName]],
+    columns: Sequence[tuple[BoxKind, DecoderName]],
     name: str,
     title: str,
     subject: str,
 ) -> None:
-    """Writes a table of methods by crop size and reading, a reading being boxes to test on and a decoder."""
+    """Writes a table of methods by crop size and by boxes to test on and decoder."""
     errors = {
-        method.label: [error for size in shop.sizes for error in errors_of(shop, method, size, readings)]
+        method.label: [error for size in context.sizes for error in errors_of(context, method, size, columns)]
         for method in methods
     }
-    one_kind = len({boxes for boxes, _ in readings}) == 1
-    labels = [label(decoder) if one_kind else f"tested on {boxes}" for boxes, decoder in readings]
-    columns = [f"{size} px, {label}" for size in shop.sizes for label in labels]
-    epochs = ", ".join(f"{EPOCHS[size]} epochs at {size}" for size in shop.sizes)
+    one_kind = len({boxes for boxes, _ in columns}) == 1
+    labels = [label(decoder) if one_kind else f"tested on {boxes}" for boxes, decoder in columns]
+    titles = [f"{size} px, {label}" for size in context.sizes for label in labels]
+    epochs = ", ".join(f"{EPOCHS[size]} epochs at {size}" for size in context.sizes)
     Table(
         name,
         title,
-        f"{shop.subject}, {subject}\n\n"
-        f"Every network is trained alike, from random weights and on from crop size to crop size: {epochs} pixels.\n"
-        f"That is shorter than the runs of Table 8, so compare rows rather than levels.\n{NO_OTHERS}",
-        ("training", *columns),
+        f"{context.subject}, {subject}\n\n"
+        f"Every network is trained alike, from random weights, by one crop size after another: {epochs} pixels.\n"
+        f"That is shorter than the runs of Table 8, so compare rows rather than levels.\n{NO_PUBLISHED}",
+        ("training", *titles),
         tuple((label, *(f"{error:.2f}" for error in row)) for label, row in errors.items()),
-    ).write(shop.out)
-    bars(shop.out / f"{name}.png", columns, errors, "NME, %")
+    ).write(context.out)
+    bars(context.out / f"{name}.png", titles, errors, "NME, %")
 
 
 def errors_of(
-    shop: Workshop, method: Method, size: int, readings: Sequence[tuple[BoxKind, DecoderName]]
+    context: TableContext, method: Method, size: int, columns: Sequence[tuple[BoxKind, DecoderName]]
 ) -> list[float]:
-    """NME in percent by boxes and decoder; every heatmap is computed once for all decoders."""
-    trained = shop.trained(method.recipe(size))
+    """NME in percent of each column; every heatmap is computed once for all decoders."""
+    trained = context.trained(method.run_spec(size))
     decoders: dict[BoxKind, list[DecoderName]] = {}
-    for boxes, decoder in readings:
+    for boxes, decoder in columns:
         decoders.setdefault(boxes, []).append(decoder)
-    found = {boxes: shop.predict(trained, names, boxes, method.corrected) for boxes, names in decoders.items()}
-    return [found[boxes].report(decoder).nme for boxes, decoder in readings]
+    predictions = {boxes: context.predict(trained, names, boxes, method.corrected) for boxes, names in decoders.items()}
+    return [predictions[boxes].report(decoder).nme for boxes, decoder in columns]

@@ -1,28 +1,28 @@
-"""Triton model `decode`: heatmap logits -> points, scores, covariances, by `landmarks.codec` or its twin for GPUs."""
+"""Triton model `decode`: heatmap logits -> points, scores, covariances; or the model file's metadata (DESCRIBE)."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from landmarks.codec import CodecError, CodecSpec, Decoded, decode
 from landmarks.repository import check_stamp, model_path, precision_of, string_parameters
 from landmarks.runtime import identify
-from landmarks.tensors import DECODER_PARAMETER, TOPK_PARAMETER, contract
+from landmarks.tensors import DECODER_PARAMETER, DESCRIBE, METADATA, TOPK_PARAMETER, contract
 
 
 class TritonPythonModel:
-    """Refuses to load when its configuration was stamped for another network than `heatmap` runs."""
+    """Does not load when its configuration was stamped for another network than `heatmap` runs."""
 
     def initialize(self, args: dict[str, str]) -> None:
         parameters = string_parameters(json.loads(args["model_config"]))
         repository, version = Path(args["model_repository"]).parent, args["model_version"]
-        metadata, provenance = identify(model_path(repository, version, precision=precision_of(parameters)))
-        check_stamp(parameters, metadata, provenance)
-        self._codec = metadata.codec
-        self._tensors = contract(metadata.codec)
+        self._metadata, provenance = identify(model_path(repository, version, precision=precision_of(parameters)))
+        check_stamp(parameters, self._metadata, provenance)
+        self._tensors = contract(self._metadata.codec)
         self._decode = decode_function(args["model_instance_kind"], args["model_instance_device_id"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -30,9 +30,14 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
+        if pb_utils.get_input_tensor_by_name(request, DESCRIBE.name) is not None:
+            text = np.array([[self._metadata.to_json().encode()]], object)
+            return pb_utils.InferenceResponse([pb_utils.Tensor(METADATA.name, text)])
         heatmaps = pb_utils.get_input_tensor_by_name(request, self._tensors.heatmaps.name)
+        given = json.loads(request.parameters() or "{}")
+        options = given.get(TOPK_PARAMETER), given.get(DECODER_PARAMETER)
         try:
-            decoded = self._decode(heatmaps, self._codec, *requested(request))
+            decoded = self._decode(heatmaps, self._metadata.codec, *options)
         except CodecError as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
         tensors = zip(self._tensors.outputs, decoded, strict=True)
@@ -43,6 +48,7 @@ def decode_function(kind: str, device_id: str) -> Callable[[Any, CodecSpec, int 
     """Decodes Triton's tensors: with NumPy in an instance of kind CPU, else with PyTorch, on the GPU it has if any."""
     if kind == "CPU":
         return lambda heatmaps, *options: decode(heatmaps.as_numpy(), *options)
+    # PyTorch is installed where GPUs are
     import torch
     import torch_decode
     from torch.utils.dlpack import from_dlpack
@@ -50,9 +56,3 @@ def decode_function(kind: str, device_id: str) -> Callable[[Any, CodecSpec, int 
     device = torch.device("cuda", int(device_id)) if kind == "GPU" else torch.device("cpu")
     # Triton may leave heatmaps on the CPU all the same
     return lambda heatmaps, *options: torch_decode.decode(from_dlpack(heatmaps.to_dlpack()).to(device), *options)
-
-
-def requested(request: Any) -> tuple[int | None, str | None]:
-    """The request's own topk and decoder, None where it has none."""
-    parameters = json.loads(request.parameters() or "{}")
-    return parameters.get(TOPK_PARAMETER), parameters.get(DECODER_PARAMETER)

@@ -1,19 +1,23 @@
-"""Triton model `detector`: an RGB picture -> the boxes of its faces, through OpenVINO and `landmarks.detection`."""
+"""Triton model `detector`: an RGB image -> the boxes of its faces, through OpenVINO and `landmarks.detection`.
+
+It also answers what detector it is: see `landmarks.tensors.DESCRIBE`.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from landmarks.detection import find_faces
 from landmarks.repository import MODEL_FILE, check_stamp, string_parameters
 from landmarks.runtime import DetectorNetwork
-from landmarks.tensors import BOX_SCORES, BOXES, PICTURE
+from landmarks.tensors import BOX_SCORES, BOXES, DESCRIBE, IMAGE, METADATA
 
 
 class TritonPythonModel:
-    """Refuses to load when config.pbtxt was stamped for another model file."""
+    """Does not load when its configuration was stamped for another model file."""
 
     def initialize(self, args: dict[str, str]) -> None:
         self._network = DetectorNetwork(Path(args["model_repository"]) / args["model_version"] / MODEL_FILE)
@@ -24,7 +28,10 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
-        (picture,) = pb_utils.get_input_tensor_by_name(request, PICTURE.name).as_numpy()
-        found = find_faces(picture, self._network, self._network.metadata.spec)
+        if pb_utils.get_input_tensor_by_name(request, DESCRIBE.name) is not None:
+            text = np.array([[self._network.metadata.to_json().encode()]], object)
+            return pb_utils.InferenceResponse([pb_utils.Tensor(METADATA.name, text)])
+        (image,) = pb_utils.get_input_tensor_by_name(request, IMAGE.name).as_numpy()
+        found = find_faces(image, self._network, self._network.metadata.spec)
         tensors = zip((BOXES, BOX_SCORES), found, strict=True)
         return pb_utils.InferenceResponse([pb_utils.Tensor(spec.name, values[None]) for spec, values in tensors])

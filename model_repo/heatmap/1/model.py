@@ -12,7 +12,7 @@ from landmarks.tensors import contract
 
 
 class TritonPythonModel:
-    """Refuses to load when config.pbtxt was stamped for another model file."""
+    """Does not load when its configuration was stamped for another model file."""
 
     def initialize(self, args: dict[str, str]) -> None:
         parameters = string_parameters(json.loads(args["model_config"]))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import InferInput
 
 from landmarks.codec import Decoded
+from landmarks.detection import DetectorMetadata
 from landmarks.golden import golden_crop
-from landmarks.metadata import PROVENANCE_KEY, MetadataError, ModelMetadata
-from landmarks.repository import stamp_of, string_parameters
+from landmarks.metadata import MetadataError, ModelMetadata
+from landmarks.repository import MODEL_KINDS, PROVENANCE_KEY, string_parameters
 from landmarks.tensors import (
     DECODE_MODEL,
     DECODER_PARAMETER,
+    DESCRIBE,
     ENSEMBLE_MODEL,
     HEATMAP_MODEL,
+    METADATA,
     TOPK_PARAMETER,
     Contract,
     TensorSpec,
@@ -31,6 +34,8 @@ from service.engines.port import EngineFailure
 from service.engines.triton.endpoint import VERIFY_TIMEOUT, Endpoint
 from service.engines.triton.pool import EndpointPool, Reason
 from service.engines.triton.resolver import DnsResolver, Resolver
+
+M = TypeVar("M", ModelMetadata, DetectorMetadata)
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,10 @@ class TritonEngine:
         """A model's configuration, as Triton's JSON writes it. Raises EngineError."""
         return await self._pool.config(model)
 
+    async def metadata(self, model: str, kind: type[M]) -> M:
+        """The metadata of the model file that one of Triton's models runs. Raises EngineError."""
+        return await _read_metadata(self._pool.infer, model, kind)
+
     async def ready(self) -> bool:
         """Whether a Triton is up. They are probed in the background, so this sends no request."""
         return bool(self._pool.healthy())
@@ -129,18 +138,31 @@ async def _verify(endpoint: Endpoint[_Served]) -> _Served:
 
 
 async def _identify(endpoint: Endpoint[_Served]) -> _Served:
-    """What the endpoint serves. Raises EngineFailure unless all three models carry the same metadata."""
+    """What the endpoint serves. Raises EngineError unless all three models are for one model file."""
     where = f"Triton at {endpoint.address}"
     names = (ENSEMBLE_MODEL, HEATMAP_MODEL, DECODE_MODEL)
     configs = [await endpoint.config(name) for name in names]
-    stamps = [stamp_of(string_parameters(config)) for config in configs]
-    if stamps.count(stamps[0]) != len(stamps):
-        raise EngineFailure(f"the models {', '.join(names)} of {where} were stamped differently")
-    try:
-        metadata = ModelMetadata.from_mapping(stamps[0])
-    except MetadataError as error:
-        raise EngineFailure(f"{where} serves a model without usable metadata: {error}") from error
+    provenances = {string_parameters(config).get(PROVENANCE_KEY, "no hash") for config in configs}
+    if len(provenances) != 1:
+        raise EngineFailure(f"the models {', '.join(names)} of {where} were stamped for different model files")
+    metadata = await _read_metadata(endpoint.infer, DECODE_MODEL, ModelMetadata)
     description = await endpoint.query("get_model_metadata", ENSEMBLE_MODEL)
     version = max(description.versions, key=int)
-    model = ServedModel(metadata.name, version, stamps[0].get(PROVENANCE_KEY, "unknown"), metadata)
+    model = ServedModel(metadata.name, version, provenances.pop(), metadata)
     return _Served(model, max(1, configs[0].get("max_batch_size", 1)))
+
+
+async def _read_metadata(infer: Callable[..., Awaitable[Any]], model: str, kind: type[M]) -> M:
+    """The metadata that a model states. `infer`: of an endpoint or a pool.
+
+    Raises EngineError; where the model states no usable metadata, an EngineFailure that says what to do.
+    """
+    request, deadline = [infer_input(DESCRIBE, np.ones((1, 1), np.bool_))], Deadline.after(VERIFY_TIMEOUT)
+    try:
+        answer = await infer(model, request, deadline=deadline)
+        return kind.from_json(answer.as_numpy(METADATA.name)[0, 0].decode())
+    except (EngineFailure, MetadataError) as error:
+        raise EngineFailure(
+            f"Triton's model {model!r} states no usable metadata ({error}): if its repository is of another release, "
+            f"take the model_repo/ of this one, and run {MODEL_KINDS[kind].command} again for a model of your own"
+        ) from error

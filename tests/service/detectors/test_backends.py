@@ -135,7 +135,7 @@ async def test_a_detector_swapped_for_another_is_refused_at_load(repository_copy
     path.write_bytes(content.replace(run_id, run_id[:-1] + b"~"))
     with pytest.raises(EmbeddedTritonError) as caught:
         await EmbeddedTriton(repository_copy).start()
-    assert "config.pbtxt was stamped for another model.onnx" in str(caught.value)
+    assert "config.pbtxt was stamped for another model file" in str(caught.value)
     assert "run landmarks-train export-detector again" in str(caught.value)
 
 

@@ -46,7 +46,7 @@ async def test_one_crop_and_a_full_batch_at_first_and_one_crop_from_then_on() ->
     double = ModelDouble(max_batch=8)
     async with asking(double) as engine:
         await engine.start()
-        await until(lambda: len(double.requests) >= 5)
+        await until(lambda: len(double.batches) >= 5)
         assert double.batches[:5] == [1, 8, 1, 1, 1]
 
 
@@ -83,7 +83,7 @@ async def test_one_that_goes_wrong_later_is_left_out_and_comes_back_once_it_is_r
     async with asking(double) as engine:
         await engine.start()
         double.moved = {8: 0.06}  # which nobody looks for while it is up
-        await until(lambda: len(double.requests) >= 5)
+        await until(lambda: len(double.batches) >= 5)
         assert engine.endpoints == 1
         double.moved = {1: 0.06, 8: 0.06}
         await until(lambda: engine.endpoints == 0)
@@ -93,3 +93,18 @@ async def test_one_that_goes_wrong_later_is_left_out_and_comes_back_once_it_is_r
         assert engine.endpoints == 0
         double.moved = {8: 0.04}  # rounding, and other kernels
         await until(lambda: engine.endpoints == 1)
+
+
+async def test_models_that_were_stamped_for_different_files_are_refused() -> None:
+    double = ModelDouble()
+    double.provenances["heatmap"] = "sha256:01"
+    assert "were stamped for different model files" in await refused(double)
+
+
+async def test_a_triton_of_an_earlier_release_is_refused_with_what_to_do() -> None:
+    double = ModelDouble()
+    double.states_metadata = False
+    message = await refused(double)
+    assert "Triton's model 'decode' states no usable metadata" in message
+    assert "take the model_repo/ of this one, and run landmarks-train export again" in message
+    assert len(message.splitlines()) == 1

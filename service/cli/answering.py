@@ -1,0 +1,93 @@
+"""Who answers the images of `landmarks detect`: the pipeline in this process, or a service that is already running."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, NamedTuple, cast
+
+from landmarks.layout import WFLW98, PointLayout
+from landmarks_client import AsyncClient, LandmarksError, NoAnswer, Tls
+from landmarks_client import Options as ClientOptions
+from service.bootstrap import running_gateway
+from service.cli.command_line import Detect, ServiceArguments
+from service.cli.outputs import Body
+from service.deadline import Deadline
+from service.errors import ErrorKind, translate
+from service.request import Options
+from service.request_ids import request_id_or_new
+from service.settings import Settings
+from service.wire.json import answer_body
+
+_KEY_VARIABLE: Final = "LANDMARKS_API_KEY"
+
+
+class UsageError(Exception):
+    """Arguments that make no sense together; the message says what to do."""
+
+
+class ImageError(Exception):
+    """One image could not be answered or drawn; the message says why, the code is the service's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Answering(NamedTuple):
+    answer: Callable[[bytes], Awaitable[Body]]
+    """Image file -> the wire's answer. Raises ImageError, or UsageError, which ends the run."""
+    layout: PointLayout
+    """Of the points, to draw them."""
+
+
+def answering(command: Detect) -> AbstractAsyncContextManager[Answering]:
+    """By the service of --url where there is one. Raises StartError or ClientUsageError."""
+    if command.service.url is None:
+        return _in_process(command.settings, command.options)
+    # as the client wants them: what is not given is left out, and a set is a list
+    options: dict[str, Any] = command.options.model_dump(exclude_defaults=True)
+    options = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in options.items()}
+    return _remote(command.service.url, command.service, command.settings, cast(ClientOptions, options))
+
+
+@asynccontextmanager
+async def _in_process(settings: Settings, options: Options) -> AsyncIterator[Answering]:
+    """The pipeline in this process, with the Triton that the settings choose."""
+    if settings.log_level == "info":
+        logging.getLogger("service").setLevel("WARNING")  # that all is well is for a server's log
+    async with running_gateway(settings) as gateway:
+
+        async def answer(data: bytes) -> Body:
+            try:
+                found = await gateway.pipeline.detect(data, options, Deadline.after(settings.request_timeout))
+            except Exception as error:
+                failure = translate(error)
+                raise ImageError(failure.kind.value, f"{failure.message} ({failure.kind.value})") from error
+            return answer_body(found, request_id_or_new(None))
+
+        yield Answering(answer, gateway.models[0].metadata.layout)
+
+
+@asynccontextmanager
+async def _remote(
+    url: str, service: ServiceArguments, settings: Settings, options: ClientOptions
+) -> AsyncIterator[Answering]:
+    files = (service.ca, service.cert, service.key)
+    tls = Tls(*files) if any(files) else None
+    logging.getLogger("httpx").setLevel("WARNING")  # it logs every request
+    client = AsyncClient(url, api_key=os.environ.get(_KEY_VARIABLE), tls=tls, timeout=settings.request_timeout)
+    async with client:
+
+        async def answer(data: bytes) -> Body:
+            try:
+                return (await client.landmarks(data, **options)).as_dict()
+            except LandmarksError as error:
+                if error.code == ErrorKind.UNAUTHENTICATED.value:  # nor would it answer the next image
+                    raise UsageError(f"{error.title}: set {_KEY_VARIABLE} to a key of {url}") from error
+                advice = f"; {error.action}" if isinstance(error, NoAnswer) else ""  # a problem's detail has its own
+                raise ImageError(error.code, f"{error}{advice}") from error
+
+        yield Answering(answer, WFLW98)

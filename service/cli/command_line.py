@@ -1,0 +1,207 @@
+"""The command line of `landmarks`: what is typed -> a command with its arguments, validated.
+
+Flags of settings and options are derived from `Settings` and `Options` (`service.cli.flags`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.cli.flags import HelpFormatter, add_flag, add_flags, fail, flag, given, validated
+from service.request import Options, refusal
+from service.settings import GROUPS, NetworkSettings, Settings, variable
+from service.wire.text import TEXT_OPTIONS, field_schemas
+
+_EXAMPLES = """\
+examples:
+  landmarks serve                                       REST on 127.0.0.1:8080, gRPC on :8081
+  landmarks serve --triton-url triton:8001              with a Triton that is already running
+  landmarks detect photo.jpg --overlay out.png          JSON, and the points drawn in out.png
+  landmarks detect *.jpg --url http://127.0.0.1:8080    by a service that is already running
+  landmarks detect shots/ --out faces.csv --resume      a folder; continued after an interruption
+"""
+_SERVE = """\
+Starts Triton and serves REST and gRPC until Ctrl-C or SIGTERM. Once they are
+ready, it prints a curl line to try.
+
+Every flag is also a variable of the environment: --log-format is
+LANDMARKS_LOG_FORMAT. The flag wins.
+"""
+_DETECT = """\
+Prints one line of JSON for each image. Starts Triton for the call, unless --url
+or --triton-url names one that is already running, or --engine local does without.
+An image that fails does not stop the others; the exit status is 1 then.
+
+Variables of the environment (landmarks serve --help) set limits and timeouts, and
+LANDMARKS_API_KEY is the key that the service at --url requires.
+"""
+_NEW_KEY = """\
+Prints a new key, which is stored nowhere, and the line that admits it:
+landmarks keys new ana >> keys.txt, then landmarks serve --api-keys-file keys.txt.
+"""
+
+
+class OutputArguments(BaseModel):
+    """Output"""
+
+    model_config = ConfigDict(frozen=True)
+
+    out: Path | None = Field(None, description="File to write instead of standard output.")
+    format: Literal["jsonl", "csv", "json"] | None = Field(
+        None, description="By default what the name of the output file ends with, else jsonl."
+    )
+    resume: bool = Field(False, description="Continue the output file: the images that it holds are not sent again.")
+    overlay: Path | None = Field(
+        None, description="Draw the points into this image; of several images, into PATH with their names added."
+    )
+    concurrency: int = Field(4, ge=1, description="Images processed at a time.")
+
+
+class ServiceArguments(BaseModel):
+    """A service that is already running"""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str | None = Field(
+        None, description="Its address: http://127.0.0.1:8080 or grpc://127.0.0.1:8081; https:// or grpcs:// with TLS."
+    )
+    ca: Path | None = Field(None, description="PEM file of the authorities that its certificate may come from.")
+    cert: Path | None = Field(None, description="PEM file of your own certificate, where the service requires one.")
+    key: Path | None = Field(None, description="PEM file of the private key of --cert.")
+
+
+@dataclass(frozen=True)
+class Serve:
+    """`landmarks serve`"""
+
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Detect:
+    """`landmarks detect`"""
+
+    images: list[Path]
+    """Files, folders and globs, as they were typed."""
+    options: Options
+    output: OutputArguments
+    service: ServiceArguments
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """`landmarks keys new`"""
+
+    name: str
+
+
+Command: TypeAlias = "Serve | Detect | NewKey"
+
+
+def parse(argv: Sequence[str] | None = None) -> Command:
+    """The command that is typed (None: in `sys.argv`). Where it makes no sense, says so and raises SystemExit(2)."""
+    arguments = _parser().parse_args(argv)
+    command: Command = arguments.command(arguments)
+    return command
+
+
+def _serve(arguments: argparse.Namespace) -> Serve:
+    return Serve(_settings(given(arguments, Settings)))
+
+
+def _detect(arguments: argparse.Namespace) -> Detect:
+    return Detect(
+        arguments.images,
+        _options(given(arguments, Options)),
+        validated(OutputArguments, given(arguments, OutputArguments)),
+        validated(ServiceArguments, given(arguments, ServiceArguments)),
+        _settings(given(arguments, NetworkSettings)),
+    )
+
+
+def _settings(flags: dict[str, Any]) -> Settings:
+    return validated(Settings, flags, lambda name: flag(name) if name in flags else variable(name))
+
+
+def _options(flags: dict[str, Any]) -> Options:
+    try:
+        return Options(**flags)
+    except ValidationError as error:
+        (name,) = (name for name, option in TEXT_OPTIONS.items() if option.field == error.errors()[0]["loc"][0])
+        hint = TEXT_OPTIONS[name].hint
+        fail(f"{flag(name)}: {refusal(error).message}" + (f". {hint}" if hint else ""))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "landmarks",
+        description="Finds the sub-pixel landmarks of every face in an image, each with its uncertainty.",
+        epilog=_EXAMPLES,
+        formatter_class=HelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    serve = _add_command(commands, "serve", _serve, "serve REST and gRPC until Ctrl-C or SIGTERM", _SERVE, "[flags]")
+    for group in GROUPS:
+        add_flags(serve, group)
+    detect = _add_command(
+        commands, "detect", _detect, "the landmarks of images, as JSON or CSV", _DETECT, "image [image ...] [flags]"
+    )
+    detect.add_argument(
+        "images",
+        nargs="+",
+        type=Path,
+        metavar="image",
+        help="JPEG, PNG, WebP, BMP or TIFF file; or a folder, with all below it; or a glob such as 'shots/**/*.png'",
+    )
+    _add_options(detect)
+    for model in (OutputArguments, ServiceArguments, NetworkSettings):
+        add_flags(detect, model)
+    about = "API keys, without which clients on other machines are refused: `landmarks keys new NAME` creates one."
+    keys = commands.add_parser("keys", help="API keys", description=about, formatter_class=HelpFormatter)
+    new = _add_command(
+        keys.add_subparsers(required=True, metavar="command"), "new", _new_key, "create a key", _NEW_KEY, "name"
+    )
+    new.add_argument("name", help="whose key it is: letters, digits, dots, dashes and underscores")
+    return parser
+
+
+def _new_key(arguments: argparse.Namespace) -> NewKey:
+    return NewKey(arguments.name)
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    command: Callable[[argparse.Namespace], Command],
+    summary: str,
+    description: str,
+    usage: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        usage=f"%(prog)s {usage}",
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """A flag for each option of a request."""
+    group = parser.add_argument_group("Options of the request")
+    schemas = field_schemas(Options)
+    for name, option in TEXT_OPTIONS.items():
+        how: dict[str, Any] = {"type": option.parse}
+        if option.repeated:
+            how |= {"action": "append", "metavar": "x1,y1,x2,y2"}
+        add_flag(group, name, option.field, schemas[option.field], option.hint, **how)
