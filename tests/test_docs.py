@@ -3,6 +3,9 @@
 import hashlib
 import re
 import shlex
+from pathlib import Path
+
+import pytest
 
 from landmarks.decoders import DECODERS
 from landmarks.detection import DetectorMetadata
@@ -69,3 +72,28 @@ def anchors(text: str) -> list[str]:
     """The names that GitHub gives to the headings of a document."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+GUIDES = [ROOT / "docs" / name for name in ("architecture.md", "glossary.md", "extending.md")]
+PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)*(?:/|\.(?:py|md|proto|toml|yml|pbtxt))")
+ROOMS = (ROOT, ROOT / "service", ROOT / "train")
+"""Diagrams name files as they are called within `service` or `train`."""
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
+def test_the_guides_name_files_that_exist(guide: Path) -> None:
+    text = guide.read_text(encoding="utf-8")
+    diagrams = re.findall(r"^```$(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    named = {code for code in re.findall(r"`([^`\n]+)`", text) if PATH.fullmatch(code) and "NAME" not in code}
+    drawn = {word for diagram in diagrams for word in PATH.findall(diagram)}
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+    assert [path for path in sorted(drawn) if not any((room / path).exists() for room in ROOMS)] == []
+
+
+def test_the_index_lists_every_decision() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| \[(\d{4})\]\((.*)\) \| \w.*\. \|$", index, re.MULTILINE)
+    files = sorted(path.name for path in folder.glob("[0-9]*.md"))
+    assert lines == [(name[:4], name) for name in files]

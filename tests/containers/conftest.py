@@ -1,7 +1,7 @@
-"""The images, built once, and the service of them, up.
+"""The images, built once, and the service that runs them.
 
-The names suite_*.py keep the tests out of the ordinary run: make test-containers. BASE_IMAGE, PIP_CONF and the other
-settings of deploy/build.sh are taken from the environment, as are DOCKER and COMPOSE, the commands.
+The names suite_*.py keep these tests out of the ordinary run; `make test-containers` runs them. BASE_IMAGE, PIP_CONF
+and the other settings of deploy/build.sh come from the environment, as do DOCKER and COMPOSE, the commands.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.containers.service import PROMETHEUS, TAG, Service
 
 @pytest.fixture(scope="session")
 def images() -> None:
-    assert docker("info", check=False), f"no Docker engine answers {DOCKER}: start one"
+    assert docker("info", check=False), f"{DOCKER} reaches no Docker engine: start one"
     built = build("gateway", "triton-cpu", TAG=TAG)
     assert built.returncode == 0, built.stderr[-5000:]
 
@@ -39,8 +39,8 @@ def service(images: None) -> Iterator[Service]:
 
 
 @pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Prints a line of the report, past pytest's capturing."""
+def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Prints a line that pytest does not capture."""
 
     def print_line(line: str) -> None:
         with capsys.disabled():

@@ -18,7 +18,7 @@ FILES = ("-f", "docker-compose.yml", "-f", "deploy/compose.cpu.yml")
 
 
 def docker(*arguments: str, check: bool = True) -> str:
-    """Standard output of a docker command; its standard error is in the failure."""
+    """The standard output of a docker command. A failure shows its standard error."""
     done = subprocess.run([DOCKER, *arguments], capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout.strip()
@@ -41,7 +41,7 @@ def composes() -> list[tuple[str, ...]]:
 
 
 def build(*targets: str, root: Path = ROOT, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Runs deploy/build.sh with these settings beside those of the environment."""
+    """Runs deploy/build.sh with these settings in addition to those of the environment."""
     command = ["deploy/build.sh", *targets]
     return subprocess.run(
         command, cwd=root, env={**os.environ, **settings}, capture_output=True, text=True, check=False
@@ -49,7 +49,7 @@ def build(*targets: str, root: Path = ROOT, **settings: str) -> subprocess.Compl
 
 
 class Project:
-    """One Compose project of its own, on ports of its own."""
+    """A Compose project with its own name and ports."""
 
     def __init__(self, command: tuple[str, ...], name: str, settings: dict[str, str]) -> None:
         self._command = [*command, "-p", name, *FILES]
@@ -86,17 +86,17 @@ def wait_until_healthy(container: str) -> None:
 
 
 def wait_for(holds: Callable[[], bool], what: str, seconds: float = 240) -> None:
-    """Asks again and again: an engine tells of no such change."""
+    """Polls, because an engine sends no event for such a change."""
     end = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < end, f"waited {seconds:g} s in vain for {what}"
+        assert time.monotonic() < end, f"timed out after {seconds:g} s, waiting for {what}"
         time.sleep(0.2)
 
 
 def crash(container: str, program: str, by: str = "SIGKILL") -> None:
-    """Kills every process in a container whose command line names a program, as running out of memory would.
+    """Kills every process in a container whose command line names a program, as the kernel does when memory runs out.
 
-    `by`: another signal for it.
+    `by`: the signal to send.
     """
     script = (
         "import os, signal, pathlib\n"

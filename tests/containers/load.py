@@ -1,4 +1,4 @@
-"""A steady load on both doors that counts what becomes of every request."""
+"""A steady load on both APIs that counts the outcomes of all requests."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Outcome = str
 """ok, wrong, refused (no connection), broken (a connection that ended without an answer), or the error's code."""
 
 
-def ask_rest(url: str) -> Outcome:
-    """One request on a connection of its own."""
+def request_rest(url: str) -> Outcome:
+    """One request over a new connection."""
     query = {"box": ",".join(map(str, BOX))}
     try:
         response = httpx.post(f"{url}/v1/landmarks", content=IMAGE, params=query, timeout=60)
@@ -39,73 +39,73 @@ def ask_rest(url: str) -> Outcome:
         return "broken"
     if response.status_code != 200:
         return str(response.json().get("code", response.status_code))
-    return judged(response.json()["faces"][0]["points"][0])
+    return compared(response.json()["faces"][0]["points"][0])
 
 
-def ask_grpc(stub: landmarks_pb2_grpc.LandmarksStub) -> Outcome:
+def request_grpc(stub: landmarks_pb2_grpc.LandmarksStub) -> Outcome:
     box = pb.Box(**dict(zip(("x1", "y1", "x2", "y2"), BOX, strict=True)))
     try:
         answer = stub.Detect(pb.DetectRequest(image=IMAGE, boxes=[box]), timeout=60)
     except grpc.RpcError as error:
-        told = dict(error.trailing_metadata() or ())
-        if "landmarks-error-code" in told:
-            return str(told["landmarks-error-code"])
+        trailing = dict(error.trailing_metadata() or ())
+        if "landmarks-error-code" in trailing:
+            return str(trailing["landmarks-error-code"])
         connecting = "failed to connect" in (error.details() or "").lower()
         return "refused" if connecting else "broken"
-    return judged(answer.faces[0].points[:2])
+    return compared(answer.faces[0].points[:2])
 
 
-def judged(point: list[float]) -> Outcome:
+def compared(point: list[float]) -> Outcome:
     near = all(abs(served - expected) <= 0.1 for served, expected in zip(point, POINT_0, strict=True))
     return "ok" if near else "wrong"
 
 
 class Load:
-    """Clients that ask without a pause, each again until its request is answered."""
+    """Clients that send requests without a pause, and retry each until it is answered."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[Outcome] = Counter()
-        """Of single attempts."""
+        """The outcomes of single attempts."""
         self.unanswered = 0
-        """Requests that no attempt got an answer for."""
+        """Requests for which no attempt got an answer."""
         self._lock = threading.Lock()
         self._answered = threading.Condition(self._lock)
         self._stop = threading.Event()
 
     def wait_for_answers(self, count: int, timeout: float = 120) -> None:
-        """Returns once so many more requests have been answered."""
+        """Waits until so many more requests have been answered."""
         with self._answered:
             wanted = self.outcomes["ok"] + count
             assert self._answered.wait_for(lambda: self.outcomes["ok"] >= wanted, timeout), f"only {self.outcomes}"
 
-    def run(self, ask: Callable[[], Outcome]) -> None:
+    def run(self, request: Callable[[], Outcome]) -> None:
         while not self._stop.is_set():
-            if not self._until_answered(ask):
+            if not self._until_answered(request):
                 self.unanswered += 1
 
     def stop(self) -> None:
         self._stop.set()
 
-    def _until_answered(self, ask: Callable[[], Outcome], attempts: int = 120) -> bool:
+    def _until_answered(self, request: Callable[[], Outcome], attempts: int = 120) -> bool:
         for _ in range(attempts):
-            outcome = ask()
+            outcome = request()
             with self._answered:
                 self.outcomes[outcome] += 1
                 self._answered.notify_all()
             if outcome == "ok":
                 return True
-            threading.Event().wait(0.5)  # a client's pause before it tries again, as Retry-After wants one
+            threading.Event().wait(0.5)  # the delay of a client before it retries, as Retry-After asks
         return False
 
 
 @contextmanager
 def load(rest: int, rpc: int, clients: int = 2) -> Iterator[Load]:
-    """So many clients at each door; on leaving, every request begun has been seen to its end."""
+    """The load of so many clients of each API. On leaving, every request that was sent has ended."""
     running = Load()
     with grpc.insecure_channel(f"127.0.0.1:{rpc}", [("grpc.max_reconnect_backoff_ms", 1000)]) as channel:
         stub = landmarks_pb2_grpc.LandmarksStub(channel)
-        asks = [lambda: ask_rest(f"http://127.0.0.1:{rest}"), lambda: ask_grpc(stub)] * clients
-        threads = [threading.Thread(target=running.run, args=(ask,)) for ask in asks]
+        requests = [lambda: request_rest(f"http://127.0.0.1:{rest}"), lambda: request_grpc(stub)] * clients
+        threads = [threading.Thread(target=running.run, args=(request,)) for request in requests]
         for thread in threads:
             thread.start()
         try:

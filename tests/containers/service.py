@@ -1,4 +1,4 @@
-"""The service in containers: which images, and the Compose project of them."""
+"""The service in containers: its images, and its Compose project."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROMETHEUS = "h3r-landmarks/prometheus-stand-in"
 
 
 class Service:
-    """The project, up."""
+    """The running project."""
 
     def __init__(self, project: Project, rest: int, rpc: int, metrics: int) -> None:
         self.project = project

@@ -1,4 +1,4 @@
-"""docker-compose.yml on a real Docker engine: what runs, what is reached, and what is answered."""
+"""docker-compose.yml on a real Docker engine: containers, networks, ports and answers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_containers_are_confined_and_healthy(service: Service) -> None:
     assert inspect(service.triton)["HostConfig"]["ShmSize"] == 512 * 2**20
 
 
-def test_only_the_doors_are_published_and_only_to_this_machine(service: Service) -> None:
+def test_only_the_apis_are_published_and_only_to_this_machine(service: Service) -> None:
     ports = inspect(service.gateway)["NetworkSettings"]["Ports"]
     published = {port: {where["HostIp"] for where in wheres} for port, wheres in ports.items() if wheres}
     assert published == {"8080/tcp": {"127.0.0.1"}, "8081/tcp": {"127.0.0.1"}}
@@ -56,7 +56,7 @@ def test_only_the_doors_are_published_and_only_to_this_machine(service: Service)
     assert inspect(network)["Internal"] is True
 
 
-def test_both_doors_answer_alike(service: Service) -> None:
+def test_both_apis_give_the_same_answer(service: Service) -> None:
     query = {"box": ",".join(map(str, BOX))}
     (rest,) = httpx.post(f"{service.url}/v1/landmarks", content=IMAGE, params=query, timeout=60).json()["faces"]
     with grpc.insecure_channel(f"127.0.0.1:{service.rpc}") as channel:
@@ -70,12 +70,12 @@ def test_both_doors_answer_alike(service: Service) -> None:
     np.testing.assert_array_equal(np.array(rest["points"], np.float32).ravel(), np.array(rpc.points, np.float32))
 
 
-def test_a_photograph_without_a_box_is_answered(service: Service) -> None:
+def test_an_image_without_a_box_is_answered(service: Service) -> None:
     answer = httpx.post(f"{service.url}/v1/landmarks", content=IMAGE, timeout=60).json()
     assert [face["box_source"] for face in answer["faces"]] == ["detected"]
 
 
-def test_triton_has_the_grpc_health_that_kubernetes_asks(service: Service) -> None:
+def test_triton_has_the_grpc_health_that_kubernetes_probes(service: Service) -> None:
     script = (
         "import grpc; from grpc_health.v1 import health_pb2, health_pb2_grpc\n"
         "stub = health_pb2_grpc.HealthStub(grpc.insecure_channel('triton:8001'))\n"

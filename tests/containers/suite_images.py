@@ -1,4 +1,4 @@
-"""The images on a real Docker engine: what is in them, and how they are built."""
+"""The images on a real Docker engine: their contents, and how they are built."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MEGABYTE = 10**6
 
 
 @pytest.mark.parametrize(("image", "megabytes"), [(GATEWAY, 370), (TRITON, 620)])
-def test_images_are_small_and_labelled(images: None, image: str, megabytes: int, tell: Callable[[str], None]) -> None:
+def test_images_are_small_and_labelled(images: None, image: str, megabytes: int, report: Callable[[str], None]) -> None:
     described = inspect(image)
     base = inspect(BASE_IMAGE)
-    # the official base image has 130 MB, a stand-in may have more
+    # the official base image has 130 MB, a substitute may have more
     own = (described["Size"] - base["Size"]) / MEGABYTE
-    tell(f"{image}: {own:.0f} MB on top of its base image of {base['Size'] / MEGABYTE:.0f} MB")
+    report(f"{image}: {own:.0f} MB on top of its base image of {base['Size'] / MEGABYTE:.0f} MB")
     assert own < megabytes
     assert described["Config"]["User"] == "10001:10001"
     labels = described["Config"]["Labels"]
@@ -55,8 +55,8 @@ def test_the_8_bit_network_is_served_where_the_environment_says_so(images: None)
         docker("rm", "-f", container)
 
 
-def test_pip_hears_the_secrets(images: None, tmp_path: Path) -> None:
-    """Each secret alone keeps packages from being fetched: so both arrive, and nothing else is asked."""
+def test_pip_gets_the_secrets(images: None, tmp_path: Path) -> None:
+    """Each of these secrets makes pip fail, which shows that pip gets it."""
     closed, empty = tmp_path / "pip.conf", tmp_path / "bundle.pem"
     closed.write_text("[global]\nno-index = true\n")
     empty.write_text("no certificate\n")
@@ -67,7 +67,7 @@ def test_pip_hears_the_secrets(images: None, tmp_path: Path) -> None:
 
 
 def copied_tree(folder: Path) -> Path:
-    """What an image is built from, so that files can be added."""
+    """A copy of the files that images are built from, to which files can be added."""
     for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder / name)
     for name in ("landmarks", "landmarks_client", "service", "train", "model_repo", "deploy"):
@@ -85,17 +85,17 @@ def test_an_image_is_built_without_a_network(images: None, tmp_path: Path) -> No
     assert "landmarks" in docker("run", "--rm", "--network=none", "h3r-landmarks/gateway:air-gapped", "--help")
 
 
-def test_the_gpu_image_is_built_on_a_stand_in_of_nvidias(images: None, tmp_path: Path) -> None:
-    """NVIDIA's image has Triton under /opt/tritonserver and a system Python with pip: so has this."""
+def test_the_gpu_image_is_built_on_a_substitute_for_nvidias(images: None, tmp_path: Path) -> None:
+    """Like NVIDIA's image, the substitute has Triton in /opt/tritonserver and a system Python with pip."""
     (tmp_path / "Dockerfile").write_text(
         f"FROM {TRITON}\nUSER root\nENV PATH=/opt/tritonserver/bin:/usr/local/bin:/usr/bin:/bin\n"
         "RUN rm -r /opt/venv/bin\n"
     )
-    stand_in = "h3r-landmarks/tritonserver-stand-in"
-    docker("build", "--tag", stand_in, str(tmp_path))
-    # without PyTorch, which the stand-in has no use for
+    substitute = "h3r-landmarks/tritonserver-substitute"
+    docker("build", "--tag", substitute, str(tmp_path))
+    # without PyTorch, which is for GPUs
     without = "--build-arg TRITON_LOCK=triton.txt"
-    built = build("triton", TAG=TAG, TRITON_IMAGE=stand_in, BUILD_OPTIONS=without)
+    built = build("triton", TAG=TAG, TRITON_IMAGE=substitute, BUILD_OPTIONS=without)
     assert built.returncode == 0, built.stderr[-5000:]
     image = f"h3r-landmarks/triton:{TAG}"
     assert inspect(image)["Config"]["User"] == "10001:10001"
@@ -104,7 +104,7 @@ def test_the_gpu_image_is_built_on_a_stand_in_of_nvidias(images: None, tmp_path:
         "print(identify(Path('/models/heatmap/1/model.onnx'))[0].name)"
     )
     assert docker("run", "--rm", "--read-only", "--entrypoint", "python3", image, "-c", script) == "compact_deep"
-    # the stand-in has no backend for GPUs, so this is the default configuration
+    # the substitute has no backend for GPUs, so it is started with the default configuration
     confined = ("--read-only", "--tmpfs", "/tmp", "--cap-drop=ALL", "--network=none", "--shm-size=512m")
     server = docker("run", "--detach", *confined, image, "--model-repository=/models", "--disable-auto-complete-config")
     try:
@@ -123,6 +123,6 @@ def test_training_runs_without_rights(images: None, tmp_path: Path) -> None:
     built = build("train", root=tree, TAG=TAG, TORCH="cpu")
     assert built.returncode == 0, built.stderr[-5000:]
     image = f"h3r-landmarks/train:{TAG}"
-    told = docker("run", "--rm", "--read-only", "--tmpfs", "/tmp", "--cap-drop=ALL", image, "fit", "--help")
-    assert "--data" in told
+    help_text = docker("run", "--rm", "--read-only", "--tmpfs", "/tmp", "--cap-drop=ALL", image, "fit", "--help")
+    assert "--data" in help_text
     docker("run", "--rm", "--entrypoint", "python", image, "-c", "import openvino, torch, train.engine.landmark_run")

@@ -1,4 +1,4 @@
-"""What restarts and crashes cost those who ask, on a real Docker engine; what each cost is printed."""
+"""What restarts and crashes cost clients, on a real Docker engine. The costs are printed."""
 
 from __future__ import annotations
 
@@ -13,68 +13,74 @@ import pytest
 
 from landmarks_client.pb import landmarks_pb2_grpc
 from tests.containers.engine import DOCKER, crash, docker, health, inspect, wait_for, wait_until_healthy
-from tests.containers.load import ask_grpc, ask_rest, load
+from tests.containers.load import load, request_grpc, request_rest
 from tests.containers.service import Service
 
 pytestmark = pytest.mark.timeout(1800)
 
-# what an attempt may come to while something is down; see "What a restart costs" in docs/deploy/measurements.md
-TOLD_BY_TRITON = {"ok", "unavailable", "internal"}
-TOLD_BY_GATEWAY = {"ok", "refused", "broken"}
+# possible outcomes of an attempt while one of them is down; see docs/deploy/measurements.md, "What a restart costs"
+WITHOUT_TRITON = {"ok", "unavailable", "internal"}
+WITHOUT_GATEWAY = {"ok", "refused", "broken"}
 
 STUB = "triton_python_backend_stub"
 """The process of a model in the Python backend."""
 
 
-def test_requests_in_flight_are_answered_while_the_gateway_stops(service: Service, tell: Callable[[str], None]) -> None:
-    held = Held(service, count=6)
+def test_requests_in_flight_are_answered_while_the_gateway_stops(
+    service: Service, report: Callable[[str], None]
+) -> None:
+    held = RequestsInFlight(service, count=6)
     gateway = service.gateway
     stopping = subprocess.Popen([DOCKER, "stop", "--time", "60", gateway], stdout=subprocess.DEVNULL)
     wait_for(lambda: is_closed(service.url), "the gateway to take no more requests")
-    held.let_go()
+    held.resume()
     outcomes = held.outcomes()
     assert stopping.wait(90) == 0
     assert inspect(gateway)["State"]["ExitCode"] == 0
     docker("start", gateway)
     service.project.wait_until_healthy()
-    tell(f"gateway stopped, 6 requests in flight: {dict(outcomes)}")
+    report(f"gateway stopped, 6 requests in flight: {dict(outcomes)}")
     assert outcomes == {"ok": 6}
 
 
-def test_requests_in_flight_are_told_when_triton_is_killed(service: Service, tell: Callable[[str], None]) -> None:
-    held = Held(service, count=6)
+def test_requests_in_flight_fail_as_unavailable_when_triton_is_killed(
+    service: Service, report: Callable[[str], None]
+) -> None:
+    held = RequestsInFlight(service, count=6)
     docker("kill", service.triton)
     outcomes = held.outcomes()
     docker("start", service.triton)
     service.project.wait_until_healthy()
-    tell(f"Triton killed, 6 requests in flight: {dict(outcomes)}")
+    report(f"Triton killed, 6 requests in flight: {dict(outcomes)}")
     assert outcomes.total() == 6
     assert set(outcomes) <= {"ok", "unavailable"}
 
 
 EVENTS: dict[str, tuple[Callable[[Service], object], set[str]]] = {
-    "Triton restarted": (lambda service: docker("restart", service.triton), TOLD_BY_TRITON),
-    "Triton crashed": (lambda service: crash(service.triton, "tritonserver"), TOLD_BY_TRITON),
-    "a model crashed": (lambda service: crash(service.triton, STUB), TOLD_BY_TRITON),
-    "gateway restarted": (lambda service: docker("restart", service.gateway), TOLD_BY_GATEWAY),
-    "gateway crashed": (lambda service: crash(service.gateway, "landmarks"), TOLD_BY_GATEWAY),
+    "Triton restarted": (lambda service: docker("restart", service.triton), WITHOUT_TRITON),
+    "Triton crashed": (lambda service: crash(service.triton, "tritonserver"), WITHOUT_TRITON),
+    "a model crashed": (lambda service: crash(service.triton, STUB), WITHOUT_TRITON),
+    "gateway restarted": (lambda service: docker("restart", service.gateway), WITHOUT_GATEWAY),
+    "gateway crashed": (lambda service: crash(service.gateway, "landmarks"), WITHOUT_GATEWAY),
 }
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_who_asks_again_is_answered_rightly(service: Service, event: str, tell: Callable[[str], None]) -> None:
+def test_a_client_that_retries_gets_the_right_answer(
+    service: Service, event: str, report: Callable[[str], None]
+) -> None:
     act, allowed = EVENTS[event]
     service.project.wait_until_healthy()
     with load(service.rest, service.rpc) as running:
         running.wait_for_answers(20)
         act(service)
         running.wait_for_answers(40)
-    tell(f"{event}: attempts {dict(running.outcomes)}, requests never answered {running.unanswered}")
+    report(f"{event}: attempts {dict(running.outcomes)}, requests never answered {running.unanswered}")
     assert running.unanswered == 0
     assert set(running.outcomes) <= allowed
 
 
-def test_a_second_triton_takes_over(service: Service, tell: Callable[[str], None]) -> None:
+def test_a_second_triton_takes_over(service: Service, report: Callable[[str], None]) -> None:
     service.project.run("up", "-d", "--scale", "triton=2")
     service.project.wait_until_healthy()
     first, second = service.project.containers("triton")
@@ -89,16 +95,16 @@ def test_a_second_triton_takes_over(service: Service, tell: Callable[[str], None
             docker("start", victim)
             wait_until_healthy(victim)
             assert health(other) == "healthy"
-    tell(f"each of two Tritons killed in turn: attempts {dict(running.outcomes)}")
+    report(f"each of two Tritons killed in turn: attempts {dict(running.outcomes)}")
     service.project.run("up", "-d", "--scale", "triton=1")
     assert running.unanswered == 0
-    assert set(running.outcomes) <= TOLD_BY_TRITON
+    assert set(running.outcomes) <= WITHOUT_TRITON
 
 
-class Held:
-    """Requests that the gateway has accepted and Triton does not answer yet, half of them at either door.
+class RequestsInFlight:
+    """Requests that the gateway has accepted and Triton does not answer yet, half of them to each API.
 
-    The processes of its models are paused, not Triton itself: a Triton that is silent altogether is soon given up.
+    The processes of its models are paused, not Triton itself, because the gateway soon ejects a Triton that is silent.
     """
 
     def __init__(self, service: Service, count: int) -> None:
@@ -108,13 +114,13 @@ class Held:
         self._outcomes: list[str] = []
         self._channel = grpc.insecure_channel(f"127.0.0.1:{service.rpc}")
         stub = landmarks_pb2_grpc.LandmarksStub(self._channel)
-        asks = [lambda: ask_rest(service.url), lambda: ask_grpc(stub)] * (count // 2)
-        self._threads = [threading.Thread(target=lambda ask=ask: self._outcomes.append(ask())) for ask in asks]
+        requests = [lambda: request_rest(service.url), lambda: request_grpc(stub)] * (count // 2)
+        self._threads = [threading.Thread(target=lambda send=send: self._outcomes.append(send())) for send in requests]
         for thread in self._threads:
             thread.start()
         wait_for(lambda: service.in_flight() == count, "the requests to be accepted", 25)
 
-    def let_go(self) -> None:
+    def resume(self) -> None:
         crash(self._triton, STUB, by="SIGCONT")
 
     def outcomes(self) -> Counter[str]:

@@ -64,7 +64,7 @@ def test_a_gpu_host_gets_nvidias_runtime_and_the_settings(compose: tuple[str, ..
     assert "cpuset: 0-3" in text
 
 
-def test_others_get_the_cpu_and_monitoring_when_they_ask_for_it(compose: tuple[str, ...]) -> None:
+def test_other_hosts_get_the_cpu_image_and_monitoring_by_a_profile(compose: tuple[str, ...]) -> None:
     text = config(compose, *CPU, "--profile", "monitoring", "config")
     assert "runtime: runc" in text
     assert "runtime: nvidia" not in text
@@ -72,7 +72,7 @@ def test_others_get_the_cpu_and_monitoring_when_they_ask_for_it(compose: tuple[s
     assert {"prom/prometheus:v3.5.0", "grafana/grafana:12.1.0"} <= set(re.findall(r"image: (\S+)", text))
 
 
-def test_a_candidate_stands_beside_the_model(compose: tuple[str, ...]) -> None:
+def test_a_candidate_runs_beside_the_model(compose: tuple[str, ...]) -> None:
     text = config(compose, *CPU, *CANDIDATE, "config", CANDIDATE_IMAGE="ours/triton-cpu:2", CANDIDATE_RUNTIME="runc")
     assert "runtime: nvidia" not in text
     assert {"h3r-landmarks/triton-cpu:latest", "ours/triton-cpu:2"} <= set(re.findall(r"image: (\S+)", text))
@@ -80,12 +80,12 @@ def test_a_candidate_stands_beside_the_model(compose: tuple[str, ...]) -> None:
     assert re.search(r"LANDMARKS_TRITON_URL: triton:8001", text)
 
 
-def test_ports_are_published_to_this_machine_alone_by_default() -> None:
+def test_ports_are_published_to_this_machine_only_by_default() -> None:
     ports = re.findall(r'"(\S+):\$\{[A-Z_]+PORT:-\d+\}:\d+"', (ROOT / "docker-compose.yml").read_text())
     assert ports == ["${BIND:-127.0.0.1}", "${BIND:-127.0.0.1}", "127.0.0.1", "127.0.0.1"]
 
 
-def test_prometheus_and_the_health_check_ask_the_port_of_the_metrics() -> None:
+def test_prometheus_and_the_health_check_use_the_metrics_port() -> None:
     (port,) = re.findall(r'LANDMARKS_METRICS_PORT: "(\d+)"', (ROOT / "docker-compose.yml").read_text())
     assert f"names: [gateway], type: A, port: {port}," in (DEPLOY / "prometheus/prometheus.yml").read_text()
     dockerfile = (ROOT / "Dockerfile").read_text()
@@ -94,7 +94,7 @@ def test_prometheus_and_the_health_check_ask_the_port_of_the_metrics() -> None:
 
 
 def test_every_setting_of_the_gateway_exists() -> None:
-    """Those that stand as comments too: a name that is no setting would be passed over in silence."""
+    """Also of those in comments: an unknown name would be ignored without an error."""
     files = (DEPLOY / "gateway.env", ROOT / "docker-compose.yml", DEPLOY / "compose.candidate.yml")
     texts = [path.read_text() for path in files]
     named = {name.lower() for text in texts for name in re.findall(r"\bLANDMARKS_([A-Z_]+)(?:=|: )", text)}

@@ -1,4 +1,4 @@
-"""What the images are built with and started by, without an engine."""
+"""The files that the images are built from and started by, without a Docker engine."""
 
 import importlib.util
 import os
@@ -40,18 +40,18 @@ def server() -> Iterator[str]:
 
 
 def health(url: str) -> subprocess.CompletedProcess[str]:
-    # a proxy that answers nobody must not be asked
+    # a proxy must not be used
     environment = {**os.environ, "http_proxy": "http://127.0.0.1:9"}
     return subprocess.run([sys.executable, HEALTHY, url], capture_output=True, text=True, env=environment, check=False)
 
 
-def test_the_health_check_succeeds_on_200_alone(server: str) -> None:
+def test_the_health_check_succeeds_on_status_200_only(server: str) -> None:
     assert health(f"{server}/ready").returncode == 0
     unready = health(f"{server}/other")
     assert (unready.returncode, "503" in unready.stderr) == (1, True)
 
 
-def test_the_health_check_fails_in_one_line_where_nobody_listens() -> None:
+def test_the_health_check_fails_in_one_line_when_nothing_listens() -> None:
     refused = health("http://127.0.0.1:9/ready")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
 
@@ -98,8 +98,8 @@ def test_tritons_memory_is_bounded_as_the_embedded_ones_is() -> None:
         assert all(f'"{option}"' in image for option in TRITON_OPTIONS)
 
 
-def test_nothing_is_built_from_but_what_is_named() -> None:
-    """A copy of something that .dockerignore keeps out would fail only when an image is built."""
+def test_images_are_built_from_files_in_the_build_context_only() -> None:
+    """A file that .dockerignore excludes would fail only when an image is built."""
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     kept = {line[1:] for line in ignored if line.startswith("!")}
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
@@ -110,7 +110,7 @@ def test_nothing_is_built_from_but_what_is_named() -> None:
     assert all((ROOT / source).exists() for source in sources)
 
 
-def test_the_build_script_hands_on_its_settings(tmp_path: Path) -> None:
+def test_the_build_script_passes_its_settings_on(tmp_path: Path) -> None:
     settings = {"DOCKER": "echo", "PIP_NO_INDEX": "1", "PIP_CONF": "/p.conf", "TAG": "1.2", "LOCKS": "a.txt b.txt"}
     environment = {**os.environ, **settings}
     command = [str(DEPLOY / "build.sh"), "gateway", "wheels"]
@@ -131,7 +131,7 @@ def test_the_build_script_explains_itself() -> None:
     assert "BUILD_OPTIONS" in done.stdout
 
 
-def test_the_wheels_triton_is_laid_out_as_in_nvidias_image(needs_triton: None, tmp_path: Path) -> None:
+def test_the_triton_of_the_wheel_has_the_layout_of_nvidias_image(needs_triton: None, tmp_path: Path) -> None:
     specification = importlib.util.spec_from_file_location("triton_layout", DEPLOY / "image/triton_layout.py")
     assert specification is not None
     assert specification.loader is not None

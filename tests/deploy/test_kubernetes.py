@@ -1,4 +1,4 @@
-"""The manifests: valid for Kubernetes, confined, and agreeing with each other."""
+"""The manifests are valid for Kubernetes, confined, and consistent with each other."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_gateway_without_triton_is_not_ready_but_alive(manifests: dict[tuple[s
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
 
 
-def test_a_gateway_starts_with_keys_or_not_at_all(manifests: dict[tuple[str, str], Manifest]) -> None:
+def test_a_gateway_does_not_start_without_keys(manifests: dict[tuple[str, str], Manifest]) -> None:
     (container,) = pod(manifests, "gateway")["containers"]
     (name,) = [name for kind, name in manifests if kind == "ConfigMap"]
     assert "LANDMARKS_INSECURE" not in manifests["ConfigMap", name]["data"]
@@ -85,7 +85,7 @@ def test_a_gateway_starts_with_keys_or_not_at_all(manifests: dict[tuple[str, str
     assert {"secretRef": {"name": "gateway"}} in container["envFrom"]
 
 
-def test_metrics_are_for_prometheus_alone(manifests: dict[tuple[str, str], Manifest]) -> None:
+def test_metrics_are_for_prometheus_only(manifests: dict[tuple[str, str], Manifest]) -> None:
     (container,) = pod(manifests, "gateway")["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     (name,) = [name for kind, name in manifests if kind == "ConfigMap"]
@@ -130,7 +130,7 @@ def test_triton_scales_by_its_queue_and_the_gateway_by_cpu(manifests: dict[tuple
     assert not any("replicas" in manifests["Deployment", name]["spec"] for name in ("gateway", "triton"))
 
 
-def test_triton_is_reached_by_gateways_and_prometheus_alone(manifests: dict[tuple[str, str], Manifest]) -> None:
+def test_triton_is_reachable_from_gateways_and_prometheus_only(manifests: dict[tuple[str, str], Manifest]) -> None:
     closed = manifests["NetworkPolicy", "default"]["spec"]
     assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     gateways, prometheus = manifests["NetworkPolicy", "triton"]["spec"]["ingress"]
@@ -169,7 +169,7 @@ def test_the_components_add_monitors_and_replace_the_autoscaler(tmp_path: Path) 
         assert labels.items() <= manifests["Service", name]["metadata"]["labels"].items()
 
 
-def test_a_candidate_has_tritons_of_its_own_that_gateways_alone_reach(tmp_path: Path) -> None:
+def test_a_candidate_has_its_own_tritons_which_only_gateways_can_reach(tmp_path: Path) -> None:
     path = tmp_path / "candidate.yaml"
     path.write_text(rendered(FOLDER / "candidate"))
     run(tool("kubernetes-validate", "pip install kubernetes-validate"), "--strict", path)
@@ -189,7 +189,7 @@ def test_a_candidate_has_tritons_of_its_own_that_gateways_alone_reach(tmp_path: 
     assert manifests["NetworkPolicy", "candidate-ingress"]["spec"]["podSelector"]["matchLabels"] == own
 
 
-def test_gateways_are_told_of_a_candidate_by_a_component(tmp_path: Path) -> None:
+def test_a_component_configures_gateways_with_a_candidate(tmp_path: Path) -> None:
     manifests = with_components(tmp_path, "candidate")
     (settings,) = (manifest["data"] for (kind, _), manifest in manifests.items() if kind == "ConfigMap")
     assert settings["LANDMARKS_CANDIDATE_URL"] == "candidate-triton:8001"

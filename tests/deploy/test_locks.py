@@ -1,4 +1,4 @@
-"""The lock files say what pyproject.toml asks for; `make lock` writes them."""
+"""The lock files meet the requirements of pyproject.toml; `make lock` writes them."""
 
 import re
 import sys
@@ -36,13 +36,13 @@ def pinned(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", (DEPLOY / "locks" / name).read_text(), re.MULTILINE))
 
 
-def asked_for(extras: list[str]) -> list[Requirement]:
+def requirements_of(extras: list[str]) -> list[Requirement]:
     """The direct requirements of the project with these extras."""
     optional = PROJECT["project"]["optional-dependencies"]
     texts = PROJECT["project"]["dependencies"] + [text for extra in extras for text in optional[extra]]
     requirements = [Requirement(text) for text in texts]
     own = [r for r in requirements if r.name == PROJECT["project"]["name"]]
-    nested = [requirement for r in own for requirement in asked_for(sorted(r.extras))]
+    nested = [requirement for r in own for requirement in requirements_of(sorted(r.extras))]
     applying = [r for r in requirements if r not in own and (r.marker is None or r.marker.evaluate(PYTHON))]
     return applying + nested
 
@@ -50,7 +50,7 @@ def asked_for(extras: list[str]) -> list[Requirement]:
 @pytest.mark.parametrize("name", LOCKS)
 def test_a_lock_file_meets_the_requirements(name: str) -> None:
     versions = pinned(name)
-    for requirement in asked_for(LOCKS[name]):
+    for requirement in requirements_of(LOCKS[name]):
         assert requirement.name in versions, f"{requirement} is missing: make lock"
         assert requirement.specifier.contains(versions[requirement.name]), f"{requirement} is not met: make lock"
 
@@ -70,8 +70,8 @@ def test_every_file_is_known_by_its_hash_and_no_index_is_named(name: str) -> Non
 
 def test_the_gateway_needs_no_network_runtime_and_the_embedded_service_has_all() -> None:
     assert {"openvino", "nvidia-pytriton", "torch"}.isdisjoint(pinned("gateway.txt"))
-    everything = {requirement.name for requirement in asked_for(["serve"])}
-    assert everything == {requirement.name for requirement in asked_for(["gateway", "triton-cpu"])}
+    everything = {requirement.name for requirement in requirements_of(["serve"])}
+    assert everything == {requirement.name for requirement in requirements_of(["gateway", "triton-cpu"])}
 
 
 @pytest.mark.parametrize("name", LOCKS)

@@ -1,8 +1,7 @@
-"""Alerts and dashboard ask for metrics that exist, in expressions that Prometheus reads."""
+"""Alerts and dashboard use metrics that exist, in expressions that Prometheus can parse."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from pathlib import Path
@@ -41,7 +40,7 @@ TRITON = {
     "nv_gpu_memory_used_bytes",
     "nv_gpu_memory_total_bytes",
 }
-"""What Triton's metrics documentation lists, as far as it is of use here."""
+"""Metrics in Triton's documentation, as far as they are used here."""
 
 
 def panels() -> list[dict[str, Any]]:
@@ -53,37 +52,35 @@ def expressions() -> list[str]:
 
 
 Series = dict[str, dict[str, set[str]]]
-"""The values of every label of every series, by the series' name."""
+"""The values of every label of a metric, by the metric's name."""
 
 
 @pytest.fixture(scope="module")
-def exposed() -> Series:
-    """What a gateway shows on the metrics' port, after requests that went well and some that did not."""
-
-    async def run() -> str:
-        engine = FakeEngine()
-        gateway = make_gateway(engine, FakeDetector(((20, 30, 200, 210), 0.9)), max_in_flight=1)
-        _, line = new_key("ana")
-        async with open_doors(gateway, Protection(read_keys(Settings(api_keys=line)), metrics_here=False)) as doors:
-            for door in doors.values():
-                assert (await door.ask(encoded(gradient_image()))).code == "unauthenticated"
-        async with open_doors(gateway) as doors:
-            for door in doors.values():
-                assert (await door.ask(encoded(gradient_image()))).code == "ok"
-                engine.error = EngineOverloaded("full")
-                assert (await door.ask(encoded(gradient_image()))).code == "overloaded"
-                engine.error = None
-            with gateway.admitted("rest", "a", {}), round_trip():
-                assert (await doors["rest"].ask(b"")).code == "overloaded"
-        gateway.metrics.triton_retries.labels("unavailable").inc()  # a matter of several Tritons
-        gateway.metrics.fallbacks.labels("unavailable").inc()  # and of two models
-        gateway.metrics.comparisons_dropped.labels("busy").inc()
-        transport = httpx.ASGITransport(build_metrics_app(gateway))
-        async with httpx.AsyncClient(transport=transport, base_url="http://metrics") as client:
-            return (await client.get("/metrics")).text
+async def exposed(anyio_backend: str) -> Series:
+    """The metrics of a gateway after requests that succeeded and some that failed."""
+    engine = FakeEngine()
+    gateway = make_gateway(engine, FakeDetector(((20, 30, 200, 210), 0.9)), max_in_flight=1)
+    _, line = new_key("ana")
+    async with open_doors(gateway, Protection(read_keys(Settings(api_keys=line)), metrics_here=False)) as doors:
+        for door in doors.values():
+            assert (await door.ask(encoded(gradient_image()))).code == "unauthenticated"
+    async with open_doors(gateway) as doors:
+        for door in doors.values():
+            assert (await door.ask(encoded(gradient_image()))).code == "ok"
+            engine.error = EngineOverloaded("full")
+            assert (await door.ask(encoded(gradient_image()))).code == "overloaded"
+            engine.error = None
+        with gateway.admitted("rest", "a", {}), round_trip():
+            assert (await doors["rest"].ask(b"")).code == "overloaded"
+    gateway.metrics.triton_retries.labels("unavailable").inc()  # happens with several Tritons only
+    gateway.metrics.fallbacks.labels("unavailable").inc()  # with two models only
+    gateway.metrics.comparisons_dropped.labels("busy").inc()
+    transport = httpx.ASGITransport(build_metrics_app(gateway))
+    async with httpx.AsyncClient(transport=transport, base_url="http://metrics") as client:
+        text = (await client.get("/metrics")).text
 
     series: Series = {}
-    for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? ", asyncio.run(run()), re.MULTILINE):
+    for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? ", text, re.MULTILINE):
         values = series.setdefault(name, {})
         for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
             values.setdefault(label, set()).add(value)
@@ -97,7 +94,7 @@ def test_every_metric_exists(text: str, exposed: Series) -> None:
 
 
 @pytest.mark.parametrize("text", [*expressions(), ALERTS])
-def test_every_label_and_every_value_that_is_asked_for_exists(text: str, exposed: Series) -> None:
+def test_every_label_and_every_value_that_is_used_exists(text: str, exposed: Series) -> None:
     for name, matchers in re.findall(r"\b(landmarks_[a-z_]+)\{([^}]*)\}", text):
         for label, operator, value in re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', matchers):
             known = exposed[name][label] | ({kind.value for kind in ErrorKind} if label == "code" else set())
@@ -106,10 +103,10 @@ def test_every_label_and_every_value_that_is_asked_for_exists(text: str, exposed
 
 def test_what_is_summed_by_a_label_has_it(exposed: Series) -> None:
     labels = {label for values in exposed.values() for label in values} | {"instance", "job", "model", "le", "reason"}
-    asked = {
+    used = {
         label.strip() for text in expressions() for by in re.findall(r"by \(([^)]*)\)", text) for label in by.split(",")
     }
-    assert asked <= labels
+    assert used <= labels
 
 
 def test_panels_have_their_own_ids_and_places() -> None:
@@ -125,7 +122,7 @@ def test_panels_have_their_own_ids_and_places() -> None:
     assert max(x for x, _ in places) < 24
 
 
-def test_panels_ask_the_data_source_that_is_provided() -> None:
+def test_panels_use_the_data_source_that_is_provided() -> None:
     provided = (DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text()
     match = re.search(r"uid: (\w+)", provided)
     assert match is not None

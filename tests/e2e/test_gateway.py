@@ -1,4 +1,4 @@
-"""The whole service as its users meet it: a real process, a real Triton, real sockets, curl."""
+"""The service as its users run it: a real process, a real Triton, real sockets, curl."""
 
 import json
 import os
@@ -45,7 +45,7 @@ class Served:
             self.announced += line
             if "curl" in line:
                 return
-        raise AssertionError(f"the service ended: {self.process.stderr.read()}")  # type: ignore[union-attr]
+        raise AssertionError(f"the service exited: {self.process.stderr.read()}")  # type: ignore[union-attr]
 
     def stop(self, number: int) -> tuple[int, str]:
         """Exit status and standard error."""
@@ -93,7 +93,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def shared_memory_prefixes(pids: list[int]) -> set[str]:
-    """How the shared-memory files of these Tritons begin: other Tritons may run beside them."""
+    """The prefixes of these Tritons' shared-memory files. Other Tritons may run at the same time."""
     commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids]
     return {match[1] for text in commands if (match := re.search(r"shm-region-prefix-name=([^\0]+)", text))}
 
@@ -176,7 +176,7 @@ def test_readiness_and_topk_reach_triton(service: Served) -> None:
     assert strongest["faces"] == one["faces"]
 
 
-def test_flip_averaging_of_a_picture_and_of_its_mirror_image_agree(service: Served) -> None:
+def test_flip_averaging_of_an_image_and_of_its_mirror_image_agree(service: Served) -> None:
     mirrored = encoded(np.ascontiguousarray(golden_crop(256)[:, ::-1]))
     boxes = (BOX, (255 - BOX[2], BOX[1], 255 - BOX[0], BOX[3]))
     there, back = (
@@ -184,11 +184,11 @@ def test_flip_averaging_of_a_picture_and_of_its_mirror_image_agree(service: Serv
         for image, box in zip((IMAGE, mirrored), boxes, strict=True)
         for query in ({"box": ",".join(map(str, box)), "flip": "true"},)
     )
-    turned = back[list(WFLW98.flip)] * (-1, 1) + (255, 0)
-    apart = np.abs(turned - there)
-    # without averaging: a pixel at the median, and up to seven; the warp rounds its way to a crop, hence not quite none
-    assert np.median(apart) < 0.05
-    assert apart.max() < 0.5
+    mirrored_back = back[list(WFLW98.flip)] * (-1, 1) + (255, 0)
+    distances = np.abs(mirrored_back - there)
+    # without averaging: a pixel at the median, and up to seven. It is not zero, because the warp to a crop rounds
+    assert np.median(distances) < 0.05
+    assert distances.max() < 0.5
 
 
 def test_several_images_are_answered_in_one_call(service: Served) -> None:
@@ -250,7 +250,7 @@ def test_a_signal_during_the_start_stops_it(needs_triton: None) -> None:
         assert [pid for pid in family if Path(f"/proc/{pid}").exists()] == []
 
 
-def test_a_triton_that_is_not_there_is_told_of() -> None:
+def test_a_triton_that_does_not_answer_is_reported() -> None:
     (nobody,) = free_ports(1)
     with served(triton_url=f"127.0.0.1:{nobody}", startup_timeout=0.5) as running:
         _, errors = running.process.communicate(timeout=60)

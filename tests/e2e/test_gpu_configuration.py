@@ -1,6 +1,5 @@
-"""What can be seen of the GPU configuration in a real Triton that has no GPU."""
+"""The GPU configuration in a real Triton, as far as it can be tested without a GPU."""
 
-import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from landmarks.codec import Decoded
 from landmarks.decoders import DECODERS
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path
@@ -19,13 +17,13 @@ from service.engines.local import LocalEngine
 from service.engines.triton.engine import TritonEngine
 from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError
 
-pytestmark = pytest.mark.usefixtures("needs_triton")
+pytestmark = [pytest.mark.usefixtures("needs_triton"), pytest.mark.anyio]
 
 
-def test_triton_reads_it_and_misses_its_hardware_alone(model_repository: Path) -> None:
+async def test_triton_reads_it_and_lacks_only_the_hardware(model_repository: Path) -> None:
     """The wheel has no ONNX Runtime backend, this machine no GPU; detector and ensemble are as in config.pbtxt."""
     with pytest.raises(EmbeddedTritonError) as caught:
-        asyncio.run(EmbeddedTriton(model_repository, config_name="gpu").start())
+        await EmbeddedTriton(model_repository, config_name="gpu").start()
     outcomes = [line for line in str(caught.value).splitlines() if line.startswith("|")]
     assert sum("unable to find backend library for backend 'onnxruntime'" in line for line in outcomes) == 1
     assert sum("decode has kind KIND_GPU but no GPUs are available" in line for line in outcomes) == 1
@@ -44,36 +42,29 @@ def torch_on_the_cpu(repository_copy: Path) -> Path:
     return repository_copy
 
 
-def test_heatmaps_taken_by_dlpack_decode_as_elsewhere(torch_on_the_cpu: Path) -> None:
+async def test_heatmaps_taken_by_dlpack_decode_as_elsewhere(torch_on_the_cpu: Path) -> None:
     crops = np.stack([np.roll(golden_crop(), 7 * i, axis=(0, 1)) for i in range(3)])
     choices: list[dict[str, Any]] = [{"topk": 25}, *({"decoder": name} for name in DECODERS)]
-
-    async def run() -> tuple[list[Decoded], list[Decoded], list[int], str]:
-        triton = EmbeddedTriton(torch_on_the_cpu, config_name="gpu")
-        local = LocalEngine(model_path(torch_on_the_cpu))
-        url = await triton.start()
-        engine, client = TritonEngine(url), InferenceServerClient(url)
-        try:
-            await engine.start()
-            (model,) = (await client.get_inference_statistics("decode")).model_stats
-            sizes = [stats.batch_size for stats in model.batch_stats]
-            await local.start()
-            served = [await engine.infer(crops, **choice) for choice in choices]
-            bare = [await local.infer(crops, **choice) for choice in choices]
-            return served, bare, sizes, await refusal(client)
-        finally:
-            await client.close()
-            await engine.close()
-            await local.close()
-            await triton.stop()
-
-    served, bare, sizes, refused = asyncio.run(run())
-    for ours, theirs in zip(served, bare, strict=True):
-        for one, other in zip(ours, theirs, strict=True):
-            assert one.dtype == np.float32
-            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4)
-    assert {1, 8} <= set(sizes)  # what the engine asked before it served
-    assert "topk must lie between 1 and the 4096 cells" in refused
+    triton = EmbeddedTriton(torch_on_the_cpu, config_name="gpu")
+    local = LocalEngine(model_path(torch_on_the_cpu))
+    url = await triton.start()
+    engine, client = TritonEngine(url), InferenceServerClient(url)
+    try:
+        await engine.start()
+        (model,) = (await client.get_inference_statistics("decode")).model_stats
+        assert {1, 8} <= {stats.batch_size for stats in model.batch_stats}  # the requests of the engine's verification
+        await local.start()
+        for choice in choices:
+            decoded = zip(await engine.infer(crops, **choice), await local.infer(crops, **choice), strict=True)
+            for one, other in decoded:
+                assert one.dtype == np.float32
+                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4)
+        assert "topk must lie between 1 and the 4096 cells" in await refusal(client)
+    finally:
+        await client.close()
+        await engine.close()
+        await local.close()
+        await triton.stop()
 
 
 async def refusal(client: Any) -> str:

@@ -1,4 +1,4 @@
-"""The 8-bit network, chosen by a setting: in a real Triton and in the gateway's own process."""
+"""The 8-bit network, selected by a setting: in a real Triton and in the gateway's own process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def answer(**settings: object) -> dict[str, Any]:
         return body
 
 
-def test_the_8_bit_network_answers_where_it_is_asked_for(needs_triton: None, model_repository: Path) -> None:
+def test_the_8_bit_network_answers_where_it_is_selected(needs_triton: None, model_repository: Path) -> None:
     by_triton, here, plain = (
         answer(precision="int8"),
         answer(precision="int8", engine="local"),
@@ -40,7 +40,7 @@ def test_the_8_bit_network_answers_where_it_is_asked_for(needs_triton: None, mod
     assert 0.001 < np.linalg.norm(apart, axis=1).mean() < 1
 
 
-def test_a_repository_without_one_is_told_of(repository_copy: Path) -> None:
+def test_a_repository_without_one_is_reported(repository_copy: Path) -> None:
     remove_int8(repository_copy)
     with served(precision="int8", model_repository=repository_copy) as service:
         _, errors = service.process.communicate(timeout=60)

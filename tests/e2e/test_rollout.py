@@ -1,4 +1,4 @@
-"""A new model beside the old one, from its first request to its promotion and its end: real processes, under load."""
+"""The rollout of a new model beside the old one, up to its promotion: real processes, under load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from service.rpc.errors import CODE_KEY
 from service.triton_server.process import EmbeddedTriton, free_ports
-from tests.e2e.test_faults import BOX, IMAGE, PATIENCE, Load, fetch, is_ready, metric, until, words
+from tests.e2e.test_faults import BOX, IMAGE, TIMEOUT, Load, fetch, is_ready, metric, until, words
 from tests.e2e.test_gateway import Served, descendants, served
 
 OLD, NEW = "compact_deep", "compact_next"
@@ -27,7 +27,7 @@ OLD, NEW = "compact_deep", "compact_next"
 
 @pytest.fixture(scope="module")
 def next_repository(model_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped repository under another name and with larger crops, so that its points are others."""
+    """The shipped repository under another name and with larger crops, so that its points differ."""
     repository = Path(shutil.copytree(model_repository, tmp_path_factory.mktemp("next") / "model_repo"))
     path = model_path(repository)
     content = path.read_bytes()
@@ -42,20 +42,20 @@ def next_repository(model_repository: Path, tmp_path_factory: pytest.TempPathFac
     return repository
 
 
-def ask(service: Served, model: str = "") -> str:
-    """The name of the model that answered, or the code of the problem."""
+def rest_model(service: Served, model: str = "") -> str:
+    """The name of the model that answered over REST, or the code of the problem."""
     query = "box=" + ",".join(map(str, BOX)) + (f"&model={model}" if model else "")
     body = json.loads(fetch(service, "POST", f"/v1/landmarks?{query}", IMAGE)[1])
     return str(body.get("code") or body["model"]["name"])
 
 
-def ask_rpc(service: Served) -> str:
-    """The same of gRPC."""
+def grpc_model(service: Served) -> str:
+    """The same over gRPC."""
     x1, y1, x2, y2 = BOX
     with grpc.insecure_channel(f"127.0.0.1:{service.rpc}") as channel:
         try:
             request = pb.DetectRequest(image=IMAGE, boxes=[pb.Box(x1=x1, y1=y1, x2=x2, y2=y2)])
-            answer = landmarks_pb2_grpc.LandmarksStub(channel).Detect(request, timeout=PATIENCE)
+            answer = landmarks_pb2_grpc.LandmarksStub(channel).Detect(request, timeout=TIMEOUT)
         except grpc.RpcError as error:
             return str(dict(error.trailing_metadata()).get(CODE_KEY, error.code()))
     return str(answer.model.name)
@@ -75,19 +75,19 @@ class Canary:
         self._port = port
         self._triton: EmbeddedTriton | None = None
 
-    def turn_to(self, share: float) -> None:
-        """As a mounted ConfigMap changes: another file takes the former's place."""
+    def set_share(self, share: float) -> None:
+        """Replaces the file, as the update of a mounted ConfigMap does."""
         fresh = self._share.with_suffix(".new")
         fresh.write_text(f"{share}\n")
         fresh.replace(self._share)
         until(lambda: metric(self.gateway, "landmarks_candidate_share") == share)
 
     def start(self) -> None:
-        """Unless it runs. Returns once the gateway asks it."""
+        """Starts the candidate unless it runs, and waits until the gateway uses it."""
         if self._triton is None:
             self._triton = EmbeddedTriton(self._repository, port=self._port)
             asyncio.run(self._triton.start())
-        until(lambda: names(self.gateway) == [OLD, NEW] and ask(self.gateway, NEW) == NEW)
+        until(lambda: names(self.gateway) == [OLD, NEW] and rest_model(self.gateway, NEW) == NEW)
 
     def kill(self) -> None:
         commands = {pid: words(pid) for pid in descendants(os.getpid())}
@@ -109,9 +109,9 @@ def running(triton_url: str, next_repository: Path, tmp_path_factory: pytest.Tem
     candidate = {"candidate_url": f"127.0.0.1:{port}", "candidate_share_file": share, "compare_share": 1}
     with served(triton_url=triton_url, log_level="warning", **candidate) as gateway:
         gateway.read_announcement()
-        assert names(gateway) == [OLD]  # it serves without the candidate, which is not there yet
+        assert names(gateway) == [OLD]  # it serves without the candidate, which does not run yet
         assert is_ready(gateway) == (True, True)
-        assert ask(gateway, NEW) == "unavailable"
+        assert rest_model(gateway, NEW) == "unavailable"
         canary = Canary(gateway, share, next_repository, port)
         yield canary
         canary.stop()
@@ -121,23 +121,28 @@ def running(triton_url: str, next_repository: Path, tmp_path_factory: pytest.Tem
 def canary(running: Canary) -> Canary:
     """Both models run, and the candidate has no share."""
     running.start()
-    running.turn_to(0)
+    running.set_share(0)
     return running
 
 
 class NamingLoad(Load):
-    """Counts who answered."""
+    """Counts the models that answered."""
 
-    def _ask(self, number: int) -> None:
-        door = ask if number % 2 else ask_rpc
+    def _run(self, number: int) -> None:
+        request = rest_model if number % 2 else grpc_model
         while not self._stop.is_set():
-            self.answers[door(self._service)] += 1
+            self.answers[request(self._service)] += 1
 
 
 def test_both_models_are_served_side_by_side_and_compared(canary: Canary) -> None:
     gateway = canary.gateway
     before = metric(gateway, "landmarks_model_distance_count"), metric(gateway, "landmarks_model_distance_sum")
-    assert [ask(gateway), ask(gateway, OLD), ask(gateway, NEW), ask_rpc(gateway)] == [OLD, OLD, NEW, OLD]
+    assert [rest_model(gateway), rest_model(gateway, OLD), rest_model(gateway, NEW), grpc_model(gateway)] == [
+        OLD,
+        OLD,
+        NEW,
+        OLD,
+    ]
     status, body = fetch(gateway, "POST", "/v1/landmarks?model=compact_last", IMAGE)
     assert (status, json.loads(body)["code"]) == (404, "unknown_model")
     assert f"there is '{OLD}' and '{NEW}'" in json.loads(body)["detail"]
@@ -151,29 +156,29 @@ def test_a_candidate_is_promoted_and_rolled_back_without_losing_a_request(canary
     gateway = canary.gateway
     with NamingLoad(gateway) as load:
         assert set(load.answers) == {OLD}
-        canary.turn_to(1)
-        assert [ask(gateway) for _ in range(4)] == [NEW] * 4
+        canary.set_share(1)
+        assert [rest_model(gateway) for _ in range(4)] == [NEW] * 4
         load.wait_for_answers(8)
-        canary.turn_to(0.5)
-        until(lambda: ask(gateway) == OLD)
-        canary.turn_to(0)
-        assert [ask(gateway) for _ in range(4)] == [OLD] * 4
+        canary.set_share(0.5)
+        until(lambda: rest_model(gateway) == OLD)
+        canary.set_share(0)
+        assert [rest_model(gateway) for _ in range(4)] == [OLD] * 4
         load.wait_for_answers(8)
     assert set(load.answers) == {OLD, NEW}
 
 
 def test_a_candidate_that_is_killed_loses_no_request_and_comes_back(canary: Canary) -> None:
     gateway = canary.gateway
-    canary.turn_to(1)
+    canary.set_share(1)
     before = metric(gateway, "landmarks_candidate_fallbacks_total")
     with NamingLoad(gateway) as load:
         assert set(load.answers) == {NEW}
         canary.kill()
         load.wait_for_answers(8)
-        assert [ask(gateway), ask(gateway, NEW)] == [OLD, "unavailable"]
+        assert [rest_model(gateway), rest_model(gateway, NEW)] == [OLD, "unavailable"]
         assert is_ready(gateway) == (True, True)
         canary.start()
-        until(lambda: ask(gateway) == NEW)
+        until(lambda: rest_model(gateway) == NEW)
     assert set(load.answers) == {OLD, NEW}
     assert metric(gateway, "landmarks_candidate_fallbacks_total") > before
 
@@ -181,8 +186,8 @@ def test_a_candidate_that_is_killed_loses_no_request_and_comes_back(canary: Cana
 def test_the_gateway_starts_a_second_triton_for_a_candidate(needs_triton: None, next_repository: Path) -> None:
     with served(candidate_repository=next_repository, candidate_share=1, log_level="warning") as gateway:
         gateway.read_announcement()
-        assert ask(gateway) in (OLD, NEW)
-        until(lambda: ask(gateway) == NEW)
+        assert rest_model(gateway) in (OLD, NEW)
+        until(lambda: rest_model(gateway) == NEW)
         family = descendants(gateway.process.pid)
         assert sum(words(pid)[0].endswith("tritonserver") for pid in family) == 2
         status, errors = gateway.stop(signal.SIGTERM)
@@ -193,11 +198,11 @@ def test_the_gateway_starts_a_second_triton_for_a_candidate(needs_triton: None, 
 def test_without_triton_two_models_run_in_this_process(next_repository: Path) -> None:
     with served(engine="local", candidate_repository=next_repository, candidate_share=1) as gateway:
         gateway.read_announcement()
-        until(lambda: ask(gateway) == NEW)
-        assert ask(gateway, OLD) == OLD
+        until(lambda: rest_model(gateway) == NEW)
+        assert rest_model(gateway, OLD) == OLD
 
 
-def test_a_candidate_that_answers_wrongly_is_never_asked(repository_with_wrong_weights: Path) -> None:
+def test_a_candidate_that_answers_wrongly_gets_no_requests(repository_with_wrong_weights: Path) -> None:
     wrong = {"candidate_repository": repository_with_wrong_weights, "candidate_share": 1}
     with served(engine="local", log_level="warning", **wrong) as gateway:
         gateway.read_announcement()
@@ -205,5 +210,5 @@ def test_a_candidate_that_answers_wrongly_is_never_asked(repository_with_wrong_w
         assert any(
             "the candidate is not up yet: the golden crop is answered" in line for line in gateway.process.stderr
         )
-        assert ask(gateway) == OLD
+        assert rest_model(gateway) == OLD
         assert names(gateway) == [OLD]

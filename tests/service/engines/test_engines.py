@@ -33,7 +33,7 @@ async def started(engine: Engine) -> AsyncIterator[Engine]:
 
 @pytest.fixture(scope="module")
 def crops() -> NDArray[np.uint8]:
-    """Eleven different crops, more than Triton takes in one batch: the golden face, shifted, and noise."""
+    """Eleven different crops, more than fit into one batch of Triton: the golden crop, shifted, and noise."""
     face = golden_crop()
     shifted = [np.roll(face, 7 * i, axis=(0, 1)) for i in range(9)]
     noise = np.random.default_rng(1).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
@@ -59,7 +59,7 @@ def assert_same_bits(a: Decoded, b: Decoded) -> None:
         assert x.tobytes() == y.tobytes()
 
 
-def joined(parts: list[Decoded]) -> Decoded:
+def concatenated(parts: list[Decoded]) -> Decoded:
     return Decoded(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
@@ -87,7 +87,7 @@ async def test_a_batch_answers_as_single_requests_do(engine: Engine, crops: NDAr
     assert batch.points.shape == (3, 98, 2)
     assert batch.scores.shape == (3, 98)
     assert batch.covariances.shape == (3, 98, 2, 2)
-    assert_same_bits(batch, joined(singles))
+    assert_same_bits(batch, concatenated(singles))
 
 
 async def test_concurrent_requests_answer_as_sequential_ones_whatever_their_topk(
@@ -97,7 +97,7 @@ async def test_concurrent_requests_answer_as_sequential_ones_whatever_their_topk
     async with started(engine):
         together = await asyncio.gather(*(engine.infer(crop, topk=k) for crop, k in requests))
         alone = [await engine.infer(crop, topk=k) for crop, k in requests]
-    assert_same_bits(joined(together), joined(alone))
+    assert_same_bits(concatenated(together), concatenated(alone))
 
 
 async def test_topk_reaches_the_decoder(engine: Engine) -> None:
@@ -177,7 +177,7 @@ async def test_a_deadline_ends_the_wait(engine: Engine) -> None:
     assert after.points.shape == (1, 98, 2)
 
 
-async def test_no_triton_there() -> None:
+async def test_without_any_triton() -> None:
     engine = TritonEngine(f"127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(EngineUnavailable):
         await engine.start()
@@ -190,7 +190,7 @@ async def test_no_triton_there() -> None:
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "no model file"), (b"not a network", "not an ONNX file")])
-async def test_a_model_file_that_is_none(tmp_path: Path, content: bytes | None, message: str) -> None:
+async def test_an_invalid_model_file(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "model.onnx"
     if content is not None:
         path.write_bytes(content)

@@ -46,8 +46,8 @@ async def pool_of(
         await pool.close()
 
 
-async def asked(pool: EndpointPool[str], count: int = 1) -> list[str]:
-    """Who answered so many requests, one after the other."""
+async def answered_by(pool: EndpointPool[str], count: int = 1) -> list[str]:
+    """The names of the servers that answer so many requests, sent one after the other."""
     return [name_of(await pool.infer("m", [])) for _ in range(count)]
 
 
@@ -55,16 +55,16 @@ def up(pool: EndpointPool[str]) -> int:
     return len(pool.healthy())
 
 
-async def test_requests_take_turns_and_go_where_least_is_in_flight() -> None:
+async def test_requests_go_round_robin_and_to_the_least_busy() -> None:
     async with doubles("a", "b", "c") as (a, b, c), pool_of(a, b, c) as (pool, _):
-        assert sorted(await asked(pool, 6)) == ["a", "a", "b", "b", "c", "c"]
+        assert sorted(await answered_by(pool, 6)) == ["a", "a", "b", "b", "c", "c"]
         a.gate = asyncio.Event()
-        held = [asyncio.create_task(asked(pool)) for _ in range(3)]
+        calls = [asyncio.create_task(answered_by(pool)) for _ in range(3)]
         await a.arrived.wait()
-        await until(lambda: sum(task.done() for task in held) == 2)
-        assert set(await asked(pool, 4)) == {"b", "c"}
+        await until(lambda: sum(task.done() for task in calls) == 2)
+        assert set(await answered_by(pool, 4)) == {"b", "c"}
         a.gate.set()
-        await asyncio.gather(*held)
+        await asyncio.gather(*calls)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ async def test_requests_take_turns_and_go_where_least_is_in_flight() -> None:
         (grpc.StatusCode.UNAVAILABLE, FULL, "overloaded"),
     ],
 )
-async def test_another_is_asked_instead(code: grpc.StatusCode, text: str, reason: str) -> None:
+async def test_a_failed_call_is_retried_on_another(code: grpc.StatusCode, text: str, reason: str) -> None:
     async with doubles("a", "b") as (a, b), pool_of(a, b) as (pool, retries):
         a.failure = (code, text)
-        assert await asked(pool, 2) == ["b", "b"]
+        assert await answered_by(pool, 2) == ["b", "b"]
         assert set(retries) == {reason}
 
 
-async def test_a_request_that_is_wrong_is_not_repeated() -> None:
+async def test_an_invalid_request_is_not_retried() -> None:
     async with doubles("a", "b") as (a, b), pool_of(a, b) as (pool, retries):
         a.failure = b.failure = (grpc.StatusCode.INVALID_ARGUMENT, "topk must be a whole number")
         with pytest.raises(EngineFailure, match="topk must"):
@@ -94,7 +94,7 @@ async def test_a_request_that_is_wrong_is_not_repeated() -> None:
         assert up(pool) == 2
 
 
-async def test_all_are_full() -> None:
+async def test_a_full_queue_everywhere_is_overload() -> None:
     async with doubles("a", "b") as (a, b), pool_of(a, b) as (pool, retries):
         a.failure = b.failure = (grpc.StatusCode.UNAVAILABLE, FULL)
         with pytest.raises(EngineOverloaded):
@@ -112,22 +112,22 @@ async def test_a_request_is_sent_to_three_endpoints_at_most() -> None:
         assert sorted(len(server.requests) for server in servers) == [0, 1, 1, 1]
 
 
-async def test_one_that_dies_loses_no_request_and_comes_back() -> None:
+async def test_an_endpoint_that_dies_loses_no_request_and_comes_back() -> None:
     async with doubles("a", "b") as (a, b), pool_of(a, b) as (pool, retries):
         a.gate = asyncio.Event()
-        held = [asyncio.create_task(asked(pool)) for _ in range(8)]
-        await until(lambda: sum(task.done() for task in held) == 4)
+        calls = [asyncio.create_task(answered_by(pool)) for _ in range(8)]
+        await until(lambda: sum(task.done() for task in calls) == 4)
         await a.stop()
-        assert [name for task in held for name in await task] == ["b"] * 8
+        assert [name for task in calls for name in await task] == ["b"] * 8
         assert retries == ["unavailable"] * 4
         assert up(pool) == 1
         a.gate = None
         await a.start()
         await until(lambda: up(pool) == 2)
-        assert sorted(await asked(pool, 2)) == ["a", "b"]
+        assert sorted(await answered_by(pool, 2)) == ["a", "b"]
 
 
-async def test_none_left_is_told_at_once_until_one_is_back() -> None:
+async def test_without_any_endpoint_requests_fail_at_once_until_one_is_back() -> None:
     async with doubles("a") as (a,), pool_of(a) as (pool, _):
         await a.stop()
         with pytest.raises(EngineUnavailable):
@@ -136,23 +136,23 @@ async def test_none_left_is_told_at_once_until_one_is_back() -> None:
             await pool.infer("m", [])
         await a.start()
         await until(lambda: up(pool) == 1)
-        assert await asked(pool) == ["a"]
+        assert await answered_by(pool) == ["a"]
 
 
-async def test_requests_leave_an_endpoint_that_stops_answering_probes() -> None:
+async def test_requests_are_retried_when_their_endpoint_is_no_longer_ready() -> None:
     async with doubles("a", "b") as (a, b), pool_of(a, b) as (pool, retries):
         a.gate = asyncio.Event()
-        held = [asyncio.create_task(asked(pool)) for _ in range(2)]
+        calls = [asyncio.create_task(answered_by(pool)) for _ in range(2)]
         await a.arrived.wait()
         a.ready = False
-        assert [name for task in held for name in await task] == ["b", "b"]
+        assert [name for task in calls for name in await task] == ["b", "b"]
         assert retries == ["unavailable"]
         a.ready = True
         await until(lambda: up(pool) == 2)
         a.gate.set()
 
 
-async def test_calls_that_break_off_together_are_one_failure_of_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_that_fail_together_count_as_one_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint_module, "INITIAL_BACKOFF", 1.0)
     monkeypatch.setattr(endpoint_module, "MAX_BACKOFF", 100.0)
     async with doubles("a") as (a,):
@@ -228,7 +228,7 @@ async def test_a_slow_probe_is_forgiven_while_calls_are_answered(
         await endpoint.close()
 
 
-async def test_what_is_not_as_it_should_be_is_not_asked() -> None:
+async def test_an_endpoint_that_is_not_verified_gets_no_requests() -> None:
     wrong: set[str] = set()
 
     async def choosy(endpoint: Endpoint[str]) -> str:
@@ -239,7 +239,7 @@ async def test_what_is_not_as_it_should_be_is_not_asked() -> None:
     async with doubles("a", "b") as (a, b):
         wrong.add(a.address)
         async with pool_of(a, b, verify=choosy) as (pool, _):
-            assert await asked(pool, 3) == ["b", "b", "b"]
+            assert await answered_by(pool, 3) == ["b", "b", "b"]
         with pytest.raises(EngineFailure, match="wrong weights"):
             async with pool_of(a, verify=choosy):
                 pass
@@ -255,11 +255,11 @@ async def test_one_model_is_served_at_a_time_while_servers_are_replaced() -> Non
         models.update({old.address: "1", new.address: "2"})
         async with pool_of(old, new, verify=by_address) as (pool, _):
             assert pool.identity == "1"
-            assert await asked(pool, 3) == ["old", "old", "old"]
+            assert await answered_by(pool, 3) == ["old", "old", "old"]
             await old.stop()
             await until(lambda: pool.identity == "2")
-            assert await asked(pool, 2) == ["new", "new"]
-            # what was prepared for the old model, the new one is not asked
+            assert await answered_by(pool, 2) == ["new", "new"]
+            # a request that was prepared for the old model is not sent to the new one
             with pytest.raises(EngineUnavailable):
                 await pool.infer("m", [], identity="1")
             await old.start()
@@ -271,7 +271,7 @@ async def test_addresses_come_and_go() -> None:
 
         async def addresses() -> list[str]:
             if not listed:
-                raise OSError("the name service is away")
+                raise OSError("the name service does not answer")
             return listed
 
         pool = EndpointPool(addresses, verify)
@@ -279,20 +279,20 @@ async def test_addresses_come_and_go() -> None:
         listed[:] = [a.address, b.address]
         await until(lambda: up(pool) == 2)
         a.gate = b.gate = asyncio.Event()
-        held = [asyncio.create_task(asked(pool)) for _ in range(2)]
+        calls = [asyncio.create_task(answered_by(pool)) for _ in range(2)]
         await asyncio.gather(a.arrived.wait(), b.arrived.wait())
         listed[:] = [b.address]
         await until(lambda: up(pool) == 1)
         a.gate.set()
-        assert sorted([name for task in held for name in await task]) == ["a", "b"]  # what it had is finished
+        assert sorted([name for task in calls for name in await task]) == ["a", "b"]  # its call in flight is finished
         listed.clear()
-        assert await asked(pool, 2) == ["b", "b"]
+        assert await answered_by(pool, 2) == ["b", "b"]
         await pool.close()
         await pool.close()
 
 
 async def test_a_call_is_never_cancelled() -> None:
-    """Neither by its caller's end nor by a deadline: releases of Triton crash on it."""
+    """Neither by its caller's cancellation nor by a deadline, because releases of Triton crash on it."""
     async with doubles("a") as (a,), pool_of(a) as (pool, _):
         a.gate = asyncio.Event()
         with pytest.raises(EngineTimeout):
@@ -309,7 +309,7 @@ async def test_a_call_is_never_cancelled() -> None:
         await until(lambda: [server.in_flight for server in pool.healthy()] == [0])
 
 
-async def test_the_deadline_travels_as_the_requests_own_timeout() -> None:
+async def test_the_deadline_is_sent_as_the_timeout_of_the_request() -> None:
     async with doubles("a") as (a,), pool_of(a) as (pool, _):
         await pool.infer("m", [], deadline=Deadline.after(20))
         with pytest.raises(EngineTimeout):

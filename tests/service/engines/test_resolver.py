@@ -18,14 +18,14 @@ pytestmark = pytest.mark.anyio
         ("[::1]:8001,127.0.0.1:8001", [("::1", 8001), ("127.0.0.1", 8001)]),
     ],
 )
-def test_targets_are_read(text: str, targets: list[tuple[str, int]]) -> None:
+def test_targets_are_parsed(text: str, targets: list[tuple[str, int]]) -> None:
     assert parse_targets(text) == targets
 
 
 @pytest.mark.parametrize(
     "text", ["", "triton", ":8001", "triton:", "triton:0", "triton:65536", "a:1,", "grpc://a:1", "a:x"]
 )
-def test_what_is_no_target_is_refused(text: str) -> None:
+def test_invalid_targets_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not host:port"):
         parse_targets(text)
 

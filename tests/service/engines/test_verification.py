@@ -1,4 +1,4 @@
-"""What a Triton has to answer before it is asked for anything else."""
+"""What a Triton must answer before it gets any requests."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,8 +22,8 @@ def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def asking(double: ModelDouble) -> AsyncIterator[TritonEngine]:
-    """An engine, not started yet, of this Triton, which is."""
+async def engine_of(double: ModelDouble) -> AsyncIterator[TritonEngine]:
+    """An engine for this Triton. The Triton is started, the engine is not."""
     await double.start()
     engine = TritonEngine(double.address)
     try:
@@ -33,18 +33,18 @@ async def asking(double: ModelDouble) -> AsyncIterator[TritonEngine]:
         await double.stop()
 
 
-async def refused(double: ModelDouble) -> str:
+async def refusal(double: ModelDouble) -> str:
     """Why an engine refuses to start with this Triton."""
-    async with asking(double) as engine:
+    async with engine_of(double) as engine:
         with pytest.raises(EngineFailure) as caught:
             await engine.start()
         assert not await engine.ready()
         return str(caught.value)
 
 
-async def test_one_crop_and_a_full_batch_at_first_and_one_crop_from_then_on() -> None:
+async def test_one_crop_and_a_full_batch_at_first_and_one_crop_afterwards() -> None:
     double = ModelDouble(max_batch=8)
-    async with asking(double) as engine:
+    async with engine_of(double) as engine:
         await engine.start()
         await until(lambda: len(double.batches) >= 5)
         assert double.batches[:5] == [1, 8, 1, 1, 1]
@@ -52,7 +52,7 @@ async def test_one_crop_and_a_full_batch_at_first_and_one_crop_from_then_on() ->
 
 async def test_a_full_batch_again_when_it_comes_back() -> None:
     double = ModelDouble(max_batch=4)
-    async with asking(double) as engine:
+    async with engine_of(double) as engine:
         await engine.start()
         await double.stop()
         await until(lambda: engine.endpoints == 0)
@@ -65,7 +65,7 @@ async def test_a_full_batch_again_when_it_comes_back() -> None:
 async def test_one_wrong_answer_in_a_full_batch_is_enough() -> None:
     double = ModelDouble()
     double.moved = {8: 0.06}
-    message, batches = await refused(double), double.batches[:2]
+    message, batches = await refusal(double), double.batches[:2]
     assert "answered 0.060 pixels off in a batch of 8" in message
     assert batches == [1, 8]
 
@@ -73,16 +73,16 @@ async def test_one_wrong_answer_in_a_full_batch_is_enough() -> None:
 async def test_a_wrong_answer_to_one_crop_is_enough() -> None:
     double = ModelDouble()
     double.moved = {1: 5.0}
-    message, batches = await refused(double), set(double.batches)
+    message, batches = await refusal(double), set(double.batches)
     assert "answered 5.000 pixels off in a batch of 1" in message
     assert batches == {1}
 
 
-async def test_one_that_goes_wrong_later_is_left_out_and_comes_back_once_it_is_right() -> None:
+async def test_a_triton_that_goes_wrong_later_is_taken_out_of_use_until_it_is_right() -> None:
     double = ModelDouble()
-    async with asking(double) as engine:
+    async with engine_of(double) as engine:
         await engine.start()
-        double.moved = {8: 0.06}  # which nobody looks for while it is up
+        double.moved = {8: 0.06}  # which is not checked while it is up
         await until(lambda: len(double.batches) >= 5)
         assert engine.endpoints == 1
         double.moved = {1: 0.06, 8: 0.06}
@@ -98,13 +98,13 @@ async def test_one_that_goes_wrong_later_is_left_out_and_comes_back_once_it_is_r
 async def test_models_that_were_stamped_for_different_files_are_refused() -> None:
     double = ModelDouble()
     double.provenances["heatmap"] = "sha256:01"
-    assert "were stamped for different model files" in await refused(double)
+    assert "were stamped for different model files" in await refusal(double)
 
 
 async def test_a_triton_of_an_earlier_release_is_refused_with_what_to_do() -> None:
     double = ModelDouble()
     double.states_metadata = False
-    message = await refused(double)
+    message = await refusal(double)
     assert "Triton's model 'decode' states no usable metadata" in message
     assert "take the model_repo/ of this one, and run landmarks-train export again" in message
     assert len(message.splitlines()) == 1

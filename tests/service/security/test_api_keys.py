@@ -1,4 +1,4 @@
-"""Keys, and what the service refuses to start without."""
+"""API keys, and the protection without which the service does not start."""
 
 import hashlib
 import hmac
@@ -84,7 +84,7 @@ def test_file_and_environment_add_up_with_comments_and_empty_lines(tmp_path: Pat
         (f"a:{SESAME}\na:{SESAME}\n", "the name 'a' is given twice"),
     ],
 )
-def test_a_file_that_is_no_list_of_keys_is_refused_and_not_quoted(tmp_path: Path, text: str, says: str):
+def test_an_invalid_file_of_keys_is_refused_and_not_quoted(tmp_path: Path, text: str, says: str):
     path = tmp_path / "keys"
     path.write_text(text)
     with pytest.raises(SecurityError, match=says) as raised:
@@ -92,7 +92,7 @@ def test_a_file_that_is_no_list_of_keys_is_refused_and_not_quoted(tmp_path: Path
     assert "sesame" not in str(raised.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path):
+def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(SecurityError, match=r"LANDMARKS_API_KEYS_FILE: .*nowhere cannot be read"):
         read_keys(made(api_keys_file=tmp_path / "nowhere"))
 
@@ -127,13 +127,13 @@ def test_every_known_key_is_compared_whichever_is_right(monkeypatch: pytest.Monk
         (None, None, ""),
     ],
 )
-def test_where_a_key_stands(authorization, x_api_key, key):
+def test_a_key_is_read_from_either_header(authorization, x_api_key, key):
     assert key_of(authorization, x_api_key) == key
 
 
 @settings(max_examples=30)
 @given(st.text(), st.none() | st.text())
-def test_no_header_is_taken_for_a_key_that_it_is_not(authorization, x_api_key):
+def test_no_other_header_is_accepted_as_a_key(authorization, x_api_key):
     assert ApiKeys({"ana": bytes.fromhex(SESAME)}).holder(key_of(authorization, x_api_key)) is None
 
 
@@ -152,11 +152,11 @@ def test_no_header_is_taken_for_a_key_that_it_is_not(authorization, x_api_key):
         ("", False),
     ],
 )
-def test_what_is_reached_from_this_machine_alone(host: str, alone: bool):
+def test_addresses_that_only_this_machine_can_reach(host: str, alone: bool):
     assert is_loopback(host) is alone
 
 
-def test_other_machines_are_served_only_when_something_asks_who_they_are(pem: dict[str, Path]):
+def test_other_machines_are_served_only_when_they_are_authenticated(pem: dict[str, Path]):
     certificate = {"tls_certificate": pem["certificate"], "tls_key": pem["key"]}
     for open_to_all in ({}, certificate):
         with pytest.raises(SecurityError, match=r"landmarks keys new NAME.*--insecure or LANDMARKS_INSECURE=true"):
@@ -167,7 +167,7 @@ def test_other_machines_are_served_only_when_something_asks_who_they_are(pem: di
     assert not read_protection(made()).keys
 
 
-def test_tls_files_that_do_not_fit_are_told_of_at_the_start(pem: dict[str, Path], tmp_path: Path):
+def test_invalid_tls_files_are_reported_at_the_start(pem: dict[str, Path], tmp_path: Path):
     good = {"tls_certificate": pem["certificate"], "tls_key": pem["key"]}
     assert read_protection(made(**good)).tls
     for missing in good:
@@ -182,7 +182,7 @@ def test_tls_files_that_do_not_fit_are_told_of_at_the_start(pem: dict[str, Path]
             read_protection(made(**{**good, **changed}))
 
 
-def test_a_key_with_a_passphrase_is_refused_rather_than_asked_for(pem: dict[str, Path]):
+def test_a_key_with_a_passphrase_is_refused_without_a_prompt(pem: dict[str, Path]):
     command: list[Any] = [
         "openssl",
         "pkey",
@@ -216,7 +216,7 @@ def test_keys_are_not_shown_with_the_settings():
     assert SESAME not in repr(made(api_keys=f"ana:{SESAME}"))
 
 
-def test_the_command_makes_a_key_and_its_line(capsys: pytest.CaptureFixture[str]):
+def test_the_command_prints_a_key_and_its_line(capsys: pytest.CaptureFixture[str]):
     assert main(["keys", "new", "ana"]) == 0
     shown = capsys.readouterr()
     key = shown.err.split("once:")[1].split()[0]
@@ -224,7 +224,7 @@ def test_the_command_makes_a_key_and_its_line(capsys: pytest.CaptureFixture[str]
     assert main(["keys", "new", "a b"]) == 2
 
 
-def test_the_service_does_not_start_open_to_all():
+def test_the_service_does_not_start_without_protection_on_a_public_address():
     ended = subprocess.run(
         [sys.executable, "-m", "service", "serve"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Real processes throughout: what must be gone afterwards is looked up in /proc and /dev/shm."""
+"""Real processes. What must be gone afterwards is looked up in /proc and /dev/shm."""
 
 import asyncio
 import errno
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.usefixtures("needs_triton"), pytest.mark.anyio]
 
 @pytest.fixture
 def own_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for the temporary files of one test, so that its processes and files can be told from others."""
+    """A folder for the temporary files of one test, so that its processes and files can be recognised."""
     folder = tmp_path / "temp"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -31,7 +31,7 @@ def own_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def processes(temp: Path) -> dict[str, list[int]]:
-    """Program -> ids of the running processes that were told of a file in `temp`."""
+    """Program -> ids of the running processes whose command line names a file in `temp`."""
     found: dict[str, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -98,7 +98,7 @@ asyncio.run(main())
 """
 
 
-def test_a_parent_killed_outright_leaves_nothing_behind(model_repository: Path, own_temp: Path) -> None:
+def test_a_parent_that_is_killed_leaves_nothing_behind(model_repository: Path, own_temp: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(model_repository)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         try:
@@ -117,7 +117,7 @@ def test_a_parent_killed_outright_leaves_nothing_behind(model_repository: Path, 
 
 
 @pytest.mark.parametrize("victim", ["watchdog", "tritonserver"])
-async def test_a_server_that_dies_takes_its_stubs_along_and_is_noticed(
+async def test_a_server_that_dies_takes_its_stubs_with_it_and_is_noticed(
     model_repository: Path, own_temp: Path, victim: str
 ) -> None:
     triton = EmbeddedTriton(model_repository)
@@ -140,19 +140,19 @@ async def test_a_broken_repository_says_why(repository_copy: Path, own_temp: Pat
     assert not processes(own_temp)
 
 
-async def test_a_repository_that_is_not_there(tmp_path: Path) -> None:
+async def test_a_missing_repository(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedTritonError, match="no model repository"):
         await EmbeddedTriton(tmp_path / "nothing").start()
 
 
-async def test_giving_up_waiting_stops_the_server(model_repository: Path, own_temp: Path) -> None:
+async def test_a_start_timeout_stops_the_server(model_repository: Path, own_temp: Path) -> None:
     with pytest.raises(EmbeddedTritonError, match=r"not ready after 0\.01 s"):
         await EmbeddedTriton(model_repository, start_timeout=0.01).start()
     assert not list(own_temp.iterdir())
     assert not processes(own_temp)
 
 
-async def test_stopping_what_never_started(model_repository: Path) -> None:
+async def test_stopping_a_server_that_never_started(model_repository: Path) -> None:
     await EmbeddedTriton(model_repository).stop()
 
 
