@@ -41,11 +41,9 @@ _SHIFT: Final = 6  # OpenCV draws at 1/64 of a pixel
 def draw(image: Pixels, faces: Sequence[NDArray[Any]], layout: PointLayout) -> Pixels:
     """A copy of the RGB image with the faces' points (each [P, 2], image pixels) drawn; enlarged if they are small.
 
-    Raises ValueError for points of another number than the layout's.
+    Points of another number than the layout's are drawn as dots alone: a remote service may serve a model of a layout
+    that is not known here.
     """
-    for points in faces:
-        if points.shape != (layout.points, 2):
-            raise ValueError(f"a face has {layout.points} points, not an array of shape {points.shape}")
     zoom = _zoom(image, faces)
     canvas = _enlarged(image, zoom)
     for points in faces:
@@ -68,13 +66,17 @@ def _enlarged(image: Pixels, zoom: int) -> Pixels:
 
 def _draw_face(canvas: Pixels, layout: PointLayout, points: NDArray[np.float64]) -> None:
     size = min(float(np.ptp(points, axis=0).max()), 2.0 * max(canvas.shape))
-    width = max(1, round(size / 260))
+    width, radius = max(1, round(size / 260)), max(1.2, size / 220)
+    if len(points) != layout.points:
+        for point in points:
+            _draw_dot(canvas, point, OTHER_COLOUR, radius)
+        return
     for group, lines in layout.outlines.items():
         for line in lines:
             _draw_line(canvas, points[list(line)], COLOURS.get(group, OTHER_COLOUR), width)
     for group, members in layout.groups.items():
         for index in members:
-            _draw_dot(canvas, points[index], COLOURS.get(group, OTHER_COLOUR), max(1.2, size / 220))
+            _draw_dot(canvas, points[index], COLOURS.get(group, OTHER_COLOUR), radius)
 
 
 def _draw_line(canvas: Pixels, line: NDArray[np.float64], colour: Colour, width: int) -> None:

@@ -40,7 +40,7 @@ class Answering(NamedTuple):
     answer: Callable[[bytes], Awaitable[Body]]
     """Image file -> the wire's answer. Raises ImageError, or UsageError, which ends the run."""
     layout: PointLayout
-    """Of the points, to draw them."""
+    """Of the points, to draw them. Of a remote service it is taken to be the shipped models'."""
 
 
 def answering(command: Detect) -> AbstractAsyncContextManager[Answering]:

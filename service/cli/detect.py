@@ -150,10 +150,7 @@ def _processor(
 
 def _draw(data: bytes, body: Body, layout: PointLayout, overlay: Path, settings: Settings) -> None:
     image = decode_srgb(data, image_limits(settings))
-    try:
-        drawn = draw(image, [np.array(face["points"]) for face in body["faces"]], layout)
-    except ValueError as error:  # a remote service may serve a model of another layout
-        raise ImageError("unwritable", f"cannot be drawn: {error}") from error
+    drawn = draw(image, [np.array(face["points"]) for face in body["faces"]], layout)
     try:
         written = cv2.imwrite(str(overlay), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
     except cv2.error:  # the name ends like no image format

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
@@ -113,8 +116,39 @@ def test_randomized_rounding_draws_x_and_y_independently_and_anew() -> None:
 
 
 def test_random_rounding_needs_a_generator() -> None:
-    with pytest.raises(CodecError, match="generator"):
+    with pytest.raises(CodecError, match=r"^randomized rounding needs a random generator$"):
         quantize(np.array([0.5]), "random")
+
+
+def test_random_rounding_leaves_integers_as_they_are() -> None:
+    """Even where the generator draws its smallest number."""
+    zeros: Any = SimpleNamespace(random=np.zeros)
+    assert quantize(np.array([3.0, 3.5, -2.0]), "random", zeros).tolist() == [3, 4, -2]
+
+
+@pytest.mark.parametrize("quantizer", ["floor", "round", "ceil", "random"])
+def test_cells_are_integers(quantizer: Quantizer) -> None:
+    assert quantize(np.array([0.5]), quantizer, np.random.default_rng(0)).dtype == np.int64
+
+
+def test_encode_takes_points_of_any_shape_and_any_quantizer() -> None:
+    # stride 4: u = (x - 1.5) / 4
+    points = np.array([[[1.5, 5.0], [7.5, 9.5]], [[5.5, 254.0], [253.5, 251.5]]])
+    low, inside = encode(points, SPEC, quantizer="floor")
+    assert inside.tolist() == [[True, True], [False, True]]
+    assert low[inside].tolist() == [[0, 0], [1, 2], [63, 62]]
+    assert encode(points, SPEC, quantizer="ceil").cells[inside].tolist() == [[0, 1], [2, 2], [63, 63]]
+    assert encode(points, SPEC, quantizer="round").cells[inside].tolist() == [[0, 1], [2, 2], [63, 63]]
+
+
+@pytest.mark.parametrize("number", [np.uint8, np.float16, np.float32])
+def test_points_of_any_number_type_are_encoded_in_double_precision(number: type[np.generic]) -> None:
+    spec = CodecSpec(input_size=255, stride=3)
+    points = np.stack(np.meshgrid(np.arange(1, 254), np.arange(1, 254)), axis=-1)
+    expected = encode(points.astype(np.float64), spec, np.random.default_rng(0))
+    found = encode(points.astype(number), spec, np.random.default_rng(0))
+    assert_array_equal(found.cells, expected.cells)
+    assert_array_equal(found.inside, expected.inside)
 
 
 # ---------------------------------------------------------------- the map's edge
@@ -153,6 +187,48 @@ def test_score_is_the_share_of_the_averaged_cells_by_hand() -> None:
     # sixteen cells of probability 1/16 each
     maps = np.zeros((1, 1, 4, 4), np.float32)
     assert decode(maps, TINY, topk=4).scores.tolist() == [[0.25]]
+
+
+def test_each_point_has_a_score_of_its_own() -> None:
+    maps = np.zeros((1, 2, 4, 4), np.float32)
+    maps[0, 1, 2, 2] = 1000.0
+    assert decode(maps, replace(TINY, points=2), topk=4).scores.tolist() == [[0.25, 1.0]]
+
+
+def test_the_score_is_limited_where_cells_lie_outside_the_window() -> None:
+    maps = np.full((1, 1, 64, 64), -1000.0, np.float32)
+    maps[0, 0, 10, 10] = maps[0, 0, 10, 50] = 0.0
+    assert decode(maps, CodecSpec(points=1), topk=2).scores.tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(
+    ("peak", "other", "inside"),
+    [
+        (32, 24, True),
+        (32, 23, False),
+        (32, 40, True),
+        (32, 41, False),
+        # near the edge of the map the window is shifted: cells 0 to 16, and 47 to 63
+        (3, 16, True),
+        (3, 17, False),
+        (60, 47, True),
+        (60, 46, False),
+    ],
+)
+def test_score_and_covariance_are_those_of_17_cells_around_the_peak(
+    peak: int, other: int, inside: bool, axis: int
+) -> None:
+    # the second cell has a quarter of the probability, if the window holds it
+    maps = np.full((1, 1, 64, 64), -1000.0, np.float32)
+    maps[0, 0, peak, 20] = 0.0
+    maps[0, 0, other, 20] = -math.log(3)
+    if axis == 0:
+        maps = maps.swapaxes(2, 3)
+    decoded = decode(maps, CodecSpec(points=1), decoder="argmax")
+    variance = 16 * (peak - other) ** 2 / 4 if inside else 0.0
+    assert_allclose(decoded.covariances[0, 0], np.diag([variance, 0.0] if axis == 0 else [0.0, variance]), rtol=1e-6)
+    assert_allclose(decoded.scores[0, 0], 0.75 if inside else 1.0, rtol=1e-6)
 
 
 def test_covariance_by_hand() -> None:
@@ -205,16 +281,22 @@ def test_a_face_of_wide_maps_is_less_certain_still() -> None:
     assert_allclose(decode(maps, spec).covariances, [[[[3.0, 0.0], [0.0, 3.0]]]], atol=1e-6)  # 3 * (1/2)^2 * 4
 
 
+def test_spread_of_maps_that_lie_aslant() -> None:
+    # the determinant of [[5, 3], [3, 5]] is 16: standard deviations of 2 px on the geometric mean, half a cell
+    assert_allclose(face_spread(np.array([[[5.0, 3.0], [3.0, 5.0]]]), 4), 0.5)
+    assert_allclose(face_spread(np.array([[[5.0, -3.0], [-3.0, 5.0]]]), 4), 0.5)
+
+
 def test_a_map_of_one_cell_has_a_spread_all_the_same() -> None:
-    assert 0 < face_spread(np.zeros((3, 2, 2)), 4) < 0.01
+    # the fourth root of the smallest determinant, 1e-8, over the stride
+    assert_allclose(face_spread(np.zeros((3, 2, 2)), 4), 0.0025)
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_covariances_are_positive_and_scores_are_shares(seed: int) -> None:
-    maps = 4 * np.random.default_rng(seed).standard_normal((1, 98, 64, 64), np.float32)
-    decoded = decode(maps, SPEC)
+@given(arrays(np.float32, (1, 2, 8, 8), elements=st.floats(-1000, 1000, width=32)), st.integers(1, 64))
+def test_covariances_are_positive_and_scores_are_shares(maps: NDArray[np.float32], topk: int) -> None:
+    decoded = decode(maps, CodecSpec(points=2, input_size=32), topk)
     assert np.all(np.linalg.eigvalsh(decoded.covariances.astype(np.float64)) > -1e-3)
-    assert np.all((decoded.scores >= 0) & (decoded.scores <= 1))
+    assert np.all((decoded.scores > 0) & (decoded.scores <= 1))
 
 
 def test_a_mirrored_heatmap_gives_a_mirrored_point() -> None:
@@ -239,6 +321,17 @@ def test_half_precision_maps_decode() -> None:
     assert decode(maps, TINY).points.tolist() == [[[1.5, 13.5]]]
 
 
+def test_double_precision_maps_are_decoded_in_single_precision() -> None:
+    # the two cells differ in double precision only: the first of equals is the strongest
+    maps = np.zeros((1, 1, 4, 4))
+    maps[0, 0, 1, 1], maps[0, 0, 2, 2] = 1.0, 1.0 + 1e-12
+    assert decode(maps, TINY).points.tolist() == [[[5.5, 5.5]]]
+
+
+def test_what_is_decoded_is_in_single_precision() -> None:
+    assert [array.dtype for array in decode(np.zeros((1, 1, 4, 4), np.float32), TINY)] == [np.float32] * 3
+
+
 def test_no_faces_decode_to_no_points() -> None:
     assert decode(np.empty((0, 98, 64, 64), np.float32), SPEC).points.shape == (0, 98, 2)
 
@@ -258,27 +351,41 @@ def test_k_beyond_the_map_is_refused(k: int) -> None:
         decode(np.zeros((1, 98, 64, 64), np.float32), SPEC, topk=k)
 
 
+INTEGERS = "points, input_size, stride and topk must be integers"
+SCALES = "covariance_scale must be positive, one for all points or one for each; covariance_floor not negative"
+
+
 @pytest.mark.parametrize(
-    "values",
+    ("values", "message"),
     [
-        {"input_size": 255},
-        {"stride": 0},
-        {"points": 0},
-        {"pixel_rule": "middle"},
-        {"topk": 0},
-        {"covariance_scale": 0.0},
-        {"covariance_floor": -1.0},
-        {"covariance_scale": math.nan},
-        {"covariance_scale": (1.0, 2.0)},
-        {"covariance_scale": (1.0,) * 97 + (0.0,)},
-        {"covariance_power": -0.1},
-        {"covariance_power": 4.5},
-        {"covariance_power": math.nan},
+        ({"points": 98.0}, INTEGERS),
+        ({"topk": "9"}, INTEGERS),
+        ({"input_size": 255}, "input_size 255 must be a positive multiple of stride 4, and points 98 positive"),
+        ({"input_size": 0}, "input_size 0 must be a positive multiple of stride 4, and points 98 positive"),
+        ({"stride": 0}, "input_size 256 must be a positive multiple of stride 0, and points 98 positive"),
+        ({"points": 0}, "input_size 256 must be a positive multiple of stride 4, and points 0 positive"),
+        ({"pixel_rule": "middle"}, "pixel_rule must be one of ('center', 'corner'), not 'middle'"),
+        ({"topk": 0}, "topk must lie between 1 and the 4096 cells of a heatmap, not 0"),
+        ({"topk": 4097}, "topk must lie between 1 and the 4096 cells of a heatmap, not 4097"),
+        ({"covariance_scale": 0.0}, SCALES),
+        ({"covariance_floor": -1.0}, SCALES),
+        ({"covariance_scale": math.nan}, SCALES),
+        ({"covariance_scale": (1.0, 2.0)}, SCALES),
+        ({"covariance_scale": (1.0,) * 97 + (0.0,)}, SCALES),
+        ({"covariance_power": -0.1}, "covariance_power must lie between 0 and 4, not -0.1"),
+        ({"covariance_power": 4.5}, "covariance_power must lie between 0 and 4, not 4.5"),
+        ({"covariance_power": math.nan}, "covariance_power must lie between 0 and 4, not nan"),
     ],
 )
-def test_unusable_specs_are_refused(values: dict[str, object]) -> None:
-    with pytest.raises(CodecError):
-        CodecSpec(**values)  # type: ignore[arg-type]
+def test_unusable_specs_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(CodecError) as refused:
+        CodecSpec(**values)
+    assert str(refused.value) == message
+
+
+def test_specs_at_their_bounds_are_accepted() -> None:
+    assert CodecSpec(points=1, input_size=1, stride=1, topk=1).cells == 1
+    assert CodecSpec(topk=4096, covariance_power=4.0).topk == 4096
 
 
 def test_json_is_stable_and_comes_back() -> None:
@@ -299,7 +406,20 @@ def test_json_of_models_exported_before_there_was_a_power_is_read() -> None:
     assert CodecSpec.from_json(text) == replace(SPEC, covariance_floor=0.16, covariance_scale=0.5)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"points": 98}', '{"unknown": 1}', "null"])
+@pytest.mark.parametrize("text", ["[]", "{}", '{"points": 98}', '{"unknown": 1}', "null"])
 def test_json_of_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(CodecError):
+    with pytest.raises(CodecError) as refused:
         CodecSpec.from_json(text)
+    assert str(refused.value) == (
+        "a codec specification needs exactly the keys ['covariance_floor', 'covariance_power', 'covariance_scale', "
+        f"'input_size', 'pixel_rule', 'points', 'stride', 'topk'], got: {text}"
+    )
+
+
+def test_what_is_not_json_is_refused() -> None:
+    with pytest.raises(CodecError) as refused:
+        CodecSpec.from_json("{points}")
+    assert str(refused.value) == (
+        "not a codec specification "
+        "(Expecting property name enclosed in double quotes: line 1 column 2 (char 1)): {points}"
+    )

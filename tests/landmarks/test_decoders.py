@@ -37,7 +37,16 @@ distinct_maps = arrays(np.float32, (1, 8, 8), elements=st.floats(-20, 20, width=
 tied_maps = arrays(np.float32, (2, 8, 8), elements=st.sampled_from([-1.0, 0.0, 1.0, 2.0, 3.0]))
 
 
+# single precision holds them exactly, and whatever integer is added to them
+integer_maps = arrays(np.float32, (1, 1, 8, 8), elements=st.integers(-20, 20).map(float))
+
+
 # ---------------------------------------------------------------- the strongest cells
+
+
+@pytest.mark.parametrize("k", [1, 7, 8, 64])
+def test_the_logits_of_the_strongest_cells_keep_their_precision(k: int) -> None:
+    assert strongest_cells(np.zeros((1, 8, 8), np.float32), k).logits.dtype == np.float32
 
 
 def test_equal_cells_below_the_maximum_come_in_row_major_order() -> None:
@@ -105,12 +114,17 @@ def test_every_decoder_recovers_a_lone_cell(name: str, k: int, column: int, row:
     assert read(name, maps, k)[0] == pytest.approx([column, row], abs=1e-9)
 
 
-@pytest.mark.parametrize(("name", "k"), NAMES_AND_K)
 @given(maps=distinct_maps)
-def test_every_decoder_follows_a_transposed_or_mirrored_map(name: str, k: int, maps: NDArray[np.float32]) -> None:
-    u = read(name, maps, k)
-    assert read(name, maps.swapaxes(1, 2), k) == pytest.approx(u[:, ::-1], abs=1e-9)
-    assert read(name, maps[:, :, ::-1], k) == pytest.approx(np.array([7, 0]) + [-1, 1] * u, abs=1e-9)
+def test_every_decoder_follows_a_transposed_or_mirrored_map(maps: NDArray[np.float32]) -> None:
+    for name, k in NAMES_AND_K:
+        u = read(name, maps, k)
+        assert read(name, maps.swapaxes(1, 2), k) == pytest.approx(u[:, ::-1], abs=1e-9), name
+        assert read(name, maps[:, :, ::-1], k) == pytest.approx(np.array([7, 0]) + [-1, 1] * u, abs=1e-9), name
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_coordinates_are_in_double_precision(name: str) -> None:
+    assert read(name, sparse({(3, 4): 0.0})).dtype == np.float64
 
 
 @given(maps=distinct_maps)
@@ -158,8 +172,16 @@ def test_points_scores_and_covariances_by_hand(
     assert decoded.covariances[0, 0, 0, 0] == pytest.approx(2.0 * 16 * variance, rel=1e-5)
 
 
-def test_argmax_is_topk_of_one_to_the_last_bit() -> None:
-    maps = 4 * np.random.default_rng(2).standard_normal((2, 1, 8, 8)).astype(np.float32)
+@given(maps=integer_maps, constant=st.sampled_from([-1000, -1, 1, 1000]))
+def test_a_constant_added_to_all_logits_changes_nothing(maps: NDArray[np.float32], constant: int) -> None:
+    for name in DECODERS:
+        before, after = decode(maps, SPEC, decoder=name), decode(maps + constant, SPEC, decoder=name)
+        for one, other in zip(before, after, strict=True):
+            assert_array_equal(one, other, err_msg=name)
+
+
+@given(maps=arrays(np.float32, (2, 1, 8, 8), elements=st.floats(-20, 20, width=32)))
+def test_argmax_is_topk_of_one_to_the_last_bit(maps: NDArray[np.float32]) -> None:
     for one, other in zip(decode(maps, SPEC, decoder="argmax"), decode(maps, SPEC, topk=1), strict=True):
         assert_array_equal(one, other)
 
