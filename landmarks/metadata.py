@@ -38,6 +38,10 @@ class ModelMetadata:
     """The points that it answers with; stated in full, so that a server needs to know no layout beforehand."""
     golden_points: tuple[tuple[float, float], ...] = field(default=(), repr=False)
     """Points of `landmarks.golden.golden_crop(codec.input_size)` in crop pixels."""
+    golden_scores: tuple[float, ...] = field(default=(), repr=False)
+    """The scores of those points; none in models exported before metadata had them."""
+    golden_covariances: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
+    """Their covariances, xx, xy, yy in crop pixels squared; as many as scores."""
     degrees_of_freedom: Mapping[str, float] = field(default_factory=dict, repr=False)
     """How heavy the tails of the errors are, by group of the layout: see `landmarks.uncertainty`. A group that is not
     there has a Gaussian's."""
@@ -47,6 +51,8 @@ class ModelMetadata:
             raise MetadataError(f"name and run_id are texts, not {self.name!r} and {self.run_id!r}")
         if not 0 < self.crop_scale < math.inf:
             raise MetadataError(f"crop_scale must be positive, not {self.crop_scale!r}")
+        if not len(self.golden_scores) == len(self.golden_covariances) in (0, self.codec.points):
+            raise MetadataError(f"golden scores and covariances must be {self.codec.points} each, or none")
         if self.layout.points != self.codec.points:
             raise MetadataError(
                 f"the codec has {self.codec.points} points, but layout {self.layout.name!r} has {self.layout.points}"
@@ -64,14 +70,18 @@ class ModelMetadata:
         try:
             values: dict[str, Any] = json.loads(text)
             names = {item.name for item in fields(cls)}
-            # models exported before they stated their tails have none
-            values = {"degrees_of_freedom": {}} | values
+            # models exported before metadata had these have none
+            values = {"degrees_of_freedom": {}, "golden_scores": [], "golden_covariances": []} | values
             if set(values) != names:
                 raise MetadataError(f"model metadata needs exactly the keys {sorted(names)}, got {sorted(values)}")
             values["layout"] = _layout(values["layout"])
             values["codec"] = CodecSpec.from_json(json.dumps(values["codec"]))
             values["data"] = tuple(values["data"])
             values["golden_points"] = tuple((float(x), float(y)) for x, y in values["golden_points"])
+            values["golden_scores"] = tuple(map(float, values["golden_scores"]))
+            values["golden_covariances"] = tuple(
+                (float(xx), float(xy), float(yy)) for xx, xy, yy in values["golden_covariances"]
+            )
             for freedom in values["degrees_of_freedom"].values():
                 squared_radius(0.5, freedom)
             return cls(**values)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import CodecError, CodecSpec, Decoded
-from landmarks.golden import GOLDEN_TOLERANCE
+from landmarks.golden import GoldenError, check_golden_answer
 from landmarks.metadata import ModelMetadata
 from landmarks.tensors import Contract, contract
 from service.engines.port import EngineFailure
@@ -43,12 +43,7 @@ def concatenate(parts: list[Decoded], tensors: Contract) -> Decoded:
 
 def check_golden(metadata: ModelMetadata, decoded: Decoded) -> None:
     """Raises EngineFailure unless every result of a batch of golden crops is the one stated in the model's metadata."""
-    expected, points = np.array(metadata.golden_points, np.float32), decoded.points
-    if expected.shape != points.shape[1:]:
-        raise EngineFailure("the model's metadata holds no golden points: export it with landmarks-train export")
-    error = float(np.abs(points - expected).max())
-    if not error <= GOLDEN_TOLERANCE:
-        raise EngineFailure(
-            f"the golden crop is answered {error:.3f} pixels off in a batch of {len(points)}: "
-            "wrong weights, or a wrong runtime"
-        )
+    try:
+        check_golden_answer(metadata, decoded)
+    except GoldenError as error:
+        raise EngineFailure(str(error)) from error

@@ -8,11 +8,9 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from landmarks.codec import CodecSpec
-from landmarks.golden import golden_crop
 from landmarks.layout import PointLayout
 from landmarks.metadata import MetadataError, ModelMetadata
 from landmarks.tensors import TensorSpec, contract
@@ -29,7 +27,9 @@ METADATA = ModelMetadata(
 
 
 def test_importing_the_shared_truth_loads_no_server_no_torch_and_no_openvino() -> None:
-    modules = "codec, crop, detection, flip, golden, layout, metadata, repository, runtime, tensors, uncertainty"
+    modules = (
+        "codec, crop, decoders, detection, flip, golden, layout, metadata, repository, runtime, tensors, uncertainty"
+    )
     forbidden = ("torch", "fastapi", "grpc", "tritonclient", "openvino", "pydantic")
     code = f"import sys\nfrom landmarks import {modules}\nprint([m for m in {forbidden} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -117,10 +117,13 @@ def test_a_model_without_metadata_is_refused() -> None:
         ModelMetadata.from_mapping({"other": "text"})
 
 
-@pytest.mark.parametrize("size", [64, 128, 256])
-def test_the_golden_crop_is_the_same_picture_at_every_size(size: int) -> None:
-    crop = golden_crop(size)
-    assert crop.shape == (size, size, 3)
-    # mean colour of the picture: warm skin, so red above blue
-    assert np.abs(crop.mean(axis=(0, 1)) - golden_crop(256).mean(axis=(0, 1))).max() < 1
-    assert crop[..., 0].mean() > crop[..., 2].mean()
+@pytest.mark.parametrize("values", [{"golden_scores": [0.5]}, {"golden_covariances": [[1.0, 0.0, 1.0]] * 98}])
+def test_golden_scores_and_covariances_are_as_many_as_points_or_none(values: dict[str, Any]) -> None:
+    with pytest.raises(MetadataError, match="golden scores and covariances must be 98 each, or none"):
+        ModelMetadata.from_json(json.dumps({**json.loads(METADATA.to_json()), **values}))
+
+
+def test_metadata_without_golden_scores_is_read() -> None:
+    older = json.loads(METADATA.to_json())
+    del older["golden_scores"], older["golden_covariances"]
+    assert ModelMetadata.from_json(json.dumps(older)) == METADATA

@@ -90,7 +90,14 @@ class ModelDouble(TritonDouble):
         super().__init__()
         golden = tuple((float(i), 2.0 * i) for i in range(98))
         self.metadata = ModelMetadata(
-            "double", CodecSpec(input_size=64), 1.25, "run-1", ("faces",), golden_points=golden
+            "double",
+            CodecSpec(input_size=64),
+            1.25,
+            "run-1",
+            ("faces",),
+            golden_points=golden,
+            golden_scores=(1.0,) * 98,
+            golden_covariances=((1.0, 1.0, 1.0),) * 98,
         )
         self.max_batch = max_batch
         self.provenances: dict[str, str] = {}
@@ -99,6 +106,8 @@ class ModelDouble(TritonDouble):
         """Whether `decode` does, as it did not in earlier releases."""
         self.moved: dict[int, float] = {}
         """Crop pixels that the last answer of a batch of this size is wrong by."""
+        self.score = self.variance = 1.0
+        """Of every point that it answers with; 1 is right."""
 
     @property
     def batches(self) -> list[int]:
@@ -123,7 +132,8 @@ class ModelDouble(TritonDouble):
         faces = request.inputs[0].shape[0]
         points = np.tile(np.array(self.metadata.golden_points, np.float32), (faces, 1, 1))
         points[-1, 0, 0] += self.moved.get(faces, 0.0)
-        arrays = (points, np.ones((faces, 98), np.float32), np.ones((faces, 98, 2, 2), np.float32))
+        scores, variances = np.full((faces, 98), self.score), np.full((faces, 98, 2, 2), self.variance)
+        arrays = (points, scores.astype(np.float32), variances.astype(np.float32))
         answer = pb.ModelInferResponse(model_name=request.model_name)
         for spec, values in zip(contract(self.metadata.codec).outputs, arrays, strict=True):
             answer.outputs.add(name=spec.name, datatype=spec.dtype, shape=values.shape)

@@ -62,11 +62,13 @@ def test_export_writes_a_model_that_says_what_it_is(run: Path, repository_copy: 
     assert metadata.run_id == json.loads((run / "run.json").read_text())["run_id"]
     assert metadata.data == ("faces300w",)
     assert np.array(metadata.golden_points).shape == (98, 2)
+    assert np.array(metadata.golden_scores).shape == (98,)
+    assert np.array(metadata.golden_covariances).shape == (98, 3)
     # TensorRT takes bytes but can only convert them, so nothing else may come before
     assert [node.op_type for node in model.graph.node if "crops" in node.input] == ["Cast"]
     for name in ("heatmap", "decode", "landmarks"):
         for path in configurations(repository_copy, name):
-            assert metadata.run_id in path.read_text()
+            assert provenance(model_path(repository_copy).read_bytes()) in path.read_text()
     gpu = (repository_copy / "heatmap/configs/gpu.pbtxt").read_text()
     assert "crops:8x64x64x3" in gpu
     assert gpu.count(provenance(model_path(repository_copy).read_bytes()).removeprefix("sha256:")) == 2

@@ -12,10 +12,10 @@ from landmarks.detection import DetectorSpec, Network
 from train.commands.arguments import add_data, add_network
 from train.commands.fit_detector import DATA_HELP
 from train.datasets.source import DataSource
-from train.detection.evaluate import curve, figures, finder, judge_all, torch_maps
+from train.detection.evaluate import make_detector, match_all, metrics_at, recall_by_false_boxes, torch_network
 from train.detection.export import open_detector
-from train.detection.loop import load_detector
-from train.detection.photographs import load
+from train.detection.images import load_images
+from train.detection.run import load_detector
 from train.runs.folder import read_report
 
 DETAILS: Final = "At its threshold, and the recall at other numbers of false boxes, on the split for testing."
@@ -41,10 +41,11 @@ def run(
     """Prints the figures at the threshold, and the recall at some numbers of false boxes."""
     network, spec = open_network(run, model)
     source = DataSource.parse(data)
-    images = load(source, split or source.format.test)
-    judged = judge_all(finder(network, spec), images, progress=True)
+    images = load_images(source, split or source.format.test)
+    matches = match_all(make_detector(network, spec), images, progress=True)
     chosen = spec.threshold if threshold is None else threshold
-    print(json.dumps({**asdict(figures(judged, chosen)), "recall_by_false_boxes": curve(judged)}, indent=2))
+    metrics = asdict(metrics_at(matches, chosen))
+    print(json.dumps({**metrics, "recall_by_false_boxes": recall_by_false_boxes(matches)}, indent=2))
 
 
 def open_network(run: Path | None, model: Path | None) -> tuple[Network, DetectorSpec]:
@@ -54,4 +55,4 @@ def open_network(run: Path | None, model: Path | None) -> tuple[Network, Detecto
         return network, metadata.spec
     assert run
     _, trained = load_detector(run)
-    return torch_maps(trained), replace(DetectorSpec(), threshold=read_report(run)["threshold"])
+    return torch_network(trained), replace(DetectorSpec(), threshold=read_report(run)["threshold"])

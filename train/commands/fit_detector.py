@@ -10,8 +10,8 @@ from train.commands.arguments import add_data, add_training
 from train.config import load_config
 from train.datasets.source import DataSource
 from train.detection.config import DetectorConfig
-from train.detection.loop import DetectorRun
-from train.detection.photographs import load
+from train.detection.images import load_images
+from train.detection.run import DetectorRun
 
 DETAILS: Final = "On mosaics of images that have a box for every face."
 EXAMPLE: Final = "--data faces300w:data/faces300w --out runs/detector"
@@ -37,7 +37,7 @@ def run(
     """Trains to the configured end."""
     loaded = load_config(DetectorConfig, config, {} if seed is None else {"seed": seed})
     source = DataSource.parse(data)
-    images, test = (load(source, split) for split in (source.format.train, source.format.test))
+    images, test = (load_images(source, split) for split in (source.format.train, source.format.test))
     run = DetectorRun(loaded, (source.name,), images, out, workers)
     run.prepare(resume, weights)
     run.train(test)

@@ -75,6 +75,15 @@ def install(
         temporary.unlink(missing_ok=True)
 
 
+def rewrite_metadata(repository: Path, metadata: Metadata, precision: Precision = "float32") -> None:
+    """Gives a repository's model file other metadata, and stamps the configurations for it. The network stays the same.
+
+    Raises RepositoryError when it cannot be stamped.
+    """
+    model = onnx.load(model_path(repository, kind=type(metadata), precision=precision))
+    install(repository, metadata, lambda path: save_stamped(model, metadata, path), precision)
+
+
 @contextmanager
 def _replaced(target: Path, by: Path) -> Iterator[None]:
     """Within it, one file stands in the place of another, if there is one; an error puts that back."""

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from landmarks.golden import with_golden_answer
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import add_int8, model_path, remove_int8
 from landmarks.runtime import Network
@@ -22,7 +23,7 @@ from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.predict import crops_of, predict
 from train.export.onnx_file import install, save_stamped
-from train.export.torch_to_onnx import golden_points
+from train.export.torch_to_onnx import golden_answer
 from train.samples.image_cache import ImageCache
 
 SUFFIX: Final = "-int8"
@@ -47,7 +48,7 @@ def quantize(repository: Path, source: DataSource, samples: int) -> dict[str, An
         raise TrainingError(f"{repository} holds {original.metadata.name}, which is quantized already")
     crops = training_crops(original.metadata, source, samples)
     quantized = quantized_model(model_path(repository), crops)
-    metadata = with_own_golden_points(quantized, replace(original.metadata, name=original.metadata.name + SUFFIX))
+    metadata = with_own_golden_answer(quantized, replace(original.metadata, name=original.metadata.name + SUFFIX))
     try:
         add_int8(repository)
         install(repository, metadata, lambda path: save_stamped(quantized, metadata, path), "int8")
@@ -58,12 +59,12 @@ def quantize(repository: Path, source: DataSource, samples: int) -> dict[str, An
     return compare(networks, source, crops)
 
 
-def with_own_golden_points(model: onnx.ModelProto, metadata: ModelMetadata) -> ModelMetadata:
-    """The metadata with the golden points that the model itself gives in the runtime that serves it."""
+def with_own_golden_answer(model: onnx.ModelProto, metadata: ModelMetadata) -> ModelMetadata:
+    """The metadata with the model's own answer to the golden crop in the runtime that serves it."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         save_stamped(model, metadata, path)
-        return replace(metadata, golden_points=golden_points(Network(path), metadata.codec))
+        return with_golden_answer(metadata, golden_answer(Network(path), metadata.codec))
 
 
 def training_crops(metadata: ModelMetadata, source: DataSource, samples: int) -> Crops:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from landmarks.codec import CodecSpec, decode
-from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
+from landmarks.codec import CodecSpec, Decoded, decode
+from landmarks.golden import GoldenError, check_golden_answer, golden_crop, with_golden_answer
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import remove_int8
 from landmarks.tensors import contract
@@ -48,23 +48,22 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
         run_id=origin["run_id"],
         data=tuple(origin["data"]),
         layout=layout_of(folder),
-        golden_points=golden_points(trained.network, trained.codec),
         degrees_of_freedom=trained.degrees_of_freedom,
     )
+    metadata = with_golden_answer(metadata, golden_answer(trained.network, trained.codec))
     install(repository, metadata, lambda path: write_checked(model, metadata, path))
     remove_int8(repository)
     return metadata
 
 
-def golden_points(network: Network, codec: CodecSpec) -> tuple[tuple[float, float], ...]:
-    """The network's own points of the golden crop, in crop pixels to 1/1000."""
-    points = decode(network(golden_crop(codec.input_size)[None]), codec).points[0]
-    return tuple((round(float(x), 3), round(float(y), 3)) for x, y in points)
+def golden_answer(network: Network, codec: CodecSpec) -> Decoded:
+    """The network's own answer to the golden crop."""
+    return decode(network(golden_crop(codec.input_size)[None]), codec)
 
 
 def golden_error(network: Network, metadata: ModelMetadata) -> float:
-    """Crop pixels by which a network's answer to the golden crop differs from the metadata's, at most."""
-    points = decode(network(golden_crop(metadata.codec.input_size)[None]), metadata.codec).points[0]
+    """Crop pixels by which a network's points of the golden crop differ from the metadata's, at most."""
+    points = golden_answer(network, metadata.codec).points[0]
     return float(np.abs(points - np.array(metadata.golden_points)).max())
 
 
@@ -78,7 +77,8 @@ def write_checked(model: nn.Module, metadata: ModelMetadata, path: Path) -> None
 
 
 def check_against_torch(path: Path, metadata: ModelMetadata) -> None:
-    """Raises TrainingError unless ONNX Runtime gives the golden points that PyTorch gave."""
-    difference = golden_error(open_export(path).network, metadata)
-    if not difference <= GOLDEN_TOLERANCE:
-        raise TrainingError(f"the exported network puts a golden point {difference:.3f} px away from PyTorch's")
+    """Raises TrainingError unless ONNX Runtime answers the golden crop as PyTorch did."""
+    try:
+        check_golden_answer(metadata, golden_answer(open_export(path).network, metadata.codec))
+    except GoldenError as error:
+        raise TrainingError(f"the exported network does not answer as PyTorch does: {error}") from error

@@ -2,9 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from landmarks import codec
+from landmarks.repository import model_path
+from service.engines.local import LocalEngine
 from service.engines.port import EngineFailure
 from service.engines.triton import endpoint as endpoint_module
 from service.engines.triton.engine import TritonEngine
@@ -108,3 +113,34 @@ async def test_a_triton_of_an_earlier_release_is_refused_with_what_to_do() -> No
     assert "Triton's model 'decode' states no usable metadata" in message
     assert "take the model_repo/ of this one, and run landmarks-train export again" in message
     assert len(message.splitlines()) == 1
+
+
+async def test_wrong_scores_and_covariances_are_refused() -> None:
+    double = ModelDouble()
+    double.score = 0.99
+    assert "scores are 0.0100 off in a batch of 1" in await refusal(double)
+    double = ModelDouble()
+    double.variance = 1.01  # of a trace of 2
+    assert "covariances are 0.50 % off in a batch of 1" in await refusal(double)
+
+
+async def test_a_model_without_golden_scores_is_served() -> None:
+    double = ModelDouble()
+    double.metadata = replace(double.metadata, golden_scores=(), golden_covariances=())
+    double.variance = 1.01
+    async with engine_of(double) as engine:
+        await engine.start()
+        assert await engine.ready()
+
+
+async def test_an_engine_in_this_process_does_not_start_with_another_decoder(
+    model_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LocalEngine(model_path(model_repository))
+    monkeypatch.setattr(codec, "MOMENT_WINDOW", 13)
+    try:
+        with pytest.raises(EngineFailure, match="the golden crop's covariances are "):
+            await engine.start()
+        assert not await engine.ready()
+    finally:
+        await engine.close()

@@ -9,10 +9,12 @@ import pytest
 
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
+import onnx
+
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import RepositoryError, configurations, model_path, provenance
 from landmarks.runtime import identify
-from train.export.onnx_file import install
+from train.export.onnx_file import install, rewrite_metadata
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,19 @@ def test_a_model_is_installed_and_stamped(repository_copy: Path, metadata: Model
     assert list(repository_copy.rglob("*.tmp")) == []
     for path in configurations(repository_copy, "decode"):
         assert provenance(b"the new model") in path.read_text()
+
+
+def test_metadata_are_rewritten_and_the_network_is_not(repository_copy: Path, metadata: ModelMetadata) -> None:
+    def network() -> bytes:
+        return bytes(onnx.load(model_path(repository_copy)).graph.SerializeToString())
+
+    before = network()
+    rewrite_metadata(repository_copy, metadata)
+    rewritten, model_provenance = identify(model_path(repository_copy))
+    assert rewritten == metadata
+    assert network() == before
+    for path in configurations(repository_copy, "heatmap"):
+        assert model_provenance in path.read_text()
 
 
 def test_a_mistyped_repository_is_not_made(tmp_path: Path, metadata: ModelMetadata) -> None:
