@@ -7,7 +7,8 @@ import json
 from dataclasses import asdict, replace
 from typing import Final
 
-from landmarks.detection import DetectorSpec, Network
+from landmarks.detection import DetectorFunction
+from landmarks.detector import DetectorSpec
 from train.commands.arguments import add_data, add_network
 from train.commands.fit_detector import DATA_HELP
 from train.datasets.source import DataSource
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     print(json.dumps({**asdict(figures(judged, threshold)), "recall_by_false_boxes": curve(judged)}, indent=2))
 
 
-def open_network(args: argparse.Namespace) -> tuple[Network, DetectorSpec]:
+def open_network(args: argparse.Namespace) -> tuple[DetectorFunction, DetectorSpec]:
     """The detector of `--model` or of `--run`, with its threshold in the specification."""
     if args.model:
         network, metadata = open_detector(args.model)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from landmarks.detection import Detections, DetectorSpec, Maps, Network, find_faces
+from landmarks.detection import Detections, DetectorFunction, DetectorMaps, find_faces
+from landmarks.detector import DetectorSpec
 from train.datasets.boxes import iou
 from train.datasets.image import RgbImage, read_image
 from train.detection.photographs import Photograph
@@ -107,18 +108,18 @@ def curve(judged: Sequence[Judged], budgets: Sequence[float] = (0.02, 0.05, 0.1,
     return {f"{budget:g}": figures(judged, choose_threshold(judged, budget)).recall for budget in budgets}
 
 
-def finder(network: Network, spec: DetectorSpec) -> Find:
+def finder(network: DetectorFunction, spec: DetectorSpec) -> Find:
     """A network as what is judged: the very steps that are served, down to FLOOR."""
     return lambda image: find_faces(image, network, spec, FLOOR)
 
 
-def torch_maps(model: nn.Module) -> Network:
+def torch_maps(model: nn.Module) -> DetectorFunction:
     """A torch model as the network that `landmarks.detection` asks, in evaluation mode and float32."""
     device = next(model.parameters()).device
     model.eval()
 
     @torch.inference_mode()
-    def run(pictures: NDArray[np.uint8]) -> Maps:
+    def run(pictures: NDArray[np.uint8]) -> DetectorMaps:
         return [maps[0].float().cpu().numpy() for maps in model(torch.from_numpy(pictures).to(device))]
 
     return run
