@@ -24,12 +24,12 @@ from landmarks.crop import Crop, warp
 from landmarks.detection import find_faces
 from landmarks.runtime import DetectorNetwork
 from service.detectors.yunet import YuNet
-from train.datasets.boxes import size_of
+from train.datasets.boxes import clipped, size_of, transform_boxes, visible_share
 from train.datasets.image import RgbImage, read_image
 from train.datasets.source import DataSource
-from train.detection.evaluate import Find, Judged, figures, judge
-from train.detection.photographs import Photograph, load
-from train.detection.scenes import SEEN, clipped, share_within, transform_boxes
+from train.detection.evaluate import Detector, Matches, match, metrics_at
+from train.detection.images import BoxedImage, load_images
+from train.detection.mosaic import MIN_VISIBLE
 
 CROWD = (1150, 2048)
 """Height and width in pixels of the synthetic crowd image."""
@@ -41,22 +41,22 @@ CROWD_MIN_SIDE = 12.0
 """Pixels; smaller faces of the crowd need not be found."""
 
 
-def crowd(photographs: Sequence[Photograph]) -> tuple[RgbImage, Photograph]:
+def crowd(images: Sequence[BoxedImage]) -> tuple[RgbImage, BoxedImage]:
     """An image with hundreds of small faces, in every tile the largest of one image, and its boxes."""
     height, width = CROWD
     mosaic = np.zeros((height, width, 3), np.uint8)
     boxes, scores = [], []
     corners = [(y, x) for y in range(0, height - CROWD_TILE + 1, CROWD_TILE) for x in range(0, width, CROWD_TILE)]
-    with_faces = (photo for photo in photographs if len(photo.boxes))
-    for (top, left), photo in zip(corners, with_faces, strict=False):
-        largest = photo.boxes[size_of(photo.boxes).argmax()]
+    with_faces = (each for each in images if len(each.boxes))
+    for (top, left), truth in zip(corners, with_faces, strict=False):
+        largest = truth.boxes[size_of(truth.boxes).argmax()]
         matrix = Crop.around(largest, CROWD_MARGIN, CROWD_TILE).image_to_crop()
-        mosaic[top : top + CROWD_TILE, left : left + CROWD_TILE] = warp(read_image(photo.path), matrix, CROWD_TILE)
-        shown = transform_boxes(matrix, photo.boxes)
-        kept = share_within(shown, CROWD_TILE) >= SEEN
+        mosaic[top : top + CROWD_TILE, left : left + CROWD_TILE] = warp(read_image(truth.path), matrix, CROWD_TILE)
+        shown = transform_boxes(matrix, truth.boxes)
+        kept = visible_share(shown, CROWD_TILE) >= MIN_VISIBLE
         boxes.append(clipped(shown, CROWD_TILE)[kept] + np.array([left, top, left, top]))
-        scores.append(photo.scores[kept])
-    return mosaic, Photograph(Path("crowd"), np.concatenate(boxes), np.concatenate(scores))
+        scores.append(truth.scores[kept])
+    return mosaic, BoxedImage(Path("crowd"), np.concatenate(boxes), np.concatenate(scores))
 
 
 @dataclass(eq=False)
@@ -64,16 +64,16 @@ class Candidate:
     """A detector, with the evaluation of its detections and the seconds for each image."""
 
     name: str
-    find: Find
-    judged: list[Judged] = field(default_factory=list)
+    detect: Detector
+    matches: list[Matches] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def measure(self, image: RgbImage, photo: Photograph) -> None:
+    def measure(self, image: RgbImage, truth: BoxedImage) -> None:
         """Detects the faces of one image, takes the time, and evaluates."""
         start = time.perf_counter()
-        found = self.find(image)
+        found = self.detect(image)
         self.seconds.append(time.perf_counter() - start)
-        self.judged.append(judge(found, photo))
+        self.matches.append(match(found, truth))
 
 
 def candidates(args: argparse.Namespace) -> list[Candidate]:
@@ -108,40 +108,40 @@ def main() -> int:
     args = parser.parse_args()
 
     cv2.setNumThreads(args.threads)
-    photographs = load(DataSource.parse(args.data), args.split)
+    images = load_images(DataSource.parse(args.data), args.split)
     detectors = candidates(args)
-    for photo in tqdm(photographs, unit="image", leave=False):
-        image = read_image(photo.path)
+    for truth in tqdm(images, unit="image", leave=False):
+        image = read_image(truth.path)
         for detector in detectors:
-            detector.measure(image, photo)
-    print_photographs(detectors, args.threads)
-    print_crowd(detectors, *crowd(photographs))
+            detector.measure(image, truth)
+    print_images(detectors, args.threads)
+    print_crowd(detectors, *crowd(images))
     print_vga(detectors)
     return 0
 
 
-def print_photographs(detectors: Sequence[Candidate], threads: int) -> None:
-    first = figures(detectors[0].judged, 0.0)
+def print_images(detectors: Sequence[Candidate], threads: int) -> None:
+    first = metrics_at(detectors[0].matches, 0.0)
     print(f"{first.photographs} images, {first.faces} faces; {threads} thread(s)\n")
     print("| detector | recall | false boxes per image | mean IoU | ms, median |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for one in detectors:
-        row, milliseconds = figures(one.judged, 0.0), 1e3 * float(np.median(one.seconds))
+        row, milliseconds = metrics_at(one.matches, 0.0), 1e3 * float(np.median(one.seconds))
         print(
             f"| {one.name} | {row.recall:.4f} | {row.false_per_photograph:.3f} | {row.mean_iou:.3f} "
             f"| {milliseconds:.1f} |"
         )
 
 
-def print_crowd(detectors: Sequence[Candidate], image: RgbImage, truth: Photograph) -> None:
+def print_crowd(detectors: Sequence[Candidate], image: RgbImage, truth: BoxedImage) -> None:
     print(f"\na crowd of {len(truth.boxes)} small faces in {image.shape[1]} x {image.shape[0]} pixels\n")
     print("| detector | boxes | recall | false boxes | ms |\n| --- | ---: | ---: | ---: | ---: |")
     for one in detectors:
-        one.find(image)
+        one.detect(image)
         start = time.perf_counter()
-        found = one.find(image)
+        found = one.detect(image)
         milliseconds = 1e3 * (time.perf_counter() - start)
-        row = figures([judge(found, truth, CROWD_MIN_SIDE)], 0.0)
+        row = metrics_at([match(found, truth, CROWD_MIN_SIDE)], 0.0)
         boxes, false = len(found.boxes), row.false_per_photograph
         print(f"| {one.name} | {boxes} | {row.recall:.4f} | {false:.0f} | {milliseconds:.0f} |")
 
@@ -153,7 +153,7 @@ def print_vga(detectors: Sequence[Candidate], rounds: int = 30) -> None:
     for _ in range(rounds):
         for one in detectors:
             start = time.perf_counter()
-            one.find(image)
+            one.detect(image)
             seconds[one.name].append(time.perf_counter() - start)
     print("\n640 x 480 pixels without a face\n\n| detector | ms, median | ms, least |\n| --- | ---: | ---: |")
     for name, values in seconds.items():

@@ -12,9 +12,9 @@ from landmarks.detector import DetectorSpec
 from train.commands.arguments import add_data
 from train.commands.fit_detector import DATA_HELP
 from train.datasets.source import DataSource
-from train.detection.evaluate import choose_threshold, figures, finder, judge_all, torch_maps
-from train.detection.loop import load_detector
-from train.detection.photographs import load
+from train.detection.evaluate import choose_threshold, make_detector, match_all, metrics_at, torch_network
+from train.detection.images import load_images
+from train.detection.run import load_detector
 from train.runs.files import write_json
 from train.runs.folder import REPORT_FILE, read_report
 
@@ -32,17 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--false-boxes", type=float, default=0.1, help="allowed in an image, on average [%(default)s]")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    run: Path,
+    data: str,
+    false_boxes: float,
+) -> None:
     """Writes the threshold into the run's report and prints it.
 
     A run chooses its own on the images held out, which are few. This is for a network that finds faces no better in
     the images that it was trained on.
     """
-    source = DataSource.parse(args.data)
-    report, (_, model) = read_report(args.run), load_detector(args.run)
-    images = load(source, source.format.train)
-    judged = judge_all(finder(torch_maps(model), DetectorSpec()), images, progress=True)
-    threshold = choose_threshold(judged, args.false_boxes)
-    chosen = {"threshold": threshold, "train": asdict(figures(judged, threshold))}
-    write_json(args.run / REPORT_FILE, {**report, **chosen})
+    source = DataSource.parse(data)
+    report, (_, model) = read_report(run), load_detector(run)
+    images = load_images(source, source.format.train)
+    matches = match_all(make_detector(torch_network(model), DetectorSpec()), images, progress=True)
+    threshold = choose_threshold(matches, false_boxes)
+    chosen = {"threshold": threshold, "train": asdict(metrics_at(matches, threshold))}
+    write_json(run / REPORT_FILE, {**report, **chosen})
     print(json.dumps(chosen, indent=2))

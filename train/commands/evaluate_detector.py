@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Final
 
 from landmarks.detection import DetectorFunction
@@ -12,10 +13,10 @@ from landmarks.detector import DetectorSpec
 from train.commands.arguments import add_data, add_network
 from train.commands.fit_detector import DATA_HELP
 from train.datasets.source import DataSource
-from train.detection.evaluate import curve, figures, finder, judge_all, torch_maps
+from train.detection.evaluate import make_detector, match_all, metrics_at, recall_by_false_boxes, torch_network
 from train.detection.export import open_detector
-from train.detection.loop import load_detector
-from train.detection.photographs import load
+from train.detection.images import load_images
+from train.detection.run import load_detector
 from train.runs.folder import read_report
 
 DETAILS: Final = "At its threshold, and the recall at other numbers of false boxes, on the split for testing."
@@ -30,20 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, help="instead of the one chosen on held-out training images")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    run: Path | None,
+    model: Path | None,
+    data: str,
+    split: str | None,
+    threshold: float | None,
+) -> None:
     """Prints the figures at the threshold, and the recall at some numbers of false boxes."""
-    network, spec = open_network(args)
-    source = DataSource.parse(args.data)
-    images = load(source, args.split or source.format.test)
-    judged = judge_all(finder(network, spec), images, progress=True)
-    threshold = spec.threshold if args.threshold is None else args.threshold
-    print(json.dumps({**asdict(figures(judged, threshold)), "recall_by_false_boxes": curve(judged)}, indent=2))
+    network, spec = open_network(run, model)
+    source = DataSource.parse(data)
+    images = load_images(source, split or source.format.test)
+    matches = match_all(make_detector(network, spec), images, progress=True)
+    chosen = spec.threshold if threshold is None else threshold
+    metrics = asdict(metrics_at(matches, chosen))
+    print(json.dumps({**metrics, "recall_by_false_boxes": recall_by_false_boxes(matches)}, indent=2))
 
 
-def open_network(args: argparse.Namespace) -> tuple[DetectorFunction, DetectorSpec]:
-    """The detector of `--model` or of `--run`, with its threshold in the specification."""
-    if args.model:
-        network, metadata = open_detector(args.model)
+def open_network(run: Path | None, model: Path | None) -> tuple[DetectorFunction, DetectorSpec]:
+    """The detector of an exported file or of a run's folder, with its threshold in the specification."""
+    if model:
+        network, metadata = open_detector(model)
         return network, metadata.spec
-    _, model = load_detector(args.run)
-    return torch_maps(model), replace(DetectorSpec(), threshold=read_report(args.run)["threshold"])
+    assert run
+    _, trained = load_detector(run)
+    return torch_network(trained), replace(DetectorSpec(), threshold=read_report(run)["threshold"])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Final
 
 from train.commands.arguments import add_data, add_training
 from train.config import load_config
 from train.datasets.source import DataSource
 from train.detection.config import DetectorConfig
-from train.detection.loop import DetectorRun
-from train.detection.photographs import load
+from train.detection.images import load_images
+from train.detection.run import DetectorRun
 
 DETAILS: Final = "On mosaics of images that have a box for every face."
 EXAMPLE: Final = "--data faces300w:data/faces300w --out runs/detector"
@@ -23,11 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training(parser, "detector", "start from another run's checkpoint")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    data: str,
+    config: str,
+    out: Path,
+    resume: bool,
+    weights: Path | None,
+    seed: int | None,
+    workers: int,
+) -> None:
     """Trains to the configured end."""
-    config = load_config(DetectorConfig, args.config, {} if args.seed is None else {"seed": args.seed})
-    source = DataSource.parse(args.data)
-    images, test = (load(source, split) for split in (source.format.train, source.format.test))
-    run = DetectorRun(config, (source.name,), images, args.out, args.workers)
-    run.prepare(args.resume, args.weights)
+    loaded = load_config(DetectorConfig, config, {} if seed is None else {"seed": seed})
+    source = DataSource.parse(data)
+    images, test = (load_images(source, split) for split in (source.format.train, source.format.test))
+    run = DetectorRun(loaded, (source.name,), images, out, workers)
+    run.prepare(resume, weights)
     run.train(test)

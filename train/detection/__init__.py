@@ -1,1 +1,1 @@
-"""The face detector: pictures composed of photographs, a small network, its loop, its figures and its export."""
+"""The face detector: mosaics of images to train on, a small network, its training, its evaluation and its export."""

@@ -1,4 +1,4 @@
-"""Checkpoint -> ONNX file that states how its maps are to be read, checked against PyTorch before it is kept."""
+"""Checkpoint -> ONNX file that states how its maps are decoded, checked against PyTorch before it is installed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from torch import nn
 from landmarks.detection import DetectorFunction, DetectorMaps, find_faces
 from landmarks.detector import DetectorMetadata, DetectorSpec
 from landmarks.golden import golden_crop
-from train.detection.evaluate import torch_maps
-from train.detection.loop import load_detector
+from train.detection.evaluate import torch_network
+from train.detection.run import load_detector
 from train.errors import TrainingError
 from train.export.onnx_file import install, open_session, write_onnx
 from train.runs.folder import DESCRIPTION_FILE, read_report
 
-PICTURES = "pictures"
+INPUT = "pictures"
+"""Name of the network's input in exported files."""
 TOLERANCE = 1e-3
 """Largest difference in a logit between PyTorch and ONNX Runtime."""
 
@@ -34,7 +35,7 @@ def export_detector(folder: Path, repository: Path) -> DetectorMetadata:
     config, model = load_detector(folder)
     spec = replace(DetectorSpec(), threshold=read_report(folder)["threshold"])
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())
-    network = torch_maps(model)
+    network = torch_network(model)
     metadata = DetectorMetadata(
         name=config.name,
         spec=spec,
@@ -57,20 +58,20 @@ def golden_box(network: DetectorFunction, spec: DetectorSpec) -> tuple[float, fl
 
 
 def write_checked(model: nn.Module, metadata: DetectorMetadata, path: Path) -> None:
-    """The network as an ONNX file for pictures of any size. Raises as `check_against_torch` does."""
+    """The network as an ONNX file for images of any size. Raises as `check_against_torch` does."""
     names = tuple(f"maps{level.stride}" for level in metadata.spec.levels)
-    axes = {PICTURES: {0: "batch", 1: "height", 2: "width"}}
+    axes = {INPUT: {0: "batch", 1: "height", 2: "width"}}
     axes |= {name: {0: "batch", 2: f"rows_{name}", 3: f"columns_{name}"} for name in names}
     example = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
     write_onnx(model, example, axes, names, metadata, path)
-    check_against_torch(path, torch_maps(model))
+    check_against_torch(path, torch_network(model))
 
 
 def check_against_torch(path: Path, network: DetectorFunction) -> None:
     """Raises TrainingError unless ONNX Runtime gives PyTorch's maps of the golden crop, at two sizes."""
     exported, _ = open_detector(path)
-    for picture in (golden_crop()[None], golden_crop(128)[None, :96]):
-        for ours, theirs in zip(network(picture), exported(picture), strict=True):
+    for image in (golden_crop()[None], golden_crop(128)[None, :96]):
+        for ours, theirs in zip(network(image), exported(image), strict=True):
             difference = float(np.abs(ours - theirs).max())
             if ours.shape != theirs.shape or not difference <= TOLERANCE:
                 raise TrainingError(f"the exported network's maps differ from PyTorch's by {difference:.4f}")
@@ -81,7 +82,7 @@ def open_detector(path: Path) -> tuple[DetectorFunction, DetectorMetadata]:
     session = open_session(path)
     metadata = DetectorMetadata.from_mapping(session.get_modelmeta().custom_metadata_map)
 
-    def run(pictures: NDArray[np.uint8]) -> DetectorMaps:
-        return [np.asarray(maps[0], np.float32) for maps in session.run(None, {PICTURES: pictures})]
+    def run(images: NDArray[np.uint8]) -> DetectorMaps:
+        return [np.asarray(maps[0], np.float32) for maps in session.run(None, {INPUT: images})]
 
     return run, metadata

@@ -14,20 +14,20 @@ STEM = (8, 24)
 STAGES = ((32, 1), (48, 2), (80, 2))
 """Channels and residual blocks of each stage."""
 NECK = 32
-"""Channels of the way back up."""
+"""Channels of the top-down path."""
 CHANNELS = 3
-"""Of a map: a logit, a width and a height."""
+"""Of a map: the logit of a center, a width and a height."""
 
-RARE = -6.0
-"""Logit that an untrained network gives every cell: faces are rare, and the first steps need not learn that."""
+INITIAL_LOGIT = -6.0
+"""Bias of the logits of an untrained network: faces are rare, and the first steps need not learn that."""
 
 
-class CentreDetector(nn.Module):
-    """RGB pictures uint8 [N, H, W, 3] -> a map per stride, float [N, 3, H/8, W/8], [.. /16] and [.. /32].
+class CenterDetector(nn.Module):
+    """RGB images uint8 [N, H, W, 3] -> a map per stride, float [N, 3, H/8, W/8], [.. /16] and [.. /32].
 
-    H and W are multiples of 32. Dense 3x3 convolutions on few channels, as in `Compact`; nothing but the stem works at
-    a finer stride than 8, because there a convolution costs more than all of stride 32, and the stem's first is narrow:
-    with three channels in, a CPU reaches a fifth of its speed.
+    H and W are multiples of 32. Dense 3x3 convolutions on few channels, as in `Compact`. Only the stem works at a finer
+    stride than 8, because a convolution there costs more than all of stride 32. The stem's first convolution is narrow,
+    because a CPU reaches a fifth of its speed with three input channels.
     """
 
     def __init__(self) -> None:
@@ -47,11 +47,11 @@ class CentreDetector(nn.Module):
             assert layer.bias is not None
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.constant_(layer.bias, 0.0)
-            nn.init.constant_(layer.bias[:1], RARE)
+            nn.init.constant_(layer.bias[:1], INITIAL_LOGIT)
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        # normalised before the axes are moved: OpenVINO then moves nothing
-        x: Tensor = self.stem(((pictures.to(torch.float32) - 127.5) / 64.0).permute(0, 3, 1, 2))
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        # normalised before the axes are permuted: OpenVINO then permutes nothing
+        x: Tensor = self.stem(((images.to(torch.float32) - 127.5) / 64.0).permute(0, 3, 1, 2))
         features = []
         for stage in self.stages:
             x = stage(x)

@@ -1,4 +1,4 @@
-"""Scenes as samples and batches. Every random draw of a sample comes from (seed, epoch, photograph)."""
+"""Mosaics as samples and batches. Every random draw of a sample comes from (seed, epoch, image)."""
 
 from __future__ import annotations
 
@@ -15,81 +15,83 @@ from landmarks.detector import DetectorSpec
 from train.datasets.boxes import size_of
 from train.datasets.image import RgbImage
 from train.detection.config import DetectorConfig
-from train.detection.photographs import Photograph
-from train.detection.scenes import Composer, Scene
+from train.detection.images import BoxedImage
+from train.detection.mosaic import Mosaic, MosaicComposer
 from train.detection.targets import targets
 from train.samples.augment import random_photometric
 
-Sample = tuple[RgbImage, NDArray[np.float32], int]
-"""Picture, targets, the place of its first photograph in the data set."""
+MosaicSample = tuple[RgbImage, NDArray[np.float32], int]
+"""Image, targets, and the index of its first image in the data set."""
 
-MIDDLING = 40.0
-"""Pixels; the size that a picture without faces is disturbed for."""
+DEFAULT_FACE_SIZE = 40.0
+"""Pixels; bounds blur and downscaling in a mosaic without faces."""
 
 
-class SceneKey(NamedTuple):
+class MosaicKey(NamedTuple):
     """Everything a sample depends on besides the seed."""
 
     epoch: int
-    photograph: int
+    image: int
 
 
-class SceneBatch(NamedTuple):
-    pictures: Tensor
+class MosaicBatch(NamedTuple):
+    images: Tensor
     """uint8 [N, S, S, 3] RGB"""
     targets: Tensor
     """float32 [N, 4, cells], see `train.detection.targets`"""
     indices: Tensor
-    """int64 [N] the photographs' places in the data set, to name a batch that goes wrong"""
+    """int64 [N] the first images' indices in the data set, for error messages"""
 
 
-class SceneSamples(Dataset[Sample]):
-    """Maps a SceneKey to a sample."""
+class MosaicSamples(Dataset[MosaicSample]):
+    """Maps a MosaicKey to a sample."""
 
     def __init__(
-        self, photographs: Sequence[Photograph], config: DetectorConfig, spec: DetectorSpec, workers: int = 0
+        self, images: Sequence[BoxedImage], config: DetectorConfig, spec: DetectorSpec, workers: int = 0
     ) -> None:
-        """`workers`: processes that compose pictures, as of `ImageCache`."""
+        """`workers`: processes that compose mosaics, as for `ImageCache`."""
         self._config = config
         self._spec = spec
-        self._composer = Composer(photographs, config.compose, config.input_size, config.trusted_score, workers)
+        self._composer = MosaicComposer(images, config.compose, config.input_size, config.trusted_score, workers)
 
-    def __getitem__(self, key: SceneKey) -> Sample:
-        rng = np.random.default_rng([self._config.seed, key.epoch, key.photograph])
-        scene = self._composer.scene(key.photograph, rng)
-        image = random_photometric(scene.image, small_face(scene), self._config.photometric, rng)
-        return image, targets(scene, self._spec, rng), key.photograph
-
-
-def small_face(scene: Scene) -> float:
-    """The size in pixels that a quarter of the scene's faces fall short of."""
-    sizes = size_of(scene.boxes[scene.trusted])
-    return float(np.quantile(sizes, 0.25)) if len(sizes) else MIDDLING
+    def __getitem__(self, key: MosaicKey) -> MosaicSample:
+        """Raises DataError when an image cannot be read."""
+        rng = np.random.default_rng([self._config.seed, key.epoch, key.image])
+        mosaic = self._composer.compose(key.image, rng)
+        image = random_photometric(mosaic.image, small_face_size(mosaic), self._config.photometric, rng)
+        return image, targets(mosaic, self._spec, rng), key.image
 
 
-def collate(samples: Sequence[Sample]) -> SceneBatch:
+def small_face_size(mosaic: Mosaic) -> float:
+    """The lower quartile of the sizes of the mosaic's faces, in pixels."""
+    sizes = size_of(mosaic.boxes[mosaic.trusted])
+    return float(np.quantile(sizes, 0.25)) if len(sizes) else DEFAULT_FACE_SIZE
+
+
+def collate(samples: Sequence[MosaicSample]) -> MosaicBatch:
     """Stacks samples into a batch of tensors."""
-    pictures, wanted, indices = zip(*samples, strict=True)
-    return SceneBatch(
-        torch.from_numpy(np.stack(pictures)),
-        torch.from_numpy(np.stack(wanted)),
+    images, all_targets, indices = zip(*samples, strict=True)
+    return MosaicBatch(
+        torch.from_numpy(np.stack(images)),
+        torch.from_numpy(np.stack(all_targets)),
         torch.tensor(indices, dtype=torch.int64),
     )
 
 
-class SceneBatches(Sampler[list[SceneKey]]):
+class MosaicBatches(Sampler[list[MosaicKey]]):
     """Batches in an order drawn from (seed, epoch); a last batch that is not full is left out."""
 
-    def __init__(self, photographs: int, config: DetectorConfig) -> None:
-        self._photographs = photographs
+    def __init__(self, images: int, config: DetectorConfig) -> None:
+        """`images`: how many there are to train on."""
+        self._images = images
         self._config = config
         self.epoch = 0
 
     def __len__(self) -> int:
-        return max(1, self._photographs // self._config.batch_size)
+        return max(1, self._images // self._config.batch_size)
 
-    def __iter__(self) -> Iterator[list[SceneKey]]:
-        order = np.random.default_rng([self._config.seed, self.epoch]).permutation(self._photographs)
+    def __iter__(self) -> Iterator[list[MosaicKey]]:
+        order = np.random.default_rng([self._config.seed, self.epoch]).permutation(self._images)
         for start in range(0, len(self) * self._config.batch_size, self._config.batch_size):
             batch = order[start : start + self._config.batch_size]
-            yield [SceneKey(self.epoch, int(index)) for index in batch]
+            yield [MosaicKey(self.epoch, int(index)) for index in batch]

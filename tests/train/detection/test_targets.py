@@ -13,7 +13,7 @@ from torch import Tensor  # noqa: E402
 
 from landmarks.detection import decode, suppress  # noqa: E402
 from landmarks.detector import DetectorSpec  # noqa: E402
-from train.detection.scenes import Scene  # noqa: E402
+from train.detection.mosaic import Mosaic  # noqa: E402
 from train.detection.targets import losses, targets  # noqa: E402
 
 SPEC = DetectorSpec()
@@ -21,8 +21,8 @@ SIDE = 128
 CELLS = {8: 16, 16: 8, 32: 4}
 
 
-def scene(boxes: list[list[float]], trusted: list[bool] | None = None) -> Scene:
-    return Scene(
+def scene(boxes: list[list[float]], trusted: list[bool] | None = None) -> Mosaic:
+    return Mosaic(
         np.zeros((SIDE, SIDE, 3), np.uint8),
         np.array(boxes, np.float64).reshape(-1, 4),
         np.array([True] * len(boxes) if trusted is None else trusted, bool),
@@ -141,7 +141,7 @@ def test_the_loss_of_nothing_learnt() -> None:
     """One face, on the first level: its 256 cells cost ln 2 each; so do the cells of the other levels."""
     wanted = torch.from_numpy(targets(scene([[33.5, 3.5, 53.5, 35.5]]), SPEC, np.random.default_rng(0)))[None]
     parts = losses(maps_of(0.0), wanted)
-    assert parts.centres.item() == pytest.approx((256 + 64 + 16) * math.log(2) / 3, rel=1e-5)
+    assert parts.centers.item() == pytest.approx((256 + 64 + 16) * math.log(2) / 3, rel=1e-5)
     # the width is told as ln 1 instead of ln 0.625, the height right; the other levels have no face
     assert parts.sides.item() == pytest.approx(-math.log(0.625) / 2 / 3, rel=1e-5)
 
@@ -150,7 +150,7 @@ def test_doubtful_cells_cost_nothing() -> None:
     """4 x 4 cells of stride 8 and, as the face is nearly large enough for it, 3 x 3 of stride 16."""
     wanted = torch.from_numpy(targets(scene([square(64, 64, 32)], [False]), SPEC, np.random.default_rng(0)))[None]
     plain = torch.from_numpy(targets(scene([]), SPEC, np.random.default_rng(0)))[None]
-    cheaper = losses(maps_of(0.0), plain).centres - losses(maps_of(0.0), wanted).centres
+    cheaper = losses(maps_of(0.0), plain).centers - losses(maps_of(0.0), wanted).centers
     assert cheaper.item() == pytest.approx(25 * math.log(2) / 3, rel=1e-4)
 
 
@@ -165,5 +165,5 @@ def test_the_loss_is_least_at_the_true_shares() -> None:
         maps[0].data[:, 0, 6, 4] = 0
         shifted = maps[0] + 0
         shifted[:, 0, 6, 4] = logit + value
-        (gradient,) = torch.autograd.grad(losses((shifted, *maps[1:]), wanted).centres, logit)
+        (gradient,) = torch.autograd.grad(losses((shifted, *maps[1:]), wanted).centers, logit)
         assert math.copysign(1, gradient.item()) == sign

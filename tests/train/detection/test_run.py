@@ -1,4 +1,4 @@
-"""The detector's loop on drawn faces: it learns, it resumes exactly, and what it exports is what it learnt."""
+"""The detector's training on drawn faces: it learns, it resumes exactly, and exports what it learnt."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
 
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
 from landmarks.detection import find_faces  # noqa: E402
 from landmarks.runtime import DetectorNetwork  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
@@ -20,12 +22,12 @@ from train.commands.command_line import parse  # noqa: E402
 from train.datasets.image import read_image  # noqa: E402
 from train.datasets.source import DataSource  # noqa: E402
 from train.detection.config import DetectorConfig  # noqa: E402
-from train.detection.evaluate import torch_maps  # noqa: E402
+from train.detection.evaluate import torch_network  # noqa: E402
 from train.detection.export import open_detector  # noqa: E402
-from train.detection.loop import DetectorRun, Step, load_detector  # noqa: E402
-from train.detection.network import CentreDetector  # noqa: E402
-from train.detection.photographs import load  # noqa: E402
-from train.detection.samples import SceneBatch, SceneSamples  # noqa: E402
+from train.detection.images import load_images  # noqa: E402
+from train.detection.network import CenterDetector  # noqa: E402
+from train.detection.run import DetectorRun, Step, load_detector  # noqa: E402
+from train.detection.samples import MosaicBatch, MosaicSamples  # noqa: E402
 from train.errors import ConfigError, DataError, TrainingError  # noqa: E402
 
 TINY = {"input_size": 64, "batch_size": 4, "held_out": 4, "warmup_epochs": 0.5, "ema": 0.5}
@@ -38,7 +40,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> DataSource:
 
 def start(source: DataSource, folder: Path, epochs: int = 3, **settings: object) -> DetectorRun:
     config = DetectorConfig.model_validate({**TINY, "epochs": epochs, **settings})
-    return DetectorRun(config, ("miniature",), load(source, "train"), folder, workers=0)
+    return DetectorRun(config, ("miniature",), load_images(source, "train"), folder, workers=0)
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
@@ -50,9 +52,7 @@ def rows(folder: Path) -> list[dict[str, float]]:
 
 def test_the_network_keeps_to_its_budget() -> None:
     """At most 1.5 MB of parameters, and at 640 x 480 pixels about 0.3 G multiply-adds."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    model = CentreDetector().eval()
+    model = CenterDetector().eval()
     assert 4 * sum(p.numel() for p in model.parameters()) < 1.2e6
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         maps = model(torch.zeros(1, 480, 640, 3, dtype=torch.uint8))
@@ -63,7 +63,7 @@ def test_the_network_keeps_to_its_budget() -> None:
 def test_an_untrained_network_expects_few_faces() -> None:
     torch.manual_seed(0)
     with torch.inference_mode():
-        maps = CentreDetector().eval()(torch.randint(0, 256, (1, 128, 128, 3), dtype=torch.uint8))
+        maps = CenterDetector().eval()(torch.randint(0, 256, (1, 128, 128, 3), dtype=torch.uint8))
     assert max(level[:, 0].sigmoid().max().item() for level in maps) < 0.02
 
 
@@ -78,7 +78,7 @@ def test_it_learns(source: DataSource, tmp_path: Path) -> None:
         "batch_size": 3,
         "seed": 1,
     }
-    start(source, tmp_path, epochs=30, **settings).train(load(source, "val"))
+    start(source, tmp_path, epochs=30, **settings).train(load_images(source, "val"))
     losses = [row["loss"] for row in rows(tmp_path)]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
     report = json.loads((tmp_path / "report.json").read_text())
@@ -91,7 +91,7 @@ def test_it_learns(source: DataSource, tmp_path: Path) -> None:
 
 def test_a_resumed_run_is_the_unbroken_one_to_the_last_bit(source: DataSource, tmp_path: Path) -> None:
     whole = start(source, tmp_path / "whole")
-    whole.train(load(source, "val"))
+    whole.train(load_images(source, "val"))
 
     broken = start(source, tmp_path / "broken")
     steps = iter(range(1))
@@ -106,38 +106,38 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_last_bit(source: DataSource, t
 
     broken.save = stop  # type: ignore[method-assign]
     with pytest.raises(Stopped):
-        broken.train(load(source, "val"))
+        broken.train(load_images(source, "val"))
 
     resumed = start(source, tmp_path / "broken")
     resumed.resume()
     assert resumed.epoch == 2
-    resumed.train(load(source, "val"))
+    resumed.train(load_images(source, "val"))
     assert rows(tmp_path / "broken") == rows(tmp_path / "whole")
     for name, value in whole.state.result.state_dict().items():
         assert torch.equal(value, resumed.state.result.state_dict()[name]), name
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on fewer cores
-def test_workers_share_what_is_kept_of_photographs(source: DataSource, tmp_path: Path) -> None:
+def test_workers_share_the_memory_for_images(source: DataSource, tmp_path: Path) -> None:
     config = DetectorConfig.model_validate({**TINY, "epochs": 1})
-    run = DetectorRun(config, ("miniature",), load(source, "train"), tmp_path, workers=4)
+    run = DetectorRun(config, ("miniature",), load_images(source, "train"), tmp_path, workers=4)
     samples = run._loader.dataset
-    assert isinstance(samples, SceneSamples)
-    assert samples._composer._photos._limit / 2**30 == 1.5
+    assert isinstance(samples, MosaicSamples)
+    assert samples._composer._cache._limit / 2**30 == 1.5
 
 
 def test_another_configuration_is_not_resumed(source: DataSource, tmp_path: Path) -> None:
-    start(source, tmp_path, epochs=1).train(load(source, "val"))
+    start(source, tmp_path, epochs=1).train(load_images(source, "val"))
     with pytest.raises(TrainingError, match="choose another --out"):
         start(source, tmp_path, epochs=2).resume()
 
 
-def test_a_loss_that_is_not_finite_names_its_photographs(source: DataSource, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_names_its_images(source: DataSource, tmp_path: Path) -> None:
     run = start(source, tmp_path)
     torch.nn.init.constant_(next(run.state.model.parameters()), float("nan"))
     step = Step(run.state, run.config, run.device)
-    batch = SceneBatch(torch.zeros(2, 64, 64, 3, dtype=torch.uint8), torch.zeros(2, 4, 84), torch.tensor([7, 3]))
-    with pytest.raises(TrainingError, match=r"photographs \[7, 3\]"):
+    batch = MosaicBatch(torch.zeros(2, 64, 64, 3, dtype=torch.uint8), torch.zeros(2, 4, 84), torch.tensor([7, 3]))
+    with pytest.raises(TrainingError, match=r"images \[7, 3\]"):
         step(batch)
 
 
@@ -145,8 +145,7 @@ def test_a_loss_that_is_not_finite_names_its_photographs(source: DataSource, tmp
 
 
 def run_command(*arguments: object) -> None:
-    args = parse([str(argument) for argument in arguments])
-    args.handler(args)
+    parse([str(argument) for argument in arguments]).execute()
 
 
 def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,9 +160,9 @@ def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pyt
         run_command(*fit)
 
     run_command("calibrate-detector", "--run", run, "--data", data, "--false-boxes", 1000)
-    assert json.loads(capsys.readouterr().out)["threshold"] == 0.05  # the lowest that is looked at
+    assert json.loads(capsys.readouterr().out)["threshold"] == 0.05  # the lowest that is evaluated
     calibrated = json.loads((run / "report.json").read_text())
-    assert (calibrated["threshold"], calibrated["train"]["photographs"]) == (0.05, len(load(source, "train")))
+    assert (calibrated["threshold"], calibrated["train"]["photographs"]) == (0.05, len(load_images(source, "train")))
 
     # an epoch teaches little: whatever looks most like a face is one now
     report = json.loads((run / "report.json").read_text())
@@ -184,7 +183,7 @@ def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pyt
     assert metadata.data == ("faces300w",)
     image = read_image(next((source.root / "images").iterdir()))
     ours = find_faces(image, network, metadata.spec)
-    theirs = find_faces(image, torch_maps(load_detector(run)[1]), metadata.spec)
+    theirs = find_faces(image, torch_network(load_detector(run)[1]), metadata.spec)
     assert np.abs(ours.boxes[:5] - theirs.boxes[:5]).max() < 0.1
 
     figures = []
@@ -207,6 +206,6 @@ def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pyt
         (["evaluate-detector", "--model", "/nonexistent", "--data", "faces300w:/nonexistent"], TrainingError),
     ],
 )
-def test_what_the_user_can_mend_is_an_error_of_ours(arguments: list[str], kind: type[Exception]) -> None:
+def test_what_the_user_can_correct_is_a_typed_error(arguments: list[str], kind: type[Exception]) -> None:
     with pytest.raises(kind):
         run_command(*arguments)

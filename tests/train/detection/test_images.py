@@ -1,4 +1,4 @@
-"""Photographs with a box for every face, from the data set's file."""
+"""Images with a box for every face, from the data set's file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from train.config import load_config
 from train.datasets.source import DataSource
 from train.detection.config import DetectorConfig
-from train.detection.photographs import Photograph, fingerprint, load, split_by_place
+from train.detection.images import BoxedImage, fingerprint, hold_out_every, load_images
 from train.errors import ConfigError, DataError
 
 ROW = {"image": "a.jpg", "split": "train", "faces": [], "boxes": [{"xyxy": [1, 2, 30, 40], "score": 0.75}]}
@@ -22,9 +22,9 @@ def write(root: Path, *rows: object) -> DataSource:
     return DataSource("faces300w", root)
 
 
-def test_a_photograph_has_every_box_annotated_or_not(tmp_path: Path) -> None:
+def test_an_image_has_every_box_annotated_or_not(tmp_path: Path) -> None:
     source = write(tmp_path, ROW, {**ROW, "image": "b.jpg", "boxes": []}, {**ROW, "split": "val"})
-    first, second = load(source, "train")
+    first, second = load_images(source, "train")
     assert first.path == tmp_path / "images" / "a.jpg"
     assert first.boxes.tolist() == [[1, 2, 30, 40]]
     assert first.scores.tolist() == [0.75]
@@ -42,22 +42,22 @@ def test_a_photograph_has_every_box_annotated_or_not(tmp_path: Path) -> None:
 )
 def test_a_malformed_line_is_named(tmp_path: Path, row: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        load(write(tmp_path, ROW, row), "train")
+        load_images(write(tmp_path, ROW, row), "train")
 
 
 def test_other_sets_and_other_splits_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="which wflw lacks; give faces300w:PATH"):
-        load(DataSource("wflw", tmp_path), "train")
-    with pytest.raises(DataError, match="no photographs of split 'test'"):
-        load(write(tmp_path, ROW), "test")
+        load_images(DataSource("wflw", tmp_path), "train")
+    with pytest.raises(DataError, match="no images of split 'test'"):
+        load_images(write(tmp_path, ROW), "test")
 
 
-def test_every_tenth_photograph_is_held_out() -> None:
-    photos = [Photograph(Path(f"{i}.jpg"), np.zeros((0, 4)), np.zeros(0)) for i in range(21)]
-    training, kept = split_by_place(photos, 10)
-    assert [photo.path.stem for photo in kept] == ["0", "10", "20"]
+def test_every_tenth_image_is_held_out() -> None:
+    images = [BoxedImage(Path(f"{i}.jpg"), np.zeros((0, 4)), np.zeros(0)) for i in range(21)]
+    training, held_out = hold_out_every(images, 10)
+    assert [image.path.stem for image in held_out] == ["0", "10", "20"]
     assert len(training) == 18
-    assert fingerprint(training) != fingerprint(photos)
+    assert fingerprint(training) != fingerprint(images)
 
 
 def test_the_shipped_configurations_a_whole_training_and_its_continuation() -> None:
