@@ -1,1 +1,1 @@
-"""The gateway: one use case behind two thin doors, REST and gRPC."""
+"""The gateway: one use case behind two thin APIs, REST and gRPC."""

@@ -17,6 +17,7 @@ from hypothesis import Phase, settings
 
 from landmarks.repository import model_path, stamp
 from landmarks.runtime import identify
+from service.triton_server.process import EmbeddedTriton
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,7 +67,7 @@ def repository_copy(model_repository: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def repository_with_wrong_weights(repository_copy: Path) -> Path:
     """A copy whose largest weight is zero and whose stamps agree with that file: it loads, but answers wrongly."""
-    import openvino
+    import openvino  # an optional dependency, of the extra `triton`
 
     path = model_path(repository_copy)
     constants = [node for node in openvino.Core().read_model(path).get_ops() if node.get_type_name() == "Constant"]
@@ -88,8 +89,6 @@ def needs_triton() -> None:
 @pytest.fixture(scope="session")
 def triton_url(needs_triton: None, model_repository: Path) -> Iterator[str]:
     """The gRPC address of a real Triton that serves the shipped repository for the whole session."""
-    from service.triton_server.process import EmbeddedTriton
-
     triton = EmbeddedTriton(model_repository)
     yield asyncio.run(triton.start())
     asyncio.run(triton.stop())

@@ -73,10 +73,7 @@ def test_no_files_import_each_other_in_a_circle(graph: grimp.ImportGraph, packag
 
 @pytest.mark.parametrize(
     "package",
-    [
-        "service",
-        pytest.param("train", marks=pytest.mark.xfail(strict=True, reason="imports are still to be moved to the top")),
-    ],
+    ["service", "train"],
 )
 def test_functions_import_nothing_but_what_is_listed_with_its_reason(package: str) -> None:
     found = {

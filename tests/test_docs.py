@@ -52,7 +52,7 @@ def test_the_commands_of_the_readme_can_be_parsed() -> None:
     for training, arguments in commands:
         words = shlex.split(arguments)
         if training:
-            assert train_parse(words).command == words[0]
+            assert train_parse(words).name == words[0]
         else:
             assert type(service_parse(words)) is kinds[words[0]]
 

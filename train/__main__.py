@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from landmarks.codec import CodecError
@@ -15,10 +14,10 @@ from train.errors import TrainError
 
 def main() -> int:
     """Runs the command of the command line. Returns the exit status: 1 for an error that the user can correct."""
-    args = argparse.Namespace()
+    invocation = None
     try:
-        args = parse(sys.argv[1:])
-        args.handler(args)
+        invocation = parse(sys.argv[1:])
+        invocation.execute()
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] in ("landmarks", "train"):
             raise
@@ -29,7 +28,9 @@ def main() -> int:
         print(f"landmarks-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        resumable = f"; {args.command} --resume continues from the last finished epoch" if "resume" in args else ""
+        resumable = ""
+        if invocation and "resume" in invocation.arguments:
+            resumable = f"; {invocation.name} --resume continues from the last finished epoch"
         print(f"\nlandmarks-train: stopped{resumable}", file=sys.stderr)
         return 130
     return 0

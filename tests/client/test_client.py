@@ -18,7 +18,7 @@ from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind
 from service.wire.json import to_json
 from tests.client.conftest import Ask, asking, every_api, every_client
-from tests.contract.apis import open_doors
+from tests.contract.apis import open_apis
 from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ async def service(
     scheme: str, kind: Any, *, engine: Any = None, detector: Any = None, timeout: float = 30.0, **limits: Any
 ) -> AsyncIterator[Ask]:
     """A gateway, and a client of this kind that uses this API of it."""
-    async with open_doors(make_gateway(engine or FakeEngine(), detector or FakeDetector(), **limits)) as apis:
+    async with open_apis(make_gateway(engine or FakeEngine(), detector or FakeDetector(), **limits)) as apis:
         url = apis["rest"].url if scheme == "http" else f"grpc://{apis['grpc'].address}"
         async with asking(kind, url, timeout=timeout) as ask:
             yield ask
@@ -78,7 +78,7 @@ async def test_as_dict_equals_the_json_of_the_rest_api() -> None:
     query = {"box": ",".join(map(str, BOX)), "omit": "timings_ms"}
     headers = {"Content-Type": "image/png", "X-Request-ID": "one"}
     async with (
-        open_doors(make_gateway(FakeEngine(), FakeDetector())) as apis,
+        open_apis(make_gateway(FakeEngine(), FakeDetector())) as apis,
         AsyncClient(apis["rest"].url) as client,
         httpx.AsyncClient(base_url=apis["rest"].url) as http,
     ):
@@ -237,7 +237,7 @@ async def test_a_refused_connection_is_raised_at_once(scheme: str, kind: Any, un
 @every_client
 async def test_the_port_of_the_other_api_is_reported_at_once_and_not_asked_again(kind: Any) -> None:
     async with (
-        open_doors(make_gateway(FakeEngine(), FakeDetector())) as apis,
+        open_apis(make_gateway(FakeEngine(), FakeDetector())) as apis,
         asking(kind, f"http://{apis['grpc'].address}") as ask,
     ):
         with pytest.raises(NoAnswer, match="does not speak HTTP") as caught:

@@ -26,7 +26,7 @@ from service.cli.detect import detect
 from service.deadline import Deadline
 from service.security.api_keys import ApiKeys, Protection
 from tests.conftest import ROOT
-from tests.contract.apis import open_doors
+from tests.contract.apis import open_apis
 from tests.e2e.test_gateway import environment
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
@@ -34,12 +34,14 @@ IMAGE = encoded(gradient_image())
 
 
 @contextmanager
-def doors(engine: FakeEngine, detector: FakeDetector, shield: Protection | None = None) -> Iterator[dict[str, Any]]:
-    """Both doors in a thread of their own: the command has an event loop too."""
+def running_apis(
+    engine: FakeEngine, detector: FakeDetector, protection: Protection | None = None
+) -> Iterator[dict[str, Any]]:
+    """Both APIs in a thread of their own, because the command has an event loop too."""
     ready, found = threading.Event(), {}
 
     async def serve() -> None:
-        async with open_doors(make_gateway(engine, detector, max_in_flight=16), shield) as opened:
+        async with open_apis(make_gateway(engine, detector, max_in_flight=16), protection) as opened:
             found["http"] = opened["rest"].url
             found["grpc"] = f"grpc://{opened['grpc'].address}"
             found["loop"], found["stop"] = asyncio.get_running_loop(), asyncio.Event()
@@ -59,7 +61,7 @@ def doors(engine: FakeEngine, detector: FakeDetector, shield: Protection | None 
 @pytest.fixture(scope="module")
 def service() -> Iterator[dict[str, Any]]:
     """Finds two faces in every image."""
-    with doors(FakeEngine(), FakeDetector(((10, 10, 200, 200), 0.875), ((5, 5, 60, 60), 0.75))) as found:
+    with running_apis(FakeEngine(), FakeDetector(((10, 10, 200, 200), 0.875), ((5, 5, 60, 60), 0.75))) as found:
         yield found
 
 
@@ -81,12 +83,12 @@ def run(*arguments: object) -> int:
     return asyncio.run(detect(command))
 
 
-@pytest.mark.parametrize("door", ["http", "grpc"])
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_a_folder_is_answered_in_order_and_a_bad_image_stops_nothing(
-    service: dict[str, Any], folder: Path, tmp_path: Path, door: str, capsys: Any
+    service: dict[str, Any], folder: Path, tmp_path: Path, protocol: str, capsys: Any
 ) -> None:
     out = tmp_path / "out.jsonl"
-    assert run(folder, "--url", service[door], "--out", out, "--max-faces", 1, "--omit", "covariances") == 1
+    assert run(folder, "--url", service[protocol], "--out", out, "--max-faces", 1, "--omit", "covariances") == 1
     records = [json.loads(line) for line in out.read_text().splitlines()]
     assert [record["file"] for record in records] == [str(folder / "a.png"), str(folder / "deep" / "b.png")]
     (face,) = records[0]["faces"]
@@ -168,15 +170,15 @@ def test_arguments_that_make_no_sense_together_are_refused(
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("door", ["http", "grpc"])
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_a_service_that_requires_a_key_ends_the_run_at_the_first_image(
-    folder: Path, door: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    folder: Path, protocol: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANDMARKS_API_KEY", "lm_wrong")
-    with doors(FakeEngine(), FakeDetector(), Protection(ApiKeys({"ana": bytes(32)}))) as service:
-        assert run(folder, "--url", service[door]) == 2
+    with running_apis(FakeEngine(), FakeDetector(), Protection(ApiKeys({"ana": bytes(32)}))) as service:
+        assert run(folder, "--url", service[protocol]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith(f"set LANDMARKS_API_KEY to a key of {service[door]}")
+    assert line.endswith(f"set LANDMARKS_API_KEY to a key of {service[protocol]}")
 
 
 def test_an_address_where_nobody_answers_comes_with_advice(folder: Path, unused_port: int, capsys: Any) -> None:
@@ -216,7 +218,7 @@ def test_ctrl_c_ends_it_cleanly_and_completed_images_are_kept(folder: Path, tmp_
 
     (folder / "deep" / "b.png").write_bytes(encoded(gradient_image(300, 240)))
     engine.gate = asyncio.Event()
-    with doors(engine, Once()) as found:
+    with running_apis(engine, Once()) as found:
         command = [sys.executable, "-m", "service", "detect", str(folder), "--url", found["http"], "--out", str(out)]
         process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
         asyncio.run_coroutine_threadsafe(engine.arrived.wait(), found["loop"]).result(60)

@@ -14,7 +14,7 @@ import pytest
 
 from service.cli.command_line import Detect, parse
 from service.cli.detect import detect
-from tests.client.test_detect import doors
+from tests.client.test_detect import running_apis
 from tests.conftest import ROOT
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image
 
@@ -26,7 +26,7 @@ PRINTED = ["(98, 2) float32\n(98,) (98, 2, 2)\n", "4 answers\n1\nnot_an_image\n"
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[dict[str, Any]]:
-    with doors(FakeEngine(), FakeDetector(((10, 10, 200, 200), 0.875))) as found:
+    with running_apis(FakeEngine(), FakeDetector(((10, 10, 200, 200), 0.875))) as found:
         yield found
 
 

@@ -1,4 +1,4 @@
-"""Both doors over real sockets, with one way to ask either."""
+"""Both APIs over real sockets, with one way to send a request to either."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from service.server import RestServer, stop_apis
 
 @dataclass(frozen=True)
 class Reply:
-    """What a door said, in words that both share. `code` is "ok" or the error's."""
+    """What a protocol said, in words that both share. `code` is "ok" or the error's."""
 
     code: str
     request_id: str
@@ -96,7 +96,7 @@ def message(image: bytes, options: dict[str, Any]) -> pb.DetectRequest:
 
 
 def as_dictionary(message: Any) -> Any:
-    """The message in the words of the REST door. Lists that are empty are there."""
+    """The message by the names of the REST API, with lists that are empty."""
     body = MessageToDict(message, preserving_proto_field_name=True)
     for result in body.get("results", ()):
         if "answer" in result:
@@ -156,21 +156,21 @@ def rpc_failure(error: grpc.aio.AioRpcError, status: Any) -> Reply:
 
 
 @asynccontextmanager
-async def open_doors(gateway: Gateway, shield: Protection | None = None) -> AsyncIterator[dict[str, Any]]:
-    """Both doors of the gateway on free ports of 127.0.0.1."""
+async def open_apis(gateway: Gateway, shield: Protection | None = None) -> AsyncIterator[dict[str, Any]]:
+    """Both APIs of the gateway on free ports of 127.0.0.1."""
     rpc, port = build_server(gateway, "127.0.0.1:0", shield)
     await rpc.start()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = RestServer(gateway, grace=5, protection=shield)
         running = asyncio.ensure_future(server.serve(sockets=[listener]))
         await server.listening.wait()
-        doors: dict[str, Any] = {
+        apis: dict[str, Any] = {
             "rest": Rest(f"http://127.0.0.1:{listener.getsockname()[1]}"),
             "grpc": Rpc(f"127.0.0.1:{port}"),
         }
         try:
-            yield doors
+            yield apis
         finally:
             await stop_apis(gateway, server, running, rpc, grace=5)
-            for door in doors.values():
-                await door.close()
+            for api in apis.values():
+                await api.close()

@@ -1,6 +1,5 @@
-"""What both doors answer, asked of each over real sockets."""
+"""What both APIs answer, over real sockets."""
 
-import asyncio
 from io import BytesIO
 from typing import Any
 
@@ -11,25 +10,25 @@ from PIL import Image as Pillow
 
 from landmarks_client.pb import landmarks_pb2 as pb
 from service.rest.schema import AnswerModel, ModelsModel
-from tests.contract.apis import open_doors
-from tests.contract.asking import BOX, DOORS, IMAGE, ask
+from tests.contract.apis import open_apis
+from tests.contract.asking import BOX, IMAGE, PROTOCOLS, ask
 from tests.fakes import FakeDetector, FakeEngine, make_gateway
 
+pytestmark = pytest.mark.anyio
 
-def test_both_doors_answer_the_same_numbers_to_the_last_bit():
-    async def run():
-        detector = FakeDetector(((10.123456789, 20.2, 110.3, 140.4), 0.987654321), ((1.1, 2.2, 30.3, 40.4), 0.5))
-        async with open_doors(make_gateway(FakeEngine(), detector)) as doors:
-            requests: tuple[dict[str, Any], ...] = (
-                {},
-                {"boxes": [BOX, (1 / 3, 1e-7, 99.99999, 77.7)]},
-                {"max_faces": 1, "topk": 3},
-                {"detector_threshold": 0.6, "model": "fake", "decoder": "argmax", "flip": True},
-            )
-            ask_rest, ask_rpc = doors["rest"].ask, doors["grpc"].ask
-            return [((await ask_rest(IMAGE, **r)).body, (await ask_rpc(IMAGE, **r)).body) for r in requests]
 
-    for body, message in asyncio.run(run()):
+async def test_both_apis_answer_the_same_numbers_to_the_last_bit():
+    detector = FakeDetector(((10.123456789, 20.2, 110.3, 140.4), 0.987654321), ((1.1, 2.2, 30.3, 40.4), 0.5))
+    requests: tuple[dict[str, Any], ...] = (
+        {},
+        {"boxes": [BOX, (1 / 3, 1e-7, 99.99999, 77.7)]},
+        {"max_faces": 1, "topk": 3},
+        {"detector_threshold": 0.6, "model": "fake", "decoder": "argmax", "flip": True},
+    )
+    async with open_apis(make_gateway(FakeEngine(), detector)) as apis:
+        rest = [(await apis["rest"].ask(IMAGE, **request)).body for request in requests]
+        grpc = [(await apis["grpc"].ask(IMAGE, **request)).body for request in requests]
+    for body, message in zip(rest, grpc, strict=True):
         assert AnswerModel.model_validate(body, strict=True)
         assert len(body["faces"]) == len(message.faces) > 0
         for face, other in zip(body["faces"], message.faces, strict=True):
@@ -51,65 +50,67 @@ def test_both_doors_answer_the_same_numbers_to_the_last_bit():
         assert [name for name in body["faces"][0] if name not in plain["faces"][0]] in ([], ["box_score"])
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_the_caller_is_told_of_frames_that_were_not_read(door):
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_the_answer_warns_of_frames_that_were_not_read(protocol):
     film = BytesIO()
     frames = [Pillow.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
     frames[0].save(film, "WEBP", save_all=True, append_images=frames[1:])
-    reply, _ = ask(door, film.getvalue())
-    (warning,) = reply.body["warnings"] if door == "rest" else MessageToDict(reply.body)["warnings"]
+    reply, _ = await ask(protocol, film.getvalue())
+    (warning,) = reply.body["warnings"] if protocol == "rest" else MessageToDict(reply.body)["warnings"]
     assert warning == {
         "code": "first_frame_only",
         "message": "the file holds several images: the first was used",
     }
-    assert list(ask(door)[0].body["warnings"] if door == "rest" else ask(door)[0].body.warnings) == []
+    assert (
+        list(
+            (await ask(protocol))[0].body["warnings"] if protocol == "rest" else (await ask(protocol))[0].body.warnings
+        )
+        == []
+    )
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_the_decoder_reaches_the_engine(door):
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_the_decoder_reaches_the_engine(protocol):
     for options in ({}, {"topk": 4}, {"decoder": "topk", "topk": 4}, {"decoder": "argmax"}, {"decoder": "3x3"}):
         engine = FakeEngine()
-        ask(door, engine=engine, boxes=[BOX], **options)
+        await ask(protocol, engine=engine, boxes=[BOX], **options)
         _, topk, _, decoder = engine.calls[0]
         assert (topk, decoder) == (options.get("topk"), options.get("decoder"))
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_flipped_face_goes_through_the_engine_with_its_mirror_image(door):
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_flipped_face_goes_through_the_engine_with_its_mirror_image(protocol):
     engine = FakeEngine()
-    reply, _ = ask(door, engine=engine, boxes=[BOX, BOX], flip=True)
+    reply, _ = await ask(protocol, engine=engine, boxes=[BOX, BOX], flip=True)
     assert engine.calls[0][0] == (4, 256, 256, 3)
-    assert len(reply.body["faces"] if door == "rest" else reply.body.faces) == 2
+    assert len(reply.body["faces"] if protocol == "rest" else reply.body.faces) == 2
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_the_threshold_is_inclusive_and_as_exact_as_the_scores_answered(door):
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_the_threshold_is_inclusive_and_as_exact_as_the_scores_answered(protocol):
     detector = FakeDetector(((10, 10, 90, 90), 0.6), ((10, 10, 80, 80), 0.3))
     for threshold, count in ((0, 2), (0.3, 2), (0.31, 1), (0.6, 1), (0.61, 0)):
-        reply, _ = ask(door, detector=detector, detector_threshold=threshold)
-        assert len(reply.body["faces"] if door == "rest" else reply.body.faces) == count, threshold
+        reply, _ = await ask(protocol, detector=detector, detector_threshold=threshold)
+        assert len(reply.body["faces"] if protocol == "rest" else reply.body.faces) == count, threshold
 
 
-def test_what_is_omitted_is_not_there():
+async def test_what_is_omitted_is_not_there():
     omit = ["scores", "covariances", "timings_ms"]
-    body = ask("rest", boxes=[BOX], omit=omit)[0].body
+    body = (await ask("rest", boxes=[BOX], omit=omit))[0].body
     assert AnswerModel.model_validate(body, strict=True)
     assert set(body) == {"request_id", "model", "image", "faces", "warnings"}
     assert set(body["faces"][0]) == {"box", "box_source", "box_score", "score", "inter_ocular", "points"}
-    message = ask("grpc", boxes=[BOX], omit=omit)[0].body
+    message = (await ask("grpc", boxes=[BOX], omit=omit))[0].body
     assert not message.HasField("timings_ms")
     (face,) = message.faces
     assert (len(face.points), len(face.scores), len(face.covariances)) == (196, 0, 0)
-    assert len(ask("grpc", boxes=[BOX], omit=["points"])[0].body.faces[0].points) == 0
+    assert len((await ask("grpc", boxes=[BOX], omit=["points"]))[0].body.faces[0].points) == 0
 
 
-def test_both_doors_describe_the_same_models():
-    async def run():
-        async with open_doors(make_gateway(FakeEngine(), FakeDetector())) as doors:
-            rest = await doors["rest"].client.get("/v1/models")
-            return rest.json(), await doors["grpc"].stub.ListModels(pb.ListModelsRequest())
-
-    body, message = asyncio.run(run())
+async def test_both_apis_describe_the_same_models():
+    async with open_apis(make_gateway(FakeEngine(), FakeDetector())) as apis:
+        body = (await apis["rest"].client.get("/v1/models")).json()
+        message = await apis["grpc"].stub.ListModels(pb.ListModelsRequest())
     assert ModelsModel.model_validate(body, strict=True)
     assert body["models"] == [
         {
@@ -129,18 +130,18 @@ def test_both_doors_describe_the_same_models():
     assert MessageToDict(message, preserving_proto_field_name=True) == body
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_no_face_is_an_empty_list(door):
-    reply, metrics = ask(door)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_no_face_is_an_empty_list(protocol):
+    reply, metrics = await ask(protocol)
     assert reply.code == "ok"
-    faces = reply.body["faces"] if door == "rest" else list(reply.body.faces)
+    faces = reply.body["faces"] if protocol == "rest" else list(reply.body.faces)
     assert faces == []
-    assert f'landmarks_requests_total{{code="ok",door="{door}",protocol="{door}"}} 1.0' in metrics
-    assert f'landmarks_stage_seconds_count{{door="{door}",protocol="{door}",stage="decode"}} 1.0' in metrics
+    assert f'landmarks_requests_total{{code="ok",door="{protocol}",protocol="{protocol}"}} 1.0' in metrics
+    assert f'landmarks_stage_seconds_count{{door="{protocol}",protocol="{protocol}",stage="decode"}} 1.0' in metrics
     assert "landmarks_faces_sum 0.0" in metrics
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_strange_request_id_is_replaced(door):
-    reply, _ = ask(door, request_id="x" * 200)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_strange_request_id_is_replaced(protocol):
+    reply, _ = await ask(protocol, request_id="x" * 200)
     assert len(reply.request_id) == 32

@@ -1,4 +1,4 @@
-"""What both doors say of requests that fail, wait too long, come too many at a time or come at the end."""
+"""What both APIs answer to requests that fail, take too long, are too many at a time or come at the end."""
 
 import asyncio
 import math
@@ -10,9 +10,11 @@ from service.engines.port import EngineFailure, EngineOverloaded, EngineTimeout,
 from service.errors import ErrorKind
 from service.rpc.errors import STATUS as GRPC
 from service.wire.problem import STATUS as HTTP
-from tests.contract.apis import open_doors
-from tests.contract.asking import BOX, DOORS, IMAGE, ask
+from tests.contract.apis import open_apis
+from tests.contract.asking import BOX, IMAGE, PROTOCOLS, ask
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
+
+pytestmark = pytest.mark.anyio
 
 STATUS = {"rest": HTTP, "grpc": GRPC}
 
@@ -57,69 +59,64 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("case", FAILURES)
-def test_every_failure_has_its_code_status_and_count(door, case):
+async def test_every_failure_has_its_code_status_and_count(protocol, case):
     kind, request = FAILURES[case]
-    reply, metrics = ask(door, request_id="mine-1", **request)
+    reply, metrics = await ask(protocol, request_id="mine-1", **request)
     assert reply.code == kind.value
-    assert reply.status == STATUS[door][kind]
+    assert reply.status == STATUS[protocol][kind]
     assert reply.request_id == "mine-1"
     assert reply.message
     assert "secret" not in reply.message
     assert reply.retry_seconds == (1.0 if kind in (ErrorKind.OVERLOADED, ErrorKind.UNAVAILABLE) else None)
-    assert f'landmarks_requests_total{{code="{kind.value}",door="{door}",protocol="{door}"}} 1.0' in metrics
+    assert f'landmarks_requests_total{{code="{kind.value}",door="{protocol}",protocol="{protocol}"}} 1.0' in metrics
     assert "landmarks_in_flight 0.0" in metrics
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_full_service_says_so_at_once_and_serves_again(door):
-    async def run():
-        engine = FakeEngine()
-        engine.gate = asyncio.Event()
-        async with open_doors(make_gateway(engine, FakeDetector(), max_in_flight=1)) as doors:
-            first = asyncio.ensure_future(doors[door].ask(IMAGE, boxes=[BOX]))
-            await engine.arrived.wait()
-            second = await doors[door].ask(IMAGE, boxes=[BOX])
-            engine.gate.set()
-            return (await first), second, await doors[door].ask(IMAGE, boxes=[BOX])
-
-    first, second, third = asyncio.run(run())
-    assert (first.code, second.code, third.code) == ("ok", "overloaded", "ok")
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_full_service_refuses_at_once_and_serves_again(protocol):
+    engine = FakeEngine()
+    engine.gate = asyncio.Event()
+    async with open_apis(make_gateway(engine, FakeDetector(), max_in_flight=1)) as apis:
+        first = asyncio.ensure_future(apis[protocol].ask(IMAGE, boxes=[BOX]))
+        await engine.arrived.wait()
+        second = await apis[protocol].ask(IMAGE, boxes=[BOX])
+        engine.gate.set()
+        assert (await first).code == "ok"
+        third = await apis[protocol].ask(IMAGE, boxes=[BOX])
+    assert (second.code, third.code) == ("overloaded", "ok")
     assert second.retry_seconds == 1.0
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_the_clients_deadline_reaches_the_engine(door):
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_the_clients_deadline_reaches_the_engine(protocol):
     engine = FakeEngine()
-    assert ask(door, engine=engine, boxes=[BOX], timeout=7.0)[0].code == "ok"
+    assert (await ask(protocol, engine=engine, boxes=[BOX], timeout=7.0))[0].code == "ok"
     assert 0 < (engine.calls[0][2] or 0) < 7.0
     # without one the service's own holds
     engine = FakeEngine()
-    assert ask(door, engine=engine, boxes=[BOX], limits={"request_timeout": 5.0})[0].code == "ok"
+    assert (await ask(protocol, engine=engine, boxes=[BOX], limits={"request_timeout": 5.0}))[0].code == "ok"
     assert 0 < (engine.calls[0][2] or 0) < 5.0
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_an_engine_that_hangs_is_given_up(door):
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_an_engine_that_hangs_is_given_up(protocol):
     engine = FakeEngine()
-    engine.gate = asyncio.Event()  # made outside a loop, and never set
-    reply, metrics = ask(door, engine=engine, boxes=[BOX], limits={"request_timeout": 0.5})
+    engine.gate = asyncio.Event()  # never set
+    reply, metrics = await ask(protocol, engine=engine, boxes=[BOX], limits={"request_timeout": 0.5})
     assert reply.code == "deadline_exceeded"
     assert "landmarks_in_flight 0.0" in metrics
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_request_in_flight_is_finished_when_the_service_stops(door):
-    async def run():
-        engine = FakeEngine()
-        engine.gate = asyncio.Event()
-        gateway = make_gateway(engine, FakeDetector())
-        async with open_doors(gateway) as doors:
-            request = asyncio.ensure_future(doors[door].ask(IMAGE, boxes=[BOX]))
-            await engine.arrived.wait()
-            asyncio.get_running_loop().call_soon(engine.gate.set)
-        assert not await gateway.readiness.check()
-        return await request
-
-    assert asyncio.run(run()).code == "ok"
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_request_in_flight_is_finished_when_the_service_stops(protocol):
+    engine = FakeEngine()
+    engine.gate = asyncio.Event()
+    gateway = make_gateway(engine, FakeDetector())
+    async with open_apis(gateway) as apis:
+        request = asyncio.ensure_future(apis[protocol].ask(IMAGE, boxes=[BOX]))
+        await engine.arrived.wait()
+        asyncio.get_running_loop().call_soon(engine.gate.set)
+    assert not await gateway.readiness.check()
+    assert (await request).code == "ok"

@@ -1,4 +1,4 @@
-"""Hundreds of damaged and hostile inputs through both doors: every one is answered, none by a fault of the service."""
+"""Hundreds of damaged and hostile inputs to both APIs: every one is answered, none by a fault of the service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 
 from service.errors import ErrorKind
 from service.wire.problem import STATUS as HTTP
-from tests.contract.apis import open_doors
+from tests.contract.apis import open_apis
 from tests.contract.hostile import BOX, Asked, Case, Http, Message, Wire, corpus
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
@@ -37,39 +37,36 @@ def test_the_corpus_is_large_and_always_the_same() -> None:
     assert corpus(SEED) == CASES
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("part", range(8))
-def test_every_input_is_answered_and_none_by_a_fault(part: int) -> None:
+async def test_every_input_is_answered_and_none_by_a_fault(part: int) -> None:
     """In eight parts, so that a crash is seen where it happens."""
+    gateway = make_gateway(FakeEngine(), FakeDetector(((5, 5, 60, 60), 0.9)), **LIMITS)
+    async with open_apis(gateway) as apis:
+        slots = asyncio.Semaphore(AT_ONCE)
+        apis["rest"].client.timeout = None  # a busy machine is no fault of the service
 
-    async def run() -> tuple[list[str], str]:
-        gateway = make_gateway(FakeEngine(), FakeDetector(((5, 5, 60, 60), 0.9)), **LIMITS)
-        async with open_doors(gateway) as doors:
-            turns = asyncio.Semaphore(AT_ONCE)
-            doors["rest"].client.timeout = None  # a busy machine is no fault of the service
+        async def send(case: Case) -> list[str]:
+            async with slots:
+                return [f"{case.name}: {problem}" for problem in await SEND[type(case)](apis, case)]
 
-            async def one(case: Case) -> list[str]:
-                async with turns:
-                    return [f"{case.name}: {problem}" for problem in await SEND[type(case)](doors, case)]
-
-            found = await asyncio.gather(*(one(case) for case in CASES[part::8]))
-            for door in doors.values():  # and it still works
-                assert (await door.ask(encoded(gradient_image()), boxes=[BOX])).code == "ok"
-            return [problem for problems in found for problem in problems], gateway.metrics.text().decode()
-
-    problems, metrics = asyncio.run(run())
-    assert problems == []
+        found = await asyncio.gather(*(send(case) for case in CASES[part::8]))
+        for api in apis.values():  # the service still works
+            assert (await api.ask(encoded(gradient_image()), boxes=[BOX])).code == "ok"
+    metrics = gateway.metrics.text().decode()
+    assert [problem for problems in found for problem in problems] == []
     assert not [line for line in metrics.splitlines() if 'code="internal"' in line]
     assert "landmarks_in_flight 0.0" in metrics
 
 
-async def send_asked(doors: dict[str, Any], case: Asked) -> list[str]:
-    codes = [(await door.ask(case.image, **case.options)).code for door in doors.values()]
+async def send_asked(apis: dict[str, Any], case: Asked) -> list[str]:
+    codes = [(await api.ask(case.image, **case.options)).code for api in apis.values()]
     problems = [f"an untyped failure {code!r}" for code in codes if code not in CODES | {"ok"}]
-    return problems + ([f"the doors differ: {codes}"] if len(set(codes)) > 1 else [])
+    return problems + ([f"the APIs differ: {codes}"] if len(set(codes)) > 1 else [])
 
 
-async def send_http(doors: dict[str, Any], case: Http) -> list[str]:
-    rest = doors["rest"].client
+async def send_http(apis: dict[str, Any], case: Http) -> list[str]:
+    rest = apis["rest"].client
     headers = [(name.encode(), value.encode("utf-8")) for name, value in case.headers]
     target = case.path + (f"?{case.query}" if case.query else "")
     url = httpx.URL(rest.base_url, raw_path=quote(target, safe=string.printable).encode())  # as it is, if ASCII
@@ -92,9 +89,9 @@ def said(response: httpx.Response) -> list[str]:
     return wrong + ([] if response.headers.get("x-request-id") == body["request_id"] else ["ids differ"])
 
 
-async def send_wire(doors: dict[str, Any], case: Wire) -> list[str]:
+async def send_wire(apis: dict[str, Any], case: Wire) -> list[str]:
     """Reads to the end: every answer must be a 2xx or 4xx, and the connection must end."""
-    url = httpx.URL(doors["rest"].url)
+    url = httpx.URL(apis["rest"].url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     try:
         writer.write(case.data)
@@ -108,10 +105,8 @@ async def send_wire(doors: dict[str, Any], case: Wire) -> list[str]:
     return [f"answered {line!r}" for line in lines if line.split()[1][:1] not in (b"1", b"2", b"4")]
 
 
-async def send_message(doors: dict[str, Any], case: Message) -> list[str]:
-    call = doors["grpc"].channel.unary_unary(f"/landmarks.v1.Landmarks/{case.method}")(
-        case.data, metadata=case.metadata
-    )
+async def send_message(apis: dict[str, Any], case: Message) -> list[str]:
+    call = apis["grpc"].channel.unary_unary(f"/landmarks.v1.Landmarks/{case.method}")(case.data, metadata=case.metadata)
     try:
         await call
         return []

@@ -1,4 +1,4 @@
-"""What stands before both doors: keys, TLS, and what browsers are told. Over real sockets."""
+"""The protection of both APIs over real sockets: keys, TLS, and headers for browsers."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ from service.security.api_keys import Protection, new_key, read_keys
 from service.security.tls import Tls
 from service.server import metrics_server
 from service.settings import Settings
-from tests.contract.apis import open_doors, reply, rpc_failure
+from tests.contract.apis import open_apis, reply, rpc_failure
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 IMAGE = encoded(gradient_image())
@@ -34,23 +34,23 @@ KEYS = read_keys(Settings(api_keys=LINE))
 
 
 def with_doors(work, shield=None, **changes):
-    """The result of `work(doors)`, and the metrics afterwards."""
+    """The result of `work(apis)`, and the metrics afterwards."""
 
     async def run():
         gateway = make_gateway(changes.pop("engine", None) or FakeEngine(), FakeDetector(), **changes)
-        async with open_doors(gateway, shield) as doors:
-            return await work(doors), gateway.metrics.text().decode()
+        async with open_apis(gateway, shield) as apis:
+            return await work(apis), gateway.metrics.text().decode()
 
     return asyncio.run(run())
 
 
-async def detect(doors, headers, image=IMAGE):
+async def detect(apis, headers, image=IMAGE):
     query = {"box": BOX}
-    return await doors["rest"].client.post("/v1/landmarks", content=image, params=query, headers=headers)
+    return await apis["rest"].client.post("/v1/landmarks", content=image, params=query, headers=headers)
 
 
-async def detect_rpc(doors, metadata, method="Detect", request=None):
-    call = getattr(doors["grpc"].stub, method)(request or pb.DetectRequest(image=IMAGE), metadata=metadata)
+async def detect_rpc(apis, metadata, method="Detect", request=None):
+    call = getattr(apis["grpc"].stub, method)(request or pb.DetectRequest(image=IMAGE), metadata=metadata)
     try:
         await call
     except grpc.aio.AioRpcError as error:
@@ -68,15 +68,15 @@ def test_both_doors_ask_for_a_key():
         {"authorization": f"Basic {KEY}"},
     ]
 
-    async def work(doors):
-        refused = [await detect(doors, headers) for headers in tries]
-        refused_rpc = [await detect_rpc(doors, tuple(headers.items())) for headers in tries]
-        models = await doors["rest"].client.get("/v1/models")
-        models_rpc = await detect_rpc(doors, (), "ListModels", pb.ListModelsRequest())
+    async def work(apis):
+        refused = [await detect(apis, headers) for headers in tries]
+        refused_rpc = [await detect_rpc(apis, tuple(headers.items())) for headers in tries]
+        models = await apis["rest"].client.get("/v1/models")
+        models_rpc = await detect_rpc(apis, (), "ListModels", pb.ListModelsRequest())
         assert engine.calls == []
-        opened = [await detect(doors, {"Authorization": f"Bearer {KEY}"}), await detect(doors, {"X-API-Key": KEY})]
+        opened = [await detect(apis, {"Authorization": f"Bearer {KEY}"}), await detect(apis, {"X-API-Key": KEY})]
         opened_rpc = [
-            await detect_rpc(doors, (pair,)) for pair in (("authorization", f"Bearer {KEY}"), ("x-api-key", KEY))
+            await detect_rpc(apis, (pair,)) for pair in (("authorization", f"Bearer {KEY}"), ("x-api-key", KEY))
         ]
         return [*refused, models], [*refused_rpc, models_rpc], opened, opened_rpc
 
@@ -91,12 +91,13 @@ def test_both_doors_ask_for_a_key():
         assert "Authorization: Bearer" in told.message
     assert [response.status_code for response in opened] == [200, 200]
     assert opened_rpc == [None, None]
-    for door, count in (("rest", 6), ("grpc", 6)):
+    for protocol, count in (("rest", 6), ("grpc", 6)):
         assert (
-            f'landmarks_requests_total{{code="unauthenticated",door="{door}",protocol="{door}"}} {count}.0' in metrics
+            f'landmarks_requests_total{{code="unauthenticated",door="{protocol}",protocol="{protocol}"}} {count}.0'
+            in metrics
         )
         assert (
-            f'landmarks_rejections_total{{door="{door}",protocol="{door}",reason="unauthenticated"}} {count}.0'
+            f'landmarks_rejections_total{{door="{protocol}",protocol="{protocol}",reason="unauthenticated"}} {count}.0'
             in metrics
         )
 
@@ -106,11 +107,11 @@ def test_page_description_health_and_metrics_ask_for_none():
     everybody.append("/static-offline-docs/swagger-ui.css")
     nobody = ["/v1/models", "/v1/landmarks", "/v1/landmarks/", "/nowhere", "//v1/models", "/page", "/v1/layout/x"]
 
-    async def work(doors):
-        client = doors["rest"].client
+    async def work(apis):
+        client = apis["rest"].client
         statuses = [{path: (await client.get(path)).status_code for path in paths} for paths in (everybody, nobody)]
-        health = await health_pb2_grpc.HealthStub(doors["grpc"].channel).Check(health_pb2.HealthCheckRequest())
-        reflection = reflection_pb2_grpc.ServerReflectionStub(doors["grpc"].channel).ServerReflectionInfo()
+        health = await health_pb2_grpc.HealthStub(apis["grpc"].channel).Check(health_pb2.HealthCheckRequest())
+        reflection = reflection_pb2_grpc.ServerReflectionStub(apis["grpc"].channel).ServerReflectionInfo()
         await reflection.write(reflection_pb2.ServerReflectionRequest(list_services=""))
         services = (await reflection.read()).list_services_response.service
         reflection.cancel()
@@ -129,13 +130,13 @@ def test_every_answer_carries_its_id_and_what_browsers_should_heed():
     engine = FakeEngine()
     engine.error = ZeroDivisionError("secret")
 
-    async def work(doors):
-        client = doors["rest"].client
+    async def work(apis):
+        client = apis["rest"].client
         mine = {"X-Request-ID": "shot-12/frame.0007"}
         odd = {"X-Request-ID": 'x"><script>' + "y" * 200}
         paths = ["/healthz", "/docs", "/page/page.js", "/nowhere", "/v1/models", "/openapi.json"]
         responses = [await client.get(path, headers=mine) for path in paths]
-        responses += [await detect(doors, mine), await detect(doors, mine, b"hello")]
+        responses += [await detect(apis, mine), await detect(apis, mine, b"hello")]
         return responses, await client.get("/healthz", headers=odd), await client.get("/")
 
     (responses, odd, page), _ = with_doors(work, engine=engine)
@@ -157,14 +158,14 @@ def test_pages_of_other_origins_are_let_in_only_where_they_are_named():
         "Access-Control-Request-Headers": "authorization, content-type",
     }
 
-    async def work(doors):
-        client = doors["rest"].client
+    async def work(apis):
+        client = apis["rest"].client
         ours, evil = "https://tools.example", "https://evil.example"
         asked = [
             await client.options("/v1/landmarks", headers={**preflight, "Origin": origin}) for origin in (ours, evil)
         ]
         named, other, refused = [
-            await detect(doors, {"Origin": origin, "X-API-Key": key})
+            await detect(apis, {"Origin": origin, "X-API-Key": key})
             for origin, key in ((ours, KEY), (evil, KEY), (ours, "wrong"))
         ]
         return asked, named, other, refused
@@ -184,11 +185,11 @@ def test_metrics_may_have_a_port_of_their_own_which_outlives_readiness():
         gateway = make_gateway(FakeEngine(), FakeDetector())
         shield = Protection(KEYS, metrics_here=False)
         async with (
-            open_doors(gateway, shield) as doors,
+            open_apis(gateway, shield) as apis,
             metrics_server(Settings(metrics_port=0), gateway) as port,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as machines,
         ):
-            here = await doors["rest"].client.get("/metrics")
+            here = await apis["rest"].client.get("/metrics")
             paths = ("/metrics", "/readyz", "/healthz", "/v1/models", "/", "/docs")
             there = [(await machines.get(path)).status_code for path in paths]
             gateway.readiness.stop()
@@ -226,33 +227,33 @@ def client_context(pem: dict[str, Path], *, with_certificate: bool) -> ssl.SSLCo
     return context
 
 
-async def rest_over_tls(doors, context) -> httpx.Response:
-    url = doors["rest"].url.replace("http:", "https:")
+async def rest_over_tls(apis, context) -> httpx.Response:
+    url = apis["rest"].url.replace("http:", "https:")
     async with httpx.AsyncClient(verify=context) as client:
         return await client.post(f"{url}/v1/landmarks", content=IMAGE, params={"box": BOX})
 
 
-async def faces_over_tls(doors, pem, *, with_certificate: bool) -> int:
+async def faces_over_tls(apis, pem, *, with_certificate: bool) -> int:
     pair = pem["client"].read_bytes() if with_certificate else None
     credentials = grpc.ssl_channel_credentials(pem["authority"].read_bytes(), pair, pair)
-    async with grpc.aio.secure_channel(doors["grpc"].address, credentials) as channel:
+    async with grpc.aio.secure_channel(apis["grpc"].address, credentials) as channel:
         box = pb.Box(x1=20, y1=30, x2=200, y2=210)
         request = pb.DetectRequest(image=IMAGE, boxes=[box])
         return len((await landmarks_pb2_grpc.LandmarksStub(channel).Detect(request, timeout=30)).faces)
 
 
 def test_with_a_certificate_both_doors_speak_tls_alone(pem: dict[str, Path]):
-    async def work(doors):
+    async def work(apis):
         plain = []
         with pytest.raises(httpx.RemoteProtocolError):
-            plain.append(await detect(doors, {}))
+            plain.append(await detect(apis, {}))
         with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await doors["grpc"].stub.Detect(pb.DetectRequest(image=IMAGE), timeout=10)
+            await apis["grpc"].stub.Detect(pb.DetectRequest(image=IMAGE), timeout=10)
         assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
         with pytest.raises(httpx.ConnectError):  # of an authority that the client does not know
-            await rest_over_tls(doors, ssl.create_default_context())
-        response = await rest_over_tls(doors, client_context(pem, with_certificate=False))
-        return response, await faces_over_tls(doors, pem, with_certificate=False)
+            await rest_over_tls(apis, ssl.create_default_context())
+        response = await rest_over_tls(apis, client_context(pem, with_certificate=False))
+        return response, await faces_over_tls(apis, pem, with_certificate=False)
 
     (response, faces), _ = with_doors(work, Protection(tls=Tls(pem["certificate"], pem["key"])))
     assert len(response.json()["faces"]) == faces == 1
@@ -260,14 +261,14 @@ def test_with_a_certificate_both_doors_speak_tls_alone(pem: dict[str, Path]):
 
 
 def test_with_a_client_authority_strangers_are_turned_away(pem: dict[str, Path]):
-    async def work(doors):
+    async def work(apis):
         with pytest.raises((httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError)):
-            await rest_over_tls(doors, client_context(pem, with_certificate=False))
+            await rest_over_tls(apis, client_context(pem, with_certificate=False))
         with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await faces_over_tls(doors, pem, with_certificate=False)
+            await faces_over_tls(apis, pem, with_certificate=False)
         assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
-        response = await rest_over_tls(doors, client_context(pem, with_certificate=True))
-        return response, await faces_over_tls(doors, pem, with_certificate=True)
+        response = await rest_over_tls(apis, client_context(pem, with_certificate=True))
+        return response, await faces_over_tls(apis, pem, with_certificate=True)
 
     shield = Protection(tls=Tls(pem["certificate"], pem["key"], pem["authority"]))
     (response, faces), _ = with_doors(work, shield)
@@ -286,8 +287,8 @@ def test_no_field_of_a_request_names_a_file_or_an_address(tmp_path: Path):
         url = f"http://127.0.0.1:{server.getsockname()[1]}/here.png"
         svg = f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{url}"/></svg>'
 
-        async def work(doors):
-            client = doors["rest"].client
+        async def work(apis):
+            client = apis["rest"].client
             told = []
             for name in (str(path), path.as_uri(), url):
                 encoded_name = base64.b64encode(name.encode()).decode()
@@ -300,7 +301,7 @@ def test_no_field_of_a_request_names_a_file_or_an_address(tmp_path: Path):
                 told.append(await client.post("/v1/landmarks", content=name.encode()))
                 told.append(await client.post("/v1/landmarks", content=svg.encode()))
                 told.append(await client.get(f"/page/{name}"))
-                refused = await detect_rpc(doors, (), request=pb.DetectRequest(image=name.encode()))
+                refused = await detect_rpc(apis, (), request=pb.DetectRequest(image=name.encode()))
                 assert refused is not None
                 assert refused.code == "not_an_image"
             return [response.status_code for response in told]
@@ -321,10 +322,10 @@ def test_the_log_knows_the_request_and_its_client_but_no_key_image_or_face(caplo
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     marked = {"X-API-Key": KEY, "X-Request-ID": "mine", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
 
-    async def work(doors):
-        await detect(doors, marked)
-        await detect(doors, {**marked, "X-API-Key": "wrong-key"})
-        await detect_rpc(doors, (("x-api-key", KEY), ("x-request-id", "mine")))
+    async def work(apis):
+        await detect(apis, marked)
+        await detect(apis, {**marked, "X-API-Key": "wrong-key"})
+        await detect_rpc(apis, (("x-api-key", KEY), ("x-request-id", "mine")))
 
     try:
         with_doors(work, Protection(KEYS))

@@ -1,6 +1,5 @@
-"""What the REST door alone does."""
+"""What REST alone does."""
 
-import asyncio
 import base64
 import json
 import tempfile
@@ -14,8 +13,10 @@ import pytest
 from landmarks.codec import CodecSpec
 from landmarks.layout import WFLW98
 from service.rest.schema import AnswerModel, BatchModel, LayoutModel, ProblemModel
-from tests.contract.apis import open_doors, reply
+from tests.contract.apis import open_apis, reply
 from tests.fakes import MODEL, SYNTHETIC_106, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
+
+pytestmark = pytest.mark.anyio
 
 IMAGE = encoded(gradient_image())
 BOX = [20.5, 30.5, 200.5, 210.5]
@@ -28,18 +29,14 @@ CUT_FORM = (
 """A form that ends in its second part: without the check its first part alone would be answered."""
 
 
-def send(*requests, engine=None, **limits):
+async def send(*requests, engine=None, **limits):
     """The responses to requests, each a dict of httpx arguments."""
-
-    async def run():
-        gateway = make_gateway(engine or FakeEngine(), FakeDetector(), **limits)
-        async with open_doors(gateway) as doors:
-            return [
-                await doors["rest"].client.request(**({"method": "POST", "url": "/v1/landmarks"} | request))
-                for request in requests
-            ]
-
-    return asyncio.run(run())
+    gateway = make_gateway(engine or FakeEngine(), FakeDetector(), **limits)
+    async with open_apis(gateway) as apis:
+        return [
+            await apis["rest"].client.request(**({"method": "POST", "url": "/v1/landmarks"} | request))
+            for request in requests
+        ]
 
 
 def raw(query="", kind="image/png", content=IMAGE, **headers):
@@ -55,8 +52,8 @@ def form(options=None, name="image", filename="a.png"):
     return {"files": files, "data": {} if options is None else {"options": options}}
 
 
-def test_the_three_forms_mean_the_same():
-    responses = send(
+async def test_the_three_forms_mean_the_same():
+    responses = await send(
         raw("?box=20.5,30.5,200.5,210.5&topk=4"),
         raw("?box=20.5,30.5,200.5,210.5&topk=4", "application/octet-stream"),
         as_json(boxes=[BOX], topk=4),
@@ -111,7 +108,7 @@ def test_the_three_forms_mean_the_same():
         (raw(kind="multipart/form-data; boundary=x", content=b"garbage"), "invalid_request", "form"),
         (raw(kind="multipart/form-data; boundary=b", content=CUT_FORM), "invalid_request", "the form cannot be read"),
         (form("nope"), "invalid_request", "not JSON"),
-        (form(name="picture"), "invalid_request", "other parts"),
+        (form(name="photo"), "invalid_request", "other parts"),
         ({"files": [("image", ("a", IMAGE))] * 2}, "invalid_request", "other parts"),
         ({"files": [("image", ("a", IMAGE))] * 9}, "invalid_request", "form"),
         ({"files": [("image", (None, "text"))]}, "invalid_request", "file name"),
@@ -119,33 +116,29 @@ def test_the_three_forms_mean_the_same():
         ({"method": "GET"}, "method_not_allowed", "/docs"),
     ],
 )
-def test_what_cannot_be_read_is_told_and_the_service_goes_on(request_, code, says):
-    bad, good = send(request_, raw())
+async def test_what_cannot_be_read_is_refused_and_the_service_goes_on(request_, code, says):
+    bad, good = await send(request_, raw())
     assert reply(bad).code == code
     assert says in reply(bad).message
     assert reply(good).code == "ok"
 
 
-def test_a_body_of_unknown_length_is_cut_off():
-    async def run():
-        async with open_doors(make_gateway(FakeEngine(), FakeDetector())) as doors:
-            client = doors["rest"].client
-            response = await client.post("/v1/landmarks", content=finite(25), headers={"Content-Type": "image/png"})
-            again = await client.post("/v1/landmarks", content=IMAGE, headers={"Content-Type": "image/png"})
-            return reply(response), reply(again)
-
-    async def finite(chunks):
-        for _ in range(chunks):
+async def test_a_body_of_unknown_length_is_cut_off():
+    async def chunks():
+        for _ in range(25):
             yield bytes(10_000)
 
-    cut, again = asyncio.run(run())
+    async with open_apis(make_gateway(FakeEngine(), FakeDetector())) as apis:
+        client = apis["rest"].client
+        cut = reply(await client.post("/v1/landmarks", content=chunks(), headers={"Content-Type": "image/png"}))
+        again = reply(await client.post("/v1/landmarks", content=IMAGE, headers={"Content-Type": "image/png"}))
     assert (cut.code, cut.status) == ("too_many_bytes", 413)
     assert again.code == "ok"
 
 
-def test_too_many_bytes_in_every_form():
+async def test_too_many_bytes_in_every_form():
     big = IMAGE + bytes(100_000)
-    responses = send(
+    responses = await send(
         raw(content=big),
         {"json": {"image": base64.b64encode(big).decode()}},
         {"files": [("image", ("a", big))]},
@@ -154,16 +147,16 @@ def test_too_many_bytes_in_every_form():
     assert [reply(response).code for response in responses] == ["too_many_bytes"] * 4
 
 
-def test_a_form_takes_no_room_on_the_disk(monkeypatch):
+async def test_a_form_takes_no_room_on_the_disk(monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
     large = form()
     large["files"] = [("image", ("a.png", IMAGE + bytes(3_000_000), "image/png"))]
-    (response,) = send(large, max_bytes=4_000_000)
+    (response,) = await send(large, max_bytes=4_000_000)
     assert response.status_code == 200
 
 
-def test_the_layout_is_described():
-    (response,) = send({"method": "GET", "url": "/v1/layout"})
+async def test_the_layout_is_described():
+    (response,) = await send({"method": "GET", "url": "/v1/layout"})
     described = LayoutModel.model_validate_json(response.content, strict=True)
     assert described.points == list(WFLW98.point_names)
     assert described.flip == list(WFLW98.flip)
@@ -171,11 +164,11 @@ def test_the_layout_is_described():
     assert described.groups["pupils"] == [96, 97]
 
 
-def test_the_layout_is_that_of_the_model_served():
+async def test_the_layout_is_that_of_the_model_served():
     engine = FakeEngine()
     metadata = replace(MODEL.metadata, layout=SYNTHETIC_106, codec=CodecSpec(points=106))
     engine.model = replace(MODEL, metadata=metadata)
-    (response,) = send({"method": "GET", "url": "/v1/layout"}, engine=engine)
+    (response,) = await send({"method": "GET", "url": "/v1/layout"}, engine=engine)
     described = LayoutModel.model_validate_json(response.content, strict=True)
     assert described.name == "synthetic106"
     assert described.points[0::105] == ["point_0", "point_105"]
@@ -184,17 +177,17 @@ def test_the_layout_is_that_of_the_model_served():
     assert described.inter_ocular is None
 
 
-def test_health_and_readiness():
+async def test_health_and_readiness():
     engine = FakeEngine()
-    alive, ready = send({"method": "GET", "url": "/healthz"}, {"method": "GET", "url": "/readyz"}, engine=engine)
+    alive, ready = await send({"method": "GET", "url": "/healthz"}, {"method": "GET", "url": "/readyz"}, engine=engine)
     assert (alive.status_code, ready.status_code) == (200, 200)
     engine.is_ready = False
-    alive, ready = send({"method": "GET", "url": "/healthz"}, {"method": "GET", "url": "/readyz"}, engine=engine)
+    alive, ready = await send({"method": "GET", "url": "/healthz"}, {"method": "GET", "url": "/readyz"}, engine=engine)
     assert (alive.status_code, reply(ready).code, ready.status_code) == (200, "unavailable", 503)
 
 
-def test_openapi_describes_request_answer_and_every_error():
-    docs, response = send({"method": "GET", "url": "/docs"}, {"method": "GET", "url": "/openapi.json"})
+async def test_openapi_describes_request_answer_and_every_error():
+    docs, response = await send({"method": "GET", "url": "/docs"}, {"method": "GET", "url": "/openapi.json"})
     assert docs.status_code == 200
     operation = response.json()["paths"]["/v1/landmarks"]["post"]
     assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(operation["requestBody"]["content"])
@@ -210,11 +203,11 @@ def test_openapi_describes_request_answer_and_every_error():
     assert overloaded["code"] == "overloaded"
 
 
-def test_the_examples_of_the_description_run():
-    (description,) = send({"method": "GET", "url": "/openapi.json"})
+async def test_the_examples_of_the_description_run():
+    (description,) = await send({"method": "GET", "url": "/openapi.json"})
     operation = description.json()["paths"]["/v1/landmarks"]["post"]
     body = example(operation["requestBody"]["content"]["application/json"]["schema"])
-    picture = base64.b64decode(body["image"])
+    sample_image = base64.b64decode(body["image"])
     options = {name: value for name, value in body.items() if name != "image"}
     query = {
         parameter["name"]: ",".join(sample) if parameter["name"] == "omit" else sample
@@ -223,11 +216,11 @@ def test_the_examples_of_the_description_run():
         for sample in parameter["schema"].get("examples", [])
     }
     query = {name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()}
-    responses = send(
+    responses = await send(
         {"json": body},
-        {"files": [("image", ("a.png", picture))], "data": {"options": json.dumps(options)}},
-        {"content": picture, "params": query},
-        *({"content": picture, "params": {name: value}} for name, value in query.items()),
+        {"files": [("image", ("a.png", sample_image))], "data": {"options": json.dumps(options)}},
+        {"content": sample_image, "params": query},
+        *({"content": sample_image, "params": {name: value}} for name, value in query.items()),
     )
     assert set(options) == {"boxes", "topk", "max_faces", "detector_threshold", "decoder", "flip", "omit"}
     assert set(query) == set(options) - {"boxes"} | {"box"}
@@ -256,10 +249,10 @@ def example(schema):
         ("application/msgpack;q=0.1, */*", "application/json"),
     ],
 )
-def test_accept_chooses_json_or_msgpack(accept, kind):
+async def test_accept_chooses_json_or_msgpack(accept, kind):
     query = "?box=20.5,30.5,200.5,210.5&omit=timings_ms"
     mine = {"X-Request-ID": "me"}
-    plain, chosen = send(raw(query, **mine), raw(query, **mine, **({"Accept": accept} if accept else {})))
+    plain, chosen = await send(raw(query, **mine), raw(query, **mine, **({"Accept": accept} if accept else {})))
     assert chosen.headers["content-type"] == kind
     read = ormsgpack.unpackb if "msgpack" in kind else orjson.loads
     body = read(chosen.content)
@@ -269,8 +262,8 @@ def test_accept_chooses_json_or_msgpack(accept, kind):
     assert AnswerModel.model_validate(body, strict=True)
 
 
-def test_errors_are_problem_documents_whatever_is_accepted():
-    (response,) = send(raw(kind="text/html", Accept="application/msgpack"))
+async def test_errors_are_problem_documents_whatever_is_accepted():
+    (response,) = await send(raw(kind="text/html", Accept="application/msgpack"))
     assert reply(response).code == "unsupported_media_type"
 
 
@@ -280,8 +273,8 @@ def batch(*images, options=None):
     return {"url": "/v1/landmarks/batch", "files": files, "data": data}
 
 
-def test_options_of_a_batch_are_for_all_images_or_for_each():
-    none, shared, each = send(
+async def test_options_of_a_batch_are_for_all_images_or_for_each():
+    none, shared, each = await send(
         batch(IMAGE, IMAGE),
         batch(IMAGE, IMAGE, options={"boxes": [BOX]}),
         batch(IMAGE, IMAGE, options=[{}, {"boxes": [BOX, BOX]}]),
@@ -297,20 +290,20 @@ def test_options_of_a_batch_are_for_all_images_or_for_each():
         (batch(IMAGE, IMAGE, options=[{}]), "invalid_request", "a list of 1 for 2 images"),
         (batch(IMAGE) | {"url": "/v1/landmarks/batch?topk=4"}, "invalid_request", "in the body"),
         (raw() | {"url": "/v1/landmarks/batch"}, "unsupported_media_type", "multipart/form-data"),
-        ({"url": "/v1/landmarks/batch", "files": [("picture", ("a", IMAGE))]}, "invalid_request", "other parts"),
+        ({"url": "/v1/landmarks/batch", "files": [("photo", ("a", IMAGE))]}, "invalid_request", "other parts"),
         ({"url": "/v1/landmarks/batch", "files": [("image", (None, "text"))]}, "invalid_request", "file name"),
         (batch(bytes(3_000_000)), "too_many_bytes", "the body has more than"),
         (batch(*[b"x"] * 1001), "too_many_images", "1001 images"),
         ({"url": "/v1/landmarks/batch", "method": "GET"}, "method_not_allowed", "/docs"),
     ],
 )
-def test_a_batch_that_cannot_be_read(request_, code, says):
-    (response,) = send(request_, max_batch_bytes=1_000_000)
+async def test_a_batch_that_cannot_be_read(request_, code, says):
+    (response,) = await send(request_, max_batch_bytes=1_000_000)
     assert reply(response).code == code
     assert says in reply(response).message
 
 
-def test_a_batch_with_an_image_over_the_limit_of_one():
-    (response,) = send(batch(IMAGE, IMAGE + bytes(100_000)))
+async def test_a_batch_with_an_image_over_the_limit_of_one():
+    (response,) = await send(batch(IMAGE, IMAGE + bytes(100_000)))
     assert ["problem" in result for result in response.json()["results"]] == [False, True]
     assert response.json()["results"][1]["problem"]["code"] == "too_many_bytes"

@@ -1,30 +1,30 @@
-"""What the gRPC door alone does."""
+"""What gRPC alone does."""
 
-import asyncio
+from contextlib import asynccontextmanager
 
 import grpc
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from tests.contract.apis import open_doors
+from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
+
+pytestmark = pytest.mark.anyio
 
 SERVICE = "landmarks.v1.Landmarks"
 
 
-def with_channel(work, engine=None):
-    async def run():
-        async with open_doors(make_gateway(engine or FakeEngine(), FakeDetector())) as doors:
-            return await work(doors["grpc"])
-
-    return asyncio.run(run())
+@asynccontextmanager
+async def grpc_api(engine=None):
+    async with open_apis(make_gateway(engine or FakeEngine(), FakeDetector())) as apis:
+        yield apis["grpc"]
 
 
-def test_health_follows_the_engine():
+async def test_health_follows_the_engine():
     engine = FakeEngine()
-
-    async def work(door):
-        stub = health_pb2_grpc.HealthStub(door.channel)
+    async with grpc_api(engine) as api:
+        stub = health_pb2_grpc.HealthStub(api.channel)
         statuses = []
         for ready in (True, False):
             engine.is_ready = ready
@@ -36,30 +36,23 @@ def test_health_follows_the_engine():
         second = await watch.read()
         watch.cancel()
         unknown = stub.Check(health_pb2.HealthCheckRequest(service="other"))
-        return statuses, first.status, second.status, await unknown.code()
-
-    statuses, first, second, unknown = with_channel(work, engine)
-    assert statuses == [1, 1, 2, 2]  # SERVING, NOT_SERVING
-    assert (first, second) == (2, 1)
-    assert unknown is grpc.StatusCode.NOT_FOUND
+        assert statuses == [1, 1, 2, 2]  # SERVING, NOT_SERVING
+        assert (first.status, second.status) == (2, 1)
+        assert await unknown.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_reflection_lists_the_services():
-    async def work(door):
-        stub = reflection_pb2_grpc.ServerReflectionStub(door.channel)
+async def test_reflection_lists_the_services():
+    async with grpc_api() as api:
+        stub = reflection_pb2_grpc.ServerReflectionStub(api.channel)
         call = stub.ServerReflectionInfo()
         await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
         answer = await call.read()
         call.cancel()
-        return {service.name for service in answer.list_services_response.service}
+    services = {service.name for service in answer.list_services_response.service}
+    assert services >= {SERVICE, "grpc.health.v1.Health"}
 
-    assert with_channel(work) >= {SERVICE, "grpc.health.v1.Health"}
 
-
-def test_a_message_far_over_the_limit_is_refused_unread_and_the_service_goes_on():
-    async def work(door):
-        return await door.ask(bytes(3_000_000)), await door.ask(encoded(gradient_image()))
-
-    refused, served = with_channel(work)
-    assert refused.status is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert served.code == "ok"
+async def test_a_message_far_over_the_limit_is_refused_unread_and_the_service_goes_on():
+    async with grpc_api() as api:
+        assert (await api.ask(bytes(3_000_000))).status is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await api.ask(encoded(gradient_image()))).code == "ok"

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.contract.apis import open_doors
+from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, make_gateway
 
 CHECKS = [
@@ -48,8 +48,8 @@ def url() -> Iterator[str]:
 
     async def serve() -> None:
         gateway = make_gateway(FakeEngine(), FakeDetector(((2, 2, 13, 13), 0.9)), max_in_flight=16)
-        async with open_doors(gateway) as doors:
-            found.extend((doors["rest"].url, asyncio.get_running_loop(), stop := asyncio.Event()))
+        async with open_apis(gateway) as apis:
+            found.extend((apis["rest"].url, asyncio.get_running_loop(), stop := asyncio.Event()))
             ready.set()
             await stop.wait()
 

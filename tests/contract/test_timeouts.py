@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from service.gateway import Gateway
 from service.rpc.server import HealthServicer
 from service.server import RestServer
-from tests.contract.apis import open_doors
+from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 IMAGE = encoded(gradient_image())
@@ -23,7 +23,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def door(gateway: Gateway, read_timeout: float) -> AsyncIterator[int]:
+async def rest_port(gateway: Gateway, read_timeout: float) -> AsyncIterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = RestServer(gateway, grace=5, read_timeout=read_timeout)
         running = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -36,7 +36,7 @@ async def door(gateway: Gateway, read_timeout: float) -> AsyncIterator[int]:
 
 
 async def said(port: int, *pieces: bytes) -> bytes:
-    """All that the door answers to these bytes until it closes the connection."""
+    """All that the protocol answers to these bytes until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for piece in pieces:
         writer.write(piece)
@@ -48,7 +48,7 @@ async def said(port: int, *pieces: bytes) -> bytes:
 
 def test_a_connection_without_a_whole_head_is_closed() -> None:
     async def run() -> set[bytes]:
-        async with door(make_gateway(FakeEngine(), FakeDetector()), read_timeout=0.2) as port:
+        async with rest_port(make_gateway(FakeEngine(), FakeDetector()), read_timeout=0.2) as port:
             return set(await asyncio.gather(said(port), said(port, HEAD[:30]), said(port, b"\r\n\r\n")))
 
     assert asyncio.run(run()) == {b""}
@@ -56,7 +56,7 @@ def test_a_connection_without_a_whole_head_is_closed() -> None:
 
 def test_a_second_request_has_its_limit_too() -> None:
     async def run() -> bytes:
-        async with door(make_gateway(FakeEngine(), FakeDetector()), read_timeout=0.5) as port:
+        async with rest_port(make_gateway(FakeEngine(), FakeDetector()), read_timeout=0.5) as port:
             return await said(port, HEAD + IMAGE + HEAD[:30])
 
     answer = asyncio.run(run())
@@ -67,7 +67,7 @@ def test_a_second_request_has_its_limit_too() -> None:
 def test_a_body_that_stops_coming_gives_its_place_back() -> None:
     async def run() -> list[bytes]:
         gateway = make_gateway(FakeEngine(), FakeDetector(), max_in_flight=1)
-        async with door(gateway, read_timeout=0.5) as port:
+        async with rest_port(gateway, read_timeout=0.5) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(HEAD + IMAGE[:100])
             slow = await reader.readuntil(b"\r\n\r\n")
@@ -85,7 +85,7 @@ def test_the_work_for_a_client_that_leaves_ends() -> None:
         engine = FakeEngine()
         engine.gate = asyncio.Event()  # never opened
         gateway = make_gateway(engine, FakeDetector(), max_in_flight=1)
-        async with door(gateway, read_timeout=30) as port:
+        async with rest_port(gateway, read_timeout=30) as port:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(HEAD + IMAGE)
             await asyncio.wait_for(engine.arrived.wait(), 30)
@@ -123,9 +123,9 @@ def test_who_watches_the_health_does_not_hold_up_the_end() -> None:
                 seen.append(message.status)
                 first.set()
 
-        async with open_doors(make_gateway(FakeEngine(), FakeDetector())) as doors:
-            # a channel of its own: that of the doors is closed with them, maybe before it has heard the end
-            own = grpc.aio.insecure_channel(doors["grpc"].address)
+        async with open_apis(make_gateway(FakeEngine(), FakeDetector())) as apis:
+            # a channel of its own: that of the APIs is closed with them, perhaps before the end arrives
+            own = grpc.aio.insecure_channel(apis["grpc"].address)
             watching = asyncio.create_task(watch(own))
             await first.wait()
         await watching

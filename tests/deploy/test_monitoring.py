@@ -16,7 +16,7 @@ from service.observability.request_scope import round_trip
 from service.rest.app import build_metrics_app
 from service.security.api_keys import Protection, new_key, read_keys
 from service.settings import Settings
-from tests.contract.apis import open_doors
+from tests.contract.apis import open_apis
 from tests.deploy.tools import DEPLOY, run, tool
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
@@ -61,17 +61,17 @@ async def exposed(anyio_backend: str) -> Series:
     engine = FakeEngine()
     gateway = make_gateway(engine, FakeDetector(((20, 30, 200, 210), 0.9)), max_in_flight=1)
     _, line = new_key("ana")
-    async with open_doors(gateway, Protection(read_keys(Settings(api_keys=line)), metrics_here=False)) as doors:
-        for door in doors.values():
-            assert (await door.ask(encoded(gradient_image()))).code == "unauthenticated"
-    async with open_doors(gateway) as doors:
-        for door in doors.values():
-            assert (await door.ask(encoded(gradient_image()))).code == "ok"
+    async with open_apis(gateway, Protection(read_keys(Settings(api_keys=line)), metrics_here=False)) as apis:
+        for api in apis.values():
+            assert (await api.ask(encoded(gradient_image()))).code == "unauthenticated"
+    async with open_apis(gateway) as apis:
+        for api in apis.values():
+            assert (await api.ask(encoded(gradient_image()))).code == "ok"
             engine.error = EngineOverloaded("full")
-            assert (await door.ask(encoded(gradient_image()))).code == "overloaded"
+            assert (await api.ask(encoded(gradient_image()))).code == "overloaded"
             engine.error = None
         with gateway.admitted("rest", "a", {}), round_trip():
-            assert (await doors["rest"].ask(b"")).code == "overloaded"
+            assert (await apis["rest"].ask(b"")).code == "overloaded"
     gateway.metrics.triton_retries.labels("unavailable").inc()  # happens with several Tritons only
     gateway.metrics.fallbacks.labels("unavailable").inc()  # with two models only
     gateway.metrics.comparisons_dropped.labels("busy").inc()

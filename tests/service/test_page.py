@@ -1,6 +1,5 @@
 """How the page at `/` is served, and that its files keep to themselves."""
 
-import asyncio
 import re
 
 import cv2
@@ -15,26 +14,24 @@ from service.rest.app import build_app
 from tests.contract.apis import reply
 from tests.fakes import FakeDetector, FakeEngine, make_gateway
 
+pytestmark = pytest.mark.anyio
+
 APP = build_app(make_gateway(FakeEngine(), FakeDetector()))
 ASSETS = load_assets()
 TEXTS = {name: asset.content.decode() for name, asset in ASSETS.items() if not name.endswith(".png")}
 SCRIPTS = {name: text for name, text in TEXTS.items() if name.endswith(".js")}
 
 
-def ask(*requests, method="GET"):
+async def ask(*requests, method="GET"):
     """The responses to paths, each alone or with its headers."""
-
-    async def run():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(APP), base_url="http://here") as client:
-            pairs = [request if isinstance(request, tuple) else (request, {}) for request in requests]
-            return [await client.request(method, path, headers=headers) for path, headers in pairs]
-
-    return asyncio.run(run())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(APP), base_url="http://here") as client:
+        pairs = [request if isinstance(request, tuple) else (request, {}) for request in requests]
+        return [await client.request(method, path, headers=headers) for path, headers in pairs]
 
 
-def test_every_file_is_served_under_the_same_policy():
+async def test_every_file_is_served_under_the_same_policy():
     paths = ["/", *(f"/page/{name}" for name in ASSETS)]
-    responses = ask(*paths)
+    responses = await ask(*paths)
     for path, response in zip(paths, responses, strict=True):
         assert response.status_code == 200, path
         policy = response.headers["content-security-policy"].split("; ")
@@ -53,9 +50,9 @@ def test_every_file_is_served_under_the_same_policy():
 @pytest.mark.parametrize(
     ("given", "status"), [("{}", 304), ("W/{}", 304), ('"other", {}', 304), ("*", 304), ('"other"', 200), ("", 200)]
 )
-def test_a_file_that_the_browser_has_is_not_sent_again(given, status):
-    etag = ask("/page/page.css")[0].headers["etag"]
-    (response,) = ask(("/page/page.css", {"If-None-Match": given.format(etag)}))
+async def test_a_file_that_the_browser_has_is_not_sent_again(given, status):
+    etag = (await ask("/page/page.css"))[0].headers["etag"]
+    (response,) = await ask(("/page/page.css", {"If-None-Match": given.format(etag)}))
     assert (response.status_code, response.headers["etag"]) == (status, etag)
     assert bool(response.content) == (status == 200)
 
@@ -64,9 +61,9 @@ def test_files_differ_in_their_etags():
     assert len({asset.etag for asset in ASSETS.values()}) == len(ASSETS)
 
 
-def test_head_says_what_get_says():
-    (head,) = ask("/", method="HEAD")
-    (get,) = ask("/")
+async def test_head_says_what_get_says():
+    (head,) = await ask("/", method="HEAD")
+    (get,) = await ask("/")
     assert head.content == b""
     for answer in (head, get):
         del answer.headers["x-request-id"]
@@ -76,8 +73,8 @@ def test_head_says_what_get_says():
 @pytest.mark.parametrize(
     "name", ["page.py", "__init__.py", "..%2fpage.py", "%2e%2e/drawing.py", "golden.png", "x" * 9000]
 )
-def test_nothing_but_the_page_s_own_files_is_served(name):
-    (response,) = ask(f"/page/{name}")
+async def test_nothing_but_the_page_s_own_files_is_served(name):
+    (response,) = await ask(f"/page/{name}")
     assert (reply(response).code, response.status_code) == ("not_found", 404)
 
 
@@ -86,8 +83,8 @@ def test_the_portrait_is_the_golden_crop_s_picture():
     np.testing.assert_array_equal(portrait[..., ::-1], golden_crop(256))
 
 
-def test_the_page_is_no_part_of_the_described_api():
-    (response,) = ask("/openapi.json")
+async def test_the_page_is_no_part_of_the_described_api():
+    (response,) = await ask("/openapi.json")
     assert not [path for path in response.json()["paths"] if path == "/" or path.startswith("/page")]
 
 

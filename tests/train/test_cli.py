@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import shlex
 import shutil
@@ -223,13 +224,17 @@ def test_help_teaches() -> None:
 
 def test_every_command_shows_an_example_that_can_be_typed() -> None:
     for name in COMMANDS:
-        assert parse([name, *shlex.split(load_command(name).EXAMPLE)]).command == name
+        invocation = parse([name, *shlex.split(load_command(name).EXAMPLE)])
+        assert (invocation.name, invocation.run) == (name, load_command(name).run)
+        # raises TypeError unless the declared arguments are the function's parameters
+        bound = inspect.signature(invocation.run).bind(**invocation.arguments)
+        assert set(bound.arguments) == set(inspect.signature(invocation.run).parameters)
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES.items())
 def test_an_alias_is_the_command(alias: str, name: str) -> None:
-    args = parse([alias, *shlex.split(load_command(name).EXAMPLE)])
-    assert (args.command, args.handler) == (name, load_command(name).run)
+    invocation = parse([alias, *shlex.split(load_command(name).EXAMPLE)])
+    assert (invocation.name, invocation.run) == (name, load_command(name).run)
 
 
 def test_the_list_of_commands_loads_none_of_them() -> None:

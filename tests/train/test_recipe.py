@@ -20,8 +20,8 @@ from train.errors import ConfigError  # noqa: E402
 
 
 def test_fit_trains_by_the_recipe_unless_told_otherwise() -> None:
-    args = parse(["fit", "--data", "wflw:data", "--out", "run"])
-    recipe = load_config(Config, args.config)
+    arguments = parse(["fit", "--data", "wflw:data", "--out", "run"]).arguments
+    recipe = load_config(Config, arguments["config"])
     assert (recipe.name, recipe.stages[-1].input_size, recipe.epochs) == ("hrnet_w18", 256, 60)
     assert (recipe.objective, recipe.quantizer, recipe.topk) == ("cells", "random", 9)
     assert (recipe.learning_rate, recipe.weight_decay, recipe.batch_size) == (1e-4, 0.0, 16)
@@ -48,9 +48,9 @@ def test_a_rate_with_milestones_may_rise_first() -> None:
 
 def test_the_backbone_can_be_replaced(tmp_path: Path) -> None:
     data = f"faces300w:{write_miniature(tmp_path / 'faces', train=16)}"
-    args = parse(["fit", "--data", data, "--out", str(tmp_path / "run"), "--backbone", "resnet"])
+    fit = parse(["fit", "--data", data, "--out", str(tmp_path / "run"), "--backbone", "resnet"])
     with pytest.raises(ConfigError, match="unknown backbone 'resnet'; known: compact, compact_deep, hrnet_w18"):
-        args.handler(args)
+        fit.execute()
 
 
 def test_an_hrnet_takes_steps_by_the_recipe(tmp_path: Path) -> None:

@@ -207,8 +207,7 @@ def test_faces_of_one_shape_have_no_pose() -> None:
 
 
 def command(*words: object) -> None:
-    args = parse([str(word) for word in words])
-    args.handler(args)
+    parse([str(word) for word in words]).execute()
 
 
 def test_from_a_run_to_the_exported_network(tmp_path: Path, repository_copy: Path) -> None:

@@ -36,8 +36,7 @@ stages = [{ epochs = 1, input_size = 64 }]
 def make_table(folder: Path, data: str, number: str, *options: str) -> None:
     """`landmarks-train table`, within this process: runs lie under folder/runs, and the table in the folder."""
     places = ["--runs", str(folder / "runs"), "--out", str(folder)]
-    args = parse(["table", number, "--data", data, *places, *options])
-    args.handler(args)
+    parse(["table", number, "--data", data, *places, *options]).execute()
 
 
 def read(path: Path) -> list[list[str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from train.commands.arguments import add_boxes, add_conversion, add_data
+from train.datasets.face import BoxKind
 from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.calibrate_run import calibrate_run
@@ -39,10 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_boxes(parser)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    run: Path,
+    data: str,
+    conversion: Path | None,
+    held_out: int | None,
+    references: list[Path],
+    boxes: BoxKind,
+) -> None:
     """Calibrates and prints the calibration."""
-    if args.held_out is not None and args.held_out < 0:
+    if held_out is not None and held_out < 0:
         raise TrainingError("--held-out must not be negative; 0 says that nothing was held out")
-    source = DataSource.parse(args.data, args.conversion)
-    calibration = calibrate_run(args.run, source, args.boxes, args.held_out, args.references)
+    source = DataSource.parse(data, conversion)
+    calibration = calibrate_run(run, source, boxes, held_out, references)
     print(json.dumps(asdict(calibration), indent=2))

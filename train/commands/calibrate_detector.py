@@ -32,17 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--false-boxes", type=float, default=0.1, help="allowed in an image, on average [%(default)s]")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    run: Path,
+    data: str,
+    false_boxes: float,
+) -> None:
     """Writes the threshold into the run's report and prints it.
 
     A run chooses its own on the images held out, which are few. This is for a network that finds faces no better in
     the images that it was trained on.
     """
-    source = DataSource.parse(args.data)
-    report, (_, model) = read_report(args.run), load_detector(args.run)
+    source = DataSource.parse(data)
+    report, (_, model) = read_report(run), load_detector(run)
     images = load_images(source, source.format.train)
     matches = match_all(make_detector(torch_network(model), DetectorSpec()), images, progress=True)
-    threshold = choose_threshold(matches, args.false_boxes)
+    threshold = choose_threshold(matches, false_boxes)
     chosen = {"threshold": threshold, "train": asdict(metrics_at(matches, threshold))}
-    write_json(args.run / REPORT_FILE, {**report, **chosen})
+    write_json(run / REPORT_FILE, {**report, **chosen})
     print(json.dumps(chosen, indent=2))

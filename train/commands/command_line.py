@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from train.commands import ALIASES, COMMANDS
 
@@ -26,15 +27,30 @@ class Command(Protocol):
     EXAMPLE: str
     """Arguments that can be typed as they are."""
 
+    run: Callable[..., None]
+    """Executes the command: a function with a keyword parameter for each argument that `add_arguments` declares. Raises
+    TrainError for what the user can correct."""
+
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declares the command's arguments."""
 
-    def run(self, args: argparse.Namespace) -> None:
-        """Does what the arguments say. Raises TrainError for what the user can correct."""
+
+@dataclass(frozen=True)
+class Invocation:
+    """A command with its arguments."""
+
+    name: str
+    run: Callable[..., None]
+    arguments: Mapping[str, Any]
+    """The keyword arguments of `run`."""
+
+    def execute(self) -> None:
+        """Executes the command."""
+        self.run(**self.arguments)
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The arguments of the chosen command; `command` is its name and `handler` its function.
+def parse(arguments: Sequence[str]) -> Invocation:
+    """The command that is typed, with its arguments.
 
     Imports the module of that command and of no other, since most of them load PyTorch. Prints help or what is wrong
     and raises SystemExit as argparse does.
@@ -57,8 +73,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             command.description = textwrap.fill(f"{summary[0].upper()}{summary[1:]}. {module.DETAILS}", 100)
             command.epilog = f"example:\n  landmarks-train {name} {module.EXAMPLE}"
             module.add_arguments(command)
-            command.set_defaults(command=name, handler=module.run)
-    return parser.parse_args(arguments)
+            command.set_defaults(command=name, function=module.run)
+    values = vars(parser.parse_args(arguments))
+    return Invocation(values.pop("command"), values.pop("function"), values)
 
 
 def load_command(name: str) -> Command:

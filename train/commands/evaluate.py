@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from landmarks.decoders import DECODERS
 from train.commands.arguments import add_conversion, add_data, add_network
-from train.datasets.face import AnnotatedFace, BoxKind
+from train.datasets.face import BoxKind
 from train.datasets.source import DataSource
 from train.evaluation.coco_ap import coco_ap
 from train.evaluation.plots import draw_evaluation, draw_reliability
 from train.evaluation.predict import check_points, predict
 from train.evaluation.predictions import Predictions
 from train.evaluation.summary import summary
-from train.evaluation.trained import Trained, open_export, open_run
+from train.evaluation.trained import Trained, open_trained
 
 DETAILS: Final = (
     "Errors over the split for testing: by k, by group of points, by the usual normalisations, and what the "
@@ -46,42 +46,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw the error curve, best and worst faces")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    run: Path | None,
+    model: Path | None,
+    data: str,
+    conversion: Path | None,
+    split: str | None,
+    topk: list[int] | None,
+    decoder: list[str],
+    flip: bool,
+    boxes: list[BoxKind],
+    pictures: Path | None,
+) -> None:
     """Prints the figures as JSON: those of the boxes asked for or, where there are both kinds, of each."""
-    model = open_run(args.run) if args.run else open_export(args.model)
-    source = DataSource.parse(args.data, args.conversion)
-    check_points(model.codec, source.layout)
-    faces = source.faces(args.split) if args.split else source.test_faces()
-    figures = {boxes: evaluate_on(boxes, model, source, faces, args) for boxes in args.boxes}
-    print(json.dumps(figures if len(figures) > 1 else figures[args.boxes[0]], indent=2))
+    network, source = open_trained(run, model), DataSource.parse(data, conversion)
+    check_points(network.codec, source.layout)
+    faces = source.faces(split) if split else source.test_faces()
+    ks = topk or [1, network.codec.topk]
+    served = network.codec.topk if network.codec.topk in ks else ks[-1]
+    figures: dict[BoxKind, dict[str, Any]] = {}
+    for kind in boxes:
+        predictions = predict(
+            network.network,
+            faces,
+            network.codec,
+            network.crop_scale,
+            [*ks, *decoder],
+            kind,
+            progress=True,
+            layout=source.layout,
+            correction=network.correction,
+            flip=flip,
+        )
+        figures[kind] = summary(predictions, [*ks, *decoder], served, network.degrees_of_freedom)
+        if source.name == "coco":
+            add_precision(figures[kind], predictions, source, split, served)
+        if pictures:
+            draw(predictions, network, served, pictures / kind if len(boxes) > 1 else pictures)
+    print(json.dumps(figures if len(figures) > 1 else figures[boxes[0]], indent=2))
 
 
-def evaluate_on(
-    boxes: BoxKind, model: Trained, source: DataSource, faces: list[AnnotatedFace], args: argparse.Namespace
-) -> dict[str, Any]:
-    """The figures with crops around one kind of boxes; draws them where --pictures names a folder."""
-    ks = args.topk or [1, model.codec.topk]
-    served = model.codec.topk if model.codec.topk in ks else ks[-1]
-    predictions = predict(
-        model.network,
-        faces,
-        model.codec,
-        model.crop_scale,
-        [*ks, *args.decoder],
-        boxes,
-        progress=True,
-        layout=source.layout,
-        correction=model.correction,
-        flip=args.flip,
-    )
-    figures = summary(predictions, [*ks, *args.decoder], served, model.degrees_of_freedom)
-    if source.name == "coco":
-        add_precision(figures, predictions, source, args.split, served)
-    if args.pictures:
-        folder = args.pictures / boxes if len(args.boxes) > 1 else args.pictures
-        draw_evaluation(predictions, served, folder)
-        draw_reliability(predictions, served, model.degrees_of_freedom, folder / "reliability.png")
-    return figures
+def draw(predictions: Predictions, network: Trained, served: int, folder: Path) -> None:
+    """Draws the error curve, the best and the worst faces and the reliability of the covariances into a folder."""
+    draw_evaluation(predictions, served, folder)
+    draw_reliability(predictions, served, network.degrees_of_freedom, folder / "reliability.png")
 
 
 def add_precision(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Final
 
 from landmarks.detection import DetectorSpec, Network
@@ -29,21 +30,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, help="instead of the one chosen on held-out training images")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    run: Path | None,
+    model: Path | None,
+    data: str,
+    split: str | None,
+    threshold: float | None,
+) -> None:
     """Prints the figures at the threshold, and the recall at some numbers of false boxes."""
-    network, spec = open_network(args)
-    source = DataSource.parse(args.data)
-    images = load_images(source, args.split or source.format.test)
+    network, spec = open_network(run, model)
+    source = DataSource.parse(data)
+    images = load_images(source, split or source.format.test)
     matches = match_all(make_detector(network, spec), images, progress=True)
-    threshold = spec.threshold if args.threshold is None else args.threshold
-    metrics = asdict(metrics_at(matches, threshold))
+    chosen = spec.threshold if threshold is None else threshold
+    metrics = asdict(metrics_at(matches, chosen))
     print(json.dumps({**metrics, "recall_by_false_boxes": recall_by_false_boxes(matches)}, indent=2))
 
 
-def open_network(args: argparse.Namespace) -> tuple[Network, DetectorSpec]:
-    """The detector of `--model` or of `--run`, with its threshold in the specification."""
-    if args.model:
-        network, metadata = open_detector(args.model)
+def open_network(run: Path | None, model: Path | None) -> tuple[Network, DetectorSpec]:
+    """The detector of an exported file or of a run's folder, with its threshold in the specification."""
+    if model:
+        network, metadata = open_detector(model)
         return network, metadata.spec
-    _, model = load_detector(args.run)
-    return torch_network(model), replace(DetectorSpec(), threshold=read_report(args.run)["threshold"])
+    assert run
+    _, trained = load_detector(run)
+    return torch_network(trained), replace(DetectorSpec(), threshold=read_report(run)["threshold"])

@@ -22,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repository(parser)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    run: Path,
+    repository: Path,
+) -> None:
     """Exports and prints what was written."""
-    metadata = export(args.run, args.repository)
-    print(f"exported {metadata.name} (run {metadata.run_id}) into {args.repository}")
+    metadata = export(run, repository)
+    print(f"exported {metadata.name} (run {metadata.run_id}) into {repository}")

@@ -21,11 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repository(parser)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    run: Path,
+    repository: Path,
+) -> None:
     """Exports and prints what was written."""
-    metadata = export_detector(args.run, args.repository)
-    size = model_path(args.repository, kind=DetectorMetadata).stat().st_size / 1e6
+    metadata = export_detector(run, repository)
+    size = model_path(repository, kind=DetectorMetadata).stat().st_size / 1e6
     print(
-        f"exported {metadata.name} (run {metadata.run_id}) into {args.repository}: "
+        f"exported {metadata.name} (run {metadata.run_id}) into {repository}: "
         f"{size:.2f} MB, threshold {metadata.spec.threshold}"
     )

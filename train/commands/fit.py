@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Final
 
 from train.commands.arguments import add_training, add_training_data
@@ -28,16 +29,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", help="replaces the configuration's backbone")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    data: list[str],
+    conversion: Path | None,
+    config: str,
+    out: Path,
+    resume: bool,
+    weights: Path | None,
+    seed: int | None,
+    workers: int,
+    backbone: str | None,
+) -> None:
     """Trains to the configured end, as one of several processes where torchrun starts them, and draws the results."""
-    replaced = {"seed": args.seed, "name": args.backbone}
-    config = load_config(Config, args.config, {key: value for key, value in replaced.items() if value is not None})
-    sources = parse_mix(args.data, args.conversion)
-    data = training_data(sources, config)
+    replaced = {"seed": seed, "name": backbone}
+    loaded = load_config(Config, config, {key: value for key, value in replaced.items() if value is not None})
+    sources = parse_mix(data, conversion)
+    faces = training_data(sources, loaded)
     with process_group():
-        run = LandmarkRun(config, data, args.out, args.workers)
-        run.prepare(args.resume, args.weights)
+        run = LandmarkRun(loaded, faces, out, workers)
+        run.prepare(resume, weights)
         predictions = run.train(sources[0].test_faces())
         if predictions:  # the first of several processes
-            draw_curves(args.out / METRICS_FILE, args.out / "curves.png")
-            draw_evaluation(predictions, config.topk, args.out)
+            draw_curves(out / METRICS_FILE, out / "curves.png")
+            draw_evaluation(predictions, loaded.topk, out)

@@ -29,18 +29,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, help="the .npz file to write, for --conversion of fit")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    data: str | None,
+    shapes: Path | None,
+    out: Path,
+) -> None:
     """Fits the conversion, writes it, and prints its error on every tenth shape when fitted to the others."""
-    if args.shapes:
-        (shapes,) = load_arrays(args.shapes, "points")
-    else:
-        source = DataSource.parse(args.data)
-        if source.layout is not WFLW98:
-            raise DataError(f"a conversion is fitted to 98 points; {source.name} has {source.layout.points}")
-        shapes = np.stack([face.points for face in source.train_faces()])
-    conversion = fit(shapes)
-    conversion.save(args.out)
-    print(f"wrote {args.out}, fitted to {len(shapes)} shapes; error {held_out_error(shapes):.2f} % of inter-ocular")
+    points = load_arrays(shapes, "points")[0] if shapes else training_points(str(data))
+    fit(points).save(out)
+    print(f"wrote {out}, fitted to {len(points)} shapes; error {held_out_error(points):.2f} % of inter-ocular")
+
+
+def training_points(data: str) -> Array:
+    """The points [faces, 98, 2] of a set's training faces. Raises DataError when it has another layout."""
+    source = DataSource.parse(data)
+    if source.layout is not WFLW98:
+        raise DataError(f"a conversion is fitted to 98 points; {source.name} has {source.layout.points}")
+    return np.stack([face.points for face in source.train_faces()])
 
 
 def held_out_error(shapes: Array) -> float:

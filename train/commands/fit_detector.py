@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Final
 
 from train.commands.arguments import add_data, add_training
@@ -23,11 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training(parser, "detector", "start from another run's checkpoint")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    data: str,
+    config: str,
+    out: Path,
+    resume: bool,
+    weights: Path | None,
+    seed: int | None,
+    workers: int,
+) -> None:
     """Trains to the configured end."""
-    config = load_config(DetectorConfig, args.config, {} if args.seed is None else {"seed": args.seed})
-    source = DataSource.parse(args.data)
+    loaded = load_config(DetectorConfig, config, {} if seed is None else {"seed": seed})
+    source = DataSource.parse(data)
     images, test = (load_images(source, split) for split in (source.format.train, source.format.test))
-    run = DetectorRun(config, (source.name,), images, args.out, args.workers)
-    run.prepare(args.resume, args.weights)
+    run = DetectorRun(loaded, (source.name,), images, out, workers)
+    run.prepare(resume, weights)
     run.train(test)

@@ -26,9 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, help="folder of the run that it becomes")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    data: list[str],
+    conversion: Path | None,
+    run: Path,
+    out: Path,
+) -> None:
     """Fits the layer and draws what the network then finds."""
-    sources = parse_mix(args.data, args.conversion)
-    config, _ = load_run(args.run)
-    predictions = fit_shape(args.run, training_data(sources, config), sources[0].test_faces(), args.out)
-    draw_evaluation(predictions, config.topk, args.out)
+    sources = parse_mix(data, conversion)
+    config, _ = load_run(run)
+    predictions = fit_shape(run, training_data(sources, config), sources[0].test_faces(), out)
+    draw_evaluation(predictions, config.topk, out)

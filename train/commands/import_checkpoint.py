@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from train.commands.arguments import add_boxes
+from train.datasets.face import BoxKind
 from train.datasets.source import DataSource
 from train.evaluation.calibrate_run import calibrate_run
 from train.runs.weights import import_checkpoint
@@ -24,11 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_boxes(parser)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    weights: Path,
+    out: Path,
+    input_size: int,
+    data: str | None,
+    boxes: BoxKind,
+) -> None:
     """Imports, calibrates where there is data, and prints what can be done next."""
-    source = DataSource.parse(args.data) if args.data else None
-    config = import_checkpoint(args.weights, args.out, args.input_size)
+    source = DataSource.parse(data) if data else None
+    config = import_checkpoint(weights, out, input_size)
     if source:
-        calibrate_run(args.out, source, args.boxes)
+        calibrate_run(out, source, boxes)
     calibration = "" if source else "; its covariance is not calibrated: --data does that"
-    print(f"imported {config.name} into {args.out}{calibration}")
+    print(f"imported {config.name} into {out}{calibration}")

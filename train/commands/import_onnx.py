@@ -27,9 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=SAMPLES, help="training faces to measure on [%(default)s]")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    model: Path,
+    data: str,
+    conversion: Path | None,
+    out: Path,
+    samples: int,
+) -> None:
     """Imports the network and prints what can be done next."""
-    if args.samples < 1:
+    if samples < 1:
         raise TrainingError("--samples takes a whole number from 1 on")
-    config = import_onnx(args.model, DataSource.parse(args.data, args.conversion), args.out, args.samples)
-    print(f"{config.name} is now the run {args.out}: fit --weights {args.out / 'checkpoint.pt'} starts from it")
+    config = import_onnx(model, DataSource.parse(data, conversion), out, samples)
+    print(f"{config.name} is now the run {out}: fit --weights {out / 'checkpoint.pt'} starts from it")

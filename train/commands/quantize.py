@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Final
 
 from train.commands.arguments import add_data, add_repository
@@ -25,8 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=300, help="training faces that ranges come from [%(default)s]")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    repository: Path,
+    data: str,
+    samples: int,
+) -> None:
     """Quantizes and prints how the two networks compare."""
-    if args.samples < 1:
+    if samples < 1:
         raise TrainingError("--samples takes a whole number from 1 on")
-    print(json.dumps(quantize(args.repository, DataSource.parse(args.data), args.samples), indent=2))
+    comparison = quantize(repository, DataSource.parse(data), samples)
+    print(json.dumps(comparison, indent=2))

@@ -11,7 +11,7 @@ from train.commands.arguments import add_conversion, add_data, add_network
 from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.robustness import measure, write
-from train.evaluation.trained import open_export, open_run
+from train.evaluation.trained import open_trained
 
 DETAILS: Final = "Corrupts the faces of the split for testing more and more, and writes a table and curves."
 EXAMPLE: Final = "--model model_repo/heatmap/1/model.onnx --data faces300w:data/faces300w --out results"
@@ -27,13 +27,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of the results [%(default)s]")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    run: Path | None,
+    model: Path | None,
+    data: str,
+    conversion: Path | None,
+    every: int,
+    seed: int,
+    out: Path,
+) -> None:
     """Measures, writes, and prints the AUROC figures."""
-    if args.every < 1:
+    if every < 1:
         raise TrainingError("--every takes a whole number from 1 on")
-    model = open_run(args.run) if args.run else open_export(args.model)
-    source = DataSource.parse(args.data, args.conversion)
-    result = measure(model, source.test_faces()[:: args.every], source, args.seed)
-    write(result, args.out, f"Of {args.run or args.model} on the test split of {source.name}, boxes P2:")
+    source = DataSource.parse(data, conversion)
+    result = measure(open_trained(run, model), source.test_faces()[::every], source, seed)
+    write(result, out, f"Of {run or model} on the test split of {source.name}, boxes P2:")
     figures: dict[str, Any] = {"uncorrupted": result.uncorrupted._asdict(), "auroc": result.auroc}
     print(json.dumps(figures, indent=2))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tqdm import tqdm
 
@@ -43,56 +44,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes [%(default)s]")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    data: str,
+    split: str,
+    face_model: Path,
+    out: Path,
+    yaw: list[float],
+    pitch: list[float],
+    per_face: int,
+    limit: int | None,
+    seed: int,
+    workers: int,
+) -> None:
     """Writes the images, with a progress bar, and prints how many."""
-    _check(args)
-    source = DataSource.parse(args.data)
+    check_range("--yaw", yaw, 0, 90)
+    check_range("--pitch", pitch, -45, 45)
+    check_at_least_1({"--per-face": per_face, "--limit": limit, "--workers": workers})
+    if out.exists() and (not out.is_dir() or (out / "annotations.jsonl").exists()):
+        raise DataError(f"{out} exists: choose another --out")
+    if not face_model.is_file():
+        raise DataError(f"{face_model}: no such file; docs/training.md says where the face model comes from")
+    source = DataSource.parse(data)
     if source.layout is not WFLW98:
         raise DataError(f"synthesize-poses needs the 98 points of WFLW; {source.name} has {source.layout.points}")
-    faces = source.faces(args.split)
-    plan = Plan(tuple(args.yaw), tuple(args.pitch), args.per_face, args.seed)
-    job = Job(args.face_model, box_margins(faces), plan, args.out, args.split, source.name)
-    chosen = evenly_spread(faces, args.limit)
+    faces = source.faces(split)
+    plan = Plan((yaw[0], yaw[1]), (pitch[0], pitch[1]), per_face, seed)
+    job = Job(face_model, box_margins(faces), plan, out, split, source.name)
+    chosen = evenly_spread(faces, limit)
+    record = {
+        "data": data,
+        "split": split,
+        "face_model": "sha256:" + hashlib.sha256(face_model.read_bytes()).hexdigest(),
+        "yaw": yaw,
+        "pitch": pitch,
+        "per_face": per_face,
+        "limit": limit,
+        "seed": seed,
+    }
     try:
-        with tqdm(write(chosen, job, args.workers), total=len(chosen), unit="face") as bar:
+        with tqdm(write(chosen, job, workers), total=len(chosen), unit="face") as bar:
             counts = list(bar)
-        (args.out / RECORD_FILE).write_text(json.dumps(_record(args), indent=2) + "\n")
+        (out / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
     except OSError as error:
-        raise DataError(f"{args.out}: cannot be written ({error.strerror or error})") from error
+        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error
     left_out = f"; left out {counts.count(0)} faces, which are too small or unlike a head" if 0 in counts else ""
-    print(f"wrote {sum(counts)} images into {args.out}{left_out}")
+    print(f"wrote {sum(counts)} images into {out}{left_out}")
 
 
-def _check(args: argparse.Namespace) -> None:
-    """Raises DataError naming the option that is out of range."""
-    if not 0 <= args.yaw[0] <= args.yaw[1] <= 90:
-        raise DataError(f"--yaw takes two angles from 0 to 90 in order, not {args.yaw[0]:g} {args.yaw[1]:g}")
-    if not -45 <= args.pitch[0] <= args.pitch[1] <= 45:
-        raise DataError(f"--pitch takes two angles from -45 to 45 in order, not {args.pitch[0]:g} {args.pitch[1]:g}")
-    for name in ("per_face", "limit", "workers"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise DataError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(args, name)}")
-    if args.out.exists() and (not args.out.is_dir() or (args.out / "annotations.jsonl").exists()):
-        raise DataError(f"{args.out} exists: choose another --out")
-    if not args.face_model.is_file():
-        raise DataError(f"{args.face_model}: no such file; docs/training.md says where the face model comes from")
+def check_range(option: str, angles: list[float], low: int, high: int) -> None:
+    """Raises DataError unless the two angles are in order and within the range, in degrees."""
+    if not low <= angles[0] <= angles[1] <= high:
+        given = f"{angles[0]:g} {angles[1]:g}"
+        raise DataError(f"{option} takes two angles from {low} to {high} in order, not {given}")
+
+
+def check_at_least_1(values: Mapping[str, int | None]) -> None:
+    """Raises DataError naming the first option whose value is below 1; None is allowed."""
+    for option, value in values.items():
+        if value is not None and value < 1:
+            raise DataError(f"{option} must be at least 1, not {value}")
 
 
 def evenly_spread(faces: list[AnnotatedFace], limit: int | None) -> list[AnnotatedFace]:
     """At most `limit` of the faces, evenly spread."""
     count = min(len(faces), limit or len(faces))
     return [faces[i * len(faces) // count] for i in range(count)]
-
-
-def _record(args: argparse.Namespace) -> dict[str, Any]:
-    """How the set was made."""
-    return {
-        "data": args.data,
-        "split": args.split,
-        "face_model": "sha256:" + hashlib.sha256(args.face_model.read_bytes()).hexdigest(),
-        "yaw": args.yaw,
-        "pitch": args.pitch,
-        "per_face": args.per_face,
-        "limit": args.limit,
-        "seed": args.seed,
-    }

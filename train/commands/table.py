@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,13 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reuse-only", action="store_true", help="fail rather than train what is missing")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(
+    *,
+    number: str,
+    data: str,
+    runs: Path,
+    out: Path,
+    sizes: Sequence[int],
+    config: list[str],
+    reuse_only: bool,
+) -> None:
     """Makes the table and prints where it is. Raises DataError for data that it cannot be made on."""
-    entry, source = TABLES[args.number], DataSource.parse(args.data)
+    entry, source = TABLES[number], DataSource.parse(data)
     if source.name not in entry.formats:
-        raise DataError(f"table {args.number} is made on {' or '.join(entry.formats)}, not on {source.name}")
-    if args.config and not entry.any_config:
-        raise ConfigError(f"table {args.number} trains by its own protocol: leave --config out")
-    sizes = tuple(sorted(args.sizes))
-    entry.make(TableContext(source, args.runs, args.out, not args.reuse_only, sizes, tuple(args.config)))
-    print(f"wrote table {args.number} into {args.out}")
+        raise DataError(f"table {number} is made on {' or '.join(entry.formats)}, not on {source.name}")
+    if config and not entry.any_config:
+        raise ConfigError(f"table {number} trains by its own protocol: leave --config out")
+    entry.make(TableContext(source, runs, out, not reuse_only, tuple(sorted(sizes)), tuple(config)))
+    print(f"wrote table {number} into {out}")

@@ -68,6 +68,14 @@ def load_run(folder: Path) -> tuple[Config, nn.Module]:
     )
 
 
+def open_trained(run: Path | None, model: Path | None) -> Trained:
+    """The network of a run's folder, or of an exported file: one of the two is given."""
+    if run:
+        return open_run(run)
+    assert model
+    return open_export(model)
+
+
 def open_export(path: Path) -> Trained:
     """The network of an exported file, in ONNX Runtime on the CPU.
 

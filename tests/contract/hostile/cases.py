@@ -11,7 +11,7 @@ NAN, INF = float("nan"), float("inf")
 
 @dataclass(frozen=True)
 class Asked:
-    """An image and options, for both doors."""
+    """An image and options, for both APIs."""
 
     name: str
     image: bytes

@@ -1,4 +1,4 @@
-"""Options that make no sense, for both doors, and in a query."""
+"""Options that make no sense, for both apis, and in a query."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from playwright.sync_api import Browser, Page, expect
 
 from service.security.api_keys import Protection
-from tests.contract.apis import open_doors
+from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 # the crop of this box has the size of the network's input: 204.8 pixels times 1.25 are 256. Its first pixel is image
@@ -37,8 +37,8 @@ class FakeService:
     async def serve(self, started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
         stop = asyncio.Event()
         gateway = make_gateway(self.engine, self.detector, max_pixels=10**6, max_bytes=10**6)
-        async with open_doors(gateway, self.protection) as doors:
-            self.url = doors["rest"].url
+        async with open_apis(gateway, self.protection) as apis:
+            self.url = apis["rest"].url
             started.set_result((asyncio.get_running_loop(), stop))
             await stop.wait()
 

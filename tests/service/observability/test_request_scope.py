@@ -30,7 +30,7 @@ from service.observability.logs import JsonFormatter
 from service.observability.request_scope import Telemetry, current, current_trace_id, round_trip, stage
 from service.settings import Settings
 from service.triton_server.process import EmbeddedTriton
-from tests.contract.apis import open_doors
+from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 from tests.service.triton_double import TritonDouble, verify
 
@@ -173,9 +173,9 @@ async def test_threads_of_the_pipeline_know_their_request() -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
-        async with open_doors(make_gateway(FakeEngine(), FakeDetector())) as doors:
+        async with open_apis(make_gateway(FakeEngine(), FakeDetector())) as apis:
             headers = {"traceparent": TRACEPARENT, "X-Request-ID": "mine"}
-            await doors["rest"].client.post("/v1/landmarks", content=encoded(gradient_image()), headers=headers)
+            await apis["rest"].client.post("/v1/landmarks", content=encoded(gradient_image()), headers=headers)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
@@ -254,14 +254,14 @@ async def test_traces_reach_a_collector_as_one_tree_under_the_callers_span() -> 
     with receiver() as (url, collector):
         async with running_telemetry(Settings(otlp_endpoint=url)) as telemetry:
             gateway = make_gateway(FakeEngine(), FakeDetector(), telemetry=telemetry)
-            async with open_doors(gateway) as doors:
-                await doors["rest"].client.post(
+            async with open_apis(gateway) as apis:
+                await apis["rest"].client.post(
                     "/v1/landmarks",
                     content=encoded(gradient_image()),
                     params={"box": "20,30,200,210"},
                     headers={"traceparent": TRACEPARENT, "X-Request-ID": "mine"},
                 )
-                await doors["grpc"].ask(b"no image")
+                await apis["grpc"].ask(b"no image")
     names = {span.span_id: span.name for span in collector.spans}
     rest = [span for span in collector.spans if span.trace_id.hex() == TRACE]
     grpc = [span for span in collector.spans if span.trace_id.hex() != TRACE]

@@ -87,5 +87,5 @@ def test_a_conversion_of_the_wrong_points_is_one_line(folder: Path) -> None:
 
 
 def test_the_former_names_of_the_conversion_are_still_taken() -> None:
-    assert parse(["fit-lift", "--data", "wflw:a", "--out", "b.npz"]).command == "fit-conversion"
-    assert parse(["fit", "--data", "300w:a", "--out", "b", "--lift", "c.npz"]).conversion == Path("c.npz")
+    assert parse(["fit-lift", "--data", "wflw:a", "--out", "b.npz"]).name == "fit-conversion"
+    assert parse(["fit", "--data", "300w:a", "--out", "b", "--lift", "c.npz"]).arguments["conversion"] == Path("c.npz")

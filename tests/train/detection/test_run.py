@@ -145,8 +145,7 @@ def test_a_loss_that_is_not_finite_names_its_images(source: DataSource, tmp_path
 
 
 def run_command(*arguments: object) -> None:
-    args = parse([str(argument) for argument in arguments])
-    args.handler(args)
+    parse([str(argument) for argument in arguments]).execute()
 
 
 def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,8 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def command(*words: object) -> None:
-    args = parse([str(word) for word in words])
-    args.handler(args)
+    parse([str(word) for word in words]).execute()
 
 
 def test_the_shipped_network_is_trained_further_and_exported_again(

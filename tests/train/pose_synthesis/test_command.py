@@ -51,8 +51,7 @@ def originals(known: list[KnownHead], tmp_path_factory: pytest.TempPathFactory) 
 
 def run_command(originals: Path, model_file: Path, out: Path, *options: object) -> None:
     arguments = ["synthesize-poses", "--data", f"faces300w:{originals}", "--split", "train", "--face-model", model_file]
-    args = parse([str(a) for a in (*arguments, "--out", out, *options)])
-    args.handler(args)
+    parse([str(a) for a in (*arguments, "--out", out, *options)]).execute()
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +194,7 @@ def test_an_image_that_is_gone_is_named(originals: Path, model_file: Path, tmp_p
 
 def test_ctrl_c_leaves_no_set_and_no_traceback(originals: Path, model_file: Path, tmp_path: Path) -> None:
     arguments = ["--data", f"faces300w:{originals}", "--split", "train", "--face-model", str(model_file)]
-    arguments += ["--per-face", "20", "--workers", "2", "--out", str(tmp_path / "out")]
+    arguments += ["--per-face", "200", "--workers", "2", "--out", str(tmp_path / "out")]
     command = [sys.executable, "-m", "train", "synthesize-poses", *arguments]
     with subprocess.Popen(
         command,

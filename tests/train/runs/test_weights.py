@@ -40,8 +40,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_command(*arguments: object) -> None:
-    args = parse([str(argument) for argument in arguments])
-    args.handler(args)
+    parse([str(argument) for argument in arguments]).execute()
 
 
 # ---------------------------------------------------------------- names
