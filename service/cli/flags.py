@@ -54,7 +54,7 @@ def add_flag(
     if schema["type"] == "boolean":
         how = {"action": argparse.BooleanOptionalAction}
     else:
-        how = {"metavar": schema.get("metavar") or metavar(schema)} | how
+        how = {"metavar": metavar(schema)} | how
     group.add_argument(flag(name), dest=field, default=argparse.SUPPRESS, help=text, **how)
 
 

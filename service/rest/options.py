@@ -15,7 +15,7 @@ def query_options(query: QueryParams) -> Options:
     values: dict[str, Any] = {}
     for name, text in query.multi_items():
         option = TEXT_OPTIONS.get(name)
-        if name == "boxes" or (name in values and name != "box"):
+        if name == "boxes" or name in values:
             raise invalid("give ?box=x1,y1,x2,y2 once for each face, and every other option once")
         if option is None:
             values[name] = text  # `read_options` says which options there are

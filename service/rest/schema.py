@@ -28,7 +28,7 @@ BoxXyxy = Annotated[list[float], Field(min_length=4, max_length=4, examples=[[27
 EXAMPLE_IMAGE: Final = (
     "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAEUlEQVR42mNsYEAFTAwjWgAAmZAAoFDIQrAAAAAASUVORK5CYII="
 )
-"""A grey PNG of 16 x 16 pixels, so that the examples of the description can be sent as they are."""
+"""A grey PNG of 16 x 16 pixels, so that the examples of the description, and of `Options`, can be sent as they are."""
 
 _STRICT: Final = ConfigDict(extra="forbid")
 
@@ -58,6 +58,7 @@ class BatchRequest(BaseModel):
 _SCALARS: Final[Mapping[int, Any]] = {
     FieldDescriptor.TYPE_STRING: str,
     FieldDescriptor.TYPE_UINT32: int,
+    FieldDescriptor.TYPE_BOOL: bool,
     FieldDescriptor.TYPE_FLOAT: float,
     FieldDescriptor.TYPE_DOUBLE: float,
 }
