@@ -147,3 +147,10 @@ def test_a_new_hrnet_gives_nearly_uniform_maps(w18: HRNet) -> None:
     with torch.inference_mode():
         loss = heatmap_loss(HRNet(points=98).train()(crops(2, 64)), targets).item()
     assert loss == pytest.approx(5.545, abs=0.3)  # ln(16 * 16)
+
+
+def test_the_compact_backbone_keeps_to_its_budget() -> None:
+    """At most 1 M parameters and about 0.5 G multiply-adds at 256 pixels."""
+    parameters, multiply_adds = cost_of("compact", 256)
+    assert parameters < 1_000_000
+    assert multiply_adds < 0.5e9
