@@ -20,7 +20,7 @@ from typing import get_args
 import numpy as np
 from tqdm import tqdm
 
-from landmarks.detection import DetectorMetadata
+from landmarks.detector import DetectorMetadata
 from landmarks.layout import WFLW98
 from landmarks.repository import model_path
 from landmarks.tensors import Precision

@@ -10,7 +10,7 @@ import numpy as np
 from cv2 import data  # type: ignore[attr-defined, unused-ignore]
 from numpy.typing import NDArray
 
-from landmarks.detection import Detections, Image, enlarged, reduced
+from landmarks.detection import Detections, RgbImage, enlarged, reduced
 
 SQUARE_TO_FACE: Final = (0.0, 0.012, 0.835, 1.107)
 """The face's box relative to the cascade's square: shift of the centre right and down, width and height, all in units
@@ -31,7 +31,7 @@ class Cascade:
     def __init__(self) -> None:
         self._cascade = cv2.CascadeClassifier(str(Path(data.haarcascades) / "haarcascade_frontalface_default.xml"))
 
-    def __call__(self, image: Image) -> Detections:
+    def __call__(self, image: RgbImage) -> Detections:
         """The faces of an RGB image, uint8 [H, W, 3]."""
         small = reduced(image, self.MAX_SIDE)
         grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))

@@ -1,4 +1,4 @@
-"""Face box -> square crop, the matrices between image and crop, and the one warp that serving and training share.
+"""Face box -> square crop, the matrices between image and crop, and the warp that serving and training share.
 
 (0, 0) is the centre of the top-left pixel, in the image and in the crop alike.
 """
@@ -20,7 +20,7 @@ Matrix = NDArray[np.float64]
 class Crop:
     """A square of the image, `side` image pixels wide, shown as `size` x `size` pixels.
 
-    `roll` (radians) turns the square clockwise on screen about its centre; 0 is upright.
+    `roll` (radians) rotates the square clockwise on screen about its centre; 0 is upright.
     """
 
     center_x: float
@@ -64,8 +64,8 @@ class Crop:
 def invert(matrix: Matrix) -> Matrix:
     """The 2x3 matrix of the inverse map.
 
-    By hand, because `np.linalg.inv` wakes OpenBLAS's threads even for a 2x2 matrix, and they spin for 20 ms of CPU
-    afterwards: that halved the throughput of the service.
+    Written out, because `np.linalg.inv` starts OpenBLAS's threads even for a 2x2 matrix, and they spin for 20 ms of CPU
+    time afterwards: that halved the throughput of the service.
     """
     (a, b), (c, d) = matrix[:, :2]
     linear = np.array([[d, -b], [-c, a]]) / (a * d - b * c)
@@ -83,7 +83,7 @@ def mirror(size: int) -> Matrix:
 
 
 def scaling(scale: float) -> Matrix:
-    """The 2x3 matrix of a picture shown `scale` times as large, its outer corner staying where it is."""
+    """The 2x3 matrix that enlarges an image `scale` times and keeps the outer corner of its first pixel in place."""
     shift = (scale - 1) / 2  # pixel centres: new = (old + 0.5) * scale - 0.5
     return np.array([[scale, 0.0, shift], [0.0, scale, shift]])
 
@@ -104,8 +104,8 @@ def transform_covariances(matrix: Matrix, covariances: ArrayLike) -> NDArray[np.
 def warp(image: NDArray[np.uint8], matrix: Matrix, size: int) -> NDArray[np.uint8]:
     """The `size` x `size` crop of `image` [H, W, C] under `matrix` (image -> crop); black beyond the image.
 
-    One bilinear warp. Where the crop shows the image smaller, the part it needs is first halved by area until less
-    than a factor of two remains: `cv2.warpAffine` alone would alias.
+    One bilinear warp. Where the crop reduces the image, the part that it needs is first halved by area averaging until
+    less than a factor of two remains: `cv2.warpAffine` alone would alias.
     """
     part, matrix = _needed_part(image, matrix, size)
     zoom = _zoom(matrix)
@@ -127,7 +127,7 @@ def _zoom(matrix: Matrix) -> float:
 
 
 def _needed_part(image: NDArray[np.uint8], matrix: Matrix, size: int) -> tuple[NDArray[np.uint8], Matrix]:
-    """The rectangle of the image that the crop looks at, with a margin, and the matrix from its pixels to the crop."""
+    """The rectangle of the image that the crop covers, with a margin, and the matrix from its pixels to the crop."""
     edge = size - 0.5
     corners = transform_points(invert(matrix), [[-0.5, -0.5], [edge, -0.5], [-0.5, edge], [edge, edge]])
     margin = 2.0 * max(_zoom(matrix), 1.0)
@@ -141,7 +141,7 @@ def _needed_part(image: NDArray[np.uint8], matrix: Matrix, size: int) -> tuple[N
 
 
 def _halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Half the size by averaging 2x2 pixels; an odd last row or column is averaged with black, as lies beyond it."""
+    """Half the size by averaging 2x2 pixels; an odd last row or column is averaged with black, which is beyond it."""
     height, width = image.shape[:2]
     if height % 2 or width % 2:
         image = np.asarray(

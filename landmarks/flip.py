@@ -1,6 +1,7 @@
-"""Flip averaging: a face is answered together with its mirror image, and the two answers are averaged.
+"""Flip averaging: a face is inferred together with its mirror image, and the two answers are averaged.
 
-Points are averaged, not maps: so it serves both pixel rules of the codec, and a server that answers with points.
+Points are averaged rather than heatmaps: that works for both pixel rules of the codec, and with a server that answers
+with points.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ def with_mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def average(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
     """What was decoded of `with_mirrored` crops of side `size` [2 N, ...] -> one answer a crop [N, ...].
 
-    Points and scores are means. A covariance is that of the two answers' mixture: their mean, and the part that the
-    points' disagreement adds.
+    Points and scores are means. A covariance is that of the mixture of the two answers: the mean of theirs, plus the
+    spread of the two points.
     """
     count = len(decoded.points) // 2
     seen, mirrored = (Decoded(*(values[part] for values in decoded)) for part in (slice(count), slice(count, None)))

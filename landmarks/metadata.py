@@ -17,7 +17,7 @@ METADATA_KEY: Final = "landmarks_metadata"
 
 
 class MetadataError(ValueError):
-    """A model's metadata is missing, malformed, or not what its user was told; the message says which."""
+    """A model's metadata is missing, malformed, or belongs to another file; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class ModelMetadata:
     golden_covariances: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
     """Their covariances, xx, xy, yy in crop pixels squared; as many as scores."""
     degrees_of_freedom: Mapping[str, float] = field(default_factory=dict, repr=False)
-    """How heavy the tails of the errors are, by group of the layout: see `landmarks.uncertainty`. A group that is not
-    there has a Gaussian's."""
+    """Of the Student t distribution of the errors, by group of the layout: see `landmarks.uncertainty`. A group without
+    an entry has Gaussian errors."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and isinstance(self.run_id, str)):
-            raise MetadataError(f"name and run_id are texts, not {self.name!r} and {self.run_id!r}")
+            raise MetadataError(f"name and run_id must be strings, not {self.name!r} and {self.run_id!r}")
         if not 0 < self.crop_scale < math.inf:
             raise MetadataError(f"crop_scale must be positive, not {self.crop_scale!r}")
         if not len(self.golden_scores) == len(self.golden_covariances) in (0, self.codec.points):

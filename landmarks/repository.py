@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from landmarks.detection import DETECTOR_METADATA_KEY, DetectorMetadata
+from landmarks.detector import DETECTOR_METADATA_KEY, DetectorMetadata
 from landmarks.metadata import METADATA_KEY, MetadataError, ModelMetadata
 from landmarks.tensors import (
     DECODE_MODEL,

@@ -1,7 +1,7 @@
-"""Runs exported networks on this machine's CPU with OpenVINO: the one place that loads a model file.
+"""Runs exported networks on this machine's CPU with OpenVINO; nothing else loads a model file.
 
-Triton's models and the service's in-process engine both use it, so the two answer alike to the last bit.
-OpenVINO is imported when a model is loaded, so importing `landmarks` stays as light as NumPy and OpenCV.
+Triton's models and the service's in-process engine both use it, so that their answers are equal to the last bit.
+OpenVINO is imported when a model is loaded, so that importing `landmarks` needs no more than NumPy and OpenCV.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.detection import DetectorMetadata, Maps
+from landmarks.detection import DetectorMaps
+from landmarks.detector import DetectorMetadata
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import MODEL_KINDS, provenance
 from landmarks.tensors import TensorSpec, contract
 
-# importing OpenVINO would report the import to its makers; without this package it does not
+# with this package, importing OpenVINO would report the import to its makers
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ _OPTIONS: Final = {
 
 _DETECTOR_OPTIONS: Final = {
     **_OPTIONS,
-    # kernels that OpenVINO keeps: one for each layer and size of picture, about 40 for a size. Its own 5,000 take
-    # 650 MB once pictures of many sizes have come. These take 60, and pictures of a few sizes still find theirs.
+    # compiled kernels that OpenVINO caches: one for each layer and size of image, about 40 for a size. Its default of
+    # 5,000 takes 650 MB once images of many sizes have been run. These take 60 MB, and suffice for a few sizes.
     "CPU_RUNTIME_CACHE_CAPACITY": 512,
 }
 
@@ -48,12 +49,12 @@ class NetworkError(RuntimeError):
 
 
 class Network:
-    """A loaded network: crops in, heatmaps out. One call at a time: it is not safe for several threads."""
+    """A loaded network: crops in, heatmaps out. Not thread-safe: one call at a time."""
 
     def __init__(self, path: Path) -> None:
         """Loads an ONNX file that landmarks-train exported.
 
-        Raises NetworkError when it cannot be run, MetadataError when it does not say what it is.
+        Raises NetworkError when it cannot be run, MetadataError when it states no metadata.
         """
         model, self.metadata, self.provenance = _load(path, ModelMetadata)
         self._tensors = contract(self.metadata.codec)
@@ -62,13 +63,13 @@ class Network:
     def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """RGB crops [N, S, S, 3] -> logits [N, points, cells, cells].
 
-        One crop at a time: batching buys nothing on a CPU, and so a face's numbers do not depend on its neighbours.
+        One crop at a time: batching gains nothing on a CPU, and so the numbers of a face do not depend on its batch.
         """
         import openvino
 
         heatmaps = np.empty((len(crops), *self._tensors.heatmaps.shape), np.float32)
         for crop, heatmap in zip(crops, heatmaps, strict=True):
-            # written where it belongs: copying it there would take a twentieth of an 8-bit network's time
+            # written in place: copying would take a twentieth of the time of an 8-bit network
             self._request.set_output_tensor(openvino.Tensor(heatmap[None], shared_memory=True))
             self._request.infer([crop[None]], share_outputs=True)
         return heatmaps
@@ -86,12 +87,12 @@ class Network:
 
 
 class DetectorNetwork:
-    """A loaded face detector: the network that `landmarks.detection.find_faces` asks. Not safe for several threads."""
+    """A loaded face detector: a `landmarks.detection.DetectorFunction`. Not thread-safe: one call at a time."""
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        """Loads an ONNX file that landmarks-train export-detector wrote. `threads`: 0 leaves them to OpenVINO.
+        """Loads an ONNX file that landmarks-train export-detector wrote. `threads`: 0 leaves the number to OpenVINO.
 
-        Raises NetworkError when it cannot be run, MetadataError when it does not say what it is.
+        Raises NetworkError when it cannot be run, MetadataError when it states no metadata.
         """
         model, self.metadata, self.provenance = _load(path, DetectorMetadata)
         _check_detector(model, self.metadata, path)
@@ -101,13 +102,13 @@ class DetectorNetwork:
         except RuntimeError as error:
             raise NetworkError(f"{path} cannot be run: {error}") from error
 
-    def __call__(self, pictures: NDArray[np.uint8]) -> Maps:
-        """A picture [1, H, W, 3], sides as its spec demands -> a map per level, to be read before the next call."""
-        return [maps[0] for maps in self._request.infer([pictures], share_outputs=True).values()]
+    def __call__(self, images: NDArray[np.uint8]) -> DetectorMaps:
+        """An RGB image [1, H, W, 3] -> a map per level, valid until the next call."""
+        return [maps[0] for maps in self._request.infer([images], share_outputs=True).values()]
 
 
 def identify(path: Path) -> tuple[ModelMetadata, str]:
-    """What a model file says of itself, and its provenance, without making it ready to run. Raises as Network does."""
+    """The metadata of a model file and its provenance, without compiling the network. Raises as Network does."""
     _, metadata, model_provenance = _load(path, ModelMetadata)
     return metadata, model_provenance
 
@@ -120,10 +121,11 @@ def _load(path: Path, kind: type[M]) -> tuple[openvino.Model, M, str]:
 
 @cache
 def _core() -> openvino.Core:
-    """The one of this process, which it keeps to its end.
+    """The one Core of this process, which lives as long as the process.
 
-    The first network of a Core makes it a stack for signals, and its end puts the one before in place again: of several
-    Cores that do not end in reverse order one leaves a stack that is gone, and the next signal ends the process.
+    The first network of a Core installs an alternate signal stack, and the Core's destruction restores the previous
+    one: of several Cores that are not destroyed in reverse order, one restores a stack that is gone, and the next
+    signal kills the process.
     """
     import openvino
 
@@ -145,7 +147,7 @@ def _parse(content: bytes, path: Path) -> openvino.Model:
 
 
 def _properties(model: openvino.Model, key: str) -> dict[str, str]:
-    """The entry of the ONNX file's own metadata, which OpenVINO keeps under "framework"."""
+    """The entry of the ONNX file's own metadata, which OpenVINO has under "framework"."""
     where = ["framework", key]
     return {key: model.get_rt_info(where).astype(str)} if model.has_rt_info(where) else {}
 

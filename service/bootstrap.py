@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from landmarks.detection import DetectorMetadata
+from landmarks.detector import DetectorMetadata
 from landmarks.repository import INT8_CONFIG, model_path
 from service.detectors.backends import DetectorBackend, LocalDetectorBackend, TritonDetectorBackend
 from service.detectors.network import NetworkDetector

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from landmarks.decoders import DECODERS
-from landmarks.detection import DetectorMetadata
+from landmarks.detector import DetectorMetadata
 from landmarks.repository import model_path
 from landmarks.runtime import DetectorNetwork, Network
 from landmarks_client import Options

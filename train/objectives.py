@@ -1,7 +1,10 @@
-"""The ways to write a point as a heatmap that the paper compares (`landmarks.decoders` has the ways to read one).
+"""What a network is trained towards: the heatmap that encodes a point, and the loss against it.
 
-One cell by cross-entropy over the map's cells; a binary map by cross-entropy in every cell; a Gaussian by squared
-error. Each rounds as a `Quantizer` says, or, for the Gaussian, not at all.
+Three objectives are compared: one active cell with a softmax over all cells (the paper's binary heatmap, `cells`), one
+active cell with a sigmoid per cell (`cell_sigmoid`), and a Gaussian (`gaussian`). Each rounds the point by a
+`landmarks.codec.Quantizer` (eq. 10 and 15) or, the Gaussian alone, not at all. `landmarks.decoders` decodes the maps.
+
+Equations are those of Yu and Tao, "Heatmap Regression via Randomized Rounding" (arXiv:2009.00225).
 """
 
 from __future__ import annotations
@@ -18,10 +21,11 @@ from landmarks.codec import CodecError, CodecSpec, Quantizer, encode
 from train.config import Config
 
 Points = NDArray[np.float64]
+"""[..., 2] crop pixels, x and y"""
 Maps = NDArray[np.float32]
 
 OUTSIDE: Final = -100
-"""Target of a point that lies outside the map, or that nobody annotated: it takes no part in the loss."""
+"""Target of a point that lies outside the map or is not annotated: it takes no part in the loss."""
 
 
 # ---------------------------------------------------------------- objectives
@@ -183,12 +187,12 @@ def gaussian_maps(centers: Tensor, sigma: float, cells: int) -> Tensor:
 # ---------------------------------------------------------------- the bias of a quantizer
 
 THRESHOLDS: Final[dict[Quantizer, float]] = {"floor": 1.0, "round": 0.5, "ceil": 0.0}
-"""The fraction t from which a quantizer rounds up."""
+"""The fraction t from which a quantizer rounds up (eq. 10)."""
 
 
 def correction(quantizer: Quantizer | None) -> float:
-    """What a decoder adds to u: t - 0.5 cells, so that a quantizer of threshold t errs as much to either side.
+    """Cells that a decoder adds to x and y to correct the bias of a quantizer of threshold t: t - 0.5 (eq. 13).
 
-    floor +0.5, round 0, ceil -0.5. Randomized rounding, and none at all, are unbiased as they are: 0.
+    floor +0.5, round 0, ceil -0.5. Randomized rounding, and none at all, are unbiased (theorem 2): 0.
     """
     return THRESHOLDS[quantizer] - 0.5 if quantizer in THRESHOLDS else 0.0

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from landmarks.detection import Detections, DetectorMetadata, find_faces
+from landmarks.detection import Detections, find_faces
+from landmarks.detector import DetectorMetadata
 from landmarks.metadata import MetadataError
 from landmarks.repository import PROVENANCE_KEY, string_parameters
 from landmarks.runtime import DetectorNetwork, NetworkError

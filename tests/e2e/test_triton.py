@@ -12,7 +12,7 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from landmarks.detection import DetectorMetadata
+from landmarks.detector import DetectorMetadata
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path, string_parameters
 from landmarks.runtime import DetectorNetwork, identify

@@ -1,4 +1,4 @@
-"""Reading a detector's maps: what the rounding writes comes back exactly, and pictures of any size are looked at."""
+"""Reading a detector's maps: what the rounding writes comes back exactly, and images of any size are searched."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 
 from landmarks.detection import (
     Detections,
-    DetectorMetadata,
-    DetectorSpec,
-    Level,
     decode,
+    downweight_small,
     enlarged,
     find_faces,
     from_sides,
@@ -25,8 +23,8 @@ from landmarks.detection import (
     reduced,
     suppress,
     to_sides,
-    weighed,
 )
+from landmarks.detector import DetectorMetadata, DetectorSpec, Level
 from landmarks.metadata import MetadataError
 
 SPEC = DetectorSpec()
@@ -107,7 +105,7 @@ def test_neighbours_of_a_crowd_stay_apart() -> None:
     boxes = [(8.0 + 20 * i, 20.0, 22.0 + 20 * i, 38.0) for i in range(6)]
     for box in boxes:
         put(maps, box)
-    found = suppress(decode(maps, SPEC, 0.5), SPEC.overlap)
+    found = suppress(decode(maps, SPEC, 0.5), SPEC.nms_iou)
     assert len(found.boxes) == 6
     assert np.abs(found.boxes[np.argsort(found.boxes[:, 0])] - boxes).max() < 0.01
 
@@ -116,7 +114,7 @@ def test_a_face_that_two_levels_see_is_one() -> None:
     maps = empty(192, 192)
     put(maps, (60.0, 60.0, 98.0, 106.0), level=0, score=0.7)
     put(maps, (61.0, 60.0, 99.0, 106.0), level=1, score=0.9)
-    found = suppress(decode(maps, SPEC, 0.5), SPEC.overlap)
+    found = suppress(decode(maps, SPEC, 0.5), SPEC.nms_iou)
     assert found.scores.tolist() == [pytest.approx(0.9, abs=1e-4)]
 
 
@@ -162,10 +160,10 @@ def test_of_overlapping_boxes_the_best_stays() -> None:
     assert found.scores.tolist() == pytest.approx([0.9, 0.7])
 
 
-# ---------------------------------------------------------------- pictures
+# ---------------------------------------------------------------- images
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def blank_image(height: int, width: int) -> np.ndarray:
     return np.zeros((height, width, 3), np.uint8)
 
 
@@ -180,10 +178,8 @@ def picture(height: int, width: int) -> np.ndarray:
         (1, 500, [(1, 500), (1, 250), (1, 125)]),
     ],
 )
-def test_the_picture_is_halved_until_no_face_is_too_large(
-    height: int, width: int, shapes: list[tuple[int, int]]
-) -> None:
-    assert [part.shape[:2] for part in pyramid(picture(height, width), SPEC, longest=2048)] == shapes
+def test_the_image_is_halved_until_no_face_is_too_large(height: int, width: int, shapes: list[tuple[int, int]]) -> None:
+    assert [part.shape[:2] for part in pyramid(blank_image(height, width), SPEC, max_side=2048)] == shapes
 
 
 def test_padding_is_black_below_and_to_the_right() -> None:
@@ -193,18 +189,18 @@ def test_padding_is_black_below_and_to_the_right() -> None:
     assert not out[33:].any()
 
 
-def test_a_face_of_the_quarter_picture_is_four_times_as_large_in_the_picture() -> None:
-    """The network of this test sees a face in pictures of 160 pixels alone."""
+def test_a_face_of_the_quarter_image_is_four_times_as_large_in_the_image() -> None:
+    """The network of this test sees a face in images of 160 pixels alone."""
     asked: list[tuple[int, ...]] = []
 
-    def network(pictures: np.ndarray) -> list[np.ndarray]:
-        asked.append(pictures.shape)
-        maps = empty(*pictures.shape[1:3])
-        if pictures.shape[2] == 160:
+    def network(images: np.ndarray) -> list[np.ndarray]:
+        asked.append(images.shape)
+        maps = empty(*images.shape[1:3])
+        if images.shape[2] == 160:
             put(maps, (30.0, 20.0, 110.0, 120.0), level=2)
         return maps
 
-    found = find_faces(picture(480, 640), network, SPEC)
+    found = find_faces(blank_image(480, 640), network, SPEC)
     assert asked == [(1, 480, 640, 3), (1, 256, 320, 3), (1, 128, 160, 3)]
     # pixel edges are kept: left edge 30 - 0.5 + 0.5 = 30 pixels from the border, times 4, less half a pixel
     assert found.boxes.tolist() == [pytest.approx((121.5, 81.5, 441.5, 481.5), abs=0.02)]
@@ -222,30 +218,30 @@ def test_of_boxes_in_one_another_the_best_is_left() -> None:
 def test_the_odds_of_small_boxes_fall_with_the_fourth_power_of_their_size() -> None:
     """Odds of 9 at half the size are 9 / 16, which is a score of 0.36; from the full size on nothing changes."""
     boxes = np.array([[0.0, 0, 11, 11], [0, 0, 44, 11], [0, 0, 100, 100], [0, 0, 11, 11]])
-    assert weighed(boxes, np.array([0.9, 0.9, 0.9, 1.0]), 22.0) == pytest.approx([0.36, 0.9, 0.9, 1.0])
+    assert downweight_small(boxes, np.array([0.9, 0.9, 0.9, 1.0]), 22.0) == pytest.approx([0.36, 0.9, 0.9, 1.0])
 
 
 @pytest.mark.parametrize("side", [320, 640])
 def test_a_face_is_as_small_as_it_was_looked_at(side: int) -> None:
-    """Of 11 pixels in the picture that the network is given, whatever was made of it: odds of 9 / 16."""
+    """Of 11 pixels in the image that the network is given, whatever it was reduced from: odds of 9 / 16."""
 
-    def network(pictures: np.ndarray) -> list[np.ndarray]:
-        maps = empty(*pictures.shape[1:3])
-        if pictures.shape[2] == 320:
+    def network(images: np.ndarray) -> list[np.ndarray]:
+        maps = empty(*images.shape[1:3])
+        if images.shape[2] == 320:
             put(maps, (98.0, 98.0, 109.0, 109.0), score=0.9)
         return maps
 
-    found = find_faces(picture(side, side), network, SPEC, threshold=0.3, longest=320)
+    found = find_faces(blank_image(side, side), network, SPEC, threshold=0.3, max_side=320)
     assert found.scores == pytest.approx([0.36])
     assert found.boxes[0, 2] - found.boxes[0, 0] == pytest.approx(11 * side / 320)
-    assert not len(find_faces(picture(side, side), network, SPEC, threshold=0.4, longest=320).boxes)
+    assert not len(find_faces(blank_image(side, side), network, SPEC, threshold=0.4, max_side=320).boxes)
 
 
 def test_reduced_pixels_keep_their_edges() -> None:
     image = np.zeros((1000, 1600, 3), np.uint8)
     small = reduced(image, 800)
     assert small.shape == (500, 800, 3)
-    # the whole picture stays the whole picture
+    # the whole image stays the whole image
     whole = Detections(np.array([[-0.5, -0.5, 799.5, 499.5]]), np.ones(1))
     assert enlarged(whole, small, image).boxes.tolist() == [[-0.5, -0.5, 1599.5, 999.5]]
     assert reduced(np.zeros((1, 9000, 3), np.uint8), 800).shape == (1, 800, 3)
@@ -253,25 +249,25 @@ def test_reduced_pixels_keep_their_edges() -> None:
 
 
 def test_the_same_face_of_two_sizes_is_reported_once() -> None:
-    def network(pictures: np.ndarray) -> list[np.ndarray]:
-        maps = empty(*pictures.shape[1:3])
-        scale = pictures.shape[2] / 320
+    def network(images: np.ndarray) -> list[np.ndarray]:
+        maps = empty(*images.shape[1:3])
+        scale = images.shape[2] / 320
         if scale in (1.0, 0.5):
             put(maps, (100 * scale, 60 * scale, 180 * scale, 160 * scale), level=2 if scale == 1 else 1, score=0.9)
         return maps
 
-    assert len(find_faces(picture(256, 320), network, SPEC).boxes) == 1
+    assert len(find_faces(blank_image(256, 320), network, SPEC).boxes) == 1
 
 
 @settings(max_examples=30)
 @given(st.integers(1, 300), st.integers(1, 300))
-def test_a_picture_of_any_size_can_be_looked_at(height: int, width: int) -> None:
-    def network(pictures: np.ndarray) -> list[np.ndarray]:
-        assert pictures.shape[1] % 32 == 0
-        assert pictures.shape[2] % 32 == 0
-        return empty(*pictures.shape[1:3])
+def test_an_image_of_any_size_can_be_searched(height: int, width: int) -> None:
+    def network(images: np.ndarray) -> list[np.ndarray]:
+        assert images.shape[1] % 32 == 0
+        assert images.shape[2] % 32 == 0
+        return empty(*images.shape[1:3])
 
-    assert len(find_faces(picture(height, width), network, SPEC).boxes) == 0
+    assert len(find_faces(blank_image(height, width), network, SPEC).boxes) == 0
 
 
 # ---------------------------------------------------------------- metadata
@@ -290,18 +286,26 @@ def test_metadata_survives_its_text() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"name": 1}', METADATA.to_json().replace('"overlap"', '"iou"'), METADATA.to_json()[:-1]],
+    ["", "[]", "{}", '{"name": 1}', METADATA.to_json().replace('"nms_iou"', '"iou"'), METADATA.to_json()[:-1]],
 )
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(MetadataError, match="not a detector's metadata"):
         DetectorMetadata.from_json(text)
 
 
-@pytest.mark.parametrize("wrong", [{"levels": []}, {"threshold": "x"}, {"threshold": 0}, {"overlap": 2}, {"small": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"levels": []}, {"threshold": "x"}, {"threshold": 0}, {"nms_iou": 2}, {"small_size": 0}]
+)
 def test_a_spec_that_no_map_can_be_read_by_is_refused(wrong: dict[str, Any]) -> None:
     values = json.loads(METADATA.to_json())
     with pytest.raises(MetadataError):
         DetectorMetadata.from_json(json.dumps({**values, "spec": {**values["spec"], **wrong}}))
+
+
+def test_metadata_exported_with_the_former_names_are_read() -> None:
+    former = METADATA.to_json().replace('"nms_iou"', '"overlap"').replace('"small_size"', '"small"')
+    assert "small_size" not in former
+    assert DetectorMetadata.from_json(former) == METADATA
 
 
 def test_a_box_of_three_numbers_is_refused() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from landmarks.codec import CodecSpec
-from landmarks.detection import DetectorMetadata, DetectorSpec
+from landmarks.detector import DetectorMetadata, DetectorSpec
 from landmarks.metadata import MetadataError, ModelMetadata
 from landmarks.repository import (
     PROVENANCE_KEY,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from landmarks.codec import decode
-from landmarks.detection import DetectorMetadata, find_faces
+from landmarks.detection import find_faces
+from landmarks.detector import DetectorMetadata
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
 from landmarks.metadata import MetadataError
 from landmarks.repository import model_path, provenance

@@ -5,7 +5,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from landmarks.detection import DetectorMetadata
+from landmarks.detector import DetectorMetadata
 from landmarks.repository import ENGINES, check_release, check_stamp, configurations, model_path
 from landmarks.runtime import DetectorNetwork, identify
 from landmarks.tensors import BOX_SCORES, BOXES, DESCRIBE, IMAGE, METADATA, TensorSpec, contract

@@ -1,4 +1,4 @@
-"""The backbones: what goes in and out, what they cost, and that published and running weights fit by name."""
+"""The backbones: input and output, cost, and the names and shapes of their parameters."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ COMPACT_SOME: dict[str, tuple[int, ...]] = {
 
 @pytest.mark.parametrize("name", ["compact", "hrnet_w18"])
 @pytest.mark.parametrize(("points", "size", "cells"), [(98, 64, 16), (5, 96, 24)])
-def test_bytes_go_in_and_maps_at_stride_four_come_out(name: str, points: int, size: int, cells: int) -> None:
+def test_bytes_give_maps_at_stride_four(name: str, points: int, size: int, cells: int) -> None:
     model = build(name, points).eval()
     with torch.inference_mode():
         logits = model(crops(2, size))
@@ -61,7 +61,7 @@ def test_an_unknown_name_is_refused_with_those_known() -> None:
     assert set(BACKBONES) == {"compact", "compact_deep", "hrnet_w18", "hrnet_w32", "hrnet_w48"}
 
 
-def test_a_checkpoint_of_the_compact_backbone_keeps_its_names_and_shapes() -> None:
+def test_a_checkpoint_of_the_compact_backbone_has_the_names_and_shapes_of_earlier_ones() -> None:
     shapes = {name: tuple(value.shape) for name, value in build("compact").state_dict().items()}
     assert len(shapes) == 170
     assert sum(p.numel() for p in build("compact").parameters()) == 747_970
@@ -115,7 +115,7 @@ def test_hrnet_normalises_rgb_as_its_published_weights_expect(w18: HRNet) -> Non
     assert seen[0][0, :, 7, 9].tolist() == pytest.approx([2.2489, -2.0357, -0.9156], abs=1e-4)
 
 
-def test_hrnet_serves_the_second_half_of_its_channels(w18: HRNet) -> None:
+def test_hrnet_gives_the_second_half_of_its_channels(w18: HRNet) -> None:
     batch = crops(2, 64)
     with torch.inference_mode():
         foreground, both = w18(batch), w18.both(batch)
@@ -132,7 +132,7 @@ def scores_gradient(model: HRNet, loss: Tensor) -> Tensor:
     return gradient
 
 
-def test_the_loss_reaches_the_half_it_is_for() -> None:
+def test_the_loss_reaches_the_foreground_alone() -> None:
     torch.manual_seed(0)
     model = HRNet(points=3, width=18)
     targets = torch.tensor([[5, 6, 7], [1, 2, 3]])
@@ -142,8 +142,15 @@ def test_the_loss_reaches_the_half_it_is_for() -> None:
     assert (gradient[3:].abs().sum(dim=(1, 2, 3)) > 0).all()
 
 
-def test_fresh_hrnet_gives_nearly_even_maps(w18: HRNet) -> None:
+def test_a_new_hrnet_gives_nearly_uniform_maps(w18: HRNet) -> None:
     targets = torch.zeros(2, 98, dtype=torch.int64)
     with torch.inference_mode():
         loss = heatmap_loss(HRNet(points=98).train()(crops(2, 64)), targets).item()
     assert loss == pytest.approx(5.545, abs=0.3)  # ln(16 * 16)
+
+
+def test_the_compact_backbone_keeps_to_its_budget() -> None:
+    """At most 1 M parameters and about 0.5 G multiply-adds at 256 pixels."""
+    parameters, multiply_adds = cost_of("compact", 256)
+    assert parameters < 1_000_000
+    assert multiply_adds < 0.5e9

@@ -1,4 +1,4 @@
-"""Configurations: what earlier versions wrote is still read, and unknown keys are refused."""
+"""Configurations: what is read, also from earlier versions, and what is refused with the name of the key."""
 
 from __future__ import annotations
 
@@ -57,3 +57,42 @@ def test_unknown_keys_are_refused() -> None:
 def test_every_shipped_configuration_is_valid_and_uses_no_former_key(path: Path) -> None:
     load_config(DetectorConfig if path.stem.startswith("detector") else Config, path.stem)
     assert not set(re.findall(r"(?m)^(\w+) =", path.read_text("utf-8"))) & set(FORMER_KEYS)
+
+
+def test_an_epoch_belongs_to_a_stage() -> None:
+    stages = [{"epochs": 2, "input_size": 32}, {"epochs": 1, "input_size": 64}]
+    both = Config.model_validate({"stages": stages})
+    assert [both.stage_at(epoch).input_size for epoch in range(4)] == [32, 32, 64, 64]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rat = 1", "learning_rat"),
+        ("learning_rate = -1\n[[stages]]\nepochs = 1\ninput_size = 64", "learning_rate"),
+        ("[[stages]]\nepochs = 1\ninput_size = 50", "stages.0.input_size"),
+        ("[[stages]]\nepochs = 1\ninput_size = 64\nsize = 1", "stages.0.size"),
+        ("[augment]\nflips = 1\n[[stages]]\nepochs = 1\ninput_size = 64", "augment.flips"),
+        ("ema = 1\n[[stages]]\nepochs = 1\ninput_size = 64", "ema"),
+        ("stages = []", "stages"),
+        ("stride = 8\n[[stages]]\nepochs = 1\ninput_size = 64", "stride: Input should be 4"),
+        ('quantizer = "none"\n[[stages]]\nepochs = 1\ninput_size = 64', "needs a quantizer"),
+        ("not toml", "cannot read"),
+    ],
+)
+def test_unusable_configurations_are_refused_by_key(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(Config, str(path))
+
+
+def test_a_configuration_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_bytes(b"\x7fELF\xff")
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*config\.toml"):
+        load_config(Config, str(tmp_path / "config.toml"))
+
+
+def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothing\.toml"):
+        load_config(Config, str(tmp_path / "nothing.toml"))

@@ -1,4 +1,4 @@
-"""Writing points as heatmaps, every way the paper compares: numbers by hand, then properties."""
+"""The objectives: targets and losses by hand, then properties."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
 
@@ -18,6 +20,7 @@ from train.objectives import (  # noqa: E402
     CellObjective,
     CellSigmoidObjective,
     GaussianObjective,
+    ObjectiveName,
     correction,
     gaussian_maps,
     objective,
@@ -51,7 +54,7 @@ def test_random_targets_are_drawn_in_proportion() -> None:
     assert (drawn == 7).mean() == pytest.approx(0.25, abs=0.03)
 
 
-def test_gaussian_targets_are_centres() -> None:
+def test_gaussian_targets_are_centers() -> None:
     points = np.array([[9.0, 4.0], [1.0, 30.0]])
     exact = GaussianObjective(1.0, None).targets(points, SMALL, rng())
     assert exact.dtype == np.float32
@@ -70,7 +73,7 @@ def test_gaussian_maps_by_hand() -> None:
 
 
 @given(u=st.tuples(st.floats(13.0, 18.0), st.floats(13.0, 18.0)), sigma=st.floats(1.0, 2.0))
-def test_a_gaussian_away_from_the_edges_has_its_mean_at_its_centre(u: tuple[float, float], sigma: float) -> None:
+def test_a_gaussian_away_from_the_edges_has_its_mean_at_its_center(u: tuple[float, float], sigma: float) -> None:
     """Sampling at whole cells loses less than 1e-5 of a cell from sigma 1 up; the edges are 6.5 sigma away."""
     maps = gaussian_maps(torch.tensor([u], dtype=torch.float64), sigma, 32).numpy()
     logits = np.log(np.maximum(maps, 1e-300)).astype(np.float32)
@@ -92,10 +95,14 @@ def test_sigmoid_loss_by_hand() -> None:
     assert CellSigmoidObjective().loss(logits, torch.tensor([[1]])).item() == pytest.approx(missed, rel=1e-6)
 
 
-def test_two_channels_by_cross_entropy_are_one_by_its_odds() -> None:
-    generator = torch.Generator().manual_seed(0)
-    both = torch.randn(2, 2, 3, 4, 4, generator=generator)
-    targets = torch.tensor([[0, 5, 15], [7, 7, 2]])
+@given(
+    arrays(np.float32, (2, 2, 3, 4, 4), elements=st.floats(-5, 5, width=32)),
+    arrays(np.int64, (2, 3), elements=st.integers(0, 15)),
+)
+def test_two_channels_by_cross_entropy_are_one_by_its_odds(
+    logits: NDArray[np.float32], cells: NDArray[np.int64]
+) -> None:
+    both, targets = torch.from_numpy(logits), torch.from_numpy(cells)
     classes = torch.nn.functional.one_hot(targets, 16).reshape(2, 3, 4, 4)
     direct = torch.nn.functional.cross_entropy(both, classes, reduction="sum").item() / 6
     assert CellSigmoidObjective().loss(both[:, 1] - both[:, 0], targets).item() == pytest.approx(direct, rel=1e-5)
@@ -111,15 +118,17 @@ def test_gaussian_loss_by_hand() -> None:
     assert GaussianObjective(1.0).loss(exact, target).item() == pytest.approx(0.0, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["cells", "cell_sigmoid", "gaussian"])
-def test_points_beyond_the_map_do_not_count(name: str) -> None:
-    trained = objective(name, "floor")  # type: ignore[arg-type]
+@given(
+    st.sampled_from(["cells", "cell_sigmoid", "gaussian"]),
+    arrays(np.float32, (3, 4, 4), elements=st.floats(-5, 5, width=32)),
+)
+def test_points_beyond_the_map_do_not_count(name: ObjectiveName, maps: NDArray[np.float32]) -> None:
+    trained = objective(name, "floor")
     points = np.array([[9.0, 4.0], [1.0, 30.0]])
     targets = torch.from_numpy(trained.targets(points, SMALL, rng())[None])
-    logits = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    other = logits.clone()
-    other[0, 1] += 10 * torch.rand(4, 4)
-    assert trained.loss(logits, targets).item() == trained.loss(other, targets).item()
+    inside, outside, other = torch.from_numpy(maps)
+    losses = [trained.loss(torch.stack([inside, map_])[None], targets).item() for map_ in (outside, other)]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("trained", [CellSigmoidObjective(), GaussianObjective(1.0)])
@@ -135,8 +144,8 @@ def test_a_batch_without_any_point_has_no_loss(trained: CellSigmoidObjective | G
 
 
 @pytest.mark.parametrize("name", ["cells", "cell_sigmoid", "gaussian"])
-def test_a_step_down_the_loss_raises_the_target(name: str) -> None:
-    trained = objective(name, "round")  # type: ignore[arg-type]
+def test_a_step_down_the_loss_raises_the_target(name: ObjectiveName) -> None:
+    trained = objective(name, "round")
     targets = torch.from_numpy(trained.targets(np.array([[9.0, 4.0], [4.0, 9.0]]), SMALL, rng())[None])
     logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
     trained.loss(logits, targets).backward()
@@ -146,7 +155,7 @@ def test_a_step_down_the_loss_raises_the_target(name: str) -> None:
     assert (steps.max(axis=(1, 2)) > 0).all()
 
 
-def test_objectives_that_cannot_be_are_refused() -> None:
+def test_unusable_objectives_are_refused() -> None:
     with pytest.raises(CodecError, match="sigma must be positive"):
         objective("gaussian", "random", sigma=0.0)
     with pytest.raises(CodecError, match="'cell_sigmoid' marks one cell: it needs a quantizer"):

@@ -1,4 +1,7 @@
-"""The networks by name: RGB crops uint8 [N, S, S, 3] in, logits float [N, points, S/4, S/4] out."""
+"""The networks by name: RGB crops uint8 [N, S, S, 3] in, logits float [N, P, S/4, S/4] out, for S divisible by 32.
+
+A new one is a module with such a network, and a line in BACKBONES.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {
     "hrnet_w32": partial(HRNet, width=32),
     "hrnet_w48": partial(HRNet, width=48),
 }
+"""By the name that configurations and runs have: from the number of points to the network."""
 
 
 def build(name: str, points: int = WFLW98.points, shape_refinement: bool = False) -> nn.Module:
-    """The backbone of that name with fresh weights, with or without a ShapeRefinement as its last layer.
-
-    Raises ConfigError for an unknown name.
+    """The backbone of that name for `points` points, with random weights, and with a ShapeRefinement as its last layer
+    or without. Raises ConfigError for an unknown name.
     """
     if name not in BACKBONES:
         raise ConfigError(f"name: unknown backbone {name!r}; known: {', '.join(BACKBONES)}")

@@ -1,6 +1,6 @@
 """The compact backbone: a small residual feature pyramid with a heatmap head at stride 4.
 
-Crop bytes go in and logits come out; normalisation is part of the network, so a served model takes bytes.
+Its input is the bytes of crops: normalisation is part of the network, so that a served model takes bytes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from train.backbones.layers import ConvNorm
 WIDTHS = (32, 48, 80, 128)
 """Channels of the stages."""
 NECK = 48
-"""Channels of the way back up."""
+"""Channels of the top-down path."""
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around a narrower middle, added to their input. A fresh one changes nothing."""
+    """Two 3x3 convolutions with fewer channels between them, added to their input. A new block changes nothing but
+    applies ReLU to its input.
+    """
 
     def __init__(self, channels: int, middle: int) -> None:
         super().__init__()
@@ -33,7 +35,7 @@ class Residual(nn.Module):
 
 
 class Compact(nn.Module):
-    """RGB crops uint8 [N, S, S, 3] -> logits float [N, points, S/4, S/4], for any S divisible by 32.
+    """RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4], for any S divisible by 32.
 
     Four stages at strides 4, 8, 16 and 32, then top-down sums back to stride 4. Dense 3x3 convolutions on few
     channels: on a CPU they run closer to the arithmetic limit than depthwise ones of the same cost.
@@ -69,7 +71,7 @@ class Compact(nn.Module):
 
 
 def normalise(crops: Tensor) -> Tensor:
-    """RGB bytes [N, S, S, 3] -> float [N, 3, S, S] about [-2, 2], channels last in memory."""
-    # TensorRT takes bytes as an input, but can only convert them: so that comes first. Axes that moved between the
-    # arithmetic and the first convolution would keep 8-bit networks from reading the bytes themselves
+    """RGB uint8 [N, S, S, 3] -> float32 [N, 3, S, S] from about -2 to 2, channels last in memory."""
+    # TensorRT takes bytes as an input but can only convert them, so the conversion comes first. A permutation between
+    # the arithmetic and the first convolution would keep 8-bit networks from reading the bytes directly
     return (crops.to(torch.float32).permute(0, 3, 1, 2) - 127.5) / 64.0

@@ -1,4 +1,4 @@
-"""What a network costs: its parameters, and the multiply-adds of one crop."""
+"""The cost of a network: its parameters, and the multiply-adds of one crop."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from train.backbones.hrnet import HRNet
 class Cost(NamedTuple):
     parameters: int
     multiply_adds: int
-    """Of the convolutions, and two per output of a batch normalisation: the count that published figures go by."""
+    """Of the convolutions, and two per output of a batch normalisation, as published figures are counted."""
 
 
 def cost_of(name: str, input_size: int, points: int = WFLW98.points) -> Cost:
-    """The cost of a backbone by name at one crop size; nothing is computed. Raises ConfigError for an unknown name.
+    """The cost of a backbone by name for crops of `input_size` pixels; counted, not run. Raises ConfigError as `build`.
 
-    An HRNet is counted with both maps of its head, as published, though decoding needs the foreground alone.
+    An HRNet is counted with both maps of its head, as published, although decoding needs the foreground alone.
     """
     with torch.device("meta"):
         model = build(name, points).eval()
         crop = torch.zeros(1, input_size, input_size, 3, dtype=torch.uint8)
     costs: list[int] = []
 
-    def note(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        # a kernel of `weight[0]` makes one output
+    def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # one output takes a multiply-add for each element of `weight[0]`
         each = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else 2
         costs.append(each * output.numel())
 
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
-            layer.register_forward_hook(note)
+            layer.register_forward_hook(count)
     with torch.inference_mode():
         model.both(crop) if isinstance(model, HRNet) else model(crop)
     return Cost(sum(parameter.numel() for parameter in model.parameters()), sum(costs))

@@ -1,6 +1,6 @@
-"""HRNet-V2: branches at strides 4, 8, 16 and 32 that run side by side and exchange what they see.
+"""HRNet-V2: parallel branches at strides 4, 8, 16 and 32 that exchange their features.
 
-Attributes are named so that every parameter bears the name and shape of the published weights.
+Attributes are named so that every parameter has the name and shape of the published weights.
 
 Source: Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019; Wang et al.,
 "Deep High-Resolution Representation Learning for Visual Recognition", TPAMI 2020. The head of two channels per point
@@ -19,14 +19,14 @@ from train.backbones.layers import ConvNorm
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
-"""Statistics of ImageNet's RGB in [0, 1]: the published weights were trained on pixels normalised by them."""
+"""Mean and standard deviation of ImageNet's RGB in [0, 1], by which the published weights expect pixels normalised."""
 
 BLOCKS = 4
 """Residual blocks in a row, in every branch and in layer1."""
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    """A convolution without bias that keeps the size but for its stride."""
+    """A convolution without bias, padded so that only its stride changes the size."""
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
 
 
@@ -63,7 +63,7 @@ class Bottleneck(nn.Module):
 
 
 class Exchange(nn.Module):
-    """One module of a stage: four blocks on every branch, then every branch becomes a sum over all branches."""
+    """One module of a stage: four blocks on every branch, then each branch becomes a sum over all branches."""
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
@@ -75,17 +75,17 @@ class Exchange(nn.Module):
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
         xs = [branch(x) for branch, x in zip(self.branches, xs, strict=True)]
-        return [F.relu(_total(paths, xs)) for paths in self.fuse_layers]
+        return [F.relu(_sum(paths, xs)) for paths in self.fuse_layers]
 
 
-def _total(paths: nn.Module, xs: list[Tensor]) -> Tensor:
+def _sum(paths: nn.Module, xs: list[Tensor]) -> Tensor:
     assert isinstance(paths, nn.ModuleList)
     parts: list[Tensor] = [path(x) for path, x in zip(paths, xs, strict=True)]
     return reduce(torch.Tensor.add, parts)
 
 
 def _path(widths: list[int], source: int, target: int) -> nn.Module:
-    """From one branch to another: up by 1x1 and nearest neighbours, down by a 3x3 of stride 2 per halving."""
+    """From one branch to another: up by a 1x1 convolution and nearest neighbors, down by 3x3 of stride 2."""
     inputs, outputs = widths[source], widths[target]
     if source == target:
         return nn.Identity()
@@ -97,7 +97,7 @@ def _path(widths: list[int], source: int, target: int) -> nn.Module:
 
 
 def _transition(before: list[int], after: list[int]) -> nn.ModuleList:
-    """What each branch of the next stage starts from: its own branch, or the lowest one halved."""
+    """The input of each branch of the next stage: the branch of the same stride, or the coarsest one halved."""
     layers: list[nn.Module] = [
         nn.Identity() if old == new else ConvNorm(old, new) for old, new in zip(before, after, strict=False)
     ]
@@ -105,16 +105,16 @@ def _transition(before: list[int], after: list[int]) -> nn.ModuleList:
     return nn.ModuleList(layers)
 
 
-def _enter(transition: nn.ModuleList, xs: list[Tensor]) -> list[Tensor]:
-    """Through a transition; a branch beyond those there are starts from the lowest."""
+def _apply_transition(transition: nn.ModuleList, xs: list[Tensor]) -> list[Tensor]:
+    """Applies a transition; a branch that is new starts from the coarsest one."""
     return [layer(xs[min(i, len(xs) - 1)]) for i, layer in enumerate(transition)]
 
 
 class HRNet(nn.Module):
-    """RGB crops uint8 [N, S, S, 3] -> logits float [N, points, S/4, S/4], for any S divisible by 32.
+    """RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4], for any S divisible by 32.
 
-    The head has two channels per point: `points` background maps, then `points` foreground maps. What is decoded,
-    served and trained by cross-entropy over the cells is the foreground; the background is there for published weights.
+    The head has two channels per point: P background maps, then P foreground maps, as published weights do. Only the
+    foreground is trained, decoded and served.
     """
 
     mean: Tensor
@@ -144,7 +144,7 @@ class HRNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        # nearly even maps to begin with
+        # nearly uniform maps at the start
         nn.init.normal_(self._scores.weight, std=0.01)
 
     @property
@@ -155,27 +155,27 @@ class HRNet(nn.Module):
         return last
 
     def forward(self, crops: Tensor) -> Tensor:
-        """The foreground logits [N, points, S/4, S/4]."""
+        """The foreground logits [N, P, S/4, S/4]."""
         return F.conv2d(self._projected(crops), self._scores.weight[self.points :])
 
     def both(self, crops: Tensor) -> Tensor:
-        """Background and foreground logits [N, 2, points, S/4, S/4]."""
+        """Background and foreground logits [N, 2, P, S/4, S/4]."""
         maps: Tensor = self._scores(self._projected(crops))
         return maps.reshape(len(maps), 2, self.points, *maps.shape[2:])
 
     def _projected(self, crops: Tensor) -> Tensor:
-        """The head before its last layer."""
+        """The head without its last layer."""
         x: Tensor = self.head[:-1](self.features(crops))
         return x
 
     def features(self, crops: Tensor) -> Tensor:
-        """All branches at stride 4: float [N, 15 * width, S/4, S/4]."""
+        """All branches, resized to stride 4: float [N, 15 * width, S/4, S/4]."""
         x = (crops.to(torch.float32).permute(0, 3, 1, 2) - self.mean) / self.deviation
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
-        xs = self.stage2(_enter(self.transition1, [self.layer1(x)]))
-        xs = self.stage3(_enter(self.transition2, xs))
-        xs = self.stage4(_enter(self.transition3, xs))
+        xs = self.stage2(_apply_transition(self.transition1, [self.layer1(x)]))
+        xs = self.stage3(_apply_transition(self.transition2, xs))
+        xs = self.stage4(_apply_transition(self.transition3, xs))
         scaled = (
             F.interpolate(x, scale_factor=float(2**i), mode="bilinear", align_corners=False)
             for i, x in enumerate(xs[1:], start=1)

@@ -1,4 +1,4 @@
-"""What the backbones share."""
+"""Layers that several backbones use."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from landmarks.detection import DetectorSpec
+from landmarks.detector import DetectorSpec
 from train.commands.arguments import add_data
 from train.commands.fit_detector import DATA_HELP
 from train.datasets.source import DataSource

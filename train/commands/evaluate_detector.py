@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-from landmarks.detection import DetectorSpec, Network
+from landmarks.detection import DetectorFunction
+from landmarks.detector import DetectorSpec
 from train.commands.arguments import add_data, add_network
 from train.commands.fit_detector import DATA_HELP
 from train.datasets.source import DataSource
@@ -48,7 +49,7 @@ def run(
     print(json.dumps({**metrics, "recall_by_false_boxes": recall_by_false_boxes(matches)}, indent=2))
 
 
-def open_network(run: Path | None, model: Path | None) -> tuple[Network, DetectorSpec]:
+def open_network(run: Path | None, model: Path | None) -> tuple[DetectorFunction, DetectorSpec]:
     """The detector of an exported file or of a run's folder, with its threshold in the specification."""
     if model:
         network, metadata = open_detector(model)

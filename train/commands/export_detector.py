@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from landmarks.detection import DetectorMetadata
+from landmarks.detector import DetectorMetadata
 from landmarks.repository import model_path
 from train.commands.arguments import add_repository
 from train.detection.export import export_detector

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from landmarks.detection import Detections, DetectorSpec, Maps, Network, find_faces
+from landmarks.detection import Detections, DetectorFunction, DetectorMaps, find_faces
+from landmarks.detector import DetectorSpec
 from train.datasets.boxes import iou
 from train.datasets.image import RgbImage, read_image
 from train.detection.images import BoxedImage
@@ -112,18 +113,18 @@ def recall_by_false_boxes(
     return {f"{budget:g}": metrics_at(matches, choose_threshold(matches, budget)).recall for budget in budgets}
 
 
-def make_detector(network: Network, spec: DetectorSpec) -> Detector:
+def make_detector(network: DetectorFunction, spec: DetectorSpec) -> Detector:
     """A network with the post-processing that is served, down to MIN_DETECTION_SCORE."""
     return lambda image: find_faces(image, network, spec, MIN_DETECTION_SCORE)
 
 
-def torch_network(model: nn.Module) -> Network:
-    """A torch model as a Network of `landmarks.detection`, in evaluation mode and float32."""
+def torch_network(model: nn.Module) -> DetectorFunction:
+    """A torch model as a DetectorFunction of `landmarks.detection`, in evaluation mode and float32."""
     device = next(model.parameters()).device
     model.eval()
 
     @torch.inference_mode()
-    def run(images: NDArray[np.uint8]) -> Maps:
+    def run(images: NDArray[np.uint8]) -> DetectorMaps:
         return [maps[0].float().cpu().numpy() for maps in model(torch.from_numpy(images).to(device))]
 
     return run

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from landmarks.detection import DetectorMetadata, DetectorSpec, Maps, Network, find_faces
+from landmarks.detection import DetectorFunction, DetectorMaps, find_faces
+from landmarks.detector import DetectorMetadata, DetectorSpec
 from landmarks.golden import golden_crop
 from train.detection.evaluate import torch_network
 from train.detection.run import load_detector
@@ -47,7 +48,7 @@ def export_detector(folder: Path, repository: Path) -> DetectorMetadata:
     return metadata
 
 
-def golden_box(network: Network, spec: DetectorSpec) -> tuple[float, float, float, float]:
+def golden_box(network: DetectorFunction, spec: DetectorSpec) -> tuple[float, float, float, float]:
     """The best face of the golden crop, in pixels to 1/1000. Raises TrainingError when there is none."""
     boxes = find_faces(golden_crop(), network, spec).boxes
     if not len(boxes):
@@ -66,7 +67,7 @@ def write_checked(model: nn.Module, metadata: DetectorMetadata, path: Path) -> N
     check_against_torch(path, torch_network(model))
 
 
-def check_against_torch(path: Path, network: Network) -> None:
+def check_against_torch(path: Path, network: DetectorFunction) -> None:
     """Raises TrainingError unless ONNX Runtime gives PyTorch's maps of the golden crop, at two sizes."""
     exported, _ = open_detector(path)
     for image in (golden_crop()[None], golden_crop(128)[None, :96]):
@@ -76,12 +77,12 @@ def check_against_torch(path: Path, network: Network) -> None:
                 raise TrainingError(f"the exported network's maps differ from PyTorch's by {difference:.4f}")
 
 
-def open_detector(path: Path) -> tuple[Network, DetectorMetadata]:
+def open_detector(path: Path) -> tuple[DetectorFunction, DetectorMetadata]:
     """An exported file, run by ONNX Runtime on the CPU. Raises TrainingError or MetadataError when it is not one."""
     session = open_session(path)
     metadata = DetectorMetadata.from_mapping(session.get_modelmeta().custom_metadata_map)
 
-    def run(images: NDArray[np.uint8]) -> Maps:
+    def run(images: NDArray[np.uint8]) -> DetectorMaps:
         return [np.asarray(maps[0], np.float32) for maps in session.run(None, {INPUT: images})]
 
     return run, metadata

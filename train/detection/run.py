@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from landmarks.detection import DetectorSpec
+from landmarks.detector import DetectorSpec
 from train.detection.config import DetectorConfig
 from train.detection.evaluate import (
     Matches,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from landmarks.detection import DetectorSpec
+from landmarks.detector import DetectorSpec
 from train.datasets.boxes import size_of
 from train.datasets.image import RgbImage
 from train.detection.config import DetectorConfig

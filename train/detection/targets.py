@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from landmarks.codec import quantize
-from landmarks.detection import DetectorSpec, Level, from_sides, to_cells
+from landmarks.detection import from_sides, to_cells
+from landmarks.detector import DetectorSpec, Level
 from train.datasets.boxes import size_of
 from train.detection.mosaic import Mosaic
 

@@ -1,4 +1,4 @@
-"""ONNX files that say what they are: written from a network, run, put into a Triton model repository and stamped."""
+"""ONNX files with metadata: exporting a network, opening a file, and installing it in a Triton model repository."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from landmarks.tensors import Precision
 from train.errors import TrainingError
 
 Axes = Mapping[str, Mapping[int, str]]
-"""Of each tensor, the axes of any length, by name."""
+"""For each tensor, the axes of variable length and their names."""
 
 
 def write_onnx(
     model: nn.Module, example: torch.Tensor, axes: Axes, outputs: tuple[str, ...], metadata: Metadata, path: Path
 ) -> None:
-    """The network as an ONNX file with its metadata stamped in. `axes` names the input and every output."""
+    """Exports a network as an ONNX file with its metadata. The keys of `axes` name the input and all outputs."""
     (name,) = set(axes) - set(outputs)
     torch.onnx.export(
         model,
@@ -38,14 +38,14 @@ def write_onnx(
 
 
 def save_stamped(model: onnx.ModelProto, metadata: Metadata, path: Path) -> None:
-    """The model as a file with its metadata stamped in."""
+    """Writes a model with its metadata."""
     onnx.helper.set_model_props(model, {MODEL_KINDS[type(metadata)].key: metadata.to_json()})
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """An exported file in ONNX Runtime, on the CPU. Raises TrainingError when it cannot be run."""
+    """Opens an exported file in ONNX Runtime, on the CPU. Raises TrainingError when it cannot be run."""
     if not path.is_file():
         raise TrainingError(f"{path}: no such file; give the model.onnx that an export wrote")
     try:
@@ -57,14 +57,15 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
 def install(
     repository: Path, metadata: Metadata, write: Callable[[Path], None], precision: Precision = "float32"
 ) -> None:
-    """Puts what `write` leaves at the path it is given into the repository, and stamps the configurations for it.
+    """Installs the file that `write` writes at a path in the repository, and stamps the configurations with its hash.
 
-    Whatever is raised, the repository keeps the model it had. Raises RepositoryError when it cannot be stamped.
+    After any exception the repository has the model that it had before. Raises RepositoryError when a configuration
+    cannot be stamped.
     """
     target = model_path(repository, kind=type(metadata), precision=precision)
     config = target.parents[1] / "config.pbtxt"
     if not config.is_file():
-        raise RepositoryError(f"{config} is not there: is {repository} a model repository?")
+        raise RepositoryError(f"{config} is missing: is {repository} a model repository?")
     target.parent.mkdir(exist_ok=True)
     temporary = target.with_suffix(".tmp")
     try:
@@ -76,9 +77,9 @@ def install(
 
 
 def rewrite_metadata(repository: Path, metadata: Metadata, precision: Precision = "float32") -> None:
-    """Gives a repository's model file other metadata, and stamps the configurations for it. The network stays the same.
+    """Replaces the metadata of a repository's model file, and stamps the configurations with its new hash.
 
-    Raises RepositoryError when it cannot be stamped.
+    Raises RepositoryError when a configuration cannot be stamped.
     """
     model = onnx.load(model_path(repository, kind=type(metadata), precision=precision))
     install(repository, metadata, lambda path: save_stamped(model, metadata, path), precision)
@@ -86,7 +87,7 @@ def rewrite_metadata(repository: Path, metadata: Metadata, precision: Precision 
 
 @contextmanager
 def _replaced(target: Path, by: Path) -> Iterator[None]:
-    """Within it, one file stands in the place of another, if there is one; an error puts that back."""
+    """A context in which the file `by` has replaced `target`. An exception restores the former state."""
     before = target.read_bytes() if target.is_file() else None
     by.replace(target)
     try:

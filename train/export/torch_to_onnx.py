@@ -23,15 +23,15 @@ from train.runs.folder import DESCRIPTION_FILE, layout_of, read_report
 
 
 def export(folder: Path, repository: Path) -> ModelMetadata:
-    """Writes the run's network into a Triton model repository and stamps the repository's configurations.
+    """Writes a run's network into a Triton model repository and stamps the repository's configurations.
 
-    An 8-bit network of the one before does not stay: it would be another model than the rest of the repository.
+    The 8-bit version of the former network is removed: it would be another model than the rest of the repository.
 
     Raises TrainingError when the run has not finished or cannot be served, or when ONNX Runtime and PyTorch
     disagree on the golden crop.
     """
     config, model = load_run(folder)
-    read_report(folder)  # without one it is not finished
+    read_report(folder)  # raises unless the run is finished
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())
     if config.objective != "cells":
         raise TrainingError(f"{folder} was trained with the objective {config.objective!r}: only 'cells' can be served")
@@ -62,13 +62,13 @@ def golden_answer(network: Network, codec: CodecSpec) -> Decoded:
 
 
 def golden_error(network: Network, metadata: ModelMetadata) -> float:
-    """Crop pixels by which a network's points of the golden crop differ from the metadata's, at most."""
+    """The largest difference, in crop pixels, between a network's points of the golden crop and the metadata's."""
     points = golden_answer(network, metadata.codec).points[0]
     return float(np.abs(points - np.array(metadata.golden_points)).max())
 
 
 def write_checked(model: nn.Module, metadata: ModelMetadata, path: Path) -> None:
-    """The network as an ONNX file of the tensors that the contract names. Raises as `check_against_torch` does."""
+    """Writes the network as an ONNX file with the tensors of the Triton contract. Raises as `check_against_torch`."""
     tensors = contract(metadata.codec)
     example = torch.zeros(1, *tensors.crops.shape, dtype=torch.uint8)
     axes = {tensors.crops.name: {0: "batch"}, tensors.heatmaps.name: {0: "batch"}}

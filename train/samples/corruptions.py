@@ -135,7 +135,7 @@ class FaceView(NamedTuple):
 
 
 def rotated(view: FaceView, degrees: float, rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
-    """Rotated about the box's centre by `degrees`, 0 to 180, to either side."""
+    """Rotated about the box's center by `degrees`, 0 to 180, to either side."""
     return crop_face(view.image, replace(view.crop, roll=math.radians(degrees) * rng.choice([-1, 1])))
 
 

@@ -93,7 +93,7 @@ def table_9(context: TableContext) -> None:
         [("P2", decoder) for decoder in ("argmax", "quarter", 9, "all")],
         "table-9",
         "Table 9: the error by kind of heatmap",
-        "P2 boxes, the compact backbone; by what the network's maps\nare trained towards, and how the centre is "
+        "P2 boxes, the compact backbone; by what the network's maps\nare trained towards, and how the center is "
         "rounded. Columns are decoders: `quarter` moves the strongest cell by 1/4\ntowards its stronger neighbour, "
         "`all` averages the whole map.",
     )

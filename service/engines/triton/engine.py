@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import InferInput
 
 from landmarks.codec import Decoded
-from landmarks.detection import DetectorMetadata
+from landmarks.detector import DetectorMetadata
 from landmarks.golden import golden_crop
 from landmarks.metadata import MetadataError, ModelMetadata
 from landmarks.repository import MODEL_KINDS, PROVENANCE_KEY, string_parameters

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from landmarks.detection import Detections, DetectorMetadata
+from landmarks.detection import Detections
+from landmarks.detector import DetectorMetadata
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path, provenance
 from landmarks.runtime import DetectorNetwork

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.cascade import Cascade, square_to_face
-from landmarks.detection import Detections, DetectorMetadata, DetectorSpec
+from landmarks.detection import Detections
+from landmarks.detector import DetectorMetadata, DetectorSpec
 from service.deadline import Deadline
 from service.detectors.backends import ServedDetector
 from service.detectors.network import NetworkDetector

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 
 from torch import Tensor  # noqa: E402
 
-from landmarks.detection import DetectorSpec, decode, suppress  # noqa: E402
+from landmarks.detection import decode, suppress  # noqa: E402
+from landmarks.detector import DetectorSpec  # noqa: E402
 from train.detection.mosaic import Mosaic  # noqa: E402
 from train.detection.targets import losses, targets  # noqa: E402
 

@@ -52,7 +52,7 @@ def test_metadata_are_rewritten_and_the_network_is_not(repository_copy: Path, me
 
 
 def test_a_mistyped_repository_is_not_made(tmp_path: Path, metadata: ModelMetadata) -> None:
-    with pytest.raises(RepositoryError, match=r"gone/heatmap/config\.pbtxt is not there: is .*gone a model repository"):
+    with pytest.raises(RepositoryError, match=r"gone/heatmap/config\.pbtxt is missing: is .*gone a model repository"):
         install(tmp_path / "gone", metadata, write)
     assert list(tmp_path.iterdir()) == []
 
