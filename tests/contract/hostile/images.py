@@ -47,7 +47,7 @@ def files() -> dict[str, bytes]:
 
 
 def damaged(chance: random.Random) -> Iterator[Case]:
-    """Files that are cut off, changed in places, without a part, twice as long, or with huge numbers in their header."""
+    """Files that are cut off, changed in places, without a part, repeated, or with huge numbers in their header."""
     for name, data in files().items():
         for _ in range(4):
             end = chance.randrange(3, len(data))
