@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from service.gateway import Gateway
-from tests.contract.test_timeouts import rest_port, said
+from tests.contract.test_timeouts import answer_to, rest_port
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +54,7 @@ def bodies(answer: bytes) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("upgrade", UPGRADES)
 async def test_an_upgrade_is_ignored_and_the_connection_serves_the_next_request(port: int, upgrade: bytes) -> None:
-    first, second = bodies(await said(port, head(upgrade) + IMAGE + CLOSING))
+    first, second = bodies(await answer_to(port, head(upgrade) + IMAGE + CLOSING))
     assert first == second
 
 
@@ -63,18 +63,20 @@ async def test_an_upgrade_in_pieces_of_every_size(port: int, upgrade: bytes) -> 
     request = head(upgrade) + IMAGE + head(upgrade) + IMAGE + CLOSING
     cuts = [*range(0, len(head(upgrade)) + 2, 7), *range(len(head(upgrade)) + 2, len(request), 4001), len(request)]
     pieces = [request[start:end] for start, end in pairwise(cuts)]
-    assert len(bodies(await said(port, *pieces))) == 3
+    assert len(bodies(await answer_to(port, *pieces))) == 3
 
 
 async def test_a_chunked_body_with_an_upgrade(port: int) -> None:
     chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(IMAGE), IMAGE)
-    assert len(bodies(await said(port, head(UPGRADES[0], length=None) + chunked + CLOSING))) == 2
+    assert len(bodies(await answer_to(port, head(UPGRADES[0], length=None) + chunked + CLOSING))) == 2
 
 
 async def test_an_upgrade_of_http_1_0_and_one_without_a_body(port: int) -> None:
     old = head(UPGRADES[0]).replace(b"HTTP/1.1", b"HTTP/1.0") + IMAGE
-    assert len(bodies(await said(port, old))) == 1
-    answer = await said(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: upgrade, close\r\n\r\n")
+    assert len(bodies(await answer_to(port, old))) == 1
+    answer = await answer_to(
+        port, b"GET /healthz HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: upgrade, close\r\n\r\n"
+    )
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b'{"status":"ok"}')
 
@@ -90,7 +92,7 @@ async def test_an_upgrade_of_http_1_0_and_one_without_a_body(port: int) -> None:
     ],
 )
 async def test_what_is_not_http_gets_a_problem_document(port: int, garbage: bytes) -> None:
-    start, _, body = (await asyncio.wait_for(said(port, garbage), 30)).partition(b"\r\n\r\n")
+    start, _, body = (await asyncio.wait_for(answer_to(port, garbage), 30)).partition(b"\r\n\r\n")
     lines = start.split(b"\r\n")
     assert lines[0] == b"HTTP/1.1 400 Bad Request"
     assert b"content-type: application/problem+json" in lines
