@@ -6,7 +6,6 @@ import ipaddress
 import os
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment
 
 _VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _EXCLUSIONS: Final = ("no_grpc_proxy", "no_proxy")
@@ -22,8 +21,8 @@ def proxy_advice(address: str) -> str:
     """What to do about the variable that names the proxy of host:port; empty without a proxy."""
     host = _host(address)
     variable = _first_set(_VARIABLES)
-    excluded = os.environ.get(_first_set(_EXCLUSIONS) or "", "")
-    if variable is None or is_local(address) or proxy_bypass_environment(host, {"no": excluded}):
+    excluded = os.environ.get(_first_set(_EXCLUSIONS) or "", "").lower().split(",")
+    if variable is None or is_local(address) or any(_matches(host, entry.strip()) for entry in excluded):
         return ""
     return f" (through the proxy that the variable {variable} names; set no_proxy={host} to connect directly)"
 
@@ -36,6 +35,14 @@ def is_local(address: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     return ip.is_loopback or ip.is_unspecified
+
+
+def _matches(host: str, entry: str) -> bool:
+    """Whether an entry of no_proxy, the end of a name or a range of addresses, includes the host."""
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return entry != "" and host.endswith(entry)
 
 
 def _host(address: str) -> str:

@@ -103,6 +103,15 @@ def test_the_addresses_of_this_machine(address: str, local: bool) -> None:
     assert proxy_options(address) == ([("grpc.enable_http_proxy", 0)] if local else [])
 
 
+@pytest.mark.parametrize("excluded", ["10.0.0.0/8", "10.1.2.3", "a.example, 10.1.2.3"])
+def test_no_advice_where_an_address_is_excluded_from_the_proxy(monkeypatch: pytest.MonkeyPatch, excluded: str) -> None:
+    monkeypatch.delenv("no_grpc_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", "http://p:1")
+    monkeypatch.setenv("no_proxy", excluded)
+    assert proxy_advice("10.1.2.3:8001") == ""
+    assert proxy_advice("11.1.2.3:8001") != ""
+
+
 @pytest.mark.parametrize(
     ("environment", "variable"),
     [
