@@ -58,12 +58,15 @@ class DataSource:
 
 
 def parse_mix(texts: Sequence[str], conversion: Path | None = None) -> list[DataSource]:
-    """Data sets to train on together. Where some have 68 points, the conversion applies to those alone.
+    """Data sets to train on together. The conversion applies to those of 68 points alone, of which there must be one.
 
     Raises DataError where their faces differ in layout after the conversion, and as DataSource.parse does.
     """
-    mixed = conversion is not None and any(text.startswith("300w:") for text in texts)
-    sources = [DataSource.parse(text, None if mixed and not text.startswith("300w:") else conversion) for text in texts]
+    convertible = [DataSource.parse(text).layout is IBUG68 for text in texts]
+    sources = [
+        DataSource.parse(text, conversion if is_convertible or not any(convertible) else None)
+        for text, is_convertible in zip(texts, convertible, strict=True)
+    ]
     for source in sources:
         if source.layout is not sources[0].layout:
             raise DataError(

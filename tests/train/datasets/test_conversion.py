@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from landmarks.layout import WFLW98
 from train.commands.fit_conversion import held_out_error
@@ -21,14 +24,22 @@ def symmetric(shapes: Shapes) -> Shapes:
 
 
 def linear_faces(count: int, seed: int = 0) -> Shapes:
-    """Shapes of one linear family of few dimensions, each placed, sized and turned at random."""
+    """Shapes of one linear family of few dimensions, each shifted, scaled and rotated at random."""
     rng = np.random.default_rng(seed)
     family = symmetric(np.random.default_rng(99).normal(size=(5, 98, 2)))
     shapes = family[0] + np.einsum("nk,kpc->npc", 0.05 * rng.normal(size=(count, 4)), family[1:])
     roll, side = rng.uniform(-0.5, 0.5, count), rng.uniform(50, 400, count)
-    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]]).transpose(2, 0, 1)
-    placed: Shapes = side[:, None, None] * (shapes @ turn) + rng.uniform(0, 1000, (count, 1, 2))
-    return placed
+    rotation = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]]).transpose(2, 0, 1)
+    transformed: Shapes = side[:, None, None] * (shapes @ rotation) + rng.uniform(0, 1000, (count, 1, 2))
+    return transformed
+
+
+@pytest.fixture(scope="module")
+def conversion() -> PointConversion:
+    return fit(linear_faces(60))
+
+
+shapes68 = arrays(np.float64, (68, 2), elements=st.floats(-200, 200), unique=True)
 
 
 def test_thirty_points_are_added() -> None:
@@ -46,21 +57,30 @@ def test_a_linear_family_is_converted_wherever_it_lies() -> None:
     assert errors.max() < 0.05
 
 
-def test_the_68_points_come_back_unchanged() -> None:
-    shapes = linear_faces(60)
-    assert np.array_equal(fit(shapes).convert(shapes[:, GIVEN])[:, GIVEN], shapes[:, GIVEN])
+@given(shapes68)
+def test_the_68_points_come_back_unchanged(conversion: PointConversion, points: Shapes) -> None:
+    assert np.array_equal(conversion.convert(points)[GIVEN], points)
 
 
-def test_one_shape_is_converted_as_many_are() -> None:
-    shapes = linear_faces(60)
-    conversion = fit(shapes)
-    assert conversion.convert(shapes[3, GIVEN]).shape == (98, 2)
-    assert conversion.convert(shapes[3, GIVEN]) == pytest.approx(conversion.convert(shapes[:, GIVEN])[3])
+@given(arrays(np.float64, (3, 68, 2), elements=st.floats(-200, 200), unique=True))
+def test_one_shape_is_converted_as_many_are(conversion: PointConversion, points: Shapes) -> None:
+    one, many = conversion.convert(points[1]), conversion.convert(points)
+    assert (one.shape, many.shape) == ((98, 2), (3, 98, 2))
+    assert one == pytest.approx(many[1])
 
 
-def test_a_conversion_is_the_same_once_saved(tmp_path: Path) -> None:
-    shapes = linear_faces(60)
-    conversion = fit(shapes)
+@given(st.integers(0, 49), st.floats(-3, 3), st.floats(0.1, 10), st.floats(-500, 500), st.floats(-500, 500))
+def test_a_conversion_commutes_with_a_similarity(
+    conversion: PointConversion, index: int, angle: float, scale: float, x: float, y: float
+) -> None:
+    rotation = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    points = linear_faces(50, seed=1)[index, GIVEN]
+    expected = conversion.convert(points) @ rotation + [x, y]
+    assert conversion.convert(points @ rotation + [x, y]) == pytest.approx(expected, abs=1e-6 * scale)
+
+
+def test_a_conversion_is_the_same_once_saved(conversion: PointConversion, tmp_path: Path) -> None:
+    shapes = linear_faces(5)
     conversion.save(tmp_path / "conversion.npz")
     assert np.array_equal(
         PointConversion.load(tmp_path / "conversion.npz").convert(shapes[:, GIVEN]),

@@ -10,6 +10,7 @@ import pytest
 from landmarks.layout import WFLW98
 from tests.train.datasets.test_ibug300w import write_face
 from train.datasets.conversion import fit
+from train.datasets.face import AnnotatedFace, Format
 from train.datasets.layouts import IBUG68
 from train.datasets.registry import FORMATS
 from train.datasets.source import DataSource, parse_mix
@@ -54,6 +55,15 @@ def test_a_conversion_is_refused_where_there_are_no_68_points() -> None:
 def test_a_mix_converts_the_sets_of_68_points_alone() -> None:
     mix = parse_mix(["wflw:/a", "300w:/b"], Path("conversion.npz"))
     assert mix == [DataSource("wflw", Path("/a")), DataSource("300w", Path("/b"), Path("conversion.npz"))]
+
+
+def test_another_set_of_68_points_is_one_line_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    face = AnnotatedFace(Path("a.jpg"), np.zeros((68, 2)), np.array([0.0, 0, 1, 1]))
+    added = Format(lambda root, split: [face], IBUG68, train="all", test="rest")
+    monkeypatch.setitem(FORMATS, "menpo", added)
+    assert DataSource.parse("menpo:/a").train_faces() == [face]
+    mix = parse_mix(["wflw:/b", "menpo:/a"], Path("conversion.npz"))
+    assert mix == [DataSource("wflw", Path("/b")), DataSource("menpo", Path("/a"), Path("conversion.npz"))]
 
 
 def test_a_mix_of_different_points_is_refused() -> None:

@@ -30,7 +30,7 @@ def config(augment: Augment = STILL, **changes: object) -> Config:
 
 
 def dotted_face(folder: Path) -> AnnotatedFace:
-    """A grey photograph with a white dot at point 60 and a black one at point 72, three pixels wide."""
+    """A gray image with a white dot at point 60 and a black one at point 72, three pixels wide."""
     points = np.tile([[70.0, 80.0]], (98, 1))
     points[60], points[72] = [50, 70], [95, 90]
     image = np.full((160, 160, 3), 128, np.uint8)
@@ -51,11 +51,11 @@ def test_points_move_with_the_image(tmp_path: Path, seed: int) -> None:
     turning = Augment(brightness=0, contrast=0, saturation=0, erasing=0)
     samples = TrainingSamples([dotted_face(tmp_path)], config(turning, seed=seed))
     crop, targets, index = samples[SampleKey(epoch=0, face=0, input_size=128)]
-    grey = crop[..., 1].astype(float)
-    grey[crop.max(axis=2) == 0] = 128 if grey.min() > 0 else grey[crop.max(axis=2) == 0]
+    gray = crop[..., 1].astype(float)
+    gray[crop.max(axis=2) == 0] = 128 if gray.min() > 0 else gray[crop.max(axis=2) == 0]
     _, matrix_flipped = random_crop(BOX, 1.25, 128, turning, np.random.default_rng([seed, 0, 0]))
     white = targets[WFLW98.flip[60] if matrix_flipped else 60]
-    row, column = np.unravel_index(grey.argmax(), grey.shape)
+    row, column = np.unravel_index(gray.argmax(), gray.shape)
     seen = (np.array([column, row]) + 0.5) / 4 - 0.5
     # rounding moves a target by less than a cell, the dot's width its peak by less than another half
     assert np.abs(np.array(cell_of(int(white))) - seen).max() < 1.6
@@ -138,7 +138,7 @@ def test_an_epoch_shows_a_share_of_the_extra_faces_drawn_anew() -> None:
     assert first[8:] != second[8:]
 
 
-def test_what_blurs_and_darkens_comes_in_place_of_the_change_of_colour(tmp_path: Path) -> None:
+def test_photometric_changes_replace_the_changes_of_color(tmp_path: Path) -> None:
     quiet = {
         "color_jitter": 0,
         "color_cast": 0,
