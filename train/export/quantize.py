@@ -1,4 +1,4 @@
-"""An exported network -> the same network in 8-bit integers, beside it in its repository, and how the two compare."""
+"""An exported network -> the same network in 8-bit integers, in the same repository, and how the two compare."""
 
 from __future__ import annotations
 
