@@ -230,7 +230,7 @@ def _size(data: bytes, offset: int) -> tuple[int, int] | None:
 
 def _decode(data: bytes, colors: Colors, process: int) -> Pixels:
     if colors == "cmyk":
-        return 255 - _decode_to(data, "CMYK")  # Adobe's programs, which all others follow, store 255 for no ink
+        return ~_decode_to(data, "CMYK")  # Adobe's programs, which all others follow, store 255 for no ink
     if colors == "grey" and process == _LOSSLESS:  # libjpeg-turbo converts no colours of lossless files
         return np.repeat(_decode_to(data, "GRAY"), 3, axis=2)
     return _decode_to(data, "RGB")

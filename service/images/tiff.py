@@ -39,7 +39,7 @@ def read_tiff(data: bytes) -> Source:
     source = read_by_pillow("TIFF", _open, _with_first_page(data, page), description, bits=page.number(_BITS, 1))
     source = replace(source, header=replace(source.header, has_several_images=len(images) > 1))
     if page.number(_BITS) > 8 and page.number(_PHOTOMETRIC, 1) == _WHITE_IS_ZERO:  # Pillow inverts up to 8 bits alone
-        return replace(source, decode=lambda: 255 - source.decode())
+        return replace(source, decode=lambda: ~source.decode())
     return source
 
 

@@ -20,7 +20,7 @@ def with_segments(*segments: bytes, data: bytes = PLAIN) -> bytes:
     return data[:2] + b"".join(segments) + data[2:]
 
 
-def scan_start(data: bytes) -> int:
+def scan_start(data: bytes | bytearray) -> int:
     """Offset of the coded data of the first scan."""
     marker = data.index(b"\xff\xda")
     return marker + 2 + int.from_bytes(data[marker + 2 : marker + 4], "big")

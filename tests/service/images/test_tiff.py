@@ -109,7 +109,7 @@ def pages(*images: PillowImage.Image, **options: Any) -> bytes:
 @pytest.mark.parametrize(("tag", "value"), [(254, 1), (255, 2)])
 def test_the_image_is_read_and_not_its_thumbnail_or_mask(tag, value, big):
     thumbnail = PillowImage.new("RGB", (8, 6), "red")
-    thumbnail.encoderinfo = {"tiffinfo": {tag: value}}  # type: ignore[attr-defined] # Pillow's options for one page
+    thumbnail.encoderinfo = {"tiffinfo": {tag: value}}  # Pillow's options for one page
     image = decode_image(pages(thumbnail, RGB, big_tiff=big), LIMITS)
     np.testing.assert_array_equal(image.pixels, rgb(RGB))
     assert image.warnings == ()
