@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from landmarks.tensors import MAX_DETECTION_SIDE, Precision
 from service.images.limits import MAX_SIDE
-from service.limits import MAX_ITEMS
+from service.limits import DEFAULT_MIN_SCORE, MAX_ITEMS
 
 PREFIX: Final = "LANDMARKS_"
 """Of every variable of the environment."""
@@ -116,6 +116,12 @@ class NetworkSettings(BaseModel):
         le=MAX_DETECTION_SIDE,
         description="Faces are searched for in an image reduced to this longest side in pixels. Faces smaller than 10 "
         "pixels in it are not found; half the size is a quarter of the work.",
+    )
+    min_score: float = Field(
+        DEFAULT_MIN_SCORE,
+        ge=0,
+        le=1,
+        description="Least score of a detected face that is answered, unless a request chooses its own; 0 answers all.",
     )
     yunet_path: Path | None = Field(
         None, description="ONNX file of the YuNet face detector, to be used instead of the model repository's own."
