@@ -117,12 +117,6 @@ class NetworkSettings(BaseModel):
         description="Faces are searched for in an image reduced to this longest side in pixels. Faces smaller than 10 "
         "pixels in it are not found; half the size is a quarter of the work.",
     )
-    min_score: float = Field(
-        DEFAULT_MIN_SCORE,
-        ge=0,
-        le=1,
-        description="Least score of a detected face that is answered, unless a request chooses its own; 0 answers all.",
-    )
     yunet_path: Path | None = Field(
         None, description="ONNX file of the YuNet face detector, to be used instead of the model repository's own."
     )
@@ -168,6 +162,12 @@ class LimitSettings(BaseModel):
     max_pixels: int = Field(100_000_000, ge=1, description="Largest image in pixels, checked before it is decoded.")
     max_side: int = Field(MAX_SIDE, ge=1, le=32_766, description="Longest image side in pixels, checked as well.")
     max_faces: int = Field(32, ge=1, le=MAX_ITEMS, description="Most faces answered and boxes accepted per image.")
+    min_score: float = Field(
+        DEFAULT_MIN_SCORE,
+        ge=0,
+        le=1,
+        description="Least score of a detected face that is answered, unless a request chooses its own; 0 answers all.",
+    )
     max_images: int = Field(16, ge=1, le=MAX_ITEMS, description="Most images in one call.")
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Largest call of several images in bytes.")
     max_in_flight: int = Field(64, ge=1, description="Requests processed at a time; any more are refused at once.")
