@@ -51,7 +51,7 @@ lint: $(VENV)/dev.installed ## style
 	$(BIN)/ruff check .
 
 types: $(VENV)/dev.installed ## types, strictly
-	$(BIN)/mypy landmarks landmarks_client service train bench tests
+	$(BIN)/mypy landmarks landmarks_client service train bench tests proto/write_comments.py
 	$(BIN)/mypy model_repo/heatmap/1/model.py
 	$(BIN)/mypy model_repo/decode/1/model.py
 	$(BIN)/mypy model_repo/decode/1/torch_decode.py

@@ -41,7 +41,7 @@ def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
     texts = {tuple(place.path): " ".join(place.leading_comments.split()) for place in file.source_code_info.location}
     for number, message in enumerate(file.message_type):
         # the paths of the schema's own schema: message_type is field 4 of a file, field is field 2 of a message
-        paths = {message.name: (4, number)}
+        paths: dict[str, tuple[int, ...]] = {message.name: (4, number)}
         paths |= {f"{message.name}.{field.name}": (4, number, 2, i) for i, field in enumerate(message.field)}
         yield from ((name, texts[path]) for name, path in paths.items() if texts.get(path))
 

@@ -118,7 +118,9 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
             deadline = _deadline(gateway, request)
             seconds = deadline.remaining()
             with stage("read"):
-                requests = await asyncio.wait_for(read_batch(request, gateway.max_batch_bytes), seconds)
+                requests = await asyncio.wait_for(
+                    read_batch(request, gateway.max_batch_bytes, gateway.max_images), seconds
+                )
             outcomes = await gateway.detect_batch(requests, identity, deadline)
             with stage("encode"):
                 return _response(request, batch_body(outcomes, identity))

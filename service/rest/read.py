@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import math
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -45,14 +44,21 @@ async def read_request(request: Request, max_bytes: int) -> ImageRequest:
     )
 
 
-async def read_batch(request: Request, max_bytes: int) -> list[ImageRequest | ServiceError]:
-    """Each image of a form with its options, or what is wrong with them. Raises as `read_request` does."""
+async def read_batch(request: Request, max_bytes: int, max_images: int) -> list[ImageRequest | ServiceError]:
+    """Each image of a form with its options, or what is wrong with them.
+
+    Raises as `read_request` does, and ServiceError of kind TOO_MANY_IMAGES.
+    """
     _refuse_query(request)
     if _media_type(request) != "multipart/form-data":
         raise ServiceError(
             ErrorKind.UNSUPPORTED_MEDIA_TYPE, "send the images as multipart/form-data, each as a part 'image'"
         )
-    async with _form(request, max_bytes + FORM_OVERHEAD, "parts 'image' and at most one part 'options'") as form:
+    wanted = "parts 'image' and at most one part 'options'"
+    too_many = ServiceError(
+        ErrorKind.TOO_MANY_IMAGES, f"the form has more parts than {max_images} images and their options: send several"
+    )
+    async with _form(request, max_bytes + FORM_OVERHEAD, wanted, max_images + 1, too_many) as form:
         images = [await _file(part).read() for part in form.getlist("image")]
         options = await _options(form)
     each = options if isinstance(options, list) else [options] * len(images)
@@ -90,18 +96,25 @@ def _from_json(body: bytes) -> ImageRequest:
 
 
 async def _from_form(request: Request, max_bytes: int) -> ImageRequest:
-    async with _form(request, max_bytes + FORM_OVERHEAD, "one part 'image' and at most one part 'options'") as form:
+    wanted = "one part 'image' and at most one part 'options'"
+    not_one = invalid("the form has other parts than one 'image': several images go to /v1/landmarks/batch")
+    async with _form(request, max_bytes + FORM_OVERHEAD, wanted, 2, not_one) as form:
         if len(form.getlist("image")) != 1:
-            raise invalid("the form has other parts than one 'image': several images go to /v1/landmarks/batch")
+            raise not_one
         values = _object(await _options(form), "the part 'options'")
         return ImageRequest(await _file(form["image"]).read(), read_options(values))
 
 
 @asynccontextmanager
-async def _form(request: Request, limit: int, wanted: str) -> AsyncIterator[FormData]:
-    """The form of a body of at most `limit` bytes; it has no parts but `image` and at most one `options`."""
+async def _form(
+    request: Request, limit: int, wanted: str, max_parts: int, too_many: ServiceError
+) -> AsyncIterator[FormData]:
+    """The form of a body of at most `limit` bytes; it has no parts but `image` and at most one `options`.
+
+    Raises `too_many` as soon as part number `max_parts` + 1 begins.
+    """
     try:
-        form = await _CompleteFormParser(request.headers, bounded_body(request, limit)).parse()
+        form = await _FormParser(request.headers, bounded_body(request, limit), max_parts, too_many).parse()
     except (MultiPartException, KeyError, UnicodeError) as error:
         raise invalid(f"the form cannot be read: send {wanted}") from error
     try:
@@ -112,21 +125,29 @@ async def _form(request: Request, limit: int, wanted: str) -> AsyncIterator[Form
         await form.close()
 
 
-class _CompleteFormParser(MultiPartParser):
-    """Refuses a form that ends before its last boundary; Starlette's parser accepts the parts that came until then."""
+class _FormParser(MultiPartParser):
+    """Refuses a form that has too many parts, or ends before its last boundary, which Starlette's parser accepts."""
 
     # the body is bounded already, and is read into memory next: no temporary file is needed
     spool_max_size = sys.maxsize
 
-    def __init__(self, headers: Headers, body: AsyncIterator[bytes]) -> None:
+    def __init__(self, headers: Headers, body: AsyncIterator[bytes], max_parts: int, too_many: ServiceError) -> None:
         super().__init__(
             headers,
             self._until_complete(body),
-            max_files=math.inf,  # the gateway limits the number of images
-            max_fields=2,
+            max_files=max_parts,
+            max_fields=max_parts,
             max_part_size=FORM_OVERHEAD,
         )
+        self._parts_left = max_parts
+        self._too_many = too_many
         self._ended = False
+
+    def on_part_begin(self) -> None:
+        self._parts_left -= 1
+        if self._parts_left < 0:
+            raise self._too_many
+        super().on_part_begin()
 
     def on_end(self) -> None:
         self._ended = True

@@ -1,45 +1,10 @@
-"""Timeouts of the REST API for a request's headers and its body, and the end of work whose client has disconnected."""
+"""The timeout of the REST API for a request's body, and the end of work whose client has disconnected."""
 
 from __future__ import annotations
 
 import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-
-def header_timeout_protocol(seconds: float) -> type[HttpToolsProtocol]:
-    """Uvicorn's HTTP protocol with a timeout that it lacks: `seconds` for a request's headers, then it disconnects."""
-
-    class HeaderTimeoutProtocol(HttpToolsProtocol):
-        _timer: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._start_timer()
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._start_timer()
-
-        def on_headers_complete(self) -> None:
-            self._stop_timer()
-            super().on_headers_complete()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_timer()
-            super().connection_lost(exc)
-
-        def _start_timer(self) -> None:
-            self._stop_timer()
-            self._timer = self.loop.call_later(seconds, self.transport.close)
-
-        def _stop_timer(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-    return HeaderTimeoutProtocol
 
 
 class CancelOnDisconnect:

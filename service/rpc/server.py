@@ -21,7 +21,7 @@ from service.readiness import Readiness
 from service.request_ids import request_id_or_new
 from service.rpc.convert import answer_message, batch_message, models_message, options_of, read_batch
 from service.rpc.errors import REQUEST_ID_KEY, Context, abort, text_metadata
-from service.rpc.interceptors import ApiKeyInterceptor, MalformedMessageInterceptor
+from service.rpc.interceptors import ApiKeyInterceptor, MessageInterceptor
 from service.security.api_keys import Protection
 
 MESSAGE_OVERHEAD = 2**20
@@ -101,7 +101,7 @@ def build_server(gateway: Gateway, address: str, protection: Protection | None =
     server = grpc.aio.server(
         interceptors=[
             *([ApiKeyInterceptor(gateway, protection.keys)] if protection.keys else []),
-            MalformedMessageInterceptor(gateway),
+            MessageInterceptor(gateway),
         ],
         options=[
             ("grpc.max_receive_message_length", max(gateway.max_bytes, gateway.max_batch_bytes) + MESSAGE_OVERHEAD),

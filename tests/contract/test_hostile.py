@@ -16,19 +16,19 @@ from grpc_status import rpc_status
 from service.errors import ErrorKind
 from service.wire.problem import STATUS as HTTP
 from tests.contract.apis import open_apis
-from tests.contract.hostile import BOX, Asked, Case, Http, Message, Wire, corpus
+from tests.contract.hostile import BOX, Case, Http, ImageCase, Message, Wire, corpus
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
 SEED = 5
 CASES = corpus(SEED)
-AT_ONCE = 8
-LIMITS = {"max_in_flight": 4 * AT_ONCE, "max_bytes": 100_000, "max_pixels": 250_000, "request_timeout": 600.0}
+CONCURRENCY = 8
+LIMITS = {"max_in_flight": 4 * CONCURRENCY, "max_bytes": 100_000, "max_pixels": 250_000, "request_timeout": 600.0}
 
 OWN_FAULTS = {ErrorKind.INTERNAL.value, ErrorKind.UNAVAILABLE.value, ErrorKind.OVERLOADED.value}
 CODES = {kind.value for kind in ErrorKind} - OWN_FAULTS
 STATUS = {kind.value: status for kind, status in HTTP.items()}
 GRPC_ALONE = {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.RESOURCE_EXHAUSTED}
-"""What gRPC answers before the service is asked: no such method, and a message or metadata over its limits."""
+"""What gRPC answers before the service sees the call: no such method, and a message or metadata over its limits."""
 
 
 def test_the_corpus_is_large_and_always_the_same() -> None:
@@ -43,7 +43,7 @@ async def test_every_input_is_answered_and_none_by_a_fault(part: int) -> None:
     """In eight parts, so that a crash is seen where it happens."""
     gateway = make_gateway(FakeEngine(), FakeDetector(((5, 5, 60, 60), 0.9)), **LIMITS)
     async with open_apis(gateway) as apis:
-        slots = asyncio.Semaphore(AT_ONCE)
+        slots = asyncio.Semaphore(CONCURRENCY)
         apis["rest"].client.timeout = None  # a busy machine is no fault of the service
 
         async def send(case: Case) -> list[str]:
@@ -59,7 +59,7 @@ async def test_every_input_is_answered_and_none_by_a_fault(part: int) -> None:
     assert "landmarks_in_flight 0.0" in metrics
 
 
-async def send_asked(apis: dict[str, Any], case: Asked) -> list[str]:
+async def send_image(apis: dict[str, Any], case: ImageCase) -> list[str]:
     codes = [(await api.ask(case.image, **case.options)).code for api in apis.values()]
     problems = [f"an untyped failure {code!r}" for code in codes if code not in CODES | {"ok"}]
     return problems + ([f"the APIs differ: {codes}"] if len(set(codes)) > 1 else [])
@@ -70,14 +70,14 @@ async def send_http(apis: dict[str, Any], case: Http) -> list[str]:
     headers = [(name.encode(), value.encode("utf-8")) for name, value in case.headers]
     target = case.path + (f"?{case.query}" if case.query else "")
     url = httpx.URL(rest.base_url, raw_path=quote(target, safe=string.printable).encode())  # as it is, if ASCII
-    return said(await rest.request(case.method, url, content=case.body, headers=headers))
+    return problems_of(await rest.request(case.method, url, content=case.body, headers=headers))
 
 
-def said(response: httpx.Response) -> list[str]:
+def problems_of(response: httpx.Response) -> list[str]:
     """What is wrong with an answer."""
     if response.status_code < 400:
         return []
-    if response.content == b"Invalid HTTP request received.":  # nothing that the service could know an answer to
+    if response.content == b"Invalid HTTP request received.":  # by the HTTP parser, before the service sees it
         return [] if response.status_code == 400 else [str(response.status_code)]
     try:
         body = orjson.loads(response.content)
@@ -97,7 +97,7 @@ async def send_wire(apis: dict[str, Any], case: Wire) -> list[str]:
         writer.write(case.data)
         writer.write_eof()
         answer = await reader.read()
-    except (ConnectionError, OSError):  # cut off: an answer, to this
+    except (ConnectionError, OSError):  # the server closed it, which is an answer
         answer = b""
     finally:
         writer.close()
@@ -118,4 +118,4 @@ async def send_message(apis: dict[str, Any], case: Message) -> list[str]:
         return [] if code in CODES else [f"a fault of the service: {code}"]
 
 
-SEND: dict[type, Any] = {Asked: send_asked, Http: send_http, Wire: send_wire, Message: send_message}
+SEND: dict[type, Any] = {ImageCase: send_image, Http: send_http, Wire: send_wire, Message: send_message}

@@ -1,6 +1,5 @@
 """The protection of both APIs over real sockets: keys, TLS, and headers for browsers."""
 
-import asyncio
 import base64
 import io
 import json
@@ -27,21 +26,19 @@ from service.settings import Settings
 from tests.contract.apis import open_apis, reply, rpc_failure
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
+pytestmark = pytest.mark.anyio
+
 IMAGE = encoded(gradient_image())
 BOX = "20.5,30.5,200.5,210.5"
 KEY, LINE = new_key("ana")
 KEYS = read_keys(Settings(api_keys=LINE))
 
 
-def with_doors(work, shield=None, **changes):
+async def with_apis(work, protection=None, engine=None):
     """The result of `work(apis)`, and the metrics afterwards."""
-
-    async def run():
-        gateway = make_gateway(changes.pop("engine", None) or FakeEngine(), FakeDetector(), **changes)
-        async with open_apis(gateway, shield) as apis:
-            return await work(apis), gateway.metrics.text().decode()
-
-    return asyncio.run(run())
+    gateway = make_gateway(engine or FakeEngine(), FakeDetector())
+    async with open_apis(gateway, protection) as apis:
+        return await work(apis), gateway.metrics.text().decode()
 
 
 async def detect(apis, headers, image=IMAGE):
@@ -58,9 +55,9 @@ async def detect_rpc(apis, metadata, method="Detect", request=None):
     return None
 
 
-def test_both_doors_ask_for_a_key():
+async def test_both_apis_require_a_key():
     engine = FakeEngine()
-    tries = [
+    wrong_keys = [
         {},
         {"authorization": f"Bearer {KEY}x"},
         {"authorization": "Bearer " + LINE.partition(":")[2]},
@@ -69,8 +66,8 @@ def test_both_doors_ask_for_a_key():
     ]
 
     async def work(apis):
-        refused = [await detect(apis, headers) for headers in tries]
-        refused_rpc = [await detect_rpc(apis, tuple(headers.items())) for headers in tries]
+        refused = [await detect(apis, headers) for headers in wrong_keys]
+        refused_rpc = [await detect_rpc(apis, tuple(headers.items())) for headers in wrong_keys]
         models = await apis["rest"].client.get("/v1/models")
         models_rpc = await detect_rpc(apis, (), "ListModels", pb.ListModelsRequest())
         assert engine.calls == []
@@ -80,15 +77,15 @@ def test_both_doors_ask_for_a_key():
         ]
         return [*refused, models], [*refused_rpc, models_rpc], opened, opened_rpc
 
-    (refused, refused_rpc, opened, opened_rpc), metrics = with_doors(work, Protection(KEYS), engine=engine)
+    (refused, refused_rpc, opened, opened_rpc), metrics = await with_apis(work, Protection(KEYS), engine=engine)
     for response in refused:
         assert (reply(response).code, response.status_code) == ("unauthenticated", 401)
         assert response.headers["www-authenticate"] == 'Bearer realm="landmarks"'
         assert "Authorization: Bearer" in reply(response).message
-    for told in refused_rpc:
-        assert told is not None
-        assert (told.code, told.status) == ("unauthenticated", grpc.StatusCode.UNAUTHENTICATED)
-        assert "Authorization: Bearer" in told.message
+    for refusal in refused_rpc:
+        assert refusal is not None
+        assert (refusal.code, refusal.status) == ("unauthenticated", grpc.StatusCode.UNAUTHENTICATED)
+        assert "Authorization: Bearer" in refusal.message
     assert [response.status_code for response in opened] == [200, 200]
     assert opened_rpc == [None, None]
     for protocol, count in (("rest", 6), ("grpc", 6)):
@@ -102,14 +99,14 @@ def test_both_doors_ask_for_a_key():
         )
 
 
-def test_page_description_health_and_metrics_ask_for_none():
-    everybody = ["/", "/page/page.js", "/v1/layout", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"]
-    everybody.append("/static-offline-docs/swagger-ui.css")
-    nobody = ["/v1/models", "/v1/landmarks", "/v1/landmarks/", "/nowhere", "//v1/models", "/page", "/v1/layout/x"]
+async def test_page_description_health_and_metrics_require_none():
+    public = ["/", "/page/page.js", "/v1/layout", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"]
+    public.append("/static-offline-docs/swagger-ui.css")
+    protected = ["/v1/models", "/v1/landmarks", "/v1/landmarks/", "/nowhere", "//v1/models", "/page", "/v1/layout/x"]
 
     async def work(apis):
         client = apis["rest"].client
-        statuses = [{path: (await client.get(path)).status_code for path in paths} for paths in (everybody, nobody)]
+        statuses = [{path: (await client.get(path)).status_code for path in paths} for paths in (public, protected)]
         health = await health_pb2_grpc.HealthStub(apis["grpc"].channel).Check(health_pb2.HealthCheckRequest())
         reflection = reflection_pb2_grpc.ServerReflectionStub(apis["grpc"].channel).ServerReflectionInfo()
         await reflection.write(reflection_pb2.ServerReflectionRequest(list_services=""))
@@ -117,29 +114,29 @@ def test_page_description_health_and_metrics_ask_for_none():
         reflection.cancel()
         return *statuses, health.status, len(services), (await client.get("/openapi.json")).json()
 
-    (opened, closed, health, services, description), _ = with_doors(work, Protection(KEYS))
-    assert opened == dict.fromkeys(everybody, 200)
-    assert closed == dict.fromkeys(nobody, 401)
+    (opened, closed, health, services, description), _ = await with_apis(work, Protection(KEYS))
+    assert opened == dict.fromkeys(public, 200)
+    assert closed == dict.fromkeys(protected, 401)
     assert (health, services) == (1, 3)
     assert set(description["components"]["securitySchemes"]) == {"bearer", "header"}
     assert description["paths"]["/v1/landmarks"]["post"]["security"] == [{"bearer": []}, {"header": []}]
     assert "security" not in description["paths"]["/healthz"]["get"]
 
 
-def test_every_answer_carries_its_id_and_what_browsers_should_heed():
+async def test_every_answer_has_its_id_and_the_security_headers():
     engine = FakeEngine()
     engine.error = ZeroDivisionError("secret")
 
     async def work(apis):
         client = apis["rest"].client
         mine = {"X-Request-ID": "shot-12/frame.0007"}
-        odd = {"X-Request-ID": 'x"><script>' + "y" * 200}
+        invalid = {"X-Request-ID": 'x"><script>' + "y" * 200}
         paths = ["/healthz", "/docs", "/page/page.js", "/nowhere", "/v1/models", "/openapi.json"]
         responses = [await client.get(path, headers=mine) for path in paths]
         responses += [await detect(apis, mine), await detect(apis, mine, b"hello")]
-        return responses, await client.get("/healthz", headers=odd), await client.get("/")
+        return responses, await client.get("/healthz", headers=invalid), await client.get("/")
 
-    (responses, odd, page), _ = with_doors(work, engine=engine)
+    (responses, replaced, page), _ = await with_apis(work, engine=engine)
     assert [response.status_code for response in responses] == [200, 200, 200, 404, 200, 200, 500, 415]
     for response in responses:
         assert response.headers["x-request-id"] == "shot-12/frame.0007"
@@ -148,11 +145,11 @@ def test_every_answer_carries_its_id_and_what_browsers_should_heed():
         assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
         assert "strict-transport-security" not in response.headers
         assert "access-control-allow-origin" not in response.headers
-    assert len(odd.headers["x-request-id"]) == 32
+    assert len(replaced.headers["x-request-id"]) == 32
     assert len(page.headers.get_list("content-security-policy")) == 1
 
 
-def test_pages_of_other_origins_are_let_in_only_where_they_are_named():
+async def test_other_origins_are_allowed_only_where_they_are_named():
     preflight = {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization, content-type",
@@ -161,43 +158,39 @@ def test_pages_of_other_origins_are_let_in_only_where_they_are_named():
     async def work(apis):
         client = apis["rest"].client
         ours, evil = "https://tools.example", "https://evil.example"
-        asked = [
+        preflights = [
             await client.options("/v1/landmarks", headers={**preflight, "Origin": origin}) for origin in (ours, evil)
         ]
         named, other, refused = [
             await detect(apis, {"Origin": origin, "X-API-Key": key})
             for origin, key in ((ours, KEY), (evil, KEY), (ours, "wrong"))
         ]
-        return asked, named, other, refused
+        return preflights, named, other, refused
 
-    (asked, named, other, refused), _ = with_doors(work, Protection(KEYS, cors_origins=("https://tools.example",)))
-    assert [response.status_code for response in asked] == [200, 400]
-    assert "authorization" in asked[0].headers["access-control-allow-headers"].lower()
+    (preflights, named, other, refused), _ = await with_apis(
+        work, Protection(KEYS, cors_origins=("https://tools.example",))
+    )
+    assert [response.status_code for response in preflights] == [200, 400]
+    assert "authorization" in preflights[0].headers["access-control-allow-headers"].lower()
     assert named.headers["access-control-allow-origin"] == "https://tools.example"
     assert "X-Request-ID" in named.headers["access-control-expose-headers"]
     assert "access-control-allow-origin" not in other.headers
-    # its script must be able to read that a key is asked for
+    # its script must be able to read that a key is required
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://tools.example")
 
 
-def test_metrics_may_have_a_port_of_their_own_which_outlives_readiness():
-    async def run():
-        gateway = make_gateway(FakeEngine(), FakeDetector())
-        shield = Protection(KEYS, metrics_here=False)
-        async with (
-            open_apis(gateway, shield) as apis,
-            metrics_server(Settings(metrics_port=0), gateway) as port,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as machines,
-        ):
-            here = await apis["rest"].client.get("/metrics")
-            paths = ("/metrics", "/readyz", "/healthz", "/v1/models", "/", "/docs")
-            there = [(await machines.get(path)).status_code for path in paths]
-            gateway.readiness.stop()
-            return here.status_code, there, reply(await machines.get("/readyz")).code
-
-    here, there, stopping = asyncio.run(run())
-    assert (here, stopping) == (404, "unavailable")
-    assert there == [200, 200, 200, 404, 404, 404]
+async def test_metrics_may_have_a_port_of_their_own_which_outlives_readiness():
+    gateway = make_gateway(FakeEngine(), FakeDetector())
+    async with (
+        open_apis(gateway, Protection(KEYS, metrics_here=False)) as apis,
+        metrics_server(Settings(metrics_port=0), gateway) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        assert (await apis["rest"].client.get("/metrics")).status_code == 404
+        paths = ("/metrics", "/readyz", "/healthz", "/v1/models", "/", "/docs")
+        assert [(await client.get(path)).status_code for path in paths] == [200, 200, 200, 404, 404, 404]
+        gateway.readiness.stop()
+        assert reply(await client.get("/readyz")).code == "unavailable"
 
 
 # ---------------------------------------------------------------- TLS
@@ -242,7 +235,7 @@ async def faces_over_tls(apis, pem, *, with_certificate: bool) -> int:
         return len((await landmarks_pb2_grpc.LandmarksStub(channel).Detect(request, timeout=30)).faces)
 
 
-def test_with_a_certificate_both_doors_speak_tls_alone(pem: dict[str, Path]):
+async def test_with_a_certificate_both_apis_speak_tls_only(pem: dict[str, Path]):
     async def work(apis):
         plain = []
         with pytest.raises(httpx.RemoteProtocolError):
@@ -255,12 +248,12 @@ def test_with_a_certificate_both_doors_speak_tls_alone(pem: dict[str, Path]):
         response = await rest_over_tls(apis, client_context(pem, with_certificate=False))
         return response, await faces_over_tls(apis, pem, with_certificate=False)
 
-    (response, faces), _ = with_doors(work, Protection(tls=Tls(pem["certificate"], pem["key"])))
+    (response, faces), _ = await with_apis(work, Protection(tls=Tls(pem["certificate"], pem["key"])))
     assert len(response.json()["faces"]) == faces == 1
     assert response.headers["strict-transport-security"] == "max-age=31536000"
 
 
-def test_with_a_client_authority_strangers_are_turned_away(pem: dict[str, Path]):
+async def test_with_a_client_authority_clients_without_a_certificate_are_refused(pem: dict[str, Path]):
     async def work(apis):
         with pytest.raises((httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError)):
             await rest_over_tls(apis, client_context(pem, with_certificate=False))
@@ -270,16 +263,16 @@ def test_with_a_client_authority_strangers_are_turned_away(pem: dict[str, Path])
         response = await rest_over_tls(apis, client_context(pem, with_certificate=True))
         return response, await faces_over_tls(apis, pem, with_certificate=True)
 
-    shield = Protection(tls=Tls(pem["certificate"], pem["key"], pem["authority"]))
-    (response, faces), _ = with_doors(work, shield)
+    protection = Protection(tls=Tls(pem["certificate"], pem["key"], pem["authority"]))
+    (response, faces), _ = await with_apis(work, protection)
     assert len(response.json()["faces"]) == faces == 1
 
 
 # ---------------------------------------------------------------- what a request cannot do
 
 
-def test_no_field_of_a_request_names_a_file_or_an_address(tmp_path: Path):
-    """A picture that exists at a path, and a server that would be asked: neither is touched."""
+async def test_no_field_of_a_request_names_a_file_or_an_address(tmp_path: Path):
+    """There is an image at a path, and a server that listens: neither is read."""
     path = tmp_path / "here.png"
     path.write_bytes(IMAGE)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -289,30 +282,30 @@ def test_no_field_of_a_request_names_a_file_or_an_address(tmp_path: Path):
 
         async def work(apis):
             client = apis["rest"].client
-            told = []
+            responses = []
             for name in (str(path), path.as_uri(), url):
                 encoded_name = base64.b64encode(name.encode()).decode()
                 for body in ({"image": name}, {"image": encoded_name}, {"url": name}, {"path": name, "image": ""}):
-                    told.append(await client.post("/v1/landmarks", json=body))
-                told.append(await client.post("/v1/landmarks", params={"image": name}, content=b""))
-                told.append(await client.post("/v1/landmarks", params={"model": name}, content=IMAGE))
-                told.append(await client.post("/v1/landmarks", data={"image": name}))
-                told.append(await client.post("/v1/landmarks", files={"image": (name, b"")}))
-                told.append(await client.post("/v1/landmarks", content=name.encode()))
-                told.append(await client.post("/v1/landmarks", content=svg.encode()))
-                told.append(await client.get(f"/page/{name}"))
+                    responses.append(await client.post("/v1/landmarks", json=body))
+                responses.append(await client.post("/v1/landmarks", params={"image": name}, content=b""))
+                responses.append(await client.post("/v1/landmarks", params={"model": name}, content=IMAGE))
+                responses.append(await client.post("/v1/landmarks", data={"image": name}))
+                responses.append(await client.post("/v1/landmarks", files={"image": (name, b"")}))
+                responses.append(await client.post("/v1/landmarks", content=name.encode()))
+                responses.append(await client.post("/v1/landmarks", content=svg.encode()))
+                responses.append(await client.get(f"/page/{name}"))
                 refused = await detect_rpc(apis, (), request=pb.DetectRequest(image=name.encode()))
                 assert refused is not None
                 assert refused.code == "not_an_image"
-            return [response.status_code for response in told]
+            return [response.status_code for response in responses]
 
-        statuses, _ = with_doors(work)
+        statuses, _ = await with_apis(work)
         assert all(400 <= status < 500 for status in statuses), statuses
         with pytest.raises(BlockingIOError):
             server.accept()
 
 
-def test_the_log_knows_the_request_and_its_client_but_no_key_image_or_face(caplog: pytest.LogCaptureFixture):
+async def test_the_log_knows_the_request_and_its_client_but_no_key_image_or_face(caplog: pytest.LogCaptureFixture):
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
@@ -328,19 +321,19 @@ def test_the_log_knows_the_request_and_its_client_but_no_key_image_or_face(caplo
         await detect_rpc(apis, (("x-api-key", KEY), ("x-request-id", "mine")))
 
     try:
-        with_doors(work, Protection(KEYS))
+        await with_apis(work, Protection(KEYS))
     finally:
         root.removeHandler(handler)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    told = [line for line in lines if line["logger"] == "service.access"]
-    assert [(line["protocol"], line["code"], line.get("client"), line["request_id"]) for line in told] == [
+    requests = [line for line in lines if line["logger"] == "service.access"]
+    assert [(line["protocol"], line["code"], line.get("client"), line["request_id"]) for line in requests] == [
         ("rest", "ok", "ana", "mine"),
         ("rest", "unauthenticated", None, "mine"),
         ("grpc", "ok", "ana", "mine"),
     ]
-    assert told[0]["trace_id"] == trace
-    assert 0 < told[0]["milliseconds"] < 60_000
-    # this very test's HTTP client tells of what it sends
+    assert requests[0]["trace_id"] == trace
+    assert 0 < requests[0]["milliseconds"] < 60_000
+    # the HTTP client of this test logs what it sends
     text = "\n".join(line["message"] for line in lines if not line["logger"].startswith(("httpx", "httpcore")))
     assert "mine ok" in text
     for secret in (KEY, LINE.partition(":")[2], "wrong-key", IMAGE[:20].hex(), repr(IMAGE[:12])[2:-1], "20.5"):

@@ -36,7 +36,7 @@ IMAGES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff")
 
 
 @schemathesis.serializer(*IMAGES)
-def as_it_is(context: Any, value: Any) -> Any:
+def unchanged(context: Any, value: Any) -> Any:
     return value if isinstance(value, bytes) else context.case.body
 
 
@@ -94,7 +94,7 @@ def test_every_operation_is_tried(described: Any) -> None:
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_what_is_answered_is_what_is_described(described: Any, path: str, method: str, mode: GenerationMode) -> None:
     operation = described[path][method]
-    # what is wrong with one image of a batch is told in its place, in an answer of status 200
+    # a problem with one image of a batch is its result, in an answer of status 200
     checks = [check for check in CHECKS if "batch" not in path or check is not negative_data_rejection]
 
     @settings(

@@ -1,4 +1,4 @@
-"""Clients that are slow, silent or gone, over real sockets."""
+"""Clients that are slow or silent, or that disconnect, over real sockets."""
 
 import asyncio
 import socket
@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.gateway import Gateway
@@ -14,6 +15,8 @@ from service.rpc.server import HealthServicer
 from service.server import RestServer
 from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
+
+pytestmark = pytest.mark.anyio
 
 IMAGE = encoded(gradient_image())
 BOX = "20.5,30.5,200.5,210.5"
@@ -35,8 +38,8 @@ async def rest_port(gateway: Gateway, read_timeout: float) -> AsyncIterator[int]
             await running
 
 
-async def said(port: int, *pieces: bytes) -> bytes:
-    """All that the protocol answers to these bytes until it closes the connection."""
+async def answer_to(port: int, *pieces: bytes) -> bytes:
+    """Everything that the server answers to these bytes until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for piece in pieces:
         writer.write(piece)
@@ -46,90 +49,71 @@ async def said(port: int, *pieces: bytes) -> bytes:
     return answer
 
 
-def test_a_connection_without_a_whole_head_is_closed() -> None:
-    async def run() -> set[bytes]:
-        async with rest_port(make_gateway(FakeEngine(), FakeDetector()), read_timeout=0.2) as port:
-            return set(await asyncio.gather(said(port), said(port, HEAD[:30]), said(port, b"\r\n\r\n")))
-
-    assert asyncio.run(run()) == {b""}
+async def test_a_connection_without_a_complete_head_is_closed() -> None:
+    async with rest_port(make_gateway(FakeEngine(), FakeDetector()), read_timeout=0.2) as port:
+        pieces: list[list[bytes]] = [[], [HEAD[:30]], [b"\r\n\r\n"]]
+        assert set(await asyncio.gather(*(answer_to(port, *each) for each in pieces))) == {b""}
 
 
-def test_a_second_request_has_its_limit_too() -> None:
-    async def run() -> bytes:
-        async with rest_port(make_gateway(FakeEngine(), FakeDetector()), read_timeout=0.5) as port:
-            return await said(port, HEAD + IMAGE + HEAD[:30])
-
-    answer = asyncio.run(run())
+async def test_the_timeout_holds_for_a_second_request_too() -> None:
+    async with rest_port(make_gateway(FakeEngine(), FakeDetector()), read_timeout=0.5) as port:
+        answer = await answer_to(port, HEAD + IMAGE + HEAD[:30])
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.count(b"HTTP/1.1") == 1
 
 
-def test_a_body_that_stops_coming_gives_its_place_back() -> None:
-    async def run() -> list[bytes]:
-        gateway = make_gateway(FakeEngine(), FakeDetector(), max_in_flight=1)
-        async with rest_port(gateway, read_timeout=0.5) as port:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(HEAD + IMAGE[:100])
-            slow = await reader.readuntil(b"\r\n\r\n")
-            writer.close()
-            whole = await said(port, last(HEAD) + IMAGE)
-            return [slow, whole]
-
-    slow, whole = asyncio.run(run())
-    assert slow.startswith(b"HTTP/1.1 504")
-    assert whole.startswith(b"HTTP/1.1 200")
+async def test_a_body_that_stops_coming_frees_its_slot() -> None:
+    gateway = make_gateway(FakeEngine(), FakeDetector(), max_in_flight=1)
+    async with rest_port(gateway, read_timeout=0.5) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + IMAGE[:100])
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 504")
+        writer.close()
+        assert (await answer_to(port, last(HEAD) + IMAGE)).startswith(b"HTTP/1.1 200")
 
 
-def test_the_work_for_a_client_that_leaves_ends() -> None:
-    async def run() -> str:
-        engine = FakeEngine()
-        engine.gate = asyncio.Event()  # never opened
-        gateway = make_gateway(engine, FakeDetector(), max_in_flight=1)
-        async with rest_port(gateway, read_timeout=30) as port:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(HEAD + IMAGE)
-            await asyncio.wait_for(engine.arrived.wait(), 30)
-            writer.close()
-            engine.gate, engine.arrived = None, asyncio.Event()
-            while not (answer := await said(port, last(HEAD) + IMAGE)).startswith(b"HTTP/1.1 200"):
-                assert answer.startswith(b"HTTP/1.1 429")  # its place is not free yet
-        return gateway.metrics.text().decode()
-
-    assert 'landmarks_requests_total{code="cancelled",door="rest",protocol="rest"} 1.0' in asyncio.run(run())
+async def test_the_work_for_a_client_that_disconnects_is_cancelled() -> None:
+    engine = FakeEngine()
+    engine.gate = asyncio.Event()  # never set
+    gateway = make_gateway(engine, FakeDetector(), max_in_flight=1)
+    async with rest_port(gateway, read_timeout=30) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + IMAGE)
+        await asyncio.wait_for(engine.arrived.wait(), 30)
+        writer.close()
+        engine.gate, engine.arrived = None, asyncio.Event()
+        while not (answer := await answer_to(port, last(HEAD) + IMAGE)).startswith(b"HTTP/1.1 200"):
+            assert answer.startswith(b"HTTP/1.1 429")  # its slot is not free yet
+    metrics = gateway.metrics.text().decode()
+    assert 'landmarks_requests_total{code="cancelled",door="rest",protocol="rest"} 1.0' in metrics
 
 
 def last(head: bytes) -> bytes:
     return head.replace(b"Host: x", b"Host: x\r\nConnection: close")
 
 
-def test_who_is_being_told_the_health_when_it_ends_is_told_that_too() -> None:
-    async def run() -> list[int]:
-        readiness = make_gateway(FakeEngine(), FakeDetector()).readiness
-        watch = HealthServicer(readiness).Watch(health_pb2.HealthCheckRequest(), None)
-        first = await anext(watch)
-        readiness.stop()
-        return [first.status, *[message.status async for message in watch]]
-
-    assert asyncio.run(run()) == [1, 2]
+async def test_a_client_that_watches_the_health_receives_the_end_as_well() -> None:
+    readiness = make_gateway(FakeEngine(), FakeDetector()).readiness
+    watch = HealthServicer(readiness).Watch(health_pb2.HealthCheckRequest(), None)
+    assert (await anext(watch)).status == 1
+    readiness.stop()
+    assert [message.status async for message in watch] == [2]
 
 
-def test_who_watches_the_health_does_not_hold_up_the_end() -> None:
-    async def run() -> list[int]:
-        seen: list[int] = []
-        first = asyncio.Event()
+async def test_a_client_that_watches_the_health_does_not_delay_the_end() -> None:
+    statuses: list[int] = []
+    first = asyncio.Event()
 
-        async def watch(channel: Any) -> None:
-            async for message in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
-                seen.append(message.status)
-                first.set()
+    async def watch(channel: Any) -> None:
+        async for message in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
+            statuses.append(message.status)
+            first.set()
 
-        async with open_apis(make_gateway(FakeEngine(), FakeDetector())) as apis:
-            # a channel of its own: that of the APIs is closed with them, perhaps before the end arrives
-            own = grpc.aio.insecure_channel(apis["grpc"].address)
-            watching = asyncio.create_task(watch(own))
-            await first.wait()
-        await watching
-        await own.close()
-        return seen
-
-    assert asyncio.run(run()) == [1, 2]  # serving, then not, then the end
+    async with open_apis(make_gateway(FakeEngine(), FakeDetector())) as apis:
+        # a channel of its own: that of the APIs is closed with them, perhaps before the end arrives
+        own = grpc.aio.insecure_channel(apis["grpc"].address)
+        watching = asyncio.create_task(watch(own))
+        await first.wait()
+    await watching
+    await own.close()
+    assert statuses == [1, 2]  # serving, not serving, and the end of the call

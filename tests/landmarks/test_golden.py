@@ -44,7 +44,7 @@ def test_the_answer_is_stated_rounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "decoded", [answer(), answer(faces=8), answer(points=0.049, scores=0.0019, covariances=0.002 * 7.9)]
+    "decoded", [answer(), answer(faces=8), answer(points=0.049, scores=0.0019, covariances=0.002 * 8.0)]
 )
 def test_what_other_kernels_may_change(decoded: Decoded) -> None:
     check_golden_answer(STATED, decoded)
@@ -56,13 +56,19 @@ def test_what_other_kernels_may_change(decoded: Decoded) -> None:
         (answer(points=0.051, faces=8), "answered 0.051 pixels off in a batch of 8: wrong weights"),
         (answer(points=np.nan), "answered nan pixels off in a batch of 1"),
         (answer(scores=0.003), "scores are 0.0030 off in a batch of 1: a decoder of another release"),
-        (answer(covariances=0.002 * 8.1), "covariances are 0.20 % off in a batch of 1"),
-        (answer(covariances=-0.08, faces=8), "covariances are 1.00 % off in a batch of 8"),
+        (answer(covariances=0.002 * 8.2), "covariances are 0.20 % off in a batch of 1"),
+        (answer(covariances=-0.081, faces=8), "covariances are 1.00 % off in a batch of 8"),
     ],
 )
 def test_what_is_noticed(decoded: Decoded, message: str) -> None:
     with pytest.raises(GoldenError, match=message):
         check_golden_answer(STATED, decoded)
+
+
+def test_the_rounding_of_an_almost_certain_point_does_not_count() -> None:
+    certain = answer()._replace(covariances=np.full((1, 2, 2, 2), 4.4e-5, np.float32))
+    assert with_golden_answer(METADATA, certain).golden_covariances == ((0.0, 0.0, 0.0),) * 2
+    check_golden_answer(with_golden_answer(METADATA, certain), certain)
 
 
 def test_models_exported_before_are_checked_by_their_points_alone() -> None:

@@ -1,4 +1,4 @@
-"""A data set small enough to train on in seconds: drawn faces whose points lie where the drawing says."""
+"""A data set small enough to train on in seconds: drawn faces whose points are known exactly."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def drawn_shape() -> Points:
 
 
 def write_miniature(root: Path, train: int = 8, val: int = 4, seed: int = 0) -> Path:
-    """Writes `train` + `val` photographs of one face each in the layout of faces300w; returns `root`."""
+    """Writes `train` + `val` images of one face each in the layout of faces300w; returns `root`."""
     rng = np.random.default_rng(seed)
     (root / "images").mkdir(parents=True)
     with (root / "annotations.jsonl").open("w") as file:

@@ -100,8 +100,8 @@ def test_the_exported_model_has_the_runs_figures(run: Path, repository_copy: Pat
         assert figures["nme"] == pytest.approx(report["by_k"][k]["nme"], abs=0.05)
 
 
-def test_evaluate_by_decoder_boxes_and_with_pictures(run: Path, data: str, tmp_path: Path) -> None:
-    options = ["--decoder", "argmax", "topk", "--boxes", "P1", "P2", "--flip", "--pictures", tmp_path]
+def test_evaluate_by_decoder_boxes_and_with_plots(run: Path, data: str, tmp_path: Path) -> None:
+    options = ["--decoder", "argmax", "topk", "--boxes", "P1", "P2", "--flip", "--plots", tmp_path]
     done = landmarks_train("evaluate", "--run", run, "--data", data, *options)
     assert done.returncode == 0, done.stderr
     both = json.loads(done.stdout)

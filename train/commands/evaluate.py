@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--boxes", choices=["P1", "P2"], nargs="+", default=["P2"], help="tight or detector's boxes, or both [P2]"
     )
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw the error curve, best and worst faces")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the error curve, best and worst faces")
+    parser.add_argument("--pictures", dest="plots", type=Path, help=argparse.SUPPRESS)  # the option's former name
 
 
 def run(
@@ -57,7 +58,7 @@ def run(
     decoder: list[str],
     flip: bool,
     boxes: list[BoxKind],
-    pictures: Path | None,
+    plots: Path | None,
 ) -> None:
     """Prints the figures as JSON: those of the boxes asked for or, where there are both kinds, of each."""
     network, source = open_trained(run, model), DataSource.parse(data, conversion)
@@ -82,8 +83,8 @@ def run(
         figures[kind] = summary(predictions, [*ks, *decoder], served, network.degrees_of_freedom)
         if source.name == "coco":
             add_precision(figures[kind], predictions, source, split, served)
-        if pictures:
-            draw(predictions, network, served, pictures / kind if len(boxes) > 1 else pictures)
+        if plots:
+            draw(predictions, network, served, plots / kind if len(boxes) > 1 else plots)
     print(json.dumps(figures if len(figures) > 1 else figures[boxes[0]], indent=2))
 
 

@@ -37,6 +37,6 @@ def run(
 ) -> None:
     """Imports the network and prints what can be done next."""
     if samples < 1:
-        raise TrainingError("--samples takes a whole number from 1 on")
+        raise TrainingError(f"--samples must be at least 1, not {samples}")
     config = import_onnx(model, DataSource.parse(data, conversion), out, samples)
     print(f"{config.name} is now the run {out}: fit --weights {out / 'checkpoint.pt'} starts from it")

@@ -34,6 +34,6 @@ def run(
 ) -> None:
     """Quantizes and prints how the two networks compare."""
     if samples < 1:
-        raise TrainingError("--samples takes a whole number from 1 on")
+        raise TrainingError(f"--samples must be at least 1, not {samples}")
     comparison = quantize(repository, DataSource.parse(data), samples)
     print(json.dumps(comparison, indent=2))

@@ -39,7 +39,7 @@ def run(
 ) -> None:
     """Measures, writes, and prints the AUROC figures."""
     if every < 1:
-        raise TrainingError("--every takes a whole number from 1 on")
+        raise TrainingError(f"--every must be at least 1, not {every}")
     source = DataSource.parse(data, conversion)
     result = measure(open_trained(run, model), source.test_faces()[::every], source, seed)
     write(result, out, f"Of {run or model} on the test split of {source.name}, boxes P2:")

@@ -28,7 +28,7 @@ def train_one_epoch(
     """One pass over the batches; returns the mean loss of a batch.
 
     `network` is the state's model as this process calls it: see `train.engine.distributed.data_parallel`. The loss of
-    a batch is the mean over those of its points that lie on their map, of all processes together. Raises TrainingError
+    a batch is the mean over those of its points that are on their map, of all processes together. Raises TrainingError
     when a loss is not finite.
     """
     network.train()

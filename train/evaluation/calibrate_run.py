@@ -34,7 +34,7 @@ def calibrate_run(
     every = load_run(folder)[0].held_out if every is None else every
     for reference in references:
         if load_run(reference)[0].held_out:
-            raise TrainingError(f"{reference} kept faces out of training itself: it cannot tell how hard they are")
+            raise TrainingError(f"{reference} held faces out of training itself: it cannot measure how hard they are")
     layout = source.layout
     trained_on, out = split_by_name(source.train_faces(), every)
     faces = [*trained_on, *out]

@@ -95,9 +95,9 @@ def calibrate(
     """Fits a calibration to the errors of a network; `held_out` [faces] marks faces that it was not trained on.
 
     Scales and degrees of freedom of the groups are fitted to all faces, because a group of two points takes thousands
-    of faces to tell 50 % from 53; for the same reason a group and its mirror image, such as the two brows, are fitted
-    as one. How much larger the errors are on faces that the network has not been trained on is one factor for all
-    groups, for which the few faces held out are enough. It is divided by the `difficulty` of these faces: see
+    of faces to distinguish 50 % from 53; for the same reason a group and its mirror image, such as the two brows, are
+    fitted as one. How much larger the errors are on faces that the network has not been trained on is one factor for
+    all groups, for which the few faces held out are enough. It is divided by the `difficulty` of these faces: see
     `split_difficulty`.
     """
     power = stats.power(layout)

@@ -1,4 +1,4 @@
-"""The predictions of a network beside the annotated points, and the errors and figures that follow from them."""
+"""The predictions of a network with the annotated points, and the errors and figures that follow from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run records beside its checkpoint: its identity and data, and its metrics epoch by epoch."""
+"""What a run records besides its checkpoint: its identity and data, and its metrics epoch by epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a case of the corpus is."""
+"""The kinds of cases in the corpus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 @dataclass(frozen=True)
-class Asked:
+class ImageCase:
     """An image and options, for both APIs."""
 
     name: str
@@ -20,7 +20,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Http:
-    """A request that an HTTP client can be talked into."""
+    """A request that an HTTP client can send."""
 
     name: str
     body: bytes = b""
@@ -48,4 +48,4 @@ class Message:
     metadata: tuple[tuple[str, str | bytes], ...] = ()
 
 
-Case = Asked | Http | Wire | Message
+Case = ImageCase | Http | Wire | Message

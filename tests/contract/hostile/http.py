@@ -1,4 +1,4 @@
-"""What an HTTP client can be talked into, and what none would say."""
+"""Requests that an HTTP client can send, and bytes that none would."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def headers(chance: random.Random) -> Iterator[Case]:
 
 
 def connections(chance: random.Random) -> Iterator[Case]:
-    """What no HTTP client says."""
+    """Bytes that no HTTP client sends."""
     head = b"POST /v1/landmarks HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n"
     texts = {
         "noise": chance.randbytes(300), "an empty line": b"\r\n\r\n", "nothing": b"", "HTTP/0.9": b"GET /\r\n\r\n",

@@ -1,4 +1,4 @@
-"""Files that are damaged, enormous, endless or no images."""
+"""Files that are damaged, very large, or not images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from tests.contract.hostile.cases import BOX, Asked, Case
+from tests.contract.hostile.cases import BOX, Case, ImageCase
 from tests.fakes import encoded, gradient_image
 
 
@@ -47,21 +47,21 @@ def files() -> dict[str, bytes]:
 
 
 def damaged(chance: random.Random) -> Iterator[Case]:
-    """Cut off, bits turned, parts gone or doubled, numbers of the header at their largest."""
+    """Files that are cut off, changed in places, without a part, repeated, or with huge numbers in their header."""
     for name, data in files().items():
         for _ in range(4):
             end = chance.randrange(3, len(data))
-            yield Asked(f"{name} cut at {end}", data[:end], {"boxes": [BOX]})
+            yield ImageCase(f"{name} cut at {end}", data[:end], {"boxes": [BOX]})
         for count in (1, 8, 64):
-            spoilt = bytearray(data)
+            changed = bytearray(data)
             for _ in range(count):
-                spoilt[chance.randrange(4, len(data))] = chance.randrange(256)
-            yield Asked(f"{name} with {count} bytes changed", bytes(spoilt), {"boxes": [(5, 5, 70, 70)]})
+                changed[chance.randrange(4, len(data))] = chance.randrange(256)
+            yield ImageCase(f"{name} with {count} bytes changed", bytes(changed), {"boxes": [(5, 5, 70, 70)]})
         for position in sorted(chance.sample(range(8, min(len(data), 120)), 3)):
-            yield Asked(f"{name} with 0xff at {position}", data[:position] + b"\xff" * 4 + data[position + 4 :])
+            yield ImageCase(f"{name} with 0xff at {position}", data[:position] + b"\xff" * 4 + data[position + 4 :])
         start = chance.randrange(8, len(data) // 2)
-        yield Asked(f"{name} without a part at {start}", data[:start] + data[start + 40 :])
-        yield Asked(f"{name} twice", data + data)
+        yield ImageCase(f"{name} without a part at {start}", data[:start] + data[start + 40 :])
+        yield ImageCase(f"{name} twice", data + data)
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -97,55 +97,57 @@ def bombs(chance: random.Random) -> Iterator[Case]:
     """Small files that would be large, slow or endless."""
     sides = [(0, 0), (1, 0), (2**31 - 1, 2**31 - 1), (2**32 - 1, 1), (65_535, 65_534), (1, 250_001), (8_001, 2)]
     for width, height in sides:
-        yield Asked(f"png of {width} x {height}", png(width, height))
-        yield Asked(f"bmp of {width} x {height}", bmp(width % 2**31, height % 2**31))
+        yield ImageCase(f"png of {width} x {height}", png(width, height))
+        yield ImageCase(f"bmp of {width} x {height}", bmp(width % 2**31, height % 2**31))
         size = ((256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 8))
-        yield Asked(f"tiff of {width} x {height}", tiff(*size, (278, 4, 1, height), (279, 4, 1, 2**31)))
-        yield Asked(f"jpeg of {width % 65_536} x {height % 65_536}", jpeg_of(width % 65_536, height % 65_536))
-    yield Asked("png of one row's data for all", png(500, 500, pixels=bytes(1501)))
-    yield Asked("png of far more data than pixels", png(8, 8, pixels=bytes(20_000_000)))
-    yield Asked(
+        yield ImageCase(f"tiff of {width} x {height}", tiff(*size, (278, 4, 1, height), (279, 4, 1, 2**31)))
+        yield ImageCase(f"jpeg of {width % 65_536} x {height % 65_536}", jpeg_of(width % 65_536, height % 65_536))
+    yield ImageCase("png of one row's data for all", png(500, 500, pixels=bytes(1501)))
+    yield ImageCase("png of far more data than pixels", png(8, 8, pixels=bytes(20_000_000)))
+    yield ImageCase(
         "png whose text unpacks to 30 MB", png(8, 8, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(30_000_000))))
     )
-    yield Asked(
+    yield ImageCase(
         "png whose profile unpacks to 30 MB", png(8, 8, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(30_000_000))))
     )
-    yield Asked("png of 4000 text chunks", png(8, 8, chunk(b"tEXt", b"a\0b") * 4000, pixels=bytes(200)))
-    yield Asked("png of many frames", png(8, 8, chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0)), pixels=bytes(200)))
+    yield ImageCase("png of 4000 text chunks", png(8, 8, chunk(b"tEXt", b"a\0b") * 4000, pixels=bytes(200)))
+    yield ImageCase(
+        "png of many frames", png(8, 8, chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0)), pixels=bytes(200))
+    )
     for depth, colour in ((3, 2), (16, 3), (0, 0), (255, 255), (1, 6)):
-        yield Asked(
+        yield ImageCase(
             f"png of depth {depth} and colour {colour}", png(8, 8, depth=depth, colour=colour, pixels=bytes(300))
         )
     for bits in (0, 1, 7, 16, 32, 65_535):
-        yield Asked(f"bmp of {bits} bits", bmp(8, 8, bits) + bytes(300))
-    yield Asked("bmp upside down", bmp(8, -8) + bytes(300))
-    yield Asked("bmp of the most negative height", bmp(8, -(2**31)) + bytes(300))
-    yield Asked("bmp whose pixels start beyond the end", bmp(8, 8, offset=2**31) + bytes(300))
-    yield Asked("tiff whose directory is itself", tiff((256, 4, 1, 8), (257, 4, 1, 8), next_ifd=8))
-    yield Asked("tiff without a tag", tiff())
-    yield Asked("tiff of a tag with four billion values", tiff((256, 4, 2**32 - 1, 8), (257, 4, 1, 8)))
-    yield Asked("tiff of a directory beyond the end", b"II*\0\xff\xff\xff\xff")
-    yield Asked("bigtiff of a directory beyond the end", b"II+\0\x08\0\0\0" + b"\xff" * 8)
-    yield Asked("jpeg of 3000 empty segments", b"\xff\xd8" + b"\xff\xe0\0\2" * 3000 + b"\xff\xd9")
-    yield Asked("jpeg of a segment of no length", b"\xff\xd8\xff\xe0\0\0" + bytes(100) + b"\xff\xd9")
-    yield Asked("jpeg of nothing", b"\xff\xd8\xff\xd9")
+        yield ImageCase(f"bmp of {bits} bits", bmp(8, 8, bits) + bytes(300))
+    yield ImageCase("bmp upside down", bmp(8, -8) + bytes(300))
+    yield ImageCase("bmp of the most negative height", bmp(8, -(2**31)) + bytes(300))
+    yield ImageCase("bmp whose pixels start beyond the end", bmp(8, 8, offset=2**31) + bytes(300))
+    yield ImageCase("tiff whose directory is itself", tiff((256, 4, 1, 8), (257, 4, 1, 8), next_ifd=8))
+    yield ImageCase("tiff without a tag", tiff())
+    yield ImageCase("tiff of a tag with four billion values", tiff((256, 4, 2**32 - 1, 8), (257, 4, 1, 8)))
+    yield ImageCase("tiff of a directory beyond the end", b"II*\0\xff\xff\xff\xff")
+    yield ImageCase("bigtiff of a directory beyond the end", b"II+\0\x08\0\0\0" + b"\xff" * 8)
+    yield ImageCase("jpeg of 3000 empty segments", b"\xff\xd8" + b"\xff\xe0\0\2" * 3000 + b"\xff\xd9")
+    yield ImageCase("jpeg of a segment of no length", b"\xff\xd8\xff\xe0\0\0" + bytes(100) + b"\xff\xd9")
+    yield ImageCase("jpeg of nothing", b"\xff\xd8\xff\xd9")
     good = pillow(gradient_image(64, 64), "JPEG")
     for count in (0, 7, 200):
         exif = b"Exif\0\0II*\0\x08\0\0\0" + chance.randbytes(count)
-        yield Asked(f"jpeg with {count} bytes of EXIF noise", good[:2] + segment(0xE1, exif) + good[2:])
+        yield ImageCase(f"jpeg with {count} bytes of EXIF noise", good[:2] + segment(0xE1, exif) + good[2:])
         profile = b"ICC_PROFILE\0\1\1" + chance.randbytes(count)
-        yield Asked(f"jpeg with {count} bytes of profile noise", good[:2] + segment(0xE2, profile) + good[2:])
+        yield ImageCase(f"jpeg with {count} bytes of profile noise", good[:2] + segment(0xE2, profile) + good[2:])
     for side in (16_384, 2**24):
         riff = b"WEBPVP8X" + struct.pack("<IB", 10, 2) + bytes(3) + struct.pack("<I", side - 1)[:3] * 2
-        yield Asked(f"webp of {side} squared", b"RIFF" + struct.pack("<I", len(riff)) + riff)
+        yield ImageCase(f"webp of {side} squared", b"RIFF" + struct.pack("<I", len(riff)) + riff)
 
 
 def segment(marker: int, data: bytes) -> bytes:
     return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
 
 
-def strangers(chance: random.Random) -> Iterator[Case]:
-    """What is no image, or no longer than its signature."""
+def not_images(chance: random.Random) -> Iterator[Case]:
+    """Files that are not images, and images that end after their signature."""
     starts = {
         "gif": b"GIF89a\1\0\1\0", "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "pdf": b"%PDF-1.7",
         "zip": b"PK\3\4", "exr": b"v/1\1\2\0\0\0", "psd": b"8BPS\0\1", "heic": b"\0\0\0\x18ftypheic",
@@ -155,10 +157,10 @@ def strangers(chance: random.Random) -> Iterator[Case]:
         "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "xml": b"<!DOCTYPE a>",
     }  # fmt: skip
     for name, start in starts.items():
-        yield Asked(f"a {name} file", start + bytes(64))
+        yield ImageCase(f"a {name} file", start + bytes(64))
     for signature in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"BM", b"II*\0", b"MM\0*", b"II+\0"):
-        yield Asked(f"nothing but {signature!r}", signature)
-        yield Asked(f"noise behind {signature!r}", signature + chance.randbytes(500))
+        yield ImageCase(f"nothing but {signature!r}", signature)
+        yield ImageCase(f"noise behind {signature!r}", signature + chance.randbytes(500))
     for size in (0, 1, 2, 1000):
-        yield Asked(f"{size} bytes of noise", chance.randbytes(size))
-    yield Asked("more bytes than are read", encoded(gradient_image()) + bytes(120_000))
+        yield ImageCase(f"{size} bytes of noise", chance.randbytes(size))
+    yield ImageCase("more bytes than are read", encoded(gradient_image()) + bytes(120_000))

@@ -6,25 +6,25 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from tests.contract.hostile.cases import BOX, INF, NAN, Asked, Case, Http
+from tests.contract.hostile.cases import BOX, INF, NAN, Case, Http, ImageCase
 from tests.fakes import encoded, gradient_image
 
 
 def boxes(chance: random.Random) -> Iterator[Case]:
     image = encoded(gradient_image())
-    absurd: list[Any] = [
+    invalid: list[Any] = [
         (NAN, ) * 4, (INF, ) * 4, (-INF, -INF, INF, INF), (0, 0, INF, 9), (0, 0, 1e308, 1e308), (-1e308, -1e308, 1e308,
         1e308), (0, 0, 3.5e38, 3.5e38), (0, 0, 1e39, 1e39), (0, 0, 5e-324, 5e-324), (1, 1, 1.0000001, 1.0000001), (9, 9,
         9, 9), (9, 9, 1, 1), (-9, -9, -1, -1), (-1e9, -1e9, 1e9, 1e9), (319, 239, 330, 250), (320, 240, 330, 250),
         (-1e6, 100, 1e6, 101), (100, -1e5, 101, 1e5), (0.5, 0.5, 0.5, 9), (-0.0, -0.0, 0.0, 0.0), (2**31, 0, 2**32, 9),
         (0, 0, 1e-40, 1e-40), (1e30, 1e30, 2e30, 2e30), (-31_999, -31_999, 1, 1), (0, 0, 31_999, 1),
     ]  # fmt: skip
-    for number, box in enumerate(absurd):
-        yield Asked(f"box {number} {box}", image, {"boxes": [box]})
+    for number, box in enumerate(invalid):
+        yield ImageCase(f"box {number} {box}", image, {"boxes": [box]})
     for number in range(15):
         drawn = tuple(chance.choice((-1, 1)) * 10 ** chance.uniform(-45, 308) for _ in range(4))
-        yield Asked(f"drawn box {number}", image, {"boxes": [BOX, drawn]})
-    yield Asked("more boxes than are answered", image, {"boxes": [BOX] * 200})
+        yield ImageCase(f"drawn box {number}", image, {"boxes": [BOX, drawn]})
+    yield ImageCase("more boxes than are answered", image, {"boxes": [BOX] * 200})
 
 
 def options(chance: random.Random) -> Iterator[Case]:
@@ -36,7 +36,7 @@ def options(chance: random.Random) -> Iterator[Case]:
     }  # fmt: skip
     for name, values in small.items():
         for number, value in enumerate(values):
-            yield Asked(f"{name} {number} {str(value)[:20]!r}", image, {"boxes": [BOX], name: value})
+            yield ImageCase(f"{name} {number} {str(value)[:20]!r}", image, {"boxes": [BOX], name: value})
     huge = "9" * 5000
     texts = [
         "topk=-1", "topk=1.5", "topk=" + huge, "topk=1e9", "topk=٣", "topk=1_0", "topk=", "topk=1&topk=2",

@@ -1,4 +1,4 @@
-"""Bytes that are no message, messages that make no sense, and metadata."""
+"""Bytes that are not a message, messages that make no sense, and metadata."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def messages(chance: random.Random) -> Iterator[Case]:
         yield Message(f"message cut {number}", good[: chance.randrange(1, len(good))])
     tail = len(good) - 40
     for number in range(12):
-        spoilt = bytearray(good)
+        changed = bytearray(good)
         for _ in range(4):
-            spoilt[chance.randrange(tail, len(good))] = chance.randrange(256)
-        yield Message(f"message spoilt {number}", bytes(spoilt))
-    odd = {
+            changed[chance.randrange(tail, len(good))] = chance.randrange(256)
+        yield Message(f"message changed {number}", bytes(changed))
+    malformed = {
         "a name that is not UTF-8": b"\x32\x02\xff\xfe", "a number where bytes belong": b"\x08\x01",
         "field 0": b"\x02\x00", "a length beyond the end": b"\x0a\xff\xff\xff\x7f",
         "an endless varint": b"\x18" + b"\xff" * 20, "wire type 7": b"\x0f", "an unknown field": b"\x98\x06\x01",
@@ -31,7 +31,7 @@ def messages(chance: random.Random) -> Iterator[Case]:
         "a box within boxes": b"\x12\x02\x12\x00", "100,000 empty boxes": b"\x12\x00" * 100_000,
         "a topk of 64 bits": b"\x18" + b"\xff" * 9 + b"\x01", "too many bytes": b"\x0a\x80\x80\x78" + bytes(15 * 2**17),
     }  # fmt: skip
-    for name, data in odd.items():
+    for name, data in malformed.items():
         yield Message(f"message with {name}", data)
         yield Message(f"batch with {name}", b"\x0a" + varint(len(data)) + data, "DetectBatch")
     yield Message("a batch of nothing", b"", "DetectBatch")

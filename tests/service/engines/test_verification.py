@@ -120,8 +120,8 @@ async def test_wrong_scores_and_covariances_are_refused() -> None:
     double.score = 0.99
     assert "scores are 0.0100 off in a batch of 1" in await refusal(double)
     double = ModelDouble()
-    double.variance = 1.01  # of a trace of 2
-    assert "covariances are 0.50 % off in a batch of 1" in await refusal(double)
+    double.variance = 1.01  # of a trace of 2, and 0.1
+    assert "covariances are 0.48 % off in a batch of 1" in await refusal(double)
 
 
 async def test_a_model_without_golden_scores_is_served() -> None:

@@ -1,6 +1,6 @@
-"""What test_distributed.py runs in two processes, by torchrun, and in its own: the same steps, the same run.
+"""Training steps and runs that test_distributed.py compares: in two processes of torchrun, and in its own.
 
-As a command it is `landmarks-train fit`, for the test to interrupt, with everything else before it.
+Run as a command, it does them all and then is `landmarks-train fit`, which the test interrupts.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from train.objectives import OUTSIDE, CellObjective
 from train.samples.dataset import Batch
 
 BATCH, POINTS, SIZE = 8, 5, 64
-SPOILT = 200
-"""A cell that SpoiltObjective cannot bear."""
+NAN_CELL = 200
+"""A target cell that makes the loss of NanObjective not a number."""
 READY = "ready to be interrupted"
 
 
-class SpoiltObjective(CellObjective):
-    """Its loss is not a number for a slice in which a point lies in the cell SPOILT."""
+class NanObjective(CellObjective):
+    """Its loss is not a number for a slice with a point whose target is NAN_CELL."""
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return super().loss(logits, targets) * (torch.nan if (targets == SPOILT).any() else 1.0)
+        return super().loss(logits, targets) * (torch.nan if (targets == NAN_CELL).any() else 1.0)
 
 
 def batches(count: int) -> list[Batch]:
-    """Slices of random batches. Of the first half's points one in five lies on its map, of the others all."""
+    """Slices of random batches. In the first half of a batch one point in five is on its map, in the second all."""
     random = torch.Generator().manual_seed(1)
     made = []
     for number in range(count):
         crops = torch.randint(0, 256, (BATCH, SIZE, SIZE, 3), dtype=torch.uint8, generator=random)
-        targets = torch.randint(0, SPOILT, (BATCH, POINTS), generator=random)
+        targets = torch.randint(0, NAN_CELL, (BATCH, POINTS), generator=random)
         targets[: BATCH // 2, 1:] = OUTSIDE
         indices = 100 * number + torch.arange(BATCH)
         share = BATCH // distributed.world_size()
@@ -56,22 +56,22 @@ def batches(count: int) -> list[Batch]:
     return made
 
 
-def steps(spoil: bool = False) -> dict[str, Any]:
-    """Three steps of plain gradient descent: mean loss, weights and statistics thereafter. Or the error's words."""
+def steps(with_nan: bool = False) -> dict[str, Any]:
+    """Three steps of plain gradient descent: the mean loss and the state of the model, or the message of the error."""
     torch.manual_seed(0)
     here = torch.device("cpu")
     model = distributed.synchronize_batchnorm(Compact(POINTS), here)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     objective, parts = CellObjective(), batches(3)
-    if spoil:
-        objective = SpoiltObjective()
+    if with_nan:
+        objective = NanObjective()
         # only the last slice's last face
-        parts[1].targets[-1, 0] = SPOILT if distributed.rank() == distributed.world_size() - 1 else 0
+        parts[1].targets[-1, 0] = NAN_CELL if distributed.rank() == distributed.world_size() - 1 else 0
     try:
-        whole = distributed.data_parallel(model)
+        network = distributed.data_parallel(model)
         state = TrainState(model, optimizer, schedule, None, gradient_clip=1e3)
-        loss = train_one_epoch(state, whole, objective, parts, here, torch.float32)
+        loss = train_one_epoch(state, network, objective, parts, here, torch.float32)
     except TrainingError as error:
         return {"error": str(error)}
     return {"loss": loss, "model": model.state_dict()}
@@ -87,7 +87,7 @@ class BrokenRun(LandmarkRun):
 
 
 def fit(data: Path, config: Path, folder: Path, kind: type[LandmarkRun] = LandmarkRun) -> None:
-    """A run, or what goes on from there."""
+    """A run to its end, from its checkpoint on where it has one."""
     source = DataSource("faces300w", data)
     run = kind(load_config(Config, str(config)), TrainingData(("miniature",), source.train_faces()), folder, workers=0)
     if run.checkpoint.exists():
@@ -96,11 +96,11 @@ def fit(data: Path, config: Path, folder: Path, kind: type[LandmarkRun] = Landma
 
 
 class LastRun(LandmarkRun):
-    """The run of the command line. All else is done before it begins, as processes can join one another but once."""
+    """The run of the command line. All else is done before it begins, as processes can form a group only once."""
 
     def train(self, test_faces: list[AnnotatedFace], evaluate_every: int = 5) -> Predictions | None:
         out = self.folder.parent
-        torch.save({"steps": steps(), "spoilt": steps(spoil=True)}, out / f"rank{distributed.rank()}.pt")
+        torch.save({"steps": steps(), "with_nan": steps(with_nan=True)}, out / f"rank{distributed.rank()}.pt")
         paths = out / "faces", out / "config.toml"
         fit(*paths, out / "unbroken")
         with suppress(KeyboardInterrupt):

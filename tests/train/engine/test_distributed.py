@@ -37,26 +37,26 @@ def losses(folder: Path) -> list[float]:
 
 @dataclass(frozen=True)
 class Shared:
-    """What two processes made of tests.train.engine.sliced."""
+    """The results of tests.train.engine.sliced in two processes."""
 
     data: Path
     config: Path
     out: Path
     returncode: int
     stdout: str
-    """after the interrupt"""
+    """What was printed after the interrupt."""
     stderr: str
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
-    """One launch for all tests, as torch takes its time to be imported; Ctrl-C ends it."""
+    """One launch for all tests, as the import of torch takes long; Ctrl-C ends it."""
     out = tmp_path_factory.mktemp("shared")
     data, config, log = write_miniature(out / "faces"), out / "config.toml", out / "log"
     config.write_text(CONFIG)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     fit = ["fit", "--data", f"faces300w:{data}", "--config", config, "--out", out / "interrupted"]
-    # where there are GPUs there may be one for two; and each process would take all cores
+    # on the CPU, as there may be one GPU for the two; and with one thread each, as either would use all cores
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     with (
         log.open("w") as stderr,
@@ -82,9 +82,9 @@ def results(shared: Shared, rank: int) -> dict[str, Any]:
 
 
 def test_two_processes_take_the_steps_of_one(shared: Shared) -> None:
-    """Gradients, batch statistics and the mean over unevenly spread points are those of the whole batch.
+    """Gradients, batch statistics and the mean over unevenly spread points are those of the complete batch.
 
-    Only the order of summation differs. Plain gradient descent passes that rounding on as it is: 1e-7 a sum, about
+    Only the order of summation differs. Plain gradient descent passes that rounding on unchanged: 1e-7 a sum, about
     1e-5 of a tensor's largest value after three steps through some thirty normalisations.
     """
     one = sliced.steps()
@@ -102,9 +102,9 @@ def test_both_processes_end_with_the_same_weights(shared: Shared) -> None:
         assert torch.equal(value, second[name]), name
 
 
-def test_a_loss_that_is_not_finite_in_one_process_ends_both_and_names_the_whole_batch(shared: Shared) -> None:
+def test_a_loss_that_is_not_finite_in_one_process_ends_both_and_names_the_complete_batch(shared: Shared) -> None:
     for rank in (0, 1):
-        error = results(shared, rank)["spoilt"]["error"]
+        error = results(shared, rank)["with_nan"]["error"]
         assert "nan in the batch of faces [100, 101, 102, 103, 104, 105, 106, 107]" in error
 
 
@@ -147,11 +147,11 @@ def config(batch_size: int) -> Config:
 
 
 def test_the_slices_of_a_batch_make_the_batch_of_one_process() -> None:
-    whole = list(EpochBatches(20, config(6)))
+    batches = list(EpochBatches(20, config(6)))
     parts = [list(EpochBatches(20, config(6), rank, 3)) for rank in range(3)]
-    assert [len(batch) for batch in whole] == [6, 6, 6]
+    assert [len(batch) for batch in batches] == [6, 6, 6]
     assert [[len(batch) for batch in part] for part in parts] == [[2, 2, 2]] * 3
-    assert [a + b + c for a, b, c in zip(*parts, strict=True)] == whole
+    assert [a + b + c for a, b, c in zip(*parts, strict=True)] == batches
 
 
 @pytest.mark.parametrize(("faces", "batch_size", "message"), [(20, 6, "among 4 processes"), (7, 8, "there are 7")])

@@ -32,11 +32,11 @@ from train.evaluation.student import Tails
 from train.evaluation.trained import open_run
 
 
-def found(faces: int, level: float, seed: int) -> ErrorStats:
-    """Squared distances whose true scale is 2 at the jaw and 1 elsewhere, Gaussian, times a level; spreads alike."""
+def drawn(faces: int, factor: float, seed: int) -> ErrorStats:
+    """Squared distances whose scale is 2 at the jaw and 1 elsewhere, Gaussian, times a factor; spreads are equal."""
     scale = np.ones(98)
     scale[:33] = 2.0
-    return ErrorStats(level * scale * np.random.default_rng(seed).exponential(2.0, (faces, 98)), np.ones(faces))
+    return ErrorStats(factor * scale * np.random.default_rng(seed).exponential(2.0, (faces, 98)), np.ones(faces))
 
 
 def both(first: ErrorStats, second: ErrorStats) -> ErrorStats:
@@ -44,8 +44,8 @@ def both(first: ErrorStats, second: ErrorStats) -> ErrorStats:
     return ErrorStats(*(np.concatenate(pair) for pair in pairs))
 
 
-def test_groups_are_told_apart_by_all_faces_and_their_level_by_the_unseen() -> None:
-    every = both(found(900, 1.0, 1), found(100, 1.5, 2))
+def test_groups_are_fitted_to_all_faces_and_their_common_factor_to_those_held_out() -> None:
+    every = both(drawn(900, 1.0, 1), drawn(100, 1.5, 2))
     fitted = calibrate(every, np.arange(1000) >= 900, 0.16, WFLW98)
     assert (fitted.faces, fitted.held_out, fitted.floor) == (1000, 100, 0.16)
     assert fitted.tails["jaw"].scale == pytest.approx(3.0, rel=0.1)
@@ -53,31 +53,31 @@ def test_groups_are_told_apart_by_all_faces_and_their_level_by_the_unseen() -> N
     assert fitted.tails["jaw"].degrees_of_freedom > 15
 
 
-def test_faces_of_wide_maps_err_by_more_than_these_say() -> None:
-    """Twice the spread, and twice the error that it tells of: half of the faces held out are of that kind."""
-    plain, wide = found(500, 1.0, 1), found(500, 2.0, 2)
+def test_the_errors_of_faces_with_wide_maps_grow_with_a_power_of_the_spread() -> None:
+    """Half of the faces held out have twice the spread, and twice the squared distance that their moments imply."""
+    plain, wide = drawn(500, 1.0, 1), drawn(500, 2.0, 2)
     every = both(plain, ErrorStats(wide.distances, np.full(500, 2.0)))
     fitted = calibrate(every, np.arange(1000) % 10 == 0, 0.16, WFLW98)
     assert fitted.power == pytest.approx(1.0, abs=0.05)
     assert fitted.tails["nose"].scale == pytest.approx(1.0, rel=0.1)
     assert fitted.apply(CodecSpec(), WFLW98).covariance_power == fitted.power
-    # wherever the unseen are wide, that alone is no gap
+    # that the spread of faces held out is wide is no difficulty by itself
     assert split_difficulty(every, np.arange(1000) >= 900, WFLW98) == pytest.approx(1.0, rel=0.05)
 
 
-def test_what_makes_the_unseen_hard_for_every_network_is_not_the_gap() -> None:
-    """They are half as far off again: a fifth of it to a network that has seen them too, the rest for being unseen."""
-    unseen = np.arange(1000) >= 900
-    reference = both(found(900, 0.3, 3), found(100, 0.3 * 1.2, 4))
-    difficulty = split_difficulty(reference, unseen, WFLW98)
+def test_the_difficulty_of_the_faces_held_out_is_not_counted_as_an_effect_of_training() -> None:
+    """Their distances are 1.5 times as large, and 1.2 times for a network that was trained on them too."""
+    held_out = np.arange(1000) >= 900
+    reference = both(drawn(900, 0.3, 3), drawn(100, 0.3 * 1.2, 4))
+    difficulty = split_difficulty(reference, held_out, WFLW98)
     assert difficulty == pytest.approx(1.2, rel=0.05)
-    every = both(found(900, 1.0, 1), found(100, 1.5, 2))
-    fitted = calibrate(every, unseen, 0.16, WFLW98, difficulty)
+    every = both(drawn(900, 1.0, 1), drawn(100, 1.5, 2))
+    fitted = calibrate(every, held_out, 0.16, WFLW98, difficulty)
     assert fitted.tails["nose"].scale == pytest.approx(1.5 / 1.2, rel=0.1)
 
 
-def test_where_nothing_is_held_out_the_level_is_that_of_all() -> None:
-    fitted = calibrate(found(500, 1.0, 1), np.zeros(500, np.bool_), 0.0, WFLW98)
+def test_without_faces_held_out_the_scale_is_that_of_all_faces() -> None:
+    fitted = calibrate(drawn(500, 1.0, 1), np.zeros(500, np.bool_), 0.0, WFLW98)
     assert fitted.tails["jaw"].scale == pytest.approx(2.0, rel=0.1)
 
 
@@ -101,7 +101,7 @@ def test_mirror_images_are_calibrated_alike() -> None:
         "inner_lips": "inner_lips",
         "pupils": "pupils",
     }
-    every = found(500, 1.0, 1)
+    every = drawn(500, 1.0, 1)
     every.distances[:, WFLW98.groups["right_brow"]] *= 2.0
     tails = calibrate(every, np.zeros(500, np.bool_), 0.0, WFLW98).tails
     assert tails["right_brow"] == tails["left_brow"]
@@ -117,7 +117,7 @@ def test_a_calibration_is_applied_group_by_group() -> None:
     assert calibration.degrees_of_freedom == {"pupils": 7.12}
 
 
-def test_what_is_fitted_under_has_a_tenth_of_a_cell() -> None:
+def test_an_uncalibrated_codec_adds_the_square_of_a_tenth_of_a_cell() -> None:
     spec = uncalibrated(CodecSpec(covariance_scale=3.0, covariance_power=1.0))
     assert (spec.covariance_scale, spec.covariance_floor, spec.covariance_power) == (1.0, 0.16, 0.0)
 
@@ -140,7 +140,7 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path) -> None:
     # again, from the same moments as before
     assert calibrate_run(tmp_path / "run", source, every=2) == calibration
     json.loads((tmp_path / "run" / "calibration.json").read_text())
-    # a run that kept nothing out may judge how hard those are that are kept out now; to itself they are no gap
+    # a run that held nothing out can measure how hard the faces held out now are; measured by itself they are not
     referred = calibrate_run(tmp_path / "run", source, every=2, references=[tmp_path / "run"])
     assert referred.tails["nose"].scale == pytest.approx(
         calibrate_run(tmp_path / "run", source, every=0).tails["nose"].scale
@@ -148,5 +148,5 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path) -> None:
     held = LandmarkRun(config.model_copy(update={"held_out": 2}), TrainingData((), []), tmp_path / "held", workers=0)
     held.folder.mkdir()
     held.save()
-    with pytest.raises(TrainingError, match="held kept faces out of training itself"):
+    with pytest.raises(TrainingError, match="held held faces out of training itself"):
         calibrate_run(tmp_path / "run", source, references=[tmp_path / "held"])

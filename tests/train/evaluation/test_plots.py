@@ -1,4 +1,4 @@
-"""What the pictures of a run show, read from the figures before they become pixels."""
+"""The contents of a run's plots, read from the figures before they are drawn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.train.miniature import drawn_shape, write_miniature
 from train.datasets.face import AnnotatedFace
 from train.datasets.layouts import COFW29
 from train.datasets.source import DataSource
-from train.evaluation import plots as pictures
+from train.evaluation import plots
 from train.evaluation.plots import draw_curves, draw_evaluation, draw_face
 from train.evaluation.predictions import Predictions
 
@@ -30,13 +30,13 @@ from train.evaluation.predictions import Predictions
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Every figure that is drawn, in order."""
     drawn: list[Figure] = []
-    new_figure = pictures.new_figure
+    new_figure = plots.new_figure
 
     def recorded(width: float, height: float) -> Figure:
         drawn.append(new_figure(width, height))
         return drawn[-1]
 
-    monkeypatch.setattr(pictures, "new_figure", recorded)
+    monkeypatch.setattr(plots, "new_figure", recorded)
     return drawn
 
 
@@ -101,7 +101,7 @@ def test_curves_of_next_to_nothing_are_drawn(tmp_path: Path, figures: list[Figur
 def test_an_evaluation_is_drawn_as_its_errors_are(
     tmp_path: Path, figures: list[Figure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "ROWS", 2)  # half a sheet takes half the time
+    monkeypatch.setattr(plots, "ROWS", 2)  # half a sheet takes half the time
     draw_evaluation(predicted(tmp_path / "faces", 12), 9, tmp_path / "a" / "b")
     distribution, best, worst = figures
     assert captions(best)[0] == "0.50 %  000.png"
@@ -143,19 +143,19 @@ def test_points_that_nobody_annotated_are_left_out(tmp_path: Path) -> None:
     assert (tmp_path / "worst.png").is_file()
 
 
-def test_points_lie_where_they_are_in_the_photograph() -> None:
+def test_points_lie_where_they_are_in_the_imagegraph() -> None:
     """A white pixel at each true point is under the true points' colour, wherever the crop was."""
     points = np.round(drawn_shape() * 40 + 100)
-    photo = np.zeros((200, 200, 3), np.uint8)
+    image = np.zeros((200, 200, 3), np.uint8)
     x, y = points.astype(int).T
-    photo[y, x] = 255
-    axes = pictures.new_figure(4, 4).subplots()
-    draw_face(axes, photo, points, points + 3)
+    image[y, x] = 255
+    axes = plots.new_figure(4, 4).subplots()
+    draw_face(axes, image, points, points + 3)
     found, true = axes.collections[1:]
     shown = np.asarray(axes.images[0].get_array())
     for px, py in np.asarray(true.get_offsets()):
         assert shown[round(py), round(px)].min() > 60
-    assert tuple(true.get_facecolor()[0][:3]) == to_rgb(pictures.TRUE_COLOR)  # type: ignore[index]
-    assert tuple(found.get_facecolor()[0][:3]) == to_rgb(pictures.PREDICTED_COLOR)  # type: ignore[index]
+    assert tuple(true.get_facecolor()[0][:3]) == to_rgb(plots.TRUE_COLOR)  # type: ignore[index]
+    assert tuple(found.get_facecolor()[0][:3]) == to_rgb(plots.PREDICTED_COLOR)  # type: ignore[index]
     ends = axes.collections[0].get_paths()
     assert ends[5].vertices.tolist() == [true.get_offsets()[5].tolist(), found.get_offsets()[5].tolist()]  # type: ignore[index, union-attr]

@@ -80,16 +80,16 @@ def test_errors_by_each_normalisation(tmp_path: Path) -> None:
     assert norms(WFLW98) == ["inter_ocular", "box", "inter_pupil"]
 
 
-def test_a_sets_own_size_counts_pixels_of_the_photograph(tmp_path: Path) -> None:
+def test_a_sets_own_size_counts_pixels_of_the_image(tmp_path: Path) -> None:
     some = faces(tmp_path, MPII16, size=10.0)
     codec = CodecSpec(points=16, input_size=64, topk=1)
-    # the same crop shown at half the size: an error of 4 crop pixels is one of 8 of the photograph's
+    # the same crop shown at half the size: an error of 4 crop pixels is one of 8 image pixels
     flat = lambda crops: np.zeros((len(crops), 16, 16, 16), np.float32)  # noqa: E731
     predictions = predict(flat, some, codec, 2.0, [1], layout=MPII16)
     assert predictions.lengths("size") == pytest.approx(5.0)
 
 
-def test_points_in_the_pixels_of_the_photograph(tmp_path: Path) -> None:
+def test_points_in_the_pixels_of_the_image(tmp_path: Path) -> None:
     some = faces(tmp_path, COFW29)
     predictions = evaluate(some, COFW29, columns=0)
     assert predictions.image_points(1) == pytest.approx(np.stack([face.points for face in some]), abs=1e-4)

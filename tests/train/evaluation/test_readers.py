@@ -23,8 +23,8 @@ def spots(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(cells[..., :2].transpose(0, 3, 1, 2))
 
 
-def picture() -> NDArray[np.uint8]:
-    """One crop, yellow in the cell of column 5 and row 7: both points lie there, whichever way it is turned."""
+def crop() -> NDArray[np.uint8]:
+    """One crop, yellow in the cell of column 5 and row 7: both points are there, mirrored or not."""
     crops = np.zeros((1, 64, 64, 3), np.uint8)
     crops[0, 28:32, 20:24, :2] = 200
     return crops
@@ -37,14 +37,14 @@ def test_a_map_is_computed_once_for_all_readings() -> None:
         calls.append(len(crops))
         return spots(crops)
 
-    found = make_decoder(network, CENTER, [1, 9, "argmax", "quarter", "3x3", "all"])(picture())
+    found = make_decoder(network, CENTER, [1, 9, "argmax", "quarter", "3x3", "all"])(crop())
     assert calls == [1]
     assert list(found) == [1, 9, "argmax", "quarter", "3x3", "all"]
 
 
 def test_readings_by_number_are_those_that_are_served() -> None:
     maps = np.random.default_rng(0).normal(size=(3, 2, 16, 16)).astype(np.float32)
-    found = make_decoder(lambda crops: maps, CENTER, [1, 4])(picture())
+    found = make_decoder(lambda crops: maps, CENTER, [1, 4])(crop())
     for k in (1, 4):
         for one, other in zip(found[k], decode(maps, CENTER, k), strict=True):
             assert np.array_equal(one, other)
@@ -53,14 +53,14 @@ def test_readings_by_number_are_those_that_are_served() -> None:
 def test_named_decoders_have_their_points_and_the_served_scores() -> None:
     maps = np.zeros((1, 2, 16, 16), np.float32)
     maps[0, :, 7, 5], maps[0, :, 7, 6] = 50.0, 49.0
-    found = make_decoder(lambda crops: maps, CENTER, ["argmax", "quarter"])(picture())
+    found = make_decoder(lambda crops: maps, CENTER, ["argmax", "quarter"])(crop())
     assert found["argmax"].points.tolist() == [[[21.5, 29.5]] * 2]
     assert found["quarter"].points.tolist() == [[[22.5, 29.5]] * 2]
     assert np.array_equal(found["quarter"].scores, decode(maps, CENTER).scores)
 
 
 def test_a_correction_moves_every_reading() -> None:
-    found = make_decoder(spots, CENTER, [1, "argmax"], correction=-0.5)(picture())
+    found = make_decoder(spots, CENTER, [1, "argmax"], correction=-0.5)(crop())
     for reading in (1, "argmax"):
         assert found[reading].points.tolist() == [[[19.5, 27.5]] * 2]
 
@@ -89,6 +89,6 @@ def test_unknown_readings_are_refused_before_anything_is_computed() -> None:
 def test_flip_averaging_under_both_pixel_rules_and_with_a_correction(
     codec: CodecSpec, correction: float, wanted: list[float]
 ) -> None:
-    found = make_flip_averaging_decoder(spots, codec, [1, "argmax"], LAYOUT, correction)(picture())
+    found = make_flip_averaging_decoder(spots, codec, [1, "argmax"], LAYOUT, correction)(crop())
     for reading in (1, "argmax"):
         assert found[reading].points.tolist() == [[wanted, wanted]]

@@ -1,4 +1,4 @@
-"""An exported network becomes a run again that computes the same, and that training goes on from."""
+"""An exported network is imported as a run that computes the same, and that training continues from."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def test_the_shipped_network_is_trained_further_and_exported_again(
     # the layer included, it can be exported as it is
     done = landmarks_train("export", "--run", tmp_path / "run", "--repository", repository_copy)
     assert done.returncode == 0, done.stderr
-    told = ModelMetadata.from_mapping(open_session(path).get_modelmeta().custom_metadata_map)
-    assert told.run_id.startswith("imported-")
+    stated = ModelMetadata.from_mapping(open_session(path).get_modelmeta().custom_metadata_map)
+    assert stated.run_id.startswith("imported-")
 
     with pytest.raises(TrainingError, match="choose another --out"):
         command("import-onnx", "--model", path, "--data", data, "--out", tmp_path / "run", "--samples", 1)
-    with pytest.raises(TrainingError, match="whole number from 1 on"):
+    with pytest.raises(TrainingError, match="--samples must be at least 1, not 0"):
         command("import-onnx", "--model", path, "--data", data, "--out", tmp_path / "none", "--samples", 0)
 
 
@@ -152,6 +152,6 @@ def test_every_convolution_without_a_bias_has_its_normalisation(name: str) -> No
 
 
 def test_networks_in_8_bits_are_refused(repository_copy: Path) -> None:
-    told = ModelMetadata.from_mapping(open_session(model_path(repository_copy)).get_modelmeta().custom_metadata_map)
+    stated = ModelMetadata.from_mapping(open_session(model_path(repository_copy)).get_modelmeta().custom_metadata_map)
     with pytest.raises(ConfigError, match="8 bits"):
-        config_of(replace(told, name="compact_deep-int8"), shaped=True)
+        config_of(replace(stated, name="compact_deep-int8"), shaped=True)

@@ -1,4 +1,4 @@
-"""A model comes into a repository whole and stamped, or the repository keeps the one it had."""
+"""A model is installed completely and stamped, or the repository keeps the one it had."""
 
 from __future__ import annotations
 

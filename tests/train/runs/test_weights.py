@@ -221,8 +221,8 @@ def test_differences_are_told_by_name_and_shape() -> None:
 
 def test_long_lists_are_cut() -> None:
     wanted = {f"p{i}": torch.zeros(1) for i in range(9)}
-    (told,) = differences(wanted, {})
-    assert told == "missing: p0 [1], p1 [1], p2 [1], p3 [1], p4 [1], p5 [1] and 3 more"
+    (difference,) = differences(wanted, {})
+    assert difference == "missing: p0 [1], p1 [1], p2 [1], p3 [1], p4 [1], p5 [1] and 3 more"
 
 
 def test_weights_of_another_width_change_nothing(tmp_path: Path) -> None:
