@@ -26,6 +26,7 @@ FORM_OVERHEAD: Final = 2**20
 
 async def read_request(request: Request, max_bytes: int) -> ImageRequest:
     """Raises ServiceError of kind INVALID_REQUEST, INVALID_BOX, UNSUPPORTED_MEDIA_TYPE or TOO_MANY_BYTES."""
+    _refuse_encoding(request)
     media_type = _media_type(request)
     if media_type in ("", "application/octet-stream") or media_type.startswith("image/"):
         options = query_options(request.query_params)
@@ -49,6 +50,7 @@ async def read_batch(request: Request, max_bytes: int, max_images: int) -> list[
 
     Raises as `read_request` does, and ServiceError of kind TOO_MANY_IMAGES.
     """
+    _refuse_encoding(request)
     _refuse_query(request)
     if _media_type(request) != "multipart/form-data":
         raise ServiceError(
@@ -76,6 +78,13 @@ def _image_request(image: bytes, values: object) -> ImageRequest | ServiceError:
 
 def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def _refuse_encoding(request: Request) -> None:
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise ServiceError(
+            ErrorKind.UNSUPPORTED_MEDIA_TYPE, "the body has a Content-Encoding, and none is read: send it uncompressed"
+        )
 
 
 def _refuse_query(request: Request) -> None:

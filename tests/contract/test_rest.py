@@ -192,7 +192,7 @@ async def test_openapi_describes_request_answer_and_every_error():
     operation = response.json()["paths"]["/v1/landmarks"]["post"]
     assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(operation["requestBody"]["content"])
     assert {p["name"] for p in operation["parameters"]} == {
-        "box", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit",
+        "box", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit", "min_score",
         "X-Request-ID", "X-Request-Timeout",
     }  # fmt: skip
     assert set(operation["responses"]) == {"200", "400", "401", "404", "413", "415", "422", "429", "500", "503", "504"}
@@ -222,9 +222,9 @@ async def test_the_examples_of_the_description_run():
         {"content": sample_image, "params": query},
         *({"content": sample_image, "params": {name: value}} for name, value in query.items()),
     )
-    assert set(options) == {"boxes", "topk", "max_faces", "detector_threshold", "decoder", "flip", "omit"}
+    assert set(options) == {"boxes", "topk", "max_faces", "detector_threshold", "decoder", "flip", "omit", "min_score"}
     assert set(query) == set(options) - {"boxes"} | {"box"}
-    assert [response.status_code for response in responses] == [200] * (3 + 7)
+    assert [response.status_code for response in responses] == [200] * (3 + 8)
     assert responses[0].json()["faces"] == responses[1].json()["faces"] == responses[2].json()["faces"] != []
 
 
@@ -307,3 +307,59 @@ async def test_a_batch_with_an_image_over_the_limit_of_one():
     (response,) = await send(batch(IMAGE, IMAGE + bytes(100_000)))
     assert ["problem" in result for result in response.json()["results"]] == [False, True]
     assert response.json()["results"][1]["problem"]["code"] == "too_many_bytes"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v1/layout", "/v1/models", "/", "/docs"])
+async def test_head_answers_as_get_without_a_body(path):
+    get, head = await send({"method": "GET", "url": path}, {"method": "HEAD", "url": path})
+    assert (head.status_code, head.content) == (200, b"")
+    assert get.content != b""
+    assert head.headers["content-type"] == get.headers["content-type"]
+    if path != "/metrics":  # which have changed meanwhile
+        assert head.headers["content-length"] == str(len(get.content))
+
+
+async def test_head_of_a_service_that_is_not_ready():
+    engine = FakeEngine()
+    engine.is_ready = False
+    (head,) = await send({"method": "HEAD", "url": "/readyz"}, engine=engine)
+    assert (head.status_code, head.content) == (503, b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/v1/landmarks", "POST"),
+        ("HEAD", "/v1/landmarks", "POST"),
+        ("PUT", "/v1/landmarks/batch", "POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("DELETE", "/v1/layout", "GET, HEAD"),
+        ("POST", "/", "GET, HEAD"),
+        ("POST", "/docs", "GET, HEAD"),
+    ],
+)
+async def test_another_method_is_refused_with_those_allowed(method, path, allow):
+    (response,) = await send({"method": method, "url": path})
+    assert (response.status_code, response.headers["allow"]) == (405, allow)
+    assert method == "HEAD" or reply(response).code == "method_not_allowed"
+
+
+async def test_a_slash_at_the_end_of_a_path_changes_nothing():
+    image, health, unknown = await send(
+        raw() | {"url": "/v1/landmarks/"}, {"method": "GET", "url": "/healthz//"}, {"method": "GET", "url": "/v2/"}
+    )
+    assert (reply(image).code, health.text, reply(unknown).code) == ("ok", '{"status":"ok"}', "not_found")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "x-gzip, identity", "deflate"])
+@pytest.mark.parametrize("request_", [raw(), as_json(), form(), form() | {"url": "/v1/landmarks/batch"}])
+async def test_a_compressed_body_is_refused_by_the_name_of_its_header(request_, coding):
+    headers = {**request_.get("headers", {}), "Content-Encoding": coding}
+    (response,) = await send(request_ | {"headers": headers})
+    assert (response.status_code, reply(response).code) == (415, "unsupported_media_type")
+    assert "Content-Encoding" in reply(response).message
+
+
+async def test_the_coding_identity_is_none():
+    (response,) = await send(raw(**{"Content-Encoding": "Identity"}))
+    assert reply(response).code == "ok"
