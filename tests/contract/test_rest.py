@@ -191,7 +191,7 @@ async def test_openapi_describes_request_answer_and_every_error():
     operation = response.json()["paths"]["/v1/landmarks"]["post"]
     assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(operation["requestBody"]["content"])
     assert {p["name"] for p in operation["parameters"]} == {
-        "box", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit",
+        "box", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit", "min_score",
         "X-Request-ID", "X-Request-Timeout",
     }  # fmt: skip
     assert set(operation["responses"]) == {"200", "400", "401", "404", "413", "415", "422", "429", "500", "503", "504"}
@@ -221,9 +221,9 @@ async def test_the_examples_of_the_description_run():
         {"content": sample_image, "params": query},
         *({"content": sample_image, "params": {name: value}} for name, value in query.items()),
     )
-    assert set(options) == {"boxes", "topk", "max_faces", "detector_threshold", "decoder", "flip", "omit"}
+    assert set(options) == {"boxes", "topk", "max_faces", "detector_threshold", "decoder", "flip", "omit", "min_score"}
     assert set(query) == set(options) - {"boxes"} | {"box"}
-    assert [response.status_code for response in responses] == [200] * (3 + 7)
+    assert [response.status_code for response in responses] == [200] * (3 + 8)
     assert responses[0].json()["faces"] == responses[1].json()["faces"] == responses[2].json()["faces"] != []
 
 
