@@ -20,6 +20,7 @@ from landmarks_client.errors import (
 )
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
+from landmarks_client.proxy import proxy_advice, proxy_options
 from landmarks_client.results import Answer, AnswerWarning, Face, Model, ModelDescription, floats
 from landmarks_client.wire import Attempt, ImagePart, Outcome, Target, Tls
 
@@ -87,9 +88,10 @@ class AsyncRpcTransport:
 
 def _open_channel(library: Any, target: Target) -> Any:
     """`library`: grpc or grpc.aio."""
+    options = [*_CHANNEL_OPTIONS, *proxy_options(target.host)]
     if target.scheme == "grpcs":
-        return library.secure_channel(target.host, _credentials(target.tls), _CHANNEL_OPTIONS)
-    return library.insecure_channel(target.host, _CHANNEL_OPTIONS)
+        return library.secure_channel(target.host, _credentials(target.tls), options)
+    return library.insecure_channel(target.host, options)
 
 
 def _metadata(target: Target, attempt: Attempt) -> tuple[tuple[str, str], ...]:
@@ -127,9 +129,11 @@ def failure(error: Any, target: Target, attempt: Attempt) -> LandmarksError:
         return _problem(status, attempt)
     code, detail = error.code(), error.details() or "no details"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return NoAnswer(DEADLINE_EXCEEDED, f"no answer from {target.url} in time", request_id=attempt.request_id)
+        message = f"no answer from {target.url} in time{proxy_advice(target.host)}"
+        return NoAnswer(DEADLINE_EXCEEDED, message, request_id=attempt.request_id)
     if code is grpc.StatusCode.UNAVAILABLE:
-        return NoAnswer(NO_ANSWER, f"no answer from {target.url}: {detail}", request_id=attempt.request_id)
+        message = f"no answer from {target.url}: {detail}{proxy_advice(target.host)}"
+        return NoAnswer(NO_ANSWER, message, request_id=attempt.request_id)
     return ServiceProblem(code.name.lower(), detail, request_id=attempt.request_id)
 
 

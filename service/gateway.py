@@ -49,7 +49,7 @@ class Gateway:
         self.metrics.in_flight_limit.set(max_in_flight)
         self.max_bytes = max_bytes
         self.max_batch_bytes = max_batch_bytes
-        self._max_images = max_images
+        self.max_images = max_images
         self._max_in_flight = max_in_flight
         self._request_timeout = request_timeout
         self._in_flight = 0
@@ -112,10 +112,10 @@ class Gateway:
         """
         if not requests:
             raise ServiceError(ErrorKind.INVALID_REQUEST, "the batch has no image: send at least one")
-        if len(requests) > self._max_images:
+        if len(requests) > self.max_images:
             raise ServiceError(
                 ErrorKind.TOO_MANY_IMAGES,
-                f"the batch has {len(requests)} images, at most {self._max_images} are answered: send them in parts",
+                f"the batch has {len(requests)} images, at most {self.max_images} are answered: send them in parts",
             )
         slots = asyncio.Semaphore(MAX_CONCURRENT_IMAGES)
 

@@ -21,7 +21,8 @@ from service.bootstrap import running_gateway
 from service.errors import StartError
 from service.gateway import Gateway
 from service.rest.app import build_app, build_metrics_app
-from service.rest.timeouts import CancelOnDisconnect, header_timeout_protocol
+from service.rest.protocol import http_protocol
+from service.rest.timeouts import CancelOnDisconnect
 from service.rpc.server import build_server
 from service.security.api_keys import Protection, SecurityError, is_loopback, read_protection
 from service.security.tls import Tls
@@ -129,7 +130,8 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 CancelOnDisconnect(app, read_timeout),
-                http=header_timeout_protocol(read_timeout),
+                http=http_protocol(read_timeout),
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,

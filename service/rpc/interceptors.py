@@ -1,4 +1,4 @@
-"""gRPC interceptors: they refuse calls without a valid API key, and messages that are not valid protobuf."""
+"""gRPC interceptors: they refuse calls without a valid API key, and messages that are not read."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 
+from landmarks_client.pb import landmarks_pb2 as pb
 from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway
 from service.observability.request_scope import client
 from service.rpc.errors import Context, refuse, text_metadata
+from service.rpc.field_limit import MAX_FIELDS, has_too_many_fields
 from service.security.api_keys import MISSING_KEY, ApiKeys, key_of
 
 _PUBLIC_METHODS: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """Methods that need no API key."""
+_REQUESTS: Final = pb.DetectBatchRequest.DESCRIPTOR.fields_by_name["requests"].number
 _MALFORMED: Final = "the message is not valid protobuf of this method's request, or is truncated"
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
@@ -42,8 +45,8 @@ class ApiKeyInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         await refuse(context, ServiceError(ErrorKind.UNAUTHENTICATED, MISSING_KEY), self._gateway.telemetry)
 
 
-class MalformedMessageInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Refuses a message that cannot be parsed as INVALID_REQUEST. gRPC itself answers UNKNOWN and logs a traceback."""
+class MessageInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Refuses messages that have too many fields, or cannot be parsed: gRPC itself answers UNKNOWN to the latter."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -54,22 +57,26 @@ class MalformedMessageInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[m
             return handler
 
         async def unary_unary(request: Any, context: Context) -> Any:
-            if isinstance(request, DecodeError):
-                await refuse(context, ServiceError(ErrorKind.INVALID_REQUEST, _MALFORMED), self._gateway.telemetry)
+            if isinstance(request, ServiceError):
+                await refuse(context, request, self._gateway.telemetry)
             return await handler.unary_unary(request, context)
 
         return grpc.unary_unary_rpc_method_handler(
-            unary_unary, _parse_or_error(handler.request_deserializer), handler.response_serializer
+            unary_unary, _parse_or_error(handler.request_deserializer, details.method), handler.response_serializer
         )
 
 
-def _parse_or_error(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """A parser that returns DecodeError instead of raising it."""
+def _parse_or_error(parse: Callable[[bytes], Any], method: str) -> Callable[[bytes], Any]:
+    """A parser of the method's messages that returns a ServiceError for those that are refused."""
+    is_batch = method.endswith("/DetectBatch")
+    kind = ErrorKind.TOO_MANY_IMAGES if is_batch else ErrorKind.TOO_MANY_BOXES
 
     def parse_or_error(data: bytes) -> Any:
+        if has_too_many_fields(data, _REQUESTS if is_batch else None):
+            return ServiceError(kind, f"the message has more than {MAX_FIELDS} fields: send it in parts")
         try:
             return parse(data)
-        except DecodeError as error:
-            return error
+        except DecodeError:
+            return ServiceError(ErrorKind.INVALID_REQUEST, _MALFORMED)
 
     return parse_or_error

@@ -21,11 +21,13 @@ from service.readiness import Readiness
 from service.request_ids import request_id_or_new
 from service.rpc.convert import answer_message, batch_message, models_message, options_of, read_batch
 from service.rpc.errors import REQUEST_ID_KEY, Context, abort, text_metadata
-from service.rpc.interceptors import ApiKeyInterceptor, MalformedMessageInterceptor
+from service.rpc.interceptors import ApiKeyInterceptor, MessageInterceptor
 from service.security.api_keys import Protection
 
 MESSAGE_OVERHEAD = 2**20
 """Bytes that a request may have in addition to its images. gRPC refuses a larger message before it is parsed."""
+MIN_PING_INTERVAL_MS = 5_000
+"""Clients that send keepalive pings more often are disconnected. Half of the shortest interval that grpc-go uses."""
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Landmarks"].full_name
 _WATCH_INTERVAL = 1.0
 """Seconds between two looks at the readiness for a client that watches it."""
@@ -101,18 +103,19 @@ def build_server(gateway: Gateway, address: str, protection: Protection | None =
     server = grpc.aio.server(
         interceptors=[
             *([ApiKeyInterceptor(gateway, protection.keys)] if protection.keys else []),
-            MalformedMessageInterceptor(gateway),
+            MessageInterceptor(gateway),
         ],
         options=[
             ("grpc.max_receive_message_length", max(gateway.max_bytes, gateway.max_batch_bytes) + MESSAGE_OVERHEAD),
             ("grpc.max_send_message_length", -1),
             # a second server on the same port is an error: it must not share the port
             ("grpc.so_reuseport", 0),
-            # close connections whose client no longer responds; clients may send keepalive pings as well
+            # close connections whose client no longer responds; clients may send keepalive pings, also between calls
             ("grpc.server_handshake_timeout_ms", 10_000),
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
-            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
         ],
     )
     landmarks_pb2_grpc.add_LandmarksServicer_to_server(LandmarksServicer(gateway), server)  # type: ignore[no-untyped-call]

@@ -1,5 +1,6 @@
 """What gRPC alone does."""
 
+import asyncio
 from contextlib import asynccontextmanager
 
 import grpc
@@ -56,3 +57,28 @@ async def test_a_message_far_over_the_limit_is_refused_unread_and_the_service_go
     async with grpc_api() as api:
         assert (await api.ask(bytes(3_000_000))).status is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert (await api.ask(encoded(gradient_image()))).code == "ok"
+
+
+async def test_keepalive_pings_of_an_idle_client_are_answered(monkeypatch):
+    monkeypatch.setattr("service.rpc.server.MIN_PING_INTERVAL_MS", 0)
+    settings, ping, go_away = 4, 6, 7
+    async with grpc_api() as api:
+        reader, writer = await asyncio.open_connection(*api.address.split(":"))
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(settings))
+        for number in range(10):  # two are borne from every client
+            writer.write(frame(ping, number.to_bytes(8, "big")))
+            while (kind := await next_frame(reader)) != ping:
+                assert kind != go_away
+        writer.close()
+
+
+def frame(kind: int, payload: bytes = b"") -> bytes:
+    """A frame of HTTP/2 (RFC 9113, 4.1) on stream 0, without flags."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, 0, 0, 0, 0, 0]) + payload
+
+
+async def next_frame(reader: asyncio.StreamReader) -> int:
+    """Reads a frame and returns its type."""
+    head = await asyncio.wait_for(reader.readexactly(9), 30)
+    await reader.readexactly(int.from_bytes(head[:3], "big"))
+    return head[3]

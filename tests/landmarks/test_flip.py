@@ -1,16 +1,16 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from landmarks.codec import Decoded
 from landmarks.flip import average, mirror, with_mirrored
 from landmarks.layout import WFLW98, PointLayout
 
 
-def decoded(seed: int, count: int) -> Decoded:
-    rng = np.random.default_rng(seed)
-    points, scores = rng.uniform(0, 255, (count, 98, 2)), rng.uniform(0, 1, (count, 98))
-    half = rng.normal(size=(count, 98, 2, 2))
-    covariances = half @ half.swapaxes(-1, -2)
-    return Decoded(*(values.astype(np.float32) for values in (points, scores, covariances)))
+def constant_answer(value: float) -> Decoded:
+    """An answer for one crop in which every number is `value`."""
+    return Decoded(*(np.full((1, 98, *shape), value, np.float32) for shape in ((2,), (), (2, 2))))
 
 
 def joined(a: Decoded, b: Decoded) -> Decoded:
@@ -28,7 +28,7 @@ def test_the_crops_come_first_and_their_mirror_images_after() -> None:
 def test_a_point_by_hand() -> None:
     # the layout's points 0 and 32, the two ends of the jaw, change places in a mirror
     assert WFLW98.flip[0] == 32
-    seen, mirrored = decoded(1, 1), decoded(2, 1)
+    seen, mirrored = constant_answer(1), constant_answer(2)
     seen.points[0, 0], mirrored.points[0, 32] = (10.0, 50.0), (241.0, 54.0)  # 241 is 255 - 14
     seen.scores[0, 0], mirrored.scores[0, 32] = 0.5, 0.75
     seen.covariances[0, 0] = [[4.0, 1.0], [1.0, 2.0]]
@@ -51,16 +51,28 @@ def test_points_of_another_layout_have_pairs_of_their_own() -> None:
     assert answer.scores.tolist() == [[0.5, 0.5]]
 
 
-def test_a_network_that_treats_mirror_images_alike_gains_nothing_and_loses_nothing() -> None:
-    seen = decoded(3, 5)
-    answer = average(joined(seen, mirror(seen, 256, WFLW98)), 256, WFLW98)
+THREE = PointLayout("three", ("right", "left", "middle"), flip=(1, 0, 2), groups={"all": (0, 1, 2)}, norm="box")
+
+
+@st.composite
+def answers(draw: st.DrawFn, count: int) -> Decoded:
+    """What a network may answer for `count` crops of 256 pixels."""
+    points = draw(arrays(np.float32, (count, 3, 2), elements=st.floats(-10, 265, width=32)))
+    scores = draw(arrays(np.float32, (count, 3), elements=st.floats(0, 1, width=32)))
+    half = draw(arrays(np.float32, (count, 3, 2, 2), elements=st.floats(-5, 5, width=32)))
+    return Decoded(points, scores, half @ half.swapaxes(-1, -2))
+
+
+@given(answers(2))
+def test_a_network_that_treats_mirror_images_alike_gains_nothing_and_loses_nothing(seen: Decoded) -> None:
+    answer = average(joined(seen, mirror(seen, 256, THREE)), 256, THREE)
     for ours, theirs in zip(answer, seen, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_which_of_the_two_was_mirrored_makes_no_difference() -> None:
-    seen, mirrored = decoded(4, 2), decoded(5, 2)
-    there = mirror(average(joined(seen, mirrored), 256, WFLW98), 256, WFLW98)
-    back = average(joined(mirrored, seen), 256, WFLW98)
+@given(answers(1), answers(1))
+def test_which_of_the_two_was_mirrored_makes_no_difference(seen: Decoded, mirrored: Decoded) -> None:
+    there = mirror(average(joined(seen, mirrored), 256, THREE), 256, THREE)
+    back = average(joined(mirrored, seen), 256, THREE)
     for ours, theirs in zip(there, back, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-3)

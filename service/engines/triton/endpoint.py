@@ -21,6 +21,7 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from landmarks_client.proxy import proxy_advice, proxy_options
 from service.deadline import Deadline
 from service.engines.port import EngineError, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.observability.request_scope import round_trip
@@ -57,7 +58,7 @@ class Endpoint(Generic[T]):
         self.probed = asyncio.Event()
         """Set once the first probe has ended."""
         self._verify = verify
-        self._client = InferenceServerClient(address, channel_args=_CHANNEL_ARGUMENTS)
+        self._client = InferenceServerClient(address, channel_args=[*_CHANNEL_ARGUMENTS, *proxy_options(address)])
         self._calls: set[asyncio.Future[Any]] = set()
         self._results: set[asyncio.Future[Any]] = set()
         self._failures = 0
@@ -213,5 +214,5 @@ def to_engine_error(error: InferenceServerException, address: str) -> EngineErro
     # calls are never cancelled here, so Triton itself has ended a cancelled one
     is_gone = status in (str(grpc.StatusCode.UNAVAILABLE), str(grpc.StatusCode.CANCELLED))
     if is_gone or _UNAVAILABLE_MESSAGE.search(message):
-        return EngineUnavailable(f"Triton at {address} is unavailable: {message}")
+        return EngineUnavailable(f"Triton at {address} is unavailable: {message}{proxy_advice(address)}")
     return EngineFailure(f"Triton at {address} failed: {status} {message}")

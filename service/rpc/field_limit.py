@@ -1,0 +1,54 @@
+"""A bound on the fields of a protobuf message before it is parsed, because a field may take 50 times its bytes then."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from service.limits import MAX_ITEMS
+
+MAX_FIELDS: Final = 16 * MAX_ITEMS
+"""Fields of a message, with those of a batch's images: several times what the most boxes or images need."""
+
+_VARINT, _FIXED64, _BYTES, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
+_FIXED: Final = {_FIXED64: 8, _FIXED32: 4, _START_GROUP: 0, _END_GROUP: 0}
+
+
+def has_too_many_fields(data: bytes, nested: int | None = None, limit: int = MAX_FIELDS) -> bool:
+    """Whether `data` has more than `limit` fields, with those of its submessages in the field number `nested`.
+
+    Malformed data are left to the parser, which stops where they are not valid.
+    """
+    position = submessage_end = count = 0
+    try:
+        while position < len(data):
+            start = position
+            count += 1
+            if count > limit:
+                return True
+            key, position = _varint(data, position)
+            kind = key & 7
+            if kind == _VARINT:
+                _, position = _varint(data, position)
+            elif kind == _BYTES:
+                length, position = _varint(data, position)
+                if key >> 3 == nested and start >= submessage_end:
+                    submessage_end = position + length  # its fields come next
+                else:
+                    position += length
+            else:
+                position += _FIXED[kind]
+    except (IndexError, KeyError, ValueError):
+        pass
+    return False
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """An integer of seven bits per byte, and the position after it. Raises IndexError or ValueError without an end."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, position
+    raise ValueError("an integer has more than ten bytes")
