@@ -7,7 +7,7 @@ from typing import Final
 
 COMMENTS: Final[Mapping[str, str]] = {
     'DetectRequest': 'An image, and the options of a request. Every option may be left out.',
-    'DetectRequest.image': 'A JPEG, PNG, WebP, BMP or TIFF file.',
+    'DetectRequest.image': 'A JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file.',
     'DetectRequest.boxes': "The faces' boxes, each x1, y1, x2, y2 in pixels. Without boxes the service detects the faces.",
     'DetectRequest.topk': 'Number of heatmap cells that the decoder "topk" averages for a point. Unset: the number that the model was validated with.',
     'DetectRequest.max_faces': "Answer at most this many of the detected faces, the first in the order of an answer's faces.",

@@ -143,7 +143,7 @@ async def test_a_problem_has_all_its_fields(scheme: str, kind: Any) -> None:
     problem = caught.value
     assert (problem.code, problem.title) == ("not_an_image", "The bytes are no image of a known format")
     assert problem.detail.startswith("these bytes are not an image")
-    assert (problem.action, problem.request_id) == ("Send JPEG, PNG, WebP, BMP or TIFF.", "mine")
+    assert (problem.action, problem.request_id) == ("Send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC.", "mine")
     assert problem.retry_after is None
     assert str(problem) == f"{problem.detail} (not_an_image)"
 
