@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
@@ -42,15 +42,22 @@ async def test_health_follows_the_engine():
         assert await unknown.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_reflection_lists_the_services():
+@pytest.mark.parametrize("version", ["v1alpha", "v1"])
+async def test_reflection_lists_and_describes_the_services(version):
+    requests = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
+    ]
     async with grpc_api() as api:
-        stub = reflection_pb2_grpc.ServerReflectionStub(api.channel)
-        call = stub.ServerReflectionInfo()
-        await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
-        answer = await call.read()
-        call.cancel()
-    services = {service.name for service in answer.list_services_response.service}
+        call = api.channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )(iter(requests))
+        listed, described = [answer async for answer in call]
+    services = {service.name for service in listed.list_services_response.service}
     assert services >= {SERVICE, "grpc.health.v1.Health"}
+    assert b"DetectBatch" in described.file_descriptor_response.file_descriptor_proto[0]
 
 
 async def test_a_message_far_over_the_limit_is_refused_unread_and_the_service_goes_on():
