@@ -19,6 +19,11 @@ from service.images.pillow import read_by_pillow
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _BITS, _COMPRESSION, _SAMPLES = 254, 255, 258, 259, 277
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _DNG_VERSION = 50706
+_SIDES_AND_TILES: Final = ((256, 322), (257, 323))
+"""The tags of the width and height, of the image and of its tiles."""
+_MAX_TILE: Final = 4096
+"""Pixels that a tile's side may have where the image's has fewer. A tile is allocated in full."""
+
 
 # libtiff writes what is wrong with a file to standard error: for some compressions a line for every row of pixels
 with suppress(OSError, AttributeError):  # a Pillow that hides its libtiff
@@ -43,6 +48,8 @@ def read_tiff(data: bytes) -> Source:
     compression = page.number(_COMPRESSION, 1)
     if compression not in _COMPRESSIONS:
         raise unsupported("TIFF", f"compression {compression}")
+    if any(page.number(tile) > max(page.number(side), _MAX_TILE) for side, tile in _SIDES_AND_TILES):
+        raise damaged("TIFF")
     description = f"{page.number(_SAMPLES, 1)} channels of {page.number(_BITS, 1)} bits"
     source = read_by_pillow("TIFF", _open, _with_first_page(data, page), description, bits=page.number(_BITS, 1))
     source = replace(source, header=replace(source.header, has_several_images=len(images) > 1))

@@ -159,6 +159,13 @@ def test_directories_beyond_the_end_are_damage(offset):
     assert failure(b"II+\0\x08\0\0\0" + struct.pack("<Q", offset) + bytes(99)) is ErrorKind.DAMAGED_IMAGE
 
 
+def test_tiles_far_larger_than_the_image_are_damage():
+    tiles = {"t324": (4, 8), "t325": (4, 100), "t323": (4, 16), "t259": (3, 8)}
+    assert failure(tiff(bytes(300), (8, 8), [8], **tiles, t322=(4, 2**31 - 16))) is ErrorKind.DAMAGED_IMAGE
+    whole = saved(RGB, "TIFF", compression="tiff_adobe_deflate", tile=(256, 256))
+    np.testing.assert_array_equal(decode_srgb(whole, LIMITS), rgb(RGB))
+
+
 def test_directories_that_lead_to_each_other_are_read_once():
     data = bytearray(tiff(bytes(64), (8, 8), [8]))
     count = struct.unpack_from("<H", data, 8)[0]
