@@ -33,6 +33,7 @@ from service.detectors.yunet import ThreadedDetector, YuNet
 from service.engines.local import LocalEngine
 from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker
+from service.limits import DEFAULT_MIN_SCORE
 from service.pipeline import Limits, Pipeline
 from service.request import Options
 from train.datasets.face import AnnotatedFace
@@ -68,7 +69,10 @@ async def measure(faces: list[AnnotatedFace], yunet: Path | None, precision: Pre
             else NetworkDetector(LocalDetectorBackend(engine, model_path(REPOSITORY, kind=DetectorMetadata)), executor)
         )
         pipeline = Pipeline(
-            EngineLandmarker(engine, executor), detector, executor, Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64)
+            EngineLandmarker(engine, executor),
+            detector,
+            executor,
+            Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64, min_score=DEFAULT_MIN_SCORE),
         )
         for path, on_image in tqdm(by_image.items(), unit="image", leave=False):
             answer = await pipeline.detect(path.read_bytes(), Options(), Deadline.after(60))

@@ -18,7 +18,7 @@ class Options(TypedDict, total=False):
     """
 
     max_faces: int
-    """Answer at most this many of the detected faces, the largest first."""
+    """Answer at most this many of the detected faces, the first in the order of an answer's faces."""
 
     detector_threshold: float
     """Least score, 0 to 1, of a detected face. It can only raise the detector's own threshold."""
@@ -34,3 +34,8 @@ class Options(TypedDict, total=False):
 
     omit: Sequence[str]
     """Fields to leave out of the answer: "points", "scores", "covariances", "timings_ms"."""
+
+    min_score: float
+    """Least score, 0 to 1, of a detected face that is answered; 0 answers all of them. Faces in given boxes are always
+    answered. Unset: the setting of the service.
+    """

@@ -24,9 +24,10 @@ class Face:
     box_source: str
     """"given" or "detected"."""
     box_score: float | None
-    """The detector's confidence in [0, 1]; None for a given box."""
+    """The detector's confidence in [0, 1] that the box holds a face; None for a given box."""
     score: float
-    """Approximate probability in [0, 1] that the points err by less than 10 % of the inter-ocular distance."""
+    """Approximate probability in [0, 1] that the points err by less than 10 % of the inter-ocular distance; close to 0
+    where the box holds no face."""
     inter_ocular: float
     """Distance between the outer corners of the eyes, pixels."""
     points: Floats
@@ -62,7 +63,11 @@ class AnswerWarning:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Every face of one image: the largest first, or in the order of the given boxes."""
+    """The faces of one image.
+
+    Those with a score of at least 0.5 come first, then the others, the largest of either first. Where boxes were given,
+    the faces are in their order.
+    """
 
     request_id: str
     model: Model

@@ -16,7 +16,7 @@ from landmarks_client.options import Options
 from landmarks_client.results import Answer, ModelDescription
 
 Image: TypeAlias = "bytes | str | Path"
-"""An image file (JPEG, PNG, WebP, BMP or TIFF): its bytes or its path."""
+"""An image file (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC): its bytes or its path."""
 Outcome: TypeAlias = "Answer | ServiceProblem"
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")

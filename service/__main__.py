@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = parse(argv)
     if isinstance(command, NewKey):
         return _new_key(command.name)
+    if isinstance(command, Serve):
+        open_missing_streams()
     set_up_log(command.settings)
     for name in unknown_settings(os.environ):
         logger.warning("%s is not a setting: see `landmarks serve --help`", name)
@@ -39,6 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def open_missing_streams() -> None:
+    """Standard streams that the caller has closed (`>&-`) go to /dev/null, so that no socket takes their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
 def _new_key(name: str) -> int:

@@ -95,3 +95,5 @@ class Answer:
     """Names of the fields (`service.request.OMITTABLE`) that the caller asked to leave out."""
     role: Role = "primary"
     """The part that `model` plays in the rollout."""
+    rejected: int = 0
+    """Detected boxes that are not answered because the score of their points is too low."""

@@ -54,7 +54,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             detector = _detector(settings, engine, executor)
             await _start(detector, settings.startup_timeout)
             async with _running_landmarker(settings, engine, executor, telemetry) as landmarker:
-                limits = Limits(image_limits(settings), settings.max_faces)
+                limits = Limits(image_limits(settings), settings.max_faces, settings.min_score)
                 yield Gateway(
                     Pipeline(landmarker, detector, executor, limits),
                     Readiness(engine, detector),

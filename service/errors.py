@@ -43,9 +43,17 @@ class ErrorKind(Enum):
         "The body is declared as something else than an image, a form or JSON",
         "Declare what the body is in Content-Type.",
     )
-    NOT_AN_IMAGE = "not_an_image", "The bytes are no image of a known format", "Send JPEG, PNG, WebP, BMP or TIFF."
+    NOT_AN_IMAGE = (
+        "not_an_image",
+        "The bytes are no image of a known format",
+        "Send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC.",
+    )
     DAMAGED_IMAGE = "damaged_image", "The image is truncated or corrupt", "Check that it opens, and send all of it."
-    UNSUPPORTED_IMAGE = "unsupported_image", "The image has pixels of a kind that is not read", "Save it as 8-bit RGB."
+    UNSUPPORTED_IMAGE = (
+        "unsupported_image",
+        "The image file is of a kind that is not read",
+        "Save it as a JPEG or PNG file with 8 bits per channel.",
+    )
     TOO_MANY_BYTES = "too_many_bytes", "The file has too many bytes", "Compress or shrink the image."
     TOO_MANY_PIXELS = "too_many_pixels", "The image has too many pixels", "Shrink the image."
     SIDE_TOO_LONG = "side_too_long", "The image is too long or too wide", "Shrink or cut the image."

@@ -2,7 +2,8 @@
 
 ::
 
-    check the options -> decode the image -> find regions (the boxes given, or the detector's) -> landmarker -> answer
+    check the options -> decode the image -> find regions (the boxes given, or the detector's) -> landmarker
+    -> of detected faces: drop those of low score, order, keep max_faces -> answer
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from service.answer import Answer, ImageSize, Region, ServedModel
+from service.answer import Answer, Face, ImageSize, Region, ServedModel
 from service.deadline import Deadline
 from service.detectors.port import Detector
 from service.images.decode import decode_image
@@ -23,12 +25,17 @@ from service.landmarker import Landmarker
 from service.request import Options, check_options, checked_box
 from service.stages import Stopwatch, run_in_thread, timed
 
+CONFIDENT_SCORE: Final = 0.5
+"""Detected faces with at least this score come first: their points are more likely right than not."""
+
 
 @dataclass(frozen=True)
 class Limits:
     image: ImageLimits
     max_faces: int
-    """Most boxes accepted, and most faces answered, per image."""
+    """Most boxes accepted, and most faces answered, per image; the landmarks of no more faces are computed."""
+    min_score: float
+    """Least score of a detected face that is answered, unless a request chooses its own."""
 
 
 class Pipeline:
@@ -58,28 +65,47 @@ class Pipeline:
             with timed("detect"):
                 regions = await self._find_regions(image.pixels, options, deadline)
             prediction = await self._landmarker.faces(image, regions, options, deadline)
+            faces, rejected = prediction.faces, 0
+            if not options.boxes:
+                min_score = self._limits.min_score if options.min_score is None else options.min_score
+                faces = with_score(prediction.faces, min_score)
+                rejected = len(prediction.faces) - len(faces)
+                faces = confident_first(faces)[: options.max_faces]
         height, width = image.pixels.shape[:2]
         return Answer(
             prediction.model,
             ImageSize(width, height),
-            prediction.faces,
+            faces,
             stopwatch.milliseconds(),
             image.warnings,
             options.omit,
             prediction.role,
+            rejected,
         )
 
     async def _find_regions(self, pixels: Pixels, options: Options, deadline: Deadline) -> list[Region]:
-        """The boxes given, in their order; without any, the faces detected, the largest first."""
+        """The boxes given, in their order; without any, the largest of the faces detected, the largest first.
+
+        A request's own `max_faces` does not reduce them: which faces it leaves depends on their scores.
+        """
         height, width = pixels.shape[:2]
         if options.boxes:
             return [Region(checked_box(i, box, width, height), "given", None) for i, box in enumerate(options.boxes)]
-        max_faces = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
-        min_score = np.float32(options.detector_threshold or 0)
+        threshold = np.float32(options.detector_threshold or 0)
         detections = await self._detector.detect(pixels, deadline=deadline)
         regions = [
             Region(box.astype(np.float32), "detected", np.float32(score))
             for box, score in zip(*detections, strict=True)
-            if np.float32(score) >= min_score
+            if np.float32(score) >= threshold
         ]
-        return regions[:max_faces]
+        return regions[: self._limits.max_faces]
+
+
+def with_score(faces: tuple[Face, ...], min_score: float) -> tuple[Face, ...]:
+    """The faces with at least this score."""
+    return tuple(face for face in faces if face.score >= np.float32(min_score))
+
+
+def confident_first(faces: tuple[Face, ...]) -> tuple[Face, ...]:
+    """Faces with a score of at least CONFIDENT_SCORE first, each kind in the order that it had."""
+    return tuple(sorted(faces, key=lambda face: bool(face.score < CONFIDENT_SCORE)))

@@ -64,6 +64,7 @@ class Options(BaseModel):
     omit: frozenset[OmittableField] = Field(
         frozenset(), strict=False, fail_fast=True, examples=[["covariances", "timings_ms"]]
     )
+    min_score: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, examples=[0.5])
 
 
 _NAMES: Final = frozenset(Options.model_fields)

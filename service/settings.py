@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from landmarks.tensors import MAX_DETECTION_SIDE, Precision
 from service.images.limits import MAX_SIDE
-from service.limits import MAX_ITEMS
+from service.limits import DEFAULT_MIN_SCORE, MAX_ITEMS
 
 PREFIX: Final = "LANDMARKS_"
 """Of every variable of the environment."""
@@ -162,6 +162,12 @@ class LimitSettings(BaseModel):
     max_pixels: int = Field(100_000_000, ge=1, description="Largest image in pixels, checked before it is decoded.")
     max_side: int = Field(MAX_SIDE, ge=1, le=32_766, description="Longest image side in pixels, checked as well.")
     max_faces: int = Field(32, ge=1, le=MAX_ITEMS, description="Most faces answered and boxes accepted per image.")
+    min_score: float = Field(
+        DEFAULT_MIN_SCORE,
+        ge=0,
+        le=1,
+        description="Least score of a detected face that is answered, unless a request chooses its own; 0 answers all.",
+    )
     max_images: int = Field(16, ge=1, le=MAX_ITEMS, description="Most images in one call.")
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Largest call of several images in bytes.")
     max_in_flight: int = Field(64, ge=1, description="Requests processed at a time; any more are refused at once.")

@@ -103,13 +103,15 @@ def make_gateway(engine: Any, detector: Any, **changes: Any) -> Gateway:
         "max_pixels": 250_000,
         "max_side": 8_000,
         "max_faces": 4,
+        "min_score": 0.0,
         "max_images": 3,
         "max_batch_bytes": 200_000,
         "max_in_flight": 2,
         "request_timeout": 30.0,
         **changes,
     }
-    limits = Limits(ImageLimits(values["max_bytes"], values["max_pixels"], values["max_side"]), values["max_faces"])
+    image_limits = ImageLimits(values["max_bytes"], values["max_pixels"], values["max_side"])
+    limits = Limits(image_limits, values["max_faces"], values["min_score"])
     executor = ThreadPoolExecutor(2)
     landmarker = values.get("landmarker") or EngineLandmarker(engine, executor)
     return Gateway(

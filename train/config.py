@@ -75,7 +75,7 @@ class Photometric(Strict):
 
 class Augment(Strict):
     """Random changes of each training sample. The defaults are those of the paper's section 5.3, but for the ranges of
-    brightness (0.125 there), contrast and saturation (0.5 there); how often it erases a rectangle it does not say.
+    brightness (0.125 there), contrast and saturation (0.5 there); it does not state how often it erases a rectangle.
     """
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored crop")

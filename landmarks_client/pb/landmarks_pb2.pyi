@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DetectRequest(_message.Message):
-    __slots__ = ("image", "boxes", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit")
+    __slots__ = ("image", "boxes", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit", "min_score")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     BOXES_FIELD_NUMBER: _ClassVar[int]
     TOPK_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,7 @@ class DetectRequest(_message.Message):
     DECODER_FIELD_NUMBER: _ClassVar[int]
     FLIP_FIELD_NUMBER: _ClassVar[int]
     OMIT_FIELD_NUMBER: _ClassVar[int]
+    MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     boxes: _containers.RepeatedCompositeFieldContainer[Box]
     topk: int
@@ -25,7 +26,8 @@ class DetectRequest(_message.Message):
     decoder: str
     flip: bool
     omit: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, image: _Optional[bytes] = ..., boxes: _Optional[_Iterable[_Union[Box, _Mapping]]] = ..., topk: _Optional[int] = ..., max_faces: _Optional[int] = ..., detector_threshold: _Optional[float] = ..., model: _Optional[str] = ..., decoder: _Optional[str] = ..., flip: bool = ..., omit: _Optional[_Iterable[str]] = ...) -> None: ...
+    min_score: float
+    def __init__(self, image: _Optional[bytes] = ..., boxes: _Optional[_Iterable[_Union[Box, _Mapping]]] = ..., topk: _Optional[int] = ..., max_faces: _Optional[int] = ..., detector_threshold: _Optional[float] = ..., model: _Optional[str] = ..., decoder: _Optional[str] = ..., flip: bool = ..., omit: _Optional[_Iterable[str]] = ..., min_score: _Optional[float] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("x1", "y1", "x2", "y2")

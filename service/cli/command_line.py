@@ -158,7 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="image",
-        help="JPEG, PNG, WebP, BMP or TIFF file; or a folder, with all below it; or a glob such as 'shots/**/*.png'",
+        help="JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file; or a folder, with all below it; "
+        "or a glob such as 'shots/**/*.png'",
     )
     _add_options(detect)
     for model in (OutputArguments, ServiceArguments, NetworkSettings):

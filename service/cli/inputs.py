@@ -8,7 +8,9 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Final
 
-SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+SUFFIXES: Final = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+)
 
 
 def expand(given: Iterable[Path]) -> list[Path]:

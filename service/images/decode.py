@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from io import BytesIO
 from typing import Final
 
-import cv2
 import numpy as np
-from PIL.Image import Image as PillowImage
+from PIL import Image as Pillow
 
 from service.answer import ImageWarning
-from service.images.header import ALPHA_MODES, FORMATS, GREY_MODES, Header, damaged, jpeg_is_complete, read_header
+from service.images.formats import open_image
+from service.images.header import Header
 from service.images.icc import ColourError, ToSrgb, cmyk_to_srgb, to_srgb, unchanged
 from service.images.limits import ImageLimits, check_bytes, check_size
 from service.images.pixels import Pixels
@@ -39,17 +38,19 @@ def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
     DAMAGED_IMAGE, TOO_MANY_BYTES, TOO_MANY_PIXELS or SIDE_TOO_LONG.
     """
     check_bytes(len(data), limits)
-    header = read_header(data)
+    source = open_image(data)
+    header = source.header
     check_size(header.width, header.height, limits)
-    if header.format == "JPEG" and not jpeg_is_complete(data):
-        raise damaged(header.format)
     warnings = [FIRST_FRAME_ONLY] if header.has_several_images else []
+    stored = source.decode()
+    check_size(stored.shape[1], stored.shape[0], limits)  # a container may state another size than the image in it
     try:
-        pixels, converter = _decode(data, header)
+        pixels, converter = _to_rgb(stored, header)
     except ColourError:
         warnings.append(PROFILE_IGNORED)
-        pixels, converter = _decode(data, replace(header, profile=None))
-    return DecodedImage(pixels, converter, tuple(warnings))
+        pixels, converter = _to_rgb(stored, replace(header, profile=None))
+    del stored  # before the orientation makes another copy
+    return DecodedImage(apply_orientation(pixels, header.orientation), converter, tuple(warnings))
 
 
 def decode_srgb(data: bytes, limits: ImageLimits) -> Pixels:
@@ -58,40 +59,13 @@ def decode_srgb(data: bytes, limits: ImageLimits) -> Pixels:
     return image.to_srgb(image.pixels)
 
 
-def _decode(data: bytes, header: Header) -> tuple[Pixels, ToSrgb]:
-    """The pixels as shown, and what converts them to sRGB. Raises ColourError for a profile that cannot be used."""
-    if header.mode == "CMYK" and header.profile is not None:
-        profile = header.profile
-        return _decode_by_pillow(data, header, lambda image: cmyk_to_srgb(image, profile)), unchanged
-    converter = unchanged if header.profile is None else to_srgb(header.profile, header.mode in GREY_MODES)
-    if header.format == "TIFF" and header.mode in ALPHA_MODES:  # OpenCV's reader multiplies the colours by the alpha
-        return _decode_by_pillow(data, header, lambda image: image.convert("RGB")), converter
-    return _decode_by_opencv(data, header), converter
-
-
-def _decode_by_opencv(data: bytes, header: Header) -> Pixels:
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise damaged(header.format) from error
-    if pixels is None:
-        raise damaged(header.format)
-    # OpenCV's TIFF reader applies the orientation even with IMREAD_IGNORE_ORIENTATION
-    shown = pixels if header.format == "TIFF" else apply_orientation(np.asarray(pixels, np.uint8), header.orientation)
-    return np.asarray(cv2.cvtColor(shown, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _decode_by_pillow(data: bytes, header: Header, to_rgb: Callable[[PillowImage], PillowImage]) -> Pixels:
-    """For the few kinds of file that OpenCV reads wrongly. It takes several times as long."""
-    try:
-        with FORMATS[header.format].reader(BytesIO(data)) as image:
-            pixels = np.asarray(to_rgb(image), np.uint8)
-    except ColourError:
-        raise
-    except Exception as error:  # Pillow's readers raise errors of many types for a damaged file
-        raise damaged(header.format) from error
-    # Pillow's TIFF reader applies the orientation as well
-    return pixels if header.format == "TIFF" else apply_orientation(pixels, header.orientation)
+def _to_rgb(stored: Pixels, header: Header) -> tuple[Pixels, ToSrgb]:
+    """RGB pixels, and what converts them to sRGB. Raises ColourError for a profile that cannot be used."""
+    if header.colors == "cmyk":
+        inks = Pillow.fromarray(stored, "CMYK")
+        rgb = inks.convert("RGB") if header.profile is None else cmyk_to_srgb(inks, header.profile)
+        return np.asarray(rgb, np.uint8), unchanged
+    return stored, unchanged if header.profile is None else to_srgb(header.profile, header.colors == "grey")
 
 
 _BY_ORIENTATION: Final[dict[int, Callable[[Pixels], Pixels]]] = {

@@ -5,7 +5,7 @@
  * is a line of length zero with round ends, so that its centre is exact at every zoom.
  */
 
-import { ellipsePath } from "./uncertainty.js";
+import { ellipsePath, isDoubtful } from "./uncertainty.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const LABEL_SPACING = 15; // screen units between two numbers
@@ -71,6 +71,7 @@ function outlined(kind, d) {
 
 function faceNode(layout, face, isSelected, { groups, parts, confidence }) {
   const node = element("g", { class: isSelected ? "face selected" : "face" });
+  node.classList.toggle("doubtful", isDoubtful(face));
   if (parts.has("boxes")) node.append(...outlined("box", rectangle(face.box)));
   for (const [group, members] of Object.entries(layout.groups)) {
     if (!groups.has(group)) continue;

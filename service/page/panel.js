@@ -1,6 +1,6 @@
 /** The panel beside the image: faces, groups, the table of points, and details of the answer. */
 
-import { sigmas } from "./uncertainty.js";
+import { isDoubtful, sigmas } from "./uncertainty.js";
 
 export const byId = (id) => document.getElementById(id);
 
@@ -37,8 +37,9 @@ export function showFaces(list, layout, faces, selected, { select, zoom, remove 
   list.replaceChildren(
     ...faces.map((face, index) => {
       const name = `Face ${index + 1}`;
-      const title = make("strong", {}, name);
-      const pressed = { type: "button", class: "face", "aria-pressed": String(index === selected) };
+      const title = make("strong", {}, isDoubtful(face) ? `${name}, perhaps not a face` : name);
+      const kind = isDoubtful(face) ? "face doubtful" : "face";
+      const pressed = { type: "button", class: kind, "aria-pressed": String(index === selected) };
       const button = make("button", { ...pressed, onclick: () => select(index) }, title, faceSummary(layout, face));
       const buttons = [button, iconButton("#target", `Zoom to ${name}`, () => zoom(index))];
       if (remove) buttons.push(iconButton("#cross", `Remove ${name}`, () => remove(index)));

@@ -1,5 +1,8 @@
 /** Standard deviations and confidence ellipses from a covariance [xx, xy, yy] in square pixels. */
 
+/** Whether the points are more likely wrong than right: such a face is drawn dimmed, and is listed after the others. */
+export const isDoubtful = (face) => face.score < 0.5;
+
 /** Standard deviations along the two axes in pixels, and the angle of the longer one in radians (x right, y down). */
 export function sigmas([xx, xy, yy]) {
   const mean = (xx + yy) / 2;

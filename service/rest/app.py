@@ -51,7 +51,7 @@ def build_app(gateway: Gateway, protection: Protection | None = None) -> ASGIApp
 
 def build_metrics_app(gateway: Gateway) -> ASGIApp:
     """The ASGI application of the metrics' own port: health and metrics, without keys."""
-    app = FastAPI(openapi_url=None)
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
     _add_error_handlers(app)
     app.include_router(health_router(gateway, with_metrics=True))
     return add_middleware(app, gateway, Protection())
@@ -59,7 +59,9 @@ def build_metrics_app(gateway: Gateway) -> ASGIApp:
 
 def _make_app(gateway: Gateway, protection: Protection) -> FastAPI:
     # its /docs load nothing from another host
-    app: FastAPI = FastAPIOffline(title="Face landmarks", description=_DESCRIPTION, version="1", redoc_url=None)
+    app: FastAPI = FastAPIOffline(
+        title="Face landmarks", description=_DESCRIPTION, version="1", redoc_url=None, redirect_slashes=False
+    )
     _add_error_handlers(app)
     _add_landmarks(app, gateway)
     app.include_router(health_router(gateway, with_metrics=protection.metrics_here))
@@ -79,7 +81,11 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         kind, message = _FRAMEWORK.get(error.status_code, (ErrorKind.INVALID_REQUEST, "the request cannot be read"))
-        return error_response(ServiceError(kind, message), _id(request))
+        methods = set((error.headers or {}).get("Allow", "").replace(",", " ").split())
+        if "GET" in methods:
+            methods.add("HEAD")  # the middleware answers it
+        allow = {"Allow": ", ".join(sorted(methods))} if methods else None
+        return error_response(ServiceError(kind, message), _id(request), allow)
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:

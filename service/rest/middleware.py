@@ -1,4 +1,4 @@
-"""The middleware of the REST API: the request id, security headers, CORS, and the check of the API key.
+"""The middleware of the REST API: HEAD, the request id, security headers, CORS, and the check of the API key.
 
 Plain ASGI, which costs a few microseconds per request.
 """
@@ -54,7 +54,29 @@ def add_middleware(app: ASGIApp, gateway: Gateway, protection: Protection) -> AS
         headers["Strict-Transport-Security"] = f"max-age={_YEAR}"
     if protection.cors_origins:
         headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    return RequestIdMiddleware(inner, headers)
+    return CanonicalRequestMiddleware(RequestIdMiddleware(inner, headers))
+
+
+class CanonicalRequestMiddleware:
+    """Answers HEAD as GET without the body, and a path that ends with a slash as the path without it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_head = scope["method"] == "HEAD"
+
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        method = "GET" if is_head else scope["method"]
+        scope = {**scope, "method": method, "path": scope["path"].rstrip("/") or "/"}
+        await self._app(scope, receive, send_without_body if is_head else send)
 
 
 class RequestIdMiddleware:

@@ -79,6 +79,9 @@ def http_protocol(header_timeout: float) -> type[HttpToolsProtocol]:
 
         def send_400_response(self, msg: str) -> None:
             """Answers bytes that are not HTTP with a problem document, and closes the connection."""
+            if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+                self.transport.close()  # another document cannot follow in the middle of an answer
+                return
             response = error_response(ServiceError(ErrorKind.INVALID_REQUEST, msg), request_id_or_new(None))
             headers = [*response.raw_headers, (b"connection", b"close")]
             lines = [name + b": " + value + b"\r\n" for name, value in headers]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import codecs
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -26,6 +28,7 @@ FORM_OVERHEAD: Final = 2**20
 
 async def read_request(request: Request, max_bytes: int) -> ImageRequest:
     """Raises ServiceError of kind INVALID_REQUEST, INVALID_BOX, UNSUPPORTED_MEDIA_TYPE or TOO_MANY_BYTES."""
+    _refuse_encoding(request)
     media_type = _media_type(request)
     if media_type in ("", "application/octet-stream") or media_type.startswith("image/"):
         options = query_options(request.query_params)
@@ -49,6 +52,7 @@ async def read_batch(request: Request, max_bytes: int, max_images: int) -> list[
 
     Raises as `read_request` does, and ServiceError of kind TOO_MANY_IMAGES.
     """
+    _refuse_encoding(request)
     _refuse_query(request)
     if _media_type(request) != "multipart/form-data":
         raise ServiceError(
@@ -59,7 +63,7 @@ async def read_batch(request: Request, max_bytes: int, max_images: int) -> list[
         ErrorKind.TOO_MANY_IMAGES, f"the form has more parts than {max_images} images and their options: send several"
     )
     async with _form(request, max_bytes + FORM_OVERHEAD, wanted, max_images + 1, too_many) as form:
-        images = [await _file(part).read() for part in form.getlist("image")]
+        images = [await _image(part) for part in form.getlist("image")]
         options = await _options(form)
     each = options if isinstance(options, list) else [options] * len(images)
     if len(each) != len(images):
@@ -76,6 +80,13 @@ def _image_request(image: bytes, values: object) -> ImageRequest | ServiceError:
 
 def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def _refuse_encoding(request: Request) -> None:
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise ServiceError(
+            ErrorKind.UNSUPPORTED_MEDIA_TYPE, "the body has a Content-Encoding, and none is read: send it uncompressed"
+        )
 
 
 def _refuse_query(request: Request) -> None:
@@ -102,7 +113,7 @@ async def _from_form(request: Request, max_bytes: int) -> ImageRequest:
         if len(form.getlist("image")) != 1:
             raise not_one
         values = _object(await _options(form), "the part 'options'")
-        return ImageRequest(await _file(form["image"]).read(), read_options(values))
+        return ImageRequest(await _image(form["image"]), read_options(values))
 
 
 @asynccontextmanager
@@ -132,9 +143,10 @@ class _FormParser(MultiPartParser):
     spool_max_size = sys.maxsize
 
     def __init__(self, headers: Headers, body: AsyncIterator[bytes], max_parts: int, too_many: ServiceError) -> None:
+        _, parameters = parse_options_header(headers["Content-Type"])
         super().__init__(
             headers,
-            self._until_complete(body),
+            self._until_complete(_after_preamble(body, b"\r\n--" + parameters.get(b"boundary", b""))),
             max_files=max_parts,
             max_fields=max_parts,
             max_part_size=FORM_OVERHEAD,
@@ -149,6 +161,14 @@ class _FormParser(MultiPartParser):
             raise self._too_many
         super().on_part_begin()
 
+    def on_headers_finished(self) -> None:
+        part = self._current_part
+        _, parameters = parse_options_header(part.content_disposition)
+        if parameters.get(b"name") == b"image" and b"filename" not in parameters:
+            # Starlette takes a part without a file name for text
+            part.content_disposition = (part.content_disposition or b"") + b'; filename="image"'
+        super().on_headers_finished()
+
     def on_end(self) -> None:
         self._ended = True
 
@@ -159,10 +179,23 @@ class _FormParser(MultiPartParser):
             raise MultiPartException("the last boundary is missing")
 
 
-def _file(part: object) -> UploadFile:
-    if not isinstance(part, UploadFile):
-        raise invalid("the form needs a part 'image' that is a file (with a file name)")
-    return part
+async def _after_preamble(body: AsyncIterator[bytes], delimiter: bytes) -> AsyncGenerator[bytes, None]:
+    """The body from its first boundary on: what precedes that is to be ignored (RFC 2046, section 5.1.1)."""
+    preamble = b"\r\n"
+    async for chunk in body:
+        preamble += chunk
+        start = preamble.find(delimiter)
+        if start >= 0:
+            yield preamble[start + 2 :]
+            break
+        preamble = preamble[-len(delimiter) :]
+    async for chunk in body:
+        yield chunk
+
+
+async def _image(part: UploadFile | str) -> bytes:
+    """A part `image`, of which the parser always makes a file."""
+    return await cast(UploadFile, part).read()
 
 
 async def _options(form: FormData) -> Any:
@@ -174,9 +207,14 @@ async def _options(form: FormData) -> Any:
 
 def _parsed(text: bytes | str, what: str) -> Any:
     try:
-        return orjson.loads(text)
+        return orjson.loads(_without_byte_order_mark(text))
     except orjson.JSONDecodeError as error:
         raise invalid(f"{what} is not JSON (which has no NaN or Infinity either)") from error
+
+
+def _without_byte_order_mark(text: bytes | str) -> bytes | str:
+    """JSON may begin with one, which a reader may ignore (RFC 8259, section 8.1)."""
+    return text.removeprefix("\ufeff") if isinstance(text, str) else text.removeprefix(codecs.BOM_UTF8)
 
 
 def _object(values: object, what: str) -> dict[str, object]:

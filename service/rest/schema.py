@@ -166,7 +166,8 @@ _HEADERS: Final = [
 def landmarks_operation() -> Mapping[str, Any]:
     """OpenAPI's description of the request of POST /v1/landmarks: its three forms of body, and its parameters."""
     binary = {"schema": {"type": "string", "format": "binary"}}
-    media = ["image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "application/octet-stream"]
+    kinds = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "heic")
+    media = [*(f"image/{kind}" for kind in kinds), "application/octet-stream"]
     return {
         "parameters": [*_query(), *_headers()],
         "requestBody": {

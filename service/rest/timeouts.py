@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LINGER_SECONDS: Final = 2.0
+"""For which an answered request's connection stays open while its client still sends the body."""
+LINGER_BYTES: Final = 2**26
 
 
 class CancelOnDisconnect:
@@ -17,7 +24,8 @@ class CancelOnDisconnect:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        client = _Client(receive, send, self._seconds)
+        closes = scope["http_version"] == "1.0" or "close" in Headers(scope=scope).get("connection", "").lower()
+        client = _Client(receive, send, self._seconds, lingers=closes)
         try:
             await self._app(scope, client.receive, client.send)
         except asyncio.CancelledError:
@@ -30,10 +38,11 @@ class CancelOnDisconnect:
 class _Client:
     """The client of the request that the current task works on."""
 
-    def __init__(self, receive: Receive, send: Send, seconds: float) -> None:
+    def __init__(self, receive: Receive, send: Send, seconds: float, *, lingers: bool) -> None:
         self.has_disconnected = False
         self._receive, self._send = receive, send
         self._seconds = seconds
+        self._lingers = lingers
         self._answered = False
         self._task = asyncio.current_task()
         self._watch: asyncio.Task[None] | None = None
@@ -48,8 +57,23 @@ class _Client:
         return message
 
     async def send(self, message: Message) -> None:
-        self._answered = self._answered or (message["type"] == "http.response.body" and not message.get("more_body"))
+        is_last = message["type"] == "http.response.body" and not message.get("more_body")
+        self._answered = self._answered or is_last
+        if is_last and self._lingers and self._watch is None:
+            # to close a connection whose client still sends would discard the answer that it has not read yet
+            await self._send({**message, "more_body": True})
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._discard_body(), LINGER_SECONDS)
         await self._send(message)
+
+    async def _discard_body(self) -> None:
+        left = LINGER_BYTES
+        while left > 0:
+            message = await self._receive()
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return
+            left -= len(message.get("body", b""))
 
     def stop_watching(self) -> None:
         if self._watch is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
@@ -26,6 +26,9 @@ from service.security.api_keys import Protection
 
 MESSAGE_OVERHEAD = 2**20
 """Bytes that a request may have in addition to its images. gRPC refuses a larger message before it is parsed."""
+MIN_PING_INTERVAL_MS = 5_000
+"""Clients that send keepalive pings more often are disconnected. Half of the shortest interval that grpc-go uses."""
+REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Landmarks"].full_name
 _WATCH_INTERVAL = 1.0
 """Seconds between two looks at the readiness for a client that watches it."""
@@ -108,20 +111,32 @@ def build_server(gateway: Gateway, address: str, protection: Protection | None =
             ("grpc.max_send_message_length", -1),
             # a second server on the same port is an error: it must not share the port
             ("grpc.so_reuseport", 0),
-            # close connections whose client no longer responds; clients may send keepalive pings as well
+            # close connections whose client no longer responds; clients may send keepalive pings, also between calls
             ("grpc.server_handshake_timeout_ms", 10_000),
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
-            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
         ],
     )
     landmarks_pb2_grpc.add_LandmarksServicer_to_server(LandmarksServicer(gateway), server)  # type: ignore[no-untyped-call]
     health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(gateway.readiness), server)
     names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
+    server.add_generic_rpc_handlers((_reflection_v1(names),))
     try:
         if protection.tls is None:
             return server, server.add_insecure_port(address)
         return server, server.add_secure_port(address, protection.tls.grpc_credentials())
     except RuntimeError as error:
         raise OSError(f"{address} cannot be bound") from error
+
+
+def _reflection_v1(names: Iterable[str]) -> grpc.GenericRpcHandler:
+    """grpc.reflection.v1, which grpcio-reflection lacks. Its messages are those of v1alpha, renamed."""
+    method = grpc.stream_stream_rpc_method_handler(
+        reflection.aio.ReflectionServicer(names).ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(REFLECTION_V1, {"ServerReflectionInfo": method})

@@ -66,7 +66,7 @@ def read_keys(settings: Settings) -> ApiKeys:
     _add(digests, re.split(r"[,\s]+", settings.api_keys or ""), "LANDMARKS_API_KEYS")
     if settings.api_keys_file is not None:
         try:
-            lines = settings.api_keys_file.read_text(encoding="utf-8").splitlines()
+            lines = settings.api_keys_file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise SecurityError(f"LANDMARKS_API_KEYS_FILE: {settings.api_keys_file} cannot be read: {error}") from error
         _add(digests, (line.partition("#")[0] for line in lines), str(settings.api_keys_file))

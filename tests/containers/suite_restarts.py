@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import grpc
 import httpx
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.timeout(1800)
 WITHOUT_TRITON = {"ok", "unavailable", "internal"}
 WITHOUT_GATEWAY = {"ok", "refused", "broken"}
 
+SERVER = "tritonserver"
 STUB = "triton_python_backend_stub"
 """The process of a model in the Python backend."""
 
@@ -29,12 +31,12 @@ STUB = "triton_python_backend_stub"
 def test_requests_in_flight_are_answered_while_the_gateway_stops(
     service: Service, report: Callable[[str], None]
 ) -> None:
-    held = RequestsInFlight(service, count=6)
     gateway = service.gateway
-    stopping = subprocess.Popen([DOCKER, "stop", "--time", "60", gateway], stdout=subprocess.DEVNULL)
-    wait_for(lambda: is_closed(service.url), "the gateway to take no more requests")
-    held.resume()
-    outcomes = held.outcomes()
+    with requests_in_flight(service, count=6) as requests:
+        stopping = subprocess.Popen([DOCKER, "stop", "--time", "60", gateway], stdout=subprocess.DEVNULL)
+        wait_for(lambda: is_closed(service.url), "the gateway to take no more requests")
+        requests.resume()
+        outcomes = requests.outcomes()
     assert stopping.wait(90) == 0
     assert inspect(gateway)["State"]["ExitCode"] == 0
     docker("start", gateway)
@@ -46,9 +48,9 @@ def test_requests_in_flight_are_answered_while_the_gateway_stops(
 def test_requests_in_flight_fail_as_unavailable_when_triton_is_killed(
     service: Service, report: Callable[[str], None]
 ) -> None:
-    held = RequestsInFlight(service, count=6)
-    docker("kill", service.triton)
-    outcomes = held.outcomes()
+    with requests_in_flight(service, count=6) as requests:
+        docker("kill", service.triton)
+        outcomes = requests.outcomes()
     docker("start", service.triton)
     service.project.wait_until_healthy()
     report(f"Triton killed, 6 requests in flight: {dict(outcomes)}")
@@ -58,7 +60,7 @@ def test_requests_in_flight_fail_as_unavailable_when_triton_is_killed(
 
 EVENTS: dict[str, tuple[Callable[[Service], object], set[str]]] = {
     "Triton restarted": (lambda service: docker("restart", service.triton), WITHOUT_TRITON),
-    "Triton crashed": (lambda service: crash(service.triton, "tritonserver"), WITHOUT_TRITON),
+    "Triton crashed": (lambda service: crash(service.triton, SERVER), WITHOUT_TRITON),
     "a model crashed": (lambda service: crash(service.triton, STUB), WITHOUT_TRITON),
     "gateway restarted": (lambda service: docker("restart", service.gateway), WITHOUT_GATEWAY),
     "gateway crashed": (lambda service: crash(service.gateway, "landmarks"), WITHOUT_GATEWAY),
@@ -102,32 +104,61 @@ def test_a_second_triton_takes_over(service: Service, report: Callable[[str], No
 
 
 class RequestsInFlight:
-    """Requests that the gateway has accepted and Triton does not answer yet, half of them to each API.
+    """Requests to a Triton that is paused, half of them to each API.
 
-    The processes of its models are paused, not Triton itself, because the gateway soon ejects a Triton that is silent.
+    Triton itself is paused, not its models: it takes a model for dead that does not move for a second, while the
+    gateway waits five seconds for the answer to a probe.
     """
 
     def __init__(self, service: Service, count: int) -> None:
-        service.project.wait_until_healthy()
+        self._service, self._count = service, count
         self._triton = service.triton
-        crash(self._triton, STUB, by="SIGSTOP")
         self._outcomes: list[str] = []
+        crash(self._triton, SERVER, by="SIGSTOP")
         self._channel = grpc.insecure_channel(f"127.0.0.1:{service.rpc}")
         stub = landmarks_pb2_grpc.LandmarksStub(self._channel)
         requests = [lambda: request_rest(service.url), lambda: request_grpc(stub)] * (count // 2)
         self._threads = [threading.Thread(target=lambda send=send: self._outcomes.append(send())) for send in requests]
         for thread in self._threads:
             thread.start()
-        wait_for(lambda: service.in_flight() == count, "the requests to be accepted", 25)
+
+    def are_accepted(self) -> bool:
+        """Waits until the gateway has accepted all of them; False when it has answered one meanwhile."""
+        wait_for(
+            lambda: bool(self._outcomes) or self._service.in_flight() == self._count, "the requests to be accepted"
+        )
+        return not self._outcomes
 
     def resume(self) -> None:
-        crash(self._triton, STUB, by="SIGCONT")
+        if inspect(self._triton)["State"]["Running"]:
+            crash(self._triton, SERVER, by="SIGCONT")
 
     def outcomes(self) -> Counter[str]:
+        """Waits for all answers."""
         for thread in self._threads:
             thread.join()
         self._channel.close()
         return Counter(self._outcomes)
+
+
+@contextmanager
+def requests_in_flight(service: Service, count: int, attempts: int = 5) -> Iterator[RequestsInFlight]:
+    """Requests that the gateway has accepted, and that Triton does not answer yet.
+
+    On a busy machine the gateway may give up the paused Triton before it has accepted all of them: then they are sent
+    again.
+    """
+    for _ in range(attempts):
+        service.project.wait_until_healthy()
+        requests = RequestsInFlight(service, count)
+        try:
+            if requests.are_accepted():
+                yield requests
+                return
+        finally:
+            requests.resume()
+            outcomes = requests.outcomes()
+    raise AssertionError(f"the requests were answered while Triton was paused: {dict(outcomes)}")
 
 
 def is_closed(url: str) -> bool:

@@ -24,9 +24,10 @@ async def test_each_image_of_a_batch_has_its_own_answer_or_problem(protocol):
             "type": "urn:problem-type:landmarks:not_an_image",
             "title": "The bytes are no image of a known format",
             "status": 415,
-            "detail": "these bytes are not an image that is read here; send a JPEG, PNG, WebP, BMP or TIFF file",
+            "detail": "these bytes are not an image that is read here; send a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or "
+            "HEIC file",
             "code": "not_an_image",
-            "action": "Send JPEG, PNG, WebP, BMP or TIFF.",
+            "action": "Send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC.",
             "request_id": "mine/1",
         }
     }

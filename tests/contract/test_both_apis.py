@@ -24,6 +24,7 @@ async def test_both_apis_answer_the_same_numbers_to_the_last_bit():
         {"boxes": [BOX, (1 / 3, 1e-7, 99.99999, 77.7)]},
         {"max_faces": 1, "topk": 3},
         {"detector_threshold": 0.6, "model": "fake", "decoder": "argmax", "flip": True},
+        {"min_score": 0.5},
     )
     async with open_apis(make_gateway(FakeEngine(), detector)) as apis:
         rest = [(await apis["rest"].ask(IMAGE, **request)).body for request in requests]
@@ -92,6 +93,17 @@ async def test_the_threshold_is_inclusive_and_as_exact_as_the_scores_answered(pr
     for threshold, count in ((0, 2), (0.3, 2), (0.31, 1), (0.6, 1), (0.61, 0)):
         reply, _ = await ask(protocol, detector=detector, detector_threshold=threshold)
         assert len(reply.body["faces"] if protocol == "rest" else reply.body.faces) == count, threshold
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_the_least_score_is_inclusive_and_as_exact_as_the_scores_answered(protocol):
+    detector = FakeDetector(((10, 10, 90, 90), 0.6))
+    reply, _ = await ask(protocol, detector=detector)
+    (face,) = reply.body["faces"] if protocol == "rest" else reply.body.faces
+    score = face["score"] if protocol == "rest" else face.score
+    for least, count in ((0, 1), (score, 1), (min(1.0, score + 1e-6), 0 if score < 1 else 1)):
+        reply, _ = await ask(protocol, detector=detector, min_score=least)
+        assert len(reply.body["faces"] if protocol == "rest" else reply.body.faces) == count, least
 
 
 async def test_what_is_omitted_is_not_there():

@@ -111,7 +111,6 @@ async def test_the_three_forms_mean_the_same():
         (form(name="photo"), "invalid_request", "other parts"),
         ({"files": [("image", ("a", IMAGE))] * 2}, "invalid_request", "other parts"),
         ({"files": [("image", ("a", IMAGE))] * 9}, "invalid_request", "form"),
-        ({"files": [("image", (None, "text"))]}, "invalid_request", "file name"),
         ({"url": "/v2/landmarks"}, "not_found", "/docs"),
         ({"method": "GET"}, "method_not_allowed", "/docs"),
     ],
@@ -192,7 +191,7 @@ async def test_openapi_describes_request_answer_and_every_error():
     operation = response.json()["paths"]["/v1/landmarks"]["post"]
     assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(operation["requestBody"]["content"])
     assert {p["name"] for p in operation["parameters"]} == {
-        "box", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit",
+        "box", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit", "min_score",
         "X-Request-ID", "X-Request-Timeout",
     }  # fmt: skip
     assert set(operation["responses"]) == {"200", "400", "401", "404", "413", "415", "422", "429", "500", "503", "504"}
@@ -222,9 +221,9 @@ async def test_the_examples_of_the_description_run():
         {"content": sample_image, "params": query},
         *({"content": sample_image, "params": {name: value}} for name, value in query.items()),
     )
-    assert set(options) == {"boxes", "topk", "max_faces", "detector_threshold", "decoder", "flip", "omit"}
+    assert set(options) == {"boxes", "topk", "max_faces", "detector_threshold", "decoder", "flip", "omit", "min_score"}
     assert set(query) == set(options) - {"boxes"} | {"box"}
-    assert [response.status_code for response in responses] == [200] * (3 + 7)
+    assert [response.status_code for response in responses] == [200] * (3 + 8)
     assert responses[0].json()["faces"] == responses[1].json()["faces"] == responses[2].json()["faces"] != []
 
 
@@ -291,7 +290,6 @@ async def test_options_of_a_batch_are_for_all_images_or_for_each():
         (batch(IMAGE) | {"url": "/v1/landmarks/batch?topk=4"}, "invalid_request", "in the body"),
         (raw() | {"url": "/v1/landmarks/batch"}, "unsupported_media_type", "multipart/form-data"),
         ({"url": "/v1/landmarks/batch", "files": [("photo", ("a", IMAGE))]}, "invalid_request", "other parts"),
-        ({"url": "/v1/landmarks/batch", "files": [("image", (None, "text"))]}, "invalid_request", "file name"),
         (batch(bytes(3_000_000)), "too_many_bytes", "the body has more than"),
         (batch(*[b"x"] * 1001), "too_many_images", "more parts than 3 images"),
         ({"url": "/v1/landmarks/batch", "method": "GET"}, "method_not_allowed", "/docs"),
@@ -307,3 +305,96 @@ async def test_a_batch_with_an_image_over_the_limit_of_one():
     (response,) = await send(batch(IMAGE, IMAGE + bytes(100_000)))
     assert ["problem" in result for result in response.json()["results"]] == [False, True]
     assert response.json()["results"][1]["problem"]["code"] == "too_many_bytes"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v1/layout", "/v1/models", "/", "/docs"])
+async def test_head_answers_as_get_without_a_body(path):
+    get, head = await send({"method": "GET", "url": path}, {"method": "HEAD", "url": path})
+    assert (head.status_code, head.content) == (200, b"")
+    assert get.content != b""
+    assert head.headers["content-type"] == get.headers["content-type"]
+    if path != "/metrics":  # which have changed meanwhile
+        assert head.headers["content-length"] == str(len(get.content))
+
+
+async def test_head_of_a_service_that_is_not_ready():
+    engine = FakeEngine()
+    engine.is_ready = False
+    (head,) = await send({"method": "HEAD", "url": "/readyz"}, engine=engine)
+    assert (head.status_code, head.content) == (503, b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/v1/landmarks", "POST"),
+        ("HEAD", "/v1/landmarks", "POST"),
+        ("PUT", "/v1/landmarks/batch", "POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("DELETE", "/v1/layout", "GET, HEAD"),
+        ("POST", "/", "GET, HEAD"),
+        ("POST", "/docs", "GET, HEAD"),
+    ],
+)
+async def test_another_method_is_refused_with_those_allowed(method, path, allow):
+    (response,) = await send({"method": method, "url": path})
+    assert (response.status_code, response.headers["allow"]) == (405, allow)
+    assert method == "HEAD" or reply(response).code == "method_not_allowed"
+
+
+async def test_a_slash_at_the_end_of_a_path_changes_nothing():
+    image, health, unknown = await send(
+        raw() | {"url": "/v1/landmarks/"}, {"method": "GET", "url": "/healthz//"}, {"method": "GET", "url": "/v2/"}
+    )
+    assert (reply(image).code, health.text, reply(unknown).code) == ("ok", '{"status":"ok"}', "not_found")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "x-gzip, identity", "deflate"])
+@pytest.mark.parametrize("request_", [raw(), as_json(), form(), form() | {"url": "/v1/landmarks/batch"}])
+async def test_a_compressed_body_is_refused_by_the_name_of_its_header(request_, coding):
+    headers = {**request_.get("headers", {}), "Content-Encoding": coding}
+    (response,) = await send(request_ | {"headers": headers})
+    assert (response.status_code, reply(response).code) == (415, "unsupported_media_type")
+    assert "Content-Encoding" in reply(response).message
+
+
+async def test_the_coding_identity_is_none():
+    (response,) = await send(raw(**{"Content-Encoding": "Identity"}))
+    assert reply(response).code == "ok"
+
+
+BOUNDARY = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+@pytest.mark.parametrize("preamble", [b"", b"\r\n", b"This is a form.\r\n", b" --b\r\n-b" + b"x" * 70_000 + b"\r\n"])
+@pytest.mark.parametrize("name", ["; filename*=UTF-8''a.png", "", '; filename="a.png"', '; filename=""'])
+async def test_a_form_with_a_preamble_and_its_image_with_any_file_name(preamble, name):
+    part = f'--b\r\nContent-Disposition: form-data; name="image"{name}\r\n\r\n'.encode() + IMAGE
+    (response,) = await send({"content": preamble + part + b"\r\n--b--\r\n", "headers": BOUNDARY})
+    assert reply(response).code == "ok"
+
+
+async def test_a_form_that_never_begins():
+    (response,) = await send({"content": b"no boundary" * 1000, "headers": BOUNDARY})
+    assert reply(response).code == "invalid_request"
+
+
+async def test_text_as_an_image_of_a_form_is_none():
+    (response,) = await send({"files": [("image", (None, "text"))]})
+    assert reply(response).code == "not_an_image"
+
+
+async def test_json_may_begin_with_a_byte_order_mark():
+    body = {"image": base64.b64encode(IMAGE).decode(), "boxes": [BOX]}
+    in_body = {"content": b"\xef\xbb\xbf" + orjson.dumps(body), "headers": {"Content-Type": "application/json"}}
+    options = "\ufeff" + json.dumps({"boxes": [BOX]})
+    as_file = {"files": [("image", ("a", IMAGE)), ("options", ("o.json", options.encode(), "application/json"))]}
+    responses = await send(in_body, form(options), as_file, batch(IMAGE) | {"data": {"options": options}})
+    assert [response.status_code for response in responses] == [200] * 4
+    assert [len(response.json()["faces"]) for response in responses[:3]] == [1] * 3
+
+
+async def test_json_has_no_second_byte_order_mark():
+    content = b"\xef\xbb\xbf" * 2 + orjson.dumps({"image": base64.b64encode(IMAGE).decode()})
+    (response,) = await send({"content": content, "headers": {"Content-Type": "application/json"}})
+    assert reply(response).code == "invalid_request"

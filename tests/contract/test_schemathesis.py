@@ -32,7 +32,7 @@ CHECKS = [
     response_headers_conformance,
     negative_data_rejection,
 ]
-IMAGES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff")
+IMAGES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/avif", "image/heic")
 
 
 @schemathesis.serializer(*IMAGES)

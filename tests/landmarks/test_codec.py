@@ -254,17 +254,6 @@ def test_covariance_counts_from_the_decoded_point() -> None:
     assert_allclose(decode(maps, TINY, topk=1).covariances[0, 0, 0, 0], 16.0, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("column", "counts"), [(24, True), (40, True), (23, False), (41, False)])
-def test_moments_and_score_are_taken_from_17_cells_around_the_peak(column: int, counts: bool) -> None:
-    maps = np.full((1, 1, 64, 64), -1000.0, np.float32)
-    maps[0, 0, 32, 32], maps[0, 0, 32, column] = math.log(3), 0.0
-    decoded = decode(maps, CodecSpec(points=1), topk=1)
-    # a quarter of the probability, |column - 32| cells of 4 pixels away
-    variance = 0.25 * (4 * (column - 32)) ** 2 if counts else 0.0
-    assert decoded.covariances[0, 0, 0, 0] == pytest.approx(variance, rel=1e-6)
-    assert decoded.scores[0, 0] == pytest.approx(0.75 if counts else 1.0)
-
-
 def test_calibration_scales_and_adds() -> None:
     maps = np.full((1, 1, 4, 4), -1000.0, np.float32)
     maps[0, 0, 2, 1] = maps[0, 0, 2, 3] = 0.0

@@ -35,14 +35,32 @@ class SeeingEngine(FakeEngine):
         return await super().infer(crops, **options)
 
 
+class UncertainEngine(FakeEngine):
+    """Answers crop i with expected errors of `ratios[i]` times the error at which a face's score is 0.5.
+
+    By definition its score is 1 / (1 + ratio^6): 64/65 for 0.5, 1/2 for 1, 1/65 for 2. The points' box is 97 x 194.
+    """
+
+    def __init__(self, *ratios: float) -> None:
+        super().__init__()
+        self.ratios = ratios
+
+    async def infer(self, crops: np.ndarray, **options: Any) -> Decoded:
+        points, scores, covariances = await super().infer(crops, **options)
+        variance = [(0.084 * ratio) ** 2 * 97 * 194 / 2 for ratio in self.ratios[: len(crops)]]
+        covariances[:] = np.array(variance, np.float32)[:, None, None, None] * np.eye(2, dtype=np.float32)
+        return Decoded(points, scores, covariances)
+
+
 async def detect(
     options: Options | None = None,
     detector: FakeDetector | None = None,
     engine: FakeEngine | None = None,
     data: bytes | None = None,
     timeout: float = 10.0,
+    **limits: Any,
 ) -> Answer:
-    gateway = make_gateway(engine or FakeEngine(), detector or FakeDetector())
+    gateway = make_gateway(engine or FakeEngine(), detector or FakeDetector(), **limits)
     image = encoded(gradient_image()) if data is None else data
     return await gateway.pipeline.detect(image, options or Options(), Deadline.after(timeout))
 
@@ -81,7 +99,7 @@ async def test_no_face_is_an_empty_list_and_calls_no_engine() -> None:
     assert engine.calls == []
 
 
-async def test_detected_faces_keep_the_detectors_order_and_max_faces_leaves_the_first() -> None:
+async def test_faces_of_equal_score_keep_the_detectors_order_and_max_faces_leaves_the_first() -> None:
     boxes = [((10.0, 10.0, 10.0 + side, 10.0 + side), side / 100) for side in (90, 80, 70, 60, 50)]
     detector = FakeDetector(*boxes)
     four = await faces(detector=detector)  # the service's own limit
@@ -90,6 +108,74 @@ async def test_detected_faces_keep_the_detectors_order_and_max_faces_leaves_the_
     assert [float(face.box_score or 0) for face in two] == pytest.approx([0.9, 0.8])
     assert {face.box_source for face in two} == {"detected"}
     assert len(await faces(Options(max_faces=99), detector)) == 4
+
+
+BOXES = [(0.0, 0.0, side, side) for side in (200.0, 150.0, 100.0, 50.0)]
+"""The largest first, as detectors answer."""
+COINS = FakeDetector(*((box, 1.0) for box in BOXES))
+
+
+async def test_a_large_box_of_low_score_comes_after_the_faces() -> None:
+    # 1/65 for the largest box, 64/65, 1/65, 64/65
+    found = await faces(detector=COINS, engine=UncertainEngine(2, 0.5, 2, 0.5))
+    assert [float(face.box[2]) for face in found] == [150, 50, 200, 100]
+    assert [float(face.score) for face in found] == pytest.approx([64 / 65, 64 / 65, 1 / 65, 1 / 65], rel=1e-4)
+
+
+async def test_among_faces_of_sufficient_score_the_largest_comes_first_however_certain_the_others_are() -> None:
+    # 1 / (1 + 0.9^6) is 0.65, still more likely right than not
+    found = await faces(detector=COINS, engine=UncertainEngine(0.9, 0.5, 0.1, 0.1))
+    assert [float(face.box[2]) for face in found] == [200, 150, 100, 50]
+
+
+async def test_max_faces_leaves_the_first_after_filter_and_order() -> None:
+    engine = UncertainEngine(2, 0.5, 2, 0.5)
+    assert [float(face.box[2]) for face in await faces(Options(max_faces=1), COINS, engine)] == [150]
+    assert [float(face.box[2]) for face in await faces(Options(max_faces=3), COINS, engine)] == [150, 50, 200]
+    (face,) = await faces(Options(max_faces=1, min_score=0.5), COINS, UncertainEngine(2, 2, 2, 0.5))
+    assert float(face.box[2]) == 50
+
+
+@pytest.mark.parametrize(
+    ("setting", "option", "sides"),
+    [
+        (0.0, None, [150, 200, 100]),
+        (0.1, None, [150]),
+        (0.1, 0.0, [150, 200, 100]),  # a request may choose less than the setting
+        (0.0, 0.1, [150]),
+        (0.1, 0.99, []),
+        (1.0, None, []),
+    ],
+)
+async def test_detected_faces_below_the_least_score_are_not_answered(
+    setting: float, option: float | None, sides: list[float]
+) -> None:
+    answer = await detect(
+        Options(min_score=option), FakeDetector(*COINS.found[:3]), UncertainEngine(2, 0.5, 2), min_score=setting
+    )
+    assert [float(face.box[2]) for face in answer.faces] == sides
+    assert answer.rejected == 3 - len(sides)
+
+
+async def test_a_score_equal_to_the_least_is_answered() -> None:
+    detector, engine = FakeDetector(*COINS.found[:1]), UncertainEngine(1.3)
+    (face,) = await faces(detector=detector, engine=engine)
+    assert len(await faces(Options(min_score=float(face.score)), detector, engine)) == 1
+    assert len(await faces(Options(min_score=float(np.nextafter(face.score, np.float32(1)))), detector, engine)) == 0
+
+
+async def test_faces_in_given_boxes_are_always_answered_in_their_order() -> None:
+    options = Options(boxes=tuple(BOXES[:3]), min_score=1.0, max_faces=1)
+    answer = await detect(options, engine=UncertainEngine(2, 0.5, 9), min_score=1.0)
+    assert [float(face.box[2]) for face in answer.faces] == [200, 150, 100]
+    assert answer.rejected == 0
+
+
+async def test_the_landmarks_of_no_more_boxes_are_computed_than_the_setting_max_faces() -> None:
+    engine = FakeEngine()
+    detector = FakeDetector(*(((0.0, 0.0, side, side), 1.0) for side in (90.0, 80.0, 70.0, 60.0, 50.0)))
+    assert len(await faces(Options(max_faces=1), detector, engine)) == 1
+    assert [call[0] for call in engine.calls] == [(4, 256, 256, 3)]
 
 
 @pytest.mark.parametrize(("threshold", "count"), [(None, 3), (0.0, 3), (0.6, 2), (0.7, 1), (0.91, 0)])

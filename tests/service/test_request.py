@@ -46,6 +46,8 @@ def test_options_cannot_be_changed() -> None:
         ({"detector_threshold": True}, "invalid_request", "detector_threshold must be a number"),
         ({"detector_threshold": -0.01}, "invalid_request", "detector_threshold must be at least 0"),
         ({"detector_threshold": 1.01}, "invalid_request", "detector_threshold must be at most 1"),
+        ({"min_score": -0.01}, "invalid_request", "min_score must be at least 0"),
+        ({"min_score": 1.01}, "invalid_request", "min_score must be at most 1"),
         ({"detector_threshold": math.nan}, "invalid_request", "detector_threshold must be a finite number"),
         ({"model": 7}, "invalid_request", "model must be text"),
         ({"decoder": 3}, "invalid_request", "decoder must be text"),

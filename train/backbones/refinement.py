@@ -45,7 +45,7 @@ class ShapeRefinement(nn.Module):
     A map's position and spread are the moments of its softmax. Adding a plane of slope g to logits whose softmax is a
     Gaussian of covariance C moves its mean by C g and leaves its shape as it is. So each map gets the slope C^-1 d for
     the displacement d that the regression predicts. The regression sees the face upright and of unit size, so that
-    displacements rotate and scale with the face. What the points say of each other differs from pose to pose, so every
+    displacements rotate and scale with the face. How the points predict each other differs from pose to pose, so every
     feature counts by itself and multiplied by each pose component.
 
     A new layer changes nothing. The names of its parameters are those of checkpoints and of exported files.

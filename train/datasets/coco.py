@@ -50,8 +50,8 @@ def open_index(path: Path) -> Any:
     except OSError as error:
         raise missing(path, error) from error
     except (ValueError, KeyError, TypeError, AssertionError) as error:
-        wanted = "JSON with images, categories and annotations[].id, image_id, category_id"
-        raise DataError(f"{path}: expected {wanted}; {error!r}") from error
+        form = "JSON with images, categories and annotations[].id, image_id, category_id"
+        raise DataError(f"{path}: expected {form}; {error!r}") from error
 
 
 def _face(folder: Path, path: Path, index: Any, person: dict[str, Any]) -> AnnotatedFace:
@@ -61,8 +61,8 @@ def _face(folder: Path, path: Path, index: Any, person: dict[str, Any]) -> Annot
         left, top, width, height = np.array(person["bbox"], np.float64) - [0.5, 0.5, 0, 0]
         name, size = index.imgs[person["image_id"]]["file_name"], math.sqrt(person["area"])
     except (ValueError, KeyError, TypeError) as error:
-        wanted = "keypoints (17 of x, y, flag), bbox (x, y, width, height), area and a known image_id"
-        raise DataError(f"{where}: expected {wanted}; {error!r}") from error
+        form = "keypoints (17 of x, y, flag), bbox (x, y, width, height), area and a known image_id"
+        raise DataError(f"{where}: expected {form}; {error!r}") from error
     points = np.where(flag[:, None] > 0, np.stack([x, y], axis=1), np.nan)
     box = np.array([left, top, left + width, top + height])
     return checked(AnnotatedFace(folder / name, points, box, size=size), where)

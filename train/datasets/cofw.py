@@ -50,12 +50,12 @@ def load(root: Path, split: Split) -> list[AnnotatedFace]:
 
 def _size(path: Path, file: Any, key: str, height: int, faces: int | None) -> int:
     """The number of faces of a variable. Raises DataError unless it is [height, faces]."""
-    wanted = f"{height} x {'faces' if faces is None else faces} (stored columns first)"
+    form = f"{height} x {'faces' if faces is None else faces} (stored columns first)"
     shape = getattr(file.get(key), "shape", None)
     if shape is None:
-        raise DataError(f"{path}: expected a variable {key!r}, {wanted}; the file has {', '.join(sorted(file))}")
+        raise DataError(f"{path}: expected a variable {key!r}, {form}; the file has {', '.join(sorted(file))}")
     if len(shape) != 2 or shape[0] != height or faces not in (None, shape[1]):
-        raise DataError(f"{path}, variable {key!r}: expected {wanted}, found {' x '.join(map(str, shape))}")
+        raise DataError(f"{path}, variable {key!r}: expected {form}, found {' x '.join(map(str, shape))}")
     return int(shape[1])
 
 

@@ -46,8 +46,8 @@ def _line(root: Path, path: Path, number: int, line: str, split: Split) -> Itera
             if box is not None:
                 yield AnnotatedFace(root / "images" / row["image"], points, box, _subsets(item))
     except (ValueError, KeyError, TypeError) as error:
-        wanted = "an object with image, split, faces[].points98 (98 x, y pairs) and boxes[].xyxy"
-        raise DataError(f"{path}, line {number}: expected {wanted}; {error!r}") from error
+        form = "an object with image, split, faces[].points98 (98 x, y pairs) and boxes[].xyxy"
+        raise DataError(f"{path}, line {number}: expected {form}; {error!r}") from error
 
 
 def _subsets(item: dict[str, Any]) -> frozenset[str]:

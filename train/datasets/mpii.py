@@ -69,8 +69,8 @@ def _people(root: Path, path: Path) -> Iterator[tuple[Person, AnnotatedFace]]:
                 people = _items(getattr(item, "annorect", ()))
                 yield from (_annotated(root, path, number, item.image.name, person) for person in filter(_has, people))
     except (AttributeError, IndexError, TypeError, ValueError) as error:
-        wanted = "image.name and annorect with x1, y1, x2, y2, scale, objpos and annopoints.point (x, y, id)"
-        raise DataError(f"{path}, RELEASE.annolist({number}): expected {wanted}; {error!r}") from error
+        form = "image.name and annorect with x1, y1, x2, y2, scale, objpos and annopoints.point (x, y, id)"
+        raise DataError(f"{path}, RELEASE.annolist({number}): expected {form}; {error!r}") from error
 
 
 def _items(value: Any) -> list[Any]:

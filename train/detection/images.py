@@ -54,8 +54,8 @@ def _parse(root: Path, path: Path, number: int, line: str, split: Split) -> Boxe
         scores = np.array([box["score"] for box in row["boxes"]], np.float64)
         image = root / "images" / row["image"]
     except (ValueError, KeyError, TypeError) as error:
-        wanted = "an object with image, split and boxes[] of xyxy and score"
-        raise DataError(f"{path}, line {number}: expected {wanted}; {error!r}") from error
+        form = "an object with image, split and boxes[] of xyxy and score"
+        raise DataError(f"{path}, line {number}: expected {form}; {error!r}") from error
     if not np.isfinite(boxes).all() or not (boxes[:, :2] < boxes[:, 2:]).all():
         raise DataError(f"{path}, line {number}: expected boxes with x1 < x2 and y1 < y2")
     return BoxedImage(image, boxes, scores)

@@ -202,7 +202,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 def _kept_inside(center: NDArray[np.float64], extent: float, size: tuple[int, int]) -> NDArray[np.float64]:
     """A square window's center [2], moved so that the window shows as much of the image (width, height) as possible."""
-    half, whole = extent / 2, np.array(size, np.float64)
-    low, high = np.minimum(half, whole - half), np.maximum(half, whole - half)
+    half, full = extent / 2, np.array(size, np.float64)
+    low, high = np.minimum(half, full - half), np.maximum(half, full - half)
     kept: NDArray[np.float64] = np.clip(center, low, high)
     return kept

@@ -65,22 +65,22 @@ class Losses(NamedTuple):
     """Mean absolute error of the logarithms of width and height."""
 
 
-def losses(maps: tuple[Tensor, ...], wanted: Tensor) -> Losses:
+def losses(maps: tuple[Tensor, ...], expected: Tensor) -> Losses:
     """Maps [N, 3, H/s, W/s] of all strides against targets [N, 4, cells]: per face of a level, mean of the levels.
 
     Plain cross-entropy rather than a focal loss: at its minimum the probability of a cell is the share of the draws
     that were rounded to it. Only then do the probabilities sum to that of a face and have its center as their mean.
     Every level counts the same, or else the many small faces of a mosaic would outweigh the large ones.
     """
-    parts = torch.split(wanted, [level[0, 0].numel() for level in maps], dim=2)
+    parts = torch.split(expected, [level[0, 0].numel() for level in maps], dim=2)
     each = [_level_losses(level.flatten(2).float(), part) for level, part in zip(maps, parts, strict=True)]
     centers, sides = zip(*each, strict=True)
     return Losses(torch.stack(centers).mean(), torch.stack(sides).mean())
 
 
-def _level_losses(values: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    positive = wanted[:, POSITIVE]
+def _level_losses(values: Tensor, expected: Tensor) -> tuple[Tensor, Tensor]:
+    positive = expected[:, POSITIVE]
     faces = positive.sum().clamp(min=1)
-    entropy = F.binary_cross_entropy_with_logits(values[:, 0], positive, wanted[:, WEIGHT], reduction="sum")
-    difference = (values[:, 1:] - wanted[:, SIDES]).abs().mean(dim=1)
+    entropy = F.binary_cross_entropy_with_logits(values[:, 0], positive, expected[:, WEIGHT], reduction="sum")
+    difference = (values[:, 1:] - expected[:, SIDES]).abs().mean(dim=1)
     return entropy / faces, (difference * positive).sum() / faces

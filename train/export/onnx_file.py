@@ -34,10 +34,10 @@ def write_onnx(
         opset_version=17,
         dynamo=False,
     )
-    save_stamped(onnx.load(path), metadata, path)
+    save_with_metadata(onnx.load(path), metadata, path)
 
 
-def save_stamped(model: onnx.ModelProto, metadata: Metadata, path: Path) -> None:
+def save_with_metadata(model: onnx.ModelProto, metadata: Metadata, path: Path) -> None:
     """Writes a model with its metadata."""
     onnx.helper.set_model_props(model, {MODEL_KINDS[type(metadata)].key: metadata.to_json()})
     onnx.checker.check_model(model)
@@ -82,7 +82,7 @@ def rewrite_metadata(repository: Path, metadata: Metadata, precision: Precision 
     Raises RepositoryError when a configuration cannot be stamped.
     """
     model = onnx.load(model_path(repository, kind=type(metadata), precision=precision))
-    install(repository, metadata, lambda path: save_stamped(model, metadata, path), precision)
+    install(repository, metadata, lambda path: save_with_metadata(model, metadata, path), precision)
 
 
 @contextmanager

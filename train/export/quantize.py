@@ -22,7 +22,7 @@ from landmarks.runtime import Network
 from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.predict import crops_of, predict
-from train.export.onnx_file import install, save_stamped
+from train.export.onnx_file import install, save_with_metadata
 from train.export.torch_to_onnx import golden_answer
 from train.samples.image_cache import ImageCache
 
@@ -51,7 +51,7 @@ def quantize(repository: Path, source: DataSource, samples: int) -> dict[str, An
     metadata = with_own_golden_answer(quantized, replace(original.metadata, name=original.metadata.name + SUFFIX))
     try:
         add_int8(repository)
-        install(repository, metadata, lambda path: save_stamped(quantized, metadata, path), "int8")
+        install(repository, metadata, lambda path: save_with_metadata(quantized, metadata, path), "int8")
     except BaseException:
         remove_int8(repository)
         raise
@@ -63,7 +63,7 @@ def with_own_golden_answer(model: onnx.ModelProto, metadata: ModelMetadata) -> M
     """The metadata with the model's own answer to the golden crop in the runtime that serves it."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        save_stamped(model, metadata, path)
+        save_with_metadata(model, metadata, path)
         return with_golden_answer(metadata, golden_answer(Network(path), metadata.codec))
 
 

@@ -33,7 +33,8 @@ def bodies(chance: random.Random) -> Iterator[Case]:
         {"boxes": [[[1]] * 4]}, {"boxes": [[-(2**63)] * 4]}, {"boxes": [[2**64 - 1] * 4]}, {"boxes": [[1e308] * 4]},
         {"topk": "9"}, {"topk": 1.0}, {"topk": True}, {"topk": -(2**63)}, {"topk": 10**300}, {"topk": []},
         {"max_faces": {}}, {"max_faces": -1}, {"detector_threshold": "0.5"}, {"detector_threshold": True},
-        {"detector_threshold": 10**300}, {"flip": 1}, {"flip": "true"}, {"model": 1}, {"model": ["fake"]},
+        {"detector_threshold": 10**300}, {"min_score": "0.5"}, {"min_score": 10**300},
+        {"flip": 1}, {"flip": "true"}, {"model": 1}, {"model": ["fake"]},
         {"decoder": {}}, {"omit": "points"}, {"omit": [1]}, {"omit": [[]]}, {"omit": {"points": 1}},
         {"path": "/etc/passwd"}, {"url": "http://127.0.0.1"}, {"image_url": "file:///etc/passwd"},
     ]  # fmt: skip

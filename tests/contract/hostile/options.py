@@ -31,7 +31,9 @@ def options(chance: random.Random) -> Iterator[Case]:
     image = encoded(gradient_image())
     small = {
         "topk": (0, 4096, 4097, 2**31, 2**32 - 1), "max_faces": (0, 2**32 - 1), "detector_threshold": (-1, 1.5, NAN,
-        INF, -INF, 1e30, 5e-324), "model": ("", "x" * 5000, "\0", "../../etc/passwd"), "decoder": ("", "\u202e", "TOPK",
+        INF, -INF, 1e30, 5e-324),
+        "min_score": (-1, 1.5, NAN, INF, -INF, 1e30, 5e-324),
+        "model": ("", "x" * 5000, "\0", "../../etc/passwd"), "decoder": ("", "\u202e", "TOPK",
         "x" * 5000), "omit": (["box"], [""], ["points"] * 500, ["x" * 5000]),
     }  # fmt: skip
     for name, values in small.items():

@@ -76,7 +76,7 @@ def test_a_refused_file_is_reported_with_its_code(page):
     open_file(page, b"hello")
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("not_an_image")
-    expect(alert).to_contain_text("JPEG, PNG, WebP, BMP or TIFF")
+    expect(alert).to_contain_text("JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC")
     expect(alert.get_by_role("button", name="Try again")).to_be_hidden()  # it would be refused again
     show(page)
     expect(alert).to_be_hidden()

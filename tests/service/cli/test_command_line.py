@@ -81,8 +81,8 @@ def test_the_flags_of_detect_become_options_output_and_service() -> None:
         ServiceArguments(url="http://a:1"),
         Settings(engine="local"),
     )
-    assert parse(["detect", "a.jpg", "--max-faces", "3"]) == Detect(
-        [Path("a.jpg")], Options(max_faces=3), OutputArguments(), ServiceArguments(), Settings()
+    assert parse(["detect", "a.jpg", "--max-faces", "3", "--min-score", "0.5"]) == Detect(
+        [Path("a.jpg")], Options(max_faces=3, min_score=0.5), OutputArguments(), ServiceArguments(), Settings()
     )
 
 

@@ -14,19 +14,11 @@ from PIL import Image as PillowImage
 from landmarks.crop import Crop, warp
 from service.errors import ErrorKind, ServiceError
 from service.images.decode import apply_orientation, decode_image, decode_srgb
-from service.images.header import jpeg_is_complete
 from service.images.icc import unchanged
 from service.images.limits import ImageLimits
 from tests.fakes import encoded, gradient_image
 from tests.service.images.profiles import SRGB, linear_grey, red_and_blue_swapped, red_cyan
-
-LIMITS = ImageLimits(max_bytes=10**6, max_pixels=10**6)
-
-
-def failure(data: bytes, limits: ImageLimits = LIMITS) -> ErrorKind:
-    with pytest.raises(ServiceError) as caught:
-        decode_srgb(data, limits)
-    return caught.value.kind
+from tests.service.images.support import LIMITS, failure, saved
 
 
 @pytest.mark.parametrize("extension", [".png", ".bmp", ".tiff"])
@@ -39,12 +31,6 @@ def test_lossy_formats_give_nearly_the_pixels(extension):
     image = decode_srgb(encoded(gradient_image(), extension), LIMITS)
     assert image.shape == (240, 320, 3)
     assert np.abs(image.astype(int) - gradient_image()).mean() < 3
-
-
-def saved(image: PillowImage.Image, form: str, **options: object) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
 
 
 RGB = PillowImage.fromarray(gradient_image(64, 48))
@@ -197,7 +183,7 @@ def test_orientations_by_hand():
     assert apply_orientation(image, 7)[..., 0].tolist() == [[6, 3], [5, 2], [4, 1]]
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"%PDF-1.7", b"GIF89a" + bytes(99), b"<svg/>", bytes(1000)])
+@pytest.mark.parametrize("data", [b"", b"hello", b"%PDF-1.7", b"<svg/>", b"\0\0\0\x18ftypisom", bytes(1000)])
 def test_what_is_not_an_image(data):
     assert failure(data) is ErrorKind.NOT_AN_IMAGE
 
@@ -219,9 +205,9 @@ def test_the_end_of_an_embedded_thumbnail_is_not_the_end_of_the_jpeg():
     data = encoded(gradient_image(), ".jpg")
     application = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
     whole = data[:2] + application + data[2:]
-    assert jpeg_is_complete(whole)
-    assert jpeg_is_complete(whole + b"trailing")
-    assert not jpeg_is_complete(whole[:-2])
+    np.testing.assert_array_equal(decode_srgb(whole, LIMITS), decode_srgb(data, LIMITS))
+    np.testing.assert_array_equal(decode_srgb(whole + b"trailing", LIMITS), decode_srgb(data, LIMITS))
+    assert failure(whole[:-2]) is ErrorKind.DAMAGED_IMAGE
 
 
 def test_limits_are_inclusive():

@@ -39,7 +39,7 @@ def test_spread_is_a_standard_deviation_over_the_distance_of_the_eyes():
 
 def test_answers_tell_of_drift():
     metrics = Metrics()
-    metrics.observe(Answer(MODEL, ImageSize(8, 8), (face(0.91, 4.0), face(0.42, 100.0)), {}))
+    metrics.observe(Answer(MODEL, ImageSize(8, 8), (face(0.91, 4.0), face(0.42, 100.0)), {}, rejected=3))
     metrics.observe(Answer(MODEL, ImageSize(8, 8), (), {}))
     seen = samples(metrics)
     assert seen["landmarks_face_score_count"] == 2
@@ -49,6 +49,7 @@ def test_answers_tell_of_drift():
     assert seen["landmarks_face_spread_sum"] == pytest.approx(0.12)
     assert seen['landmarks_faces_bucket{le="0.0"}'] == 1
     assert seen["landmarks_faces_sum"] == 2
+    assert seen["landmarks_faces_rejected_total"] == 3
 
 
 def test_answers_are_counted_by_the_models_role():

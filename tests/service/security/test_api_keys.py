@@ -73,6 +73,12 @@ def test_file_and_environment_add_up_with_comments_and_empty_lines(tmp_path: Pat
     assert [keys.holder(key) for key in (first, second, third)] == ["a", "b", "c-2.x"]
 
 
+def test_a_file_of_keys_may_begin_with_a_byte_order_mark(tmp_path: Path):
+    path = tmp_path / "keys"
+    path.write_bytes(b"\xef\xbb\xbf" + f"ana:{'0f' * 32}\r\n".encode())
+    assert read_keys(made(api_keys_file=path)).digests == {"ana": b"\x0f" * 32}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

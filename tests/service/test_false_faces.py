@@ -1,0 +1,74 @@
+"""Objects that the shipped detector takes for faces, and how the service answers them with the shipped networks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from landmarks.detector import DetectorMetadata
+from landmarks.repository import model_path
+from service.answer import Answer
+from service.deadline import Deadline
+from service.detectors.backends import LocalDetectorBackend
+from service.detectors.network import NetworkDetector
+from service.engines.local import LocalEngine
+from service.images.limits import ImageLimits
+from service.landmarker import EngineLandmarker
+from service.limits import DEFAULT_MIN_SCORE
+from service.pipeline import Limits, Pipeline
+from service.request import Options
+from tests.fakes import encoded
+
+data = pytest.importorskip("skimage.data", reason="scikit-image ships the images")
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def pipeline(model_repository: Path) -> AsyncIterator[Pipeline]:
+    engine = LocalEngine(model_path(model_repository))
+    await engine.start()
+    with ThreadPoolExecutor(1) as executor:
+        backend = LocalDetectorBackend(engine, model_path(model_repository, kind=DetectorMetadata))
+        limits = Limits(ImageLimits(10**8, 10**8), max_faces=32, min_score=DEFAULT_MIN_SCORE)
+        yield Pipeline(EngineLandmarker(engine, executor), NetworkDetector(backend, executor), executor, limits)
+    await engine.close()
+
+
+async def detect(pipeline: Pipeline, image: np.ndarray, extension: str = ".png", **options: Any) -> Answer:
+    return await pipeline.detect(encoded(image, extension), Options(**options), Deadline.after(60))
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg"])
+@pytest.mark.parametrize("name", ["coins", "retina", "brick", "coffee", "moon", "hubble_deep_field", "colorwheel"])
+async def test_an_image_without_a_face_is_answered_without_one(pipeline: Pipeline, name: str, extension: str) -> None:
+    assert (await detect(pipeline, getattr(data, name)(), extension)).faces == ()
+
+
+async def test_the_least_score_of_zero_answers_the_coins(pipeline: Pipeline) -> None:
+    answer = await detect(pipeline, data.coins(), min_score=0.0)
+    assert len(answer.faces) > 10
+    assert max(float(face.box_score or 0) for face in answer.faces) > 0.99  # the detector's own score does not help
+    assert (await detect(pipeline, data.coins())).rejected == len(answer.faces)
+
+
+async def test_a_retina_beside_a_portrait_does_not_come_first(pipeline: Pipeline) -> None:
+    portrait, retina = data.astronaut(), cv2.resize(data.retina(), (512, 512), interpolation=cv2.INTER_AREA)
+    both = np.concatenate([retina, portrait], axis=1)
+    (face,) = (await detect(pipeline, both, max_faces=1)).faces
+    assert face.score > 0.9
+    assert 512 + 172 - 10 < face.box[0] < 512 + 172 + 10  # the astronaut's face
+    everything = (await detect(pipeline, both, min_score=0.0)).faces
+    assert len(everything) >= 2  # the retina is a box of the detector's
+    np.testing.assert_array_equal(everything[0].points, face.points)
+
+
+async def test_a_coin_whose_box_is_given_is_answered(pipeline: Pipeline) -> None:
+    (coin,) = (await detect(pipeline, data.coins(), boxes=((330.0, 162.0, 371.0, 209.0),))).faces
+    assert coin.score < 0.05
