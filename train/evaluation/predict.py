@@ -17,7 +17,7 @@ from landmarks.layout import WFLW98, PointLayout
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.errors import TrainingError
 from train.evaluation.predictions import Predictions
-from train.evaluation.readers import DecoderName, Network, make_decoder, make_flip_averaging_decoder
+from train.evaluation.readers import DecoderName, HeatmapNetwork, make_decoder, make_flip_averaging_decoder
 from train.objectives import Objective
 from train.samples.corruptions import Cropper, crop_face
 from train.samples.image_cache import ImageCache
@@ -26,8 +26,8 @@ BATCH: Final = 16
 """Crops that a network computes at once."""
 
 
-def torch_network(model: nn.Module, objective: Objective) -> Network:
-    """A PyTorch model as a Network: in evaluation mode and float32, with maps of logarithms of activations."""
+def torch_network(model: nn.Module, objective: Objective) -> HeatmapNetwork:
+    """A PyTorch model as a HeatmapNetwork: in evaluation mode and float32, with maps of logarithms of activations."""
     device = next(model.parameters()).device
     model.eval()
 
@@ -62,7 +62,7 @@ def crops_of(
 
 
 def predict(
-    network: Network,
+    network: HeatmapNetwork,
     faces: Sequence[AnnotatedFace],
     codec: CodecSpec,
     crop_scale: float,

@@ -16,7 +16,7 @@ from landmarks.layout import PointLayout
 
 Crops = NDArray[np.uint8]
 
-Network = Callable[[Crops], NDArray[np.float32]]
+HeatmapNetwork = Callable[[Crops], NDArray[np.float32]]
 """RGB crops uint8 [N, S, S, 3] -> log-activations float32 [N, P, cells, cells] (see `train.objectives`)."""
 
 DecoderName = int | str
@@ -27,7 +27,7 @@ CropDecoder = Callable[[Crops], dict[DecoderName, Decoded]]
 
 
 def make_decoder(
-    network: Network, codec: CodecSpec, decoders: Sequence[DecoderName], correction: float = 0.0
+    network: HeatmapNetwork, codec: CodecSpec, decoders: Sequence[DecoderName], correction: float = 0.0
 ) -> CropDecoder:
     """Decodes a network's maps by every decoder; points move by `correction` cells (`train.objectives.correction`).
 
@@ -43,7 +43,7 @@ def make_decoder(
 
 
 def make_flip_averaging_decoder(
-    network: Network,
+    network: HeatmapNetwork,
     codec: CodecSpec,
     decoders: Sequence[DecoderName],
     layout: PointLayout,

@@ -16,7 +16,7 @@ from train.backbones import build
 from train.config import Config
 from train.evaluation.calibration import Calibration
 from train.evaluation.predict import torch_network
-from train.evaluation.readers import Network
+from train.evaluation.readers import HeatmapNetwork
 from train.export.onnx_file import open_session
 from train.objectives import correction, objective_of
 from train.runs.folder import layout_of, load_result
@@ -26,7 +26,7 @@ from train.runs.folder import layout_of, load_result
 class Trained:
     """A network, and what its use takes."""
 
-    network: Network
+    network: HeatmapNetwork
     codec: CodecSpec
     crop_scale: float
     """Side of the crop divided by the longer side of the face box."""

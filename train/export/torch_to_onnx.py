@@ -15,7 +15,7 @@ from landmarks.metadata import ModelMetadata
 from landmarks.repository import remove_int8
 from landmarks.tensors import contract
 from train.errors import TrainingError
-from train.evaluation.readers import Network
+from train.evaluation.readers import HeatmapNetwork
 from train.evaluation.trained import from_run, load_run, open_export
 from train.export.onnx_file import install, write_onnx
 from train.objectives import correction, objective_of
@@ -56,12 +56,12 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
     return metadata
 
 
-def golden_answer(network: Network, codec: CodecSpec) -> Decoded:
+def golden_answer(network: HeatmapNetwork, codec: CodecSpec) -> Decoded:
     """The network's own answer to the golden crop."""
     return decode(network(golden_crop(codec.input_size)[None]), codec)
 
 
-def golden_error(network: Network, metadata: ModelMetadata) -> float:
+def golden_error(network: HeatmapNetwork, metadata: ModelMetadata) -> float:
     """The largest difference, in crop pixels, between a network's points of the golden crop and the metadata's."""
     points = golden_answer(network, metadata.codec).points[0]
     return float(np.abs(points - np.array(metadata.golden_points)).max())
