@@ -102,7 +102,7 @@ async def test_the_answer_names_model_size_and_stages() -> None:
 
 async def test_the_answer_names_the_model_of_its_faces_and_what_to_omit() -> None:
     answer = await detect(Options(boxes=((0, 0, 50, 50),), omit=frozenset({"scores"})))
-    assert (answer.model, answer.role, answer.omit) == (MODEL, "primary", {"scores"})
+    assert (answer.model, answer.role, answer.omit) == (MODEL, "primary", frozenset({"scores"}))
 
 
 async def test_the_answer_has_the_role_of_the_prediction() -> None:
@@ -152,7 +152,8 @@ async def test_the_detector_is_given_the_image_and_the_deadline() -> None:
 
     (face,) = await faces(detector=SeeingDetector(((10.0, 10.0, 90.0, 90.0), 0.5)), timeout=9.0)
     assert face.box.tolist() == [10, 10, 90, 90]
-    assert (face.box.dtype, type(face.box_score)) == (np.float32, np.float32)
+    assert face.box.dtype == np.float32
+    assert isinstance(face.box_score, np.float32)
 
 
 async def test_an_engine_that_answers_too_few_crops_is_an_error() -> None:
