@@ -10,9 +10,9 @@ from io import BytesIO
 from typing import Final
 
 import numpy as np
-import pi_heif.options
 import PIL.AvifImagePlugin
 import PIL.Image
+import pillow_heif.options
 from PIL.ImageFile import ImageFile
 
 from service.errors import ServiceError
@@ -32,7 +32,7 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 # images are decoded in several threads already
 PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-pi_heif.options.DECODE_THREADS = 1
+pillow_heif.options.DECODE_THREADS = 1
 
 _RARE: Final = "pixels or a compression of a rare kind"
 _NOT_READ: Final = re.compile("unsupported|unknown pixel mode|samples per pixel", re.IGNORECASE)

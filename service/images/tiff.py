@@ -84,8 +84,8 @@ def _for_pillow(data: bytes, page: Directory) -> bytearray:
 
 def _set(patched: bytearray, page: Directory, tag: int, value: int) -> None:
     """Writes the value of a tag that is there and has two bytes."""
-    kind, _, start = page.entries.get(tag, (0, 0, 0))
-    if kind == _SHORT:
+    kind, count, start = page.entries.get(tag, (0, 0, 0))
+    if kind == _SHORT and count == 1:
         struct.pack_into(page.order + "H", patched, start, value)
 
 

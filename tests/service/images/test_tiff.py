@@ -186,6 +186,12 @@ def test_tiles_far_larger_than_the_image_are_damage():
     np.testing.assert_array_equal(decode_srgb(whole, LIMITS), rgb(RGB))
 
 
+def test_a_list_beyond_the_end_in_place_of_one_value_is_no_crash():
+    data = tiff(bytes(64), (8, 8), [8], t284=(3, 60_000), counts={284: 3})
+    with suppress(ServiceError):
+        decode_srgb(data, LIMITS)
+
+
 def test_directories_that_lead_to_each_other_are_read_once():
     data = bytearray(tiff(bytes(64), (8, 8), [8]))
     count = struct.unpack_from("<H", data, 8)[0]
