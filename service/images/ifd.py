@@ -59,7 +59,7 @@ def directories(block: bytes) -> Iterator[Directory]:
             entries, following = _entries(block, offset, order, is_big)
             yield Directory(offset, order, block, entries)
             offset = struct.unpack_from(order + ("Q" if is_big else "I"), block, following)[0]
-    except struct.error:  # the block ends first
+    except (struct.error, OverflowError):  # an offset is beyond the end, or larger than an address
         return
 
 

@@ -9,13 +9,16 @@ from service.images.header import damaged
 from service.images.pixels import Pixels
 
 
-def decode_by_opencv(name: str, data: bytes) -> Pixels:
-    """The RGB pixels as stored, of 8 bits. Raises ServiceError of kind DAMAGED_IMAGE."""
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+def decode_by_opencv(name: str, data: bytes, *, is_grey: bool = False) -> Pixels:
+    """The RGB pixels as stored, of 8 bits. Raises ServiceError of kind DAMAGED_IMAGE.
+
+    OpenCV needs twice the memory of its result. A grey file is therefore decoded to one channel.
+    """
+    flags = (cv2.IMREAD_GRAYSCALE if is_grey else cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise damaged(name) from error
     if pixels is None:
         raise damaged(name)
-    return np.asarray(pixels, np.uint8)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if is_grey else pixels, np.uint8)

@@ -52,8 +52,9 @@ def read_png(data: bytes) -> Source:
             several = int.from_bytes(content[:4], "big") > 1
     if not has_pixels or not width or not height:
         raise damaged("PNG")
-    header = Header("PNG", width, height, "grey" if color_type in _GREY else "rgb", orientation, profile, several)
-    return Source(header, lambda: decode_by_opencv("PNG", b"".join([data[:8], *essential, _END])))
+    is_grey = color_type in _GREY
+    header = Header("PNG", width, height, "grey" if is_grey else "rgb", orientation, profile, several)
+    return Source(header, lambda: decode_by_opencv("PNG", b"".join([data[:8], *essential, _END]), is_grey=is_grey))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from typing import Final
 
+import PIL._imaging
 from PIL.TiffImagePlugin import TiffImageFile
 
 from service.images.header import Source, damaged, unsupported
@@ -16,6 +19,11 @@ from service.images.pillow import read_by_pillow
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _BITS, _COMPRESSION, _SAMPLES = 254, 255, 258, 259, 277
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _DNG_VERSION = 50706
+
+# libtiff writes what is wrong with a file to standard error: for some compressions a line for every row of pixels
+with suppress(OSError, AttributeError):  # a Pillow that hides its libtiff
+    ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)
+
 _COMPRESSIONS: Final = {1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000}
 """None, CCITT, LZW, JPEG, Deflate, PackBits, LZMA and Zstandard: what the libtiff of Pillow's wheels decodes."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -12,12 +14,16 @@ import pytest
 from PIL import Image as Pillow
 
 from landmarks.codec import Decoded
+from landmarks.detection import Detections
 from service.answer import STAGES, Answer, Face
 from service.deadline import Deadline, DeadlineExceeded
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError
+from service.images.limits import ImageLimits
+from service.landmarker import EngineLandmarker, Prediction, unknown_model
+from service.pipeline import Limits, Pipeline
 from service.request import Options
-from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
+from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 from tests.service.images.profiles import red_and_blue_swapped
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +83,7 @@ async def test_points_are_answered_in_image_pixels() -> None:
     np.testing.assert_allclose(face.points[97], [100 - 63.75 + 48.5, 80 - 63.75 + 97], atol=1e-4)
     # half the scale, a quarter of the variance
     np.testing.assert_allclose(face.covariances[5], [1.0, 0.25, 0.5], atol=1e-5)
+    np.testing.assert_allclose(face.scores[[0, 97]], [0.5 / 98, 97.5 / 98], rtol=1e-6)
     # points 60 and 72 are (12, 24) crop pixels apart
     assert float(face.inter_ocular) == pytest.approx(math.hypot(6, 12), abs=1e-4)
     # expected errors of 2.4 pixels over a box of points of 97 x 194
@@ -91,6 +98,100 @@ async def test_the_answer_names_model_size_and_stages() -> None:
     assert (answer.image.width, answer.image.height) == (320, 240)
     assert tuple(answer.timings_ms) == STAGES
     assert answer.timings_ms["total"] >= answer.timings_ms["decode"] > 0
+
+
+async def test_the_answer_names_the_model_of_its_faces_and_what_to_omit() -> None:
+    answer = await detect(Options(boxes=((0, 0, 50, 50),), omit=frozenset({"scores"})))
+    assert (answer.model, answer.role, answer.omit) == (MODEL, "primary", frozenset({"scores"}))
+
+
+async def test_the_answer_has_the_role_of_the_prediction() -> None:
+    class Candidate(EngineLandmarker):
+        async def faces(self, *arguments: Any) -> Prediction:
+            return replace(await super().faces(*arguments), role="candidate")
+
+    with ThreadPoolExecutor(1) as executor:
+        answer = await detect(ONE_BOX, landmarker=Candidate(FakeEngine(), executor))
+    assert answer.role == "candidate"
+
+
+async def test_the_crop_is_the_part_of_the_image_around_the_box() -> None:
+    # the centre of the box is (150, 120), its longer side 51.2 and 1.25 times that 64: a fourth of the crop's 256
+    # pixels, so that crop pixels 4 i + 1 and 4 i + 2 lie 1/8 of an image pixel left and right of image pixel 118.5 + i
+    image, engine = gradient_image(), SeeingEngine()
+    await detect(Options(boxes=((124.4, 100.0, 175.6, 140.0),)), engine=engine, data=encoded(image))
+    assert (engine.crops.shape, engine.crops.dtype) == ((1, 256, 256, 3), np.uint8)
+    means = engine.crops[0].reshape(64, 4, 64, 4, 3).astype(float).mean(axis=(1, 3))
+    around = image[88:153, 118:183].astype(float)
+    expected = (around[:-1, :-1] + around[1:, :-1] + around[:-1, 1:] + around[1:, 1:]) / 4
+    np.testing.assert_allclose(means, expected, atol=1)
+
+
+async def test_images_are_decoded_and_cropped_in_the_threads_given_for_it() -> None:
+    class CountingExecutor(ThreadPoolExecutor):
+        count = 0
+
+        def submit(self, *arguments: Any, **options: Any) -> Any:
+            self.count += 1
+            return super().submit(*arguments, **options)
+
+    limits = Limits(ImageLimits(100_000, 100_000, 1000), max_faces=4, min_score=0.0)
+    with CountingExecutor(1) as decoding, CountingExecutor(1) as cropping:
+        pipeline = Pipeline(EngineLandmarker(FakeEngine(), cropping), FakeDetector(), decoding, limits)
+        await pipeline.detect(encoded(gradient_image()), ONE_BOX, Deadline.after(10))
+        assert (decoding.count, cropping.count) == (1, 1)
+
+
+async def test_the_detector_is_given_the_image_and_the_deadline() -> None:
+    class SeeingDetector(FakeDetector):
+        async def detect(self, image: np.ndarray, *, deadline: Deadline | None = None) -> Detections:
+            assert deadline is not None
+            assert 0 < deadline.remaining() < 9.0
+            np.testing.assert_array_equal(image, gradient_image())
+            return await super().detect(image, deadline=deadline)
+
+    (face,) = await faces(detector=SeeingDetector(((10.0, 10.0, 90.0, 90.0), 0.5)), timeout=9.0)
+    assert face.box.tolist() == [10, 10, 90, 90]
+    assert face.box.dtype == np.float32
+    assert isinstance(face.box_score, np.float32)
+
+
+async def test_an_engine_that_answers_too_few_crops_is_an_error() -> None:
+    class ForgetfulEngine(FakeEngine):
+        async def infer(self, crops: np.ndarray, **options: Any) -> Decoded:
+            return await super().infer(crops[1:], **options)
+
+    with pytest.raises(ValueError, match="shorter"):
+        await detect(Options(boxes=((0, 0, 50, 50), (9, 9, 50, 50))), engine=ForgetfulEngine())
+
+
+async def test_a_detector_that_answers_too_few_scores_is_an_error() -> None:
+    class ForgetfulDetector(FakeDetector):
+        async def detect(self, image: np.ndarray, *, deadline: Deadline | None = None) -> Detections:
+            boxes, scores = await super().detect(image, deadline=deadline)
+            return Detections(boxes, scores[1:])
+
+    with pytest.raises(ValueError, match="shorter"):
+        await detect(detector=ForgetfulDetector(((10.0, 10.0, 90.0, 90.0), 0.5)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("other", "no model 'other' is served; there is 'fake'"),
+        ("x" * 50, f"no model '{'x' * 40}' is served; there is 'fake'"),
+    ],
+)
+async def test_a_request_for_another_model_is_told_what_is_served(name: str, message: str) -> None:
+    with pytest.raises(ServiceError) as caught:
+        await detect(Options(model=name))
+    assert caught.value.message == message
+
+
+def test_all_models_that_are_served_are_named() -> None:
+    assert unknown_model("a", [MODEL, replace(MODEL, name="next")]) == (
+        "no model 'a' is served; there is 'fake' and 'next'"
+    )
 
 
 async def test_no_face_is_an_empty_list_and_calls_no_engine() -> None:
@@ -196,10 +297,11 @@ async def test_flip_averages_with_the_mirrored_crop() -> None:
 
 async def test_options_reach_the_engine_with_the_rest_of_the_deadline() -> None:
     engine = FakeEngine()
-    await detect(Options(boxes=((0, 0, 99, 99), (5, 5, 50, 50)), topk=4), engine=engine, timeout=9.0)
+    options = Options(boxes=((0, 0, 99, 99), (5, 5, 50, 50)), topk=4, decoder="topk")
+    await detect(options, engine=engine, timeout=9.0)
     ((shape, topk, timeout, decoder),) = engine.calls
     assert shape == (2, 256, 256, 3)
-    assert (topk, decoder) == (4, None)
+    assert (topk, decoder) == (4, "topk")
     assert timeout is not None
     assert 0 < timeout < 9.0
 

@@ -32,6 +32,12 @@ def test_a_stage_that_runs_twice_adds_up(clock: list[float]) -> None:
     assert milliseconds == {"decode": 0, "detect": 0, "crop": 0, "infer": 750, "total": 1000}
 
 
+def test_times_are_rounded_to_microseconds(clock: list[float]) -> None:
+    with Stopwatch() as stopwatch, timed("crop"):
+        clock[0] += 0.0012345678
+    assert stopwatch.milliseconds()["crop"] == 1.235
+
+
 def test_a_stage_that_fails_is_timed_too(clock: list[float]) -> None:
     def fail() -> None:
         clock[0] += 2

@@ -18,7 +18,7 @@ from service.images.icc import unchanged
 from service.images.limits import ImageLimits
 from tests.fakes import encoded, gradient_image
 from tests.service.images.profiles import SRGB, linear_grey, red_and_blue_swapped, red_cyan
-from tests.service.images.support import LIMITS, failure, saved
+from tests.service.images.support import LIMITS, exif, failure, saved
 
 
 @pytest.mark.parametrize("extension", [".png", ".bmp", ".tiff"])
@@ -235,11 +235,25 @@ def test_pixels_are_counted_from_the_header_alone():
     assert failure(b"\x89PNG\r\n\x1a\n" + b"".join(parts)) is ErrorKind.TOO_MANY_PIXELS
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.sampled_from([".jpg", ".png", ".webp", ".bmp", ".tiff"]), st.data())
-def test_spoiled_files_are_decoded_or_refused_and_never_crash(extension, data):
-    content = bytearray(encoded(gradient_image(24, 16), extension))
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+REAL = [data for data, _ in KINDS.values()] + [
+    *(encoded(gradient_image(24, 16), extension) for extension in (".jpg", ".webp")),
+    *(saved(RGB, form) for form in ("GIF", "AVIF")),
+    *(saved(RGB, "TIFF", compression=compression) for compression in ("jpeg", "zstd", "lzma", "packbits")),
+    saved(RGB, "JPEG", progressive=True, icc_profile=SRGB, exif=exif(6)),
+    saved(RGB, "PNG", icc_profile=SRGB, exif=exif(6)),
+    saved(RGB, "WEBP", icc_profile=SRGB, exif=exif(6)),
+    saved(RGB, "MPO", save_all=True, append_images=[GREY.convert("RGB")]),
+    (Path(__file__).parent / "files" / "turned.heic").read_bytes(),
+]
+MUTATIONS = st.tuples(st.sampled_from(["set", "cut", "insert"]), st.floats(0, 1), st.binary(min_size=1, max_size=8))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(REAL), st.lists(MUTATIONS, min_size=1, max_size=4))
+def test_spoiled_files_are_decoded_or_refused_and_never_crash(data, mutations):
+    for kind, where, content in mutations:
+        start = int(where * len(data))
+        kept = data[start:] if kind == "insert" else data[start + len(content) :]
+        data = data[:start] + (b"" if kind == "cut" else content) + kept
     with suppress(ServiceError):  # of whatever kind: anything else fails
-        assert decode_srgb(bytes(content), LIMITS).dtype == np.uint8
+        assert decode_srgb(data, LIMITS).dtype == np.uint8

@@ -1,5 +1,6 @@
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -142,6 +143,20 @@ def test_compressed_pixels_with_an_error_are_damaged(compression):
 def test_the_size_is_checked_before_pixels_are_decoded():
     data = tiff(b"", (60_000, 60_000), [8])
     assert failure(data, ImageLimits(10**6, 10**6)) is ErrorKind.TOO_MANY_PIXELS
+
+
+def test_a_damaged_fax_does_not_fill_the_log(capfd):
+    data = bytearray(saved(NOISE.convert("1"), "TIFF", compression="group4"))
+    middle = len(data) // 2
+    data[middle : middle + 100] = b"\xff" * 100
+    with suppress(ServiceError):
+        decode_srgb(bytes(data), LIMITS)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("offset", [2**63, 2**64 - 1, 10**6])
+def test_directories_beyond_the_end_are_damage(offset):
+    assert failure(b"II+\0\x08\0\0\0" + struct.pack("<Q", offset) + bytes(99)) is ErrorKind.DAMAGED_IMAGE
 
 
 def test_directories_that_lead_to_each_other_are_read_once():
