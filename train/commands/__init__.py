@@ -9,7 +9,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "fit": "train a network; Ctrl-C stops it, --resume continues",
     "evaluate": "figures of a run or of an exported model, as JSON",
     "export": "write a finished run into a Triton model repository",
-    "fit-shape": "a last layer for a finished run: points moved by where the others are",
+    "fit-shape": "add a last layer that corrects each point from the positions of the others",
     "calibrate": "fit the covariances of a run to its errors, before an export",
     "fit-conversion": "fit the conversion of 68 points to 98, for sets of 68 points",
     "import-checkpoint": "make a run of a released HRNet landmark model",

@@ -1,4 +1,4 @@
-"""`landmarks-train fit-shape`: fits the layer that moves points by where the others are."""
+"""`landmarks-train fit-shape`: adds a last layer that corrects each point from the positions of the others."""
 
 from __future__ import annotations
 
