@@ -41,7 +41,7 @@ _UNSUPPORTED_MODES: Final = {"F": "floating-point pixels", "I": "integers of 32 
 """Pillow's names for pixels: those of one channel, and those that are not read."""
 
 
-def read_by_pillow(name: str, reader: Reader, data: bytes, kind: str = _RARE, *, bits: int = 16) -> Source:
+def read_by_pillow(name: str, reader: Reader, data: bytes | bytearray, kind: str = _RARE, *, bits: int = 16) -> Source:
     """Raises ServiceError of kind DAMAGED_IMAGE, or of UNSUPPORTED_IMAGE with a message that names the `kind`.
 
     `bits` is the number of bits of a pixel where Pillow's mode has 16.

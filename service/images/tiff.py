@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import Final
 
 import PIL._imaging
+import PIL.TiffImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 
 from service.images.header import Source, damaged, unsupported
@@ -17,8 +18,18 @@ from service.images.ifd import ORIENTATION, Directory, directories
 from service.images.pillow import read_by_pillow
 
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _BITS, _COMPRESSION, _SAMPLES = 254, 255, 258, 259, 277
-_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_PHOTOMETRIC, _WHITE_IS_ZERO, _BLACK_IS_ZERO = 262, 0, 1
+_PLANAR_CONFIGURATION, _INTERLEAVED = 284, 1
+_SHORT = 3
+"""The type of integers of two bytes."""
 _DNG_VERSION = 50706
+_SIDES_AND_TILES: Final = ((256, 322), (257, 323))
+"""The tags of the width and height, of the image and of its tiles."""
+_MAX_TILE: Final = 4096
+"""Pixels that a tile's side may have where the image's has fewer. A tile is allocated in full."""
+
+# Pillow's own reader of pixels without compression takes planes of 16 bits for planes of 8
+PIL.TiffImagePlugin.READ_LIBTIFF = True
 
 # libtiff writes what is wrong with a file to standard error: for some compressions a line for every row of pixels
 with suppress(OSError, AttributeError):  # a Pillow that hides its libtiff
@@ -43,12 +54,15 @@ def read_tiff(data: bytes) -> Source:
     compression = page.number(_COMPRESSION, 1)
     if compression not in _COMPRESSIONS:
         raise unsupported("TIFF", f"compression {compression}")
-    description = f"{page.number(_SAMPLES, 1)} channels of {page.number(_BITS, 1)} bits"
-    source = read_by_pillow("TIFF", _open, _with_first_page(data, page), description, bits=page.number(_BITS, 1))
-    source = replace(source, header=replace(source.header, has_several_images=len(images) > 1))
-    if page.number(_BITS) > 8 and page.number(_PHOTOMETRIC, 1) == _WHITE_IS_ZERO:  # Pillow inverts up to 8 bits alone
-        return replace(source, decode=lambda: ~source.decode())
-    return source
+    if any(page.number(tile) > max(page.number(side), _MAX_TILE) for side, tile in _SIDES_AND_TILES):
+        raise damaged("TIFF")
+    samples, bits = page.number(_SAMPLES, 1), page.number(_BITS, 1)
+    is_inverted = bits > 8 and page.number(_PHOTOMETRIC, 1) == _WHITE_IS_ZERO
+    source = read_by_pillow("TIFF", _open, _for_pillow(data, page), f"{samples} channels of {bits} bits", bits=bits)
+    return Source(
+        replace(source.header, has_several_images=len(images) > 1),
+        (lambda: ~source.decode()) if is_inverted else source.decode,
+    )
 
 
 def _is_image(page: Directory) -> bool:
@@ -56,12 +70,23 @@ def _is_image(page: Directory) -> bool:
     return not page.number(_NEW_SUBFILE_TYPE) & 0b101 and page.number(_SUBFILE_TYPE) != 2
 
 
-def _with_first_page(data: bytes, page: Directory) -> bytes:
-    """The file with this page as its first, because Pillow's reader opens that one."""
+def _for_pillow(data: bytes, page: Directory) -> bytearray:
+    """The file as Pillow's reader can take it: it opens the first page, and its list of layouts has gaps."""
+    patched = bytearray(data)
     is_big = struct.unpack_from(page.order + "H", data, 2)[0] == 43
-    start, field = (8, "Q") if is_big else (4, "I")
-    offset = struct.pack(page.order + field, page.offset)
-    return data if data[start:].startswith(offset) else data[:start] + offset + data[start + len(offset) :]
+    struct.pack_into(page.order + ("Q" if is_big else "I"), patched, 8 if is_big else 4, page.offset)
+    if page.number(_BITS, 1) > 8 and page.number(_PHOTOMETRIC, 1) == _WHITE_IS_ZERO:
+        _set(patched, page, _PHOTOMETRIC, _BLACK_IS_ZERO)
+    if page.number(_SAMPLES, 1) == 1:  # then this tag has no meaning
+        _set(patched, page, _PLANAR_CONFIGURATION, _INTERLEAVED)
+    return patched
+
+
+def _set(patched: bytearray, page: Directory, tag: int, value: int) -> None:
+    """Writes the value of a tag that is there and has two bytes."""
+    kind, _, start = page.entries.get(tag, (0, 0, 0))
+    if kind == _SHORT:
+        struct.pack_into(page.order + "H", patched, start, value)
 
 
 def _open(file: BytesIO) -> TiffImageFile:

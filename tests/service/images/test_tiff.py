@@ -1,11 +1,13 @@
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
+from io import BytesIO
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image as PillowImage
 
 from service.errors import ErrorKind, ServiceError
@@ -82,10 +84,28 @@ def test_pixels_of_12_and_16_bits_become_bytes(inverted):
     packed = b"".join(int(bits, 2).to_bytes(12, "big") for bits in row)
     photometric = (3, 0 if inverted else 1)
     files = [tiff((GREYS << 8).astype("<u2").tobytes(), (8, 8), [16], t262=photometric)]
-    if not inverted:  # Pillow has no mode for inverted pixels of 12 bits
-        files.append(tiff(packed, (8, 8), [12]))
+    files.append(tiff(packed, (8, 8), [12], t262=photometric))
+    files.append(tiff((GREYS << 8).astype("<u2").tobytes(), (8, 8), [16], t262=photometric, t284=(3, 2)))
+    swapped = tifffile_bytes((GREYS << 8).astype(">u2"), photometric="miniswhite" if inverted else "minisblack")
+    files.append(swapped)
     for data in files:
         np.testing.assert_array_equal(decode_srgb(data, LIMITS), np.repeat(shown[..., None], 3, axis=2))
+
+
+def tifffile_bytes(pixels: np.ndarray, **options: Any) -> bytes:
+    buffer = BytesIO()
+    tifffile.imwrite(buffer, pixels, byteorder=">" if pixels.dtype.str[0] == ">" else "<", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["u1", "<u2", ">u2"])
+@pytest.mark.parametrize("tile", [None, (32, 32)])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_planes_are_read(kind, tile, compression):
+    pixels = gradient_image(64, 48)
+    stored = np.moveaxis(pixels, 2, 0).astype(kind) * (257 if kind[-1] == "2" else 1)
+    options = {"photometric": "rgb", "planarconfig": "separate", "tile": tile, "compression": compression}
+    np.testing.assert_array_equal(decode_srgb(tifffile_bytes(stored.astype(kind), **options), LIMITS), pixels)
 
 
 def test_further_channels_are_dropped():
@@ -157,6 +177,13 @@ def test_a_damaged_fax_does_not_fill_the_log(capfd):
 @pytest.mark.parametrize("offset", [2**63, 2**64 - 1, 10**6])
 def test_directories_beyond_the_end_are_damage(offset):
     assert failure(b"II+\0\x08\0\0\0" + struct.pack("<Q", offset) + bytes(99)) is ErrorKind.DAMAGED_IMAGE
+
+
+def test_tiles_far_larger_than_the_image_are_damage():
+    tiles: dict[str, Any] = {"t324": (4, 8), "t325": (4, 100), "t323": (4, 16), "t259": (3, 8)}
+    assert failure(tiff(bytes(300), (8, 8), [8], **tiles, t322=(4, 2**31 - 16))) is ErrorKind.DAMAGED_IMAGE
+    whole = saved(RGB, "TIFF", compression="tiff_adobe_deflate", tile=(256, 256))
+    np.testing.assert_array_equal(decode_srgb(whole, LIMITS), rgb(RGB))
 
 
 def test_directories_that_lead_to_each_other_are_read_once():
