@@ -20,7 +20,7 @@ from service.deadline import Deadline, DeadlineExceeded
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError
 from service.images.limits import ImageLimits
-from service.landmarker import EngineLandmarker, Prediction, unknown_model
+from service.landmarker import EngineLandmarker, Prediction, unknown_model_message
 from service.pipeline import Pipeline, PipelineLimits
 from service.request import Options
 from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
@@ -189,7 +189,7 @@ async def test_a_request_for_another_model_is_told_what_is_served(name: str, mes
 
 
 def test_all_models_that_are_served_are_named() -> None:
-    assert unknown_model("a", [MODEL, replace(MODEL, name="next")]) == (
+    assert unknown_model_message("a", [MODEL, replace(MODEL, name="next")]) == (
         "no model 'a' is served; there is 'fake' and 'next'"
     )
 
