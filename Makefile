@@ -25,7 +25,7 @@ test: $(VENV)/dev.installed ## run the whole suite, a real Triton included
 test-containers: $(VENV)/dev.installed ## build the images and try them on a Docker engine, under load and with restarts
 	$(BIN)/python -m pytest tests/containers/suite_{images,compose,restarts}.py
 
-mutation: $(VENV)/dev.installed ## change the codec and the crop in hundreds of ways, list what no test notices (20 minutes)
+mutation: $(VENV)/dev.installed ## change the files of only_mutate (pyproject.toml) in hundreds of ways, list what no test notices
 	@rm -rf mutants
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mutmut run --max-children $$(nproc)
 	@$(BIN)/mutmut results

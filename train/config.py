@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from landmarks.codec import CodecSpec, PixelRule, Quantizer
+from landmarks.layout import WFLW98
 from train.datasets.face import BoxKind
 from train.errors import ConfigError
 
@@ -74,8 +75,10 @@ class Photometric(Strict):
 
 
 class Augment(Strict):
-    """Random changes of each training sample. The defaults are those of the paper's section 5.3, but for the ranges of
-    brightness (0.125 there), contrast and saturation (0.5 there); it does not state how often it erases a rectangle.
+    """Random changes of each training sample.
+
+    Defaults follow section 5.3 of the paper, except: brightness 0.4 (paper 0.125), contrast and saturation 0.4 (paper
+    0.5). The paper does not give the probability of erasing.
     """
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored crop")
@@ -114,7 +117,7 @@ class Config(Recipe):
 
     name: str = Field("compact", description="the backbone")
     shape_refinement: bool = Field(
-        False, description="a last layer corrects each point by where the others are (`fit-shape` adds it)"
+        False, description="a last layer corrects each point from the positions of the others (`fit-shape` adds it)"
     )
     stages: tuple[Stage, ...] = Field(min_length=1)
     milestones: tuple[int, ...] = Field(
@@ -161,17 +164,17 @@ class Config(Recipe):
             epoch -= stage.epochs
         return self.stages[-1]
 
-    def codec(self, input_size: int, points: int = 98) -> CodecSpec:
+    def codec(self, input_size: int, points: int = WFLW98.points) -> CodecSpec:
         """The codec at one crop size."""
         return CodecSpec(
             points=points, input_size=input_size, stride=self.stride, pixel_rule=self.pixel_rule, topk=self.topk
         )
 
 
-C = TypeVar("C", bound=Strict)
+ConfigT = TypeVar("ConfigT", bound=Strict)
 
 
-def load_config(kind: type[C], source: str, overrides: dict[str, Any] | None = None) -> C:
+def load_config(kind: type[ConfigT], source: str, overrides: dict[str, Any] | None = None) -> ConfigT:
     """Reads a TOML file, or a configuration shipped with the package by its bare name ("compact", "detector").
 
     `overrides` replace top-level keys. Raises ConfigError when the file is missing or a key is unknown or unusable.
@@ -186,7 +189,7 @@ def load_config(kind: type[C], source: str, overrides: dict[str, Any] | None = N
     return validated(kind, {**values, **(overrides or {})}, source)
 
 
-def validated(kind: type[C], values: Any, source: str) -> C:
+def validated(kind: type[ConfigT], values: Any, source: str) -> ConfigT:
     """The configuration of those values, which come from `source`. Raises ConfigError when a key is unusable."""
     try:
         return kind.model_validate(values)

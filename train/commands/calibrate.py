@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,10 @@ from train.evaluation.calibrate_run import calibrate_run
 DETAILS: Final = (
     "By groups of points and by how wide a face's maps are, on the faces of the training split; how much larger "
     "errors are on faces never seen is taken from those that were held out."
+)
+NONE_HELD_OUT: Final = (
+    "no face was held out: the covariances are fitted to training errors alone and will be too small "
+    "(train with `held_out = 20` in the configuration)"
 )
 EXAMPLE: Final = "--run runs/compact --data faces300w:data/faces300w --references runs/compact64"
 
@@ -54,4 +59,6 @@ def run(
         raise TrainingError("--held-out must not be negative; 0 says that nothing was held out")
     source = DataSource.parse(data, conversion)
     calibration = calibrate_run(run, source, boxes, held_out, references)
+    if not calibration.held_out:
+        print(NONE_HELD_OUT, file=sys.stderr)
     print(json.dumps(asdict(calibration), indent=2))

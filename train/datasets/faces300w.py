@@ -1,8 +1,12 @@
-"""300-W images in the 98-point layout, listed in a file of JSON lines as `train.pose_synthesis` writes it."""
+"""The project's own format: 98 points and detected boxes, in a file of JSON lines with a line for each image.
+
+The 300-W images in the 98-point layout, the output of `train.pose_synthesis` and users' own images are in it.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +20,8 @@ from train.datasets.face import AnnotatedFace, Format, Split
 from train.datasets.reading import lines
 from train.errors import DataError
 
+logger = logging.getLogger(__name__)
+
 YAW_STEP: Final = 15
 """Degrees."""
 LEAST_OVERLAP: Final = 0.3
@@ -23,18 +29,30 @@ LEAST_OVERLAP: Final = 0.3
 
 
 def load(root: Path, split: Split) -> list[AnnotatedFace]:
-    """`annotations.jsonl` beside `images/`; splits "train" and "val". A face without a detector's box is left out.
+    """`annotations.jsonl` beside `images/`; splits "train" and "val".
+
+    Faces without a box are left out, and a warning states their number.
 
     Raises DataError for a split without faces and for a missing or malformed file.
     """
     path = root / "annotations.jsonl"
-    faces = [face for number, line in lines(path) for face in _line(root, path, number, line, split)]
+    every = [face for number, line in lines(path) for face in _line(root, path, number, line, split)]
+    faces = [face for face in every if face is not None]
+    if len(faces) < len(every):
+        logger.warning(
+            "%s: %d of %d faces of split %r left out: no box overlaps their points",
+            path,
+            len(every) - len(faces),
+            len(every),
+            split,
+        )
     if not faces:
         raise DataError(f"{path}: no faces of split {split!r}; the splits are 'train' and 'val'")
     return faces
 
 
-def _line(root: Path, path: Path, number: int, line: str, split: Split) -> Iterator[AnnotatedFace]:
+def _line(root: Path, path: Path, number: int, line: str, split: Split) -> Iterator[AnnotatedFace | None]:
+    """The faces of a line that belongs to the split; None for one without a box."""
     try:
         row: dict[str, Any] = json.loads(line)
         if row["split"] != split:
@@ -43,8 +61,8 @@ def _line(root: Path, path: Path, number: int, line: str, split: Split) -> Itera
         for item in row["faces"]:
             points = np.array(item["points98"], np.float64).reshape(WFLW98.points, 2)
             box = best_match(points, boxes)
-            if box is not None:
-                yield AnnotatedFace(root / "images" / row["image"], points, box, _subsets(item))
+            image = root / "images" / row["image"]
+            yield None if box is None else AnnotatedFace(image, points, box, _subsets(item))
     except (ValueError, KeyError, TypeError) as error:
         form = "an object with image, split, faces[].points98 (98 x, y pairs) and boxes[].xyxy"
         raise DataError(f"{path}, line {number}: expected {form}; {error!r}") from error
@@ -59,10 +77,16 @@ def _subsets(item: dict[str, Any]) -> frozenset[str]:
 
 
 def best_match(points: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The box with the largest overlap (IoU, at least LEAST_OVERLAP) with the points' tight box; None without one."""
-    tight = np.concatenate([points.min(axis=0), points.max(axis=0)])
+    """The box with the largest overlap (IoU, at least LEAST_OVERLAP) with the tight box of the annotated points [P, 2].
+
+    None without such a box, and where no point is annotated (NaN).
+    """
+    annotated = points[~np.isnan(points).any(axis=1)]
+    if not len(boxes) or not len(annotated):
+        return None
+    tight = np.concatenate([annotated.min(axis=0), annotated.max(axis=0)])
     overlaps = iou(boxes, tight[None])[:, 0]
-    return boxes[overlaps.argmax()] if len(boxes) and overlaps.max() >= LEAST_OVERLAP else None
+    return boxes[overlaps.argmax()] if overlaps.max() >= LEAST_OVERLAP else None
 
 
 FORMAT: Final = Format(load, WFLW98, train="train", test="val")

@@ -6,6 +6,7 @@ normalisation and the gradients are those of the complete batch. In a single pro
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -43,6 +44,8 @@ def process_group() -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    if rank() != 0:
+        logging.getLogger("train").setLevel(logging.ERROR)  # all read the same data, the first warns
     try:
         yield
         dist.barrier()

@@ -27,9 +27,9 @@ def train_one_epoch(
 ) -> float:
     """One pass over the batches; returns the mean loss of a batch.
 
-    `network` is the state's model as this process calls it: see `train.engine.distributed.data_parallel`. The loss of
-    a batch is the mean over those of its points that are on their map, of all processes together. Raises TrainingError
-    when a loss is not finite.
+    `network` is the state's model as this process calls it: see `train.engine.distributed.data_parallel`. A batch's
+    loss is averaged over all points that lie inside their heatmap, across all processes. Raises TrainingError when a
+    loss is not finite.
     """
     network.train()
     losses = []
@@ -40,7 +40,7 @@ def train_one_epoch(
         loss = weighted_mean(objective.loss(logits, targets), objective.inside(targets).sum())
         if not torch.isfinite(loss):
             faces = gather_indices(indices)
-            raise TrainingError(f"the loss is {loss.item()} in the batch of faces {faces}: lower the rate?")
+            raise TrainingError(f"the loss is {loss.item()} in the batch of faces {faces}: lower `learning_rate`")
         state.step(loss)
         losses.append(loss.item())
     return sum(losses) / len(losses)

@@ -1,7 +1,6 @@
 """Over real sockets, with doubles of Triton that fail as the real one was observed to."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -150,82 +149,6 @@ async def test_requests_are_retried_when_their_endpoint_is_no_longer_ready() -> 
         a.ready = True
         await until(lambda: up(pool) == 2)
         a.gate.set()
-
-
-async def test_calls_that_fail_together_count_as_one_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_module, "INITIAL_BACKOFF", 1.0)
-    monkeypatch.setattr(endpoint_module, "MAX_BACKOFF", 100.0)
-    async with doubles("a") as (a,):
-        endpoint = Endpoint(a.address, verify)
-        await endpoint.probe()
-        a.gate = asyncio.Event()
-        calls = [asyncio.create_task(endpoint.infer("m", [])) for _ in range(5)]
-        await until(lambda: len(a.requests) == 5)
-        a.failure = (grpc.StatusCode.UNAVAILABLE, "gone")
-        a.gate.set()
-        await asyncio.gather(*calls, return_exceptions=True)
-        a.ready, delays = False, [endpoint.probe_delay]
-        for _ in range(2):
-            await endpoint.probe()
-            delays.append(endpoint.probe_delay)
-        await endpoint.close()
-        assert delays == [2, 4, 8]
-
-
-async def is_up_after_probe(endpoint: Endpoint[str]) -> bool:
-    await endpoint.probe()
-    return endpoint.is_up
-
-
-async def test_a_call_that_fails_during_a_probe_outweighs_the_success_of_that_probe(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(endpoint_module, "VERIFY_INTERVAL", 0.0)
-    verifying, go_on = asyncio.Event(), asyncio.Event()
-    numbers = itertools.count(1)
-
-    async def slow_second_time(endpoint: Endpoint[str]) -> str:
-        if next(numbers) == 2:
-            verifying.set()
-            await go_on.wait()
-        return "the model"
-
-    async with doubles("a") as (a,):
-        endpoint = Endpoint(a.address, slow_second_time)
-        assert await is_up_after_probe(endpoint)
-        probe = asyncio.create_task(endpoint.probe())
-        await verifying.wait()
-        a.failure = (grpc.StatusCode.UNAVAILABLE, "gone")
-        with pytest.raises(EngineUnavailable):
-            await endpoint.infer("m", [])
-        go_on.set()
-        await probe
-        assert not endpoint.is_up
-        assert await is_up_after_probe(endpoint)
-        await endpoint.close()
-
-
-@pytest.mark.parametrize("answers_calls", [True, False])
-async def test_a_slow_probe_is_forgiven_while_calls_are_answered(
-    monkeypatch: pytest.MonkeyPatch, answers_calls: bool
-) -> None:
-    monkeypatch.setattr(endpoint_module, "VERIFY_INTERVAL", 0.0)
-    numbers = itertools.count(1)
-
-    async def slow_second_time(endpoint: Endpoint[str]) -> str:
-        if next(numbers) == 2:
-            if answers_calls:
-                await endpoint.infer("m", [])
-            raise EngineTimeout("the golden crop was not answered in time")
-        return "the model"
-
-    async with doubles("a") as (a,):
-        endpoint = Endpoint(a.address, slow_second_time)
-        await endpoint.probe()
-        await endpoint.infer("m", [])  # an answer before the probe does not count
-        await endpoint.probe()
-        assert endpoint.is_up is answers_calls
-        await endpoint.close()
 
 
 async def test_an_endpoint_that_is_not_verified_gets_no_requests() -> None:

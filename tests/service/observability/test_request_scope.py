@@ -1,35 +1,23 @@
-"""What is observed of a request: its stages, its caller's trace, its line in the log; and OTLP with a collector."""
+"""What is observed of a request: its stages, its caller's trace, and its line in the log."""
 
 import asyncio
-import gzip
 import json
 import logging
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from threading import Event, Thread
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from landmarks.golden import golden_crop
-from service.bootstrap import running_telemetry
+from service import pipeline
 from service.engines.triton.endpoint import Endpoint
-from service.engines.triton.engine import TritonEngine
-from service.errors import StartError
+from service.images.decode import DecodedImage, decode_image
+from service.images.limits import ImageLimits
 from service.observability.logs import JsonFormatter
 from service.observability.request_scope import Telemetry, current, current_trace_id, round_trip, stage
-from service.settings import Settings
-from service.triton_server.process import EmbeddedTriton
 from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 from tests.service.triton_double import TritonDouble, verify
@@ -163,23 +151,24 @@ async def test_the_trace_continues_in_triton() -> None:
     assert triton.metadata["traceparent"] == TRACEPARENT
 
 
-async def test_threads_of_the_pipeline_know_their_request() -> None:
-    """A line logged while an image is decoded carries the request's id and trace."""
-    lines = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(json.loads(JsonFormatter().format(record)))  # type: ignore[method-assign]
-    logger = logging.getLogger("PIL.PngImagePlugin")  # logs a PNG's chunks at level debug
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    try:
-        async with open_apis(make_gateway(FakeEngine(), FakeDetector())) as apis:
-            headers = {"traceparent": TRACEPARENT, "X-Request-ID": "mine"}
-            await apis["rest"].client.post("/v1/landmarks", content=encoded(gradient_image()), headers=headers)
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-    assert {(line["request_id"], line["trace_id"]) for line in lines} == {("mine", TRACE)}
+async def test_threads_of_the_pipeline_know_their_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A line that is logged while an image is decoded carries the request's id and trace."""
+    lines: list[dict[str, Any]] = []
+
+    def logging_decode(data: bytes, limits: ImageLimits) -> DecodedImage:
+        record = logging.makeLogRecord({"msg": threading.current_thread().name})
+        lines.append(json.loads(JsonFormatter().format(record)))
+        return decode_image(data, limits)
+
+    monkeypatch.setattr(pipeline, "decode_image", logging_decode)
+    async with open_apis(make_gateway(FakeEngine(), FakeDetector())) as apis:
+        headers = {"traceparent": TRACEPARENT, "X-Request-ID": "mine"}
+        await apis["rest"].client.post("/v1/landmarks", content=encoded(gradient_image()), headers=headers)
+    (line,) = lines
+    assert line["message"] != threading.current_thread().name
+    assert (line["request_id"], line["trace_id"]) == ("mine", TRACE)
 
 
 def test_the_line_of_a_request_has_its_protocol_under_the_former_name_too(caplog: pytest.LogCaptureFixture) -> None:
@@ -207,111 +196,3 @@ def test_a_line_of_json_has_what_programs_look_for() -> None:
         "logger": "a.b",
         "message": "it broke",
     }
-
-
-# ---------------------------------------------------------------- OTLP
-
-
-class Receiver(BaseHTTPRequestHandler):
-    """Takes traces as a collector does."""
-
-    spans: list[Any]
-    resources: list[dict[str, str]]
-    written: list[dict[str, Any]]
-    heard: Event
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        assert self.path == "/v1/traces"
-        if self.headers["Content-Type"] == "application/json":  # as Triton writes it
-            for resource in json.loads(body)["resourceSpans"]:
-                self.written.extend(span for scope in resource["scopeSpans"] for span in scope["spans"])
-            body = b""
-            self.heard.set()
-        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            self.resources.append({each.key: each.value.string_value for each in resource.resource.attributes})
-            self.spans.extend(span for scope in resource.scope_spans for span in scope.spans)
-        self.send_response(200)
-        self.send_header("Content-Type", "application/x-protobuf")
-        self.end_headers()
-        self.wfile.write(ExportTraceServiceResponse().SerializeToString())
-
-    def log_message(self, *_: object) -> None: ...
-
-
-@contextmanager
-def receiver() -> Iterator[tuple[str, type[Receiver]]]:
-    handler = type("Receiver", (Receiver,), {"spans": [], "resources": [], "written": [], "heard": Event()})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", handler
-        server.shutdown()
-
-
-async def test_traces_reach_a_collector_as_one_tree_under_the_callers_span() -> None:
-    with receiver() as (url, collector):
-        async with running_telemetry(Settings(otlp_endpoint=url)) as telemetry:
-            gateway = make_gateway(FakeEngine(), FakeDetector(), telemetry=telemetry)
-            async with open_apis(gateway) as apis:
-                await apis["rest"].client.post(
-                    "/v1/landmarks",
-                    content=encoded(gradient_image()),
-                    params={"box": "20,30,200,210"},
-                    headers={"traceparent": TRACEPARENT, "X-Request-ID": "mine"},
-                )
-                await apis["grpc"].ask(b"no image")
-    names = {span.span_id: span.name for span in collector.spans}
-    rest = [span for span in collector.spans if span.trace_id.hex() == TRACE]
-    grpc = [span for span in collector.spans if span.trace_id.hex() != TRACE]
-    (root,) = [span for span in rest if span.name == "landmarks rest"]
-    assert root.parent_span_id.hex() == PARENT
-    assert {each.key: each.value.string_value for each in root.attributes} == {
-        "landmarks.protocol": "rest",
-        "landmarks.door": "rest",  # its former name
-        "landmarks.request_id": "mine",
-        "landmarks.code": "ok",
-    }
-    stages = {span.name: names[span.parent_span_id] for span in rest if span is not root}
-    assert stages == dict.fromkeys(["read", "decode", "detect", "crop", "infer", "encode"], "landmarks rest")
-    assert {span.name: span.status.code for span in grpc} == {"landmarks grpc": 2, "decode": 2}  # ERROR
-    assert collector.resources[0]["service.name"] == "landmarks"
-
-
-async def test_a_real_triton_adds_its_spans_to_the_trace(needs_triton: None, model_repository: Path) -> None:
-    with receiver() as (url, collector):
-        triton = EmbeddedTriton(model_repository, otlp_endpoint=url)
-        try:
-            engine = TritonEngine(await triton.start())
-            await engine.start()
-            async with running_telemetry(Settings(otlp_endpoint=url)) as telemetry:
-                for _ in range(5):  # a busy Triton may drop spans
-                    with telemetry.request("rest", "me", {"traceparent": TRACEPARENT}), stage("infer"):
-                        await engine.infer(golden_crop(256)[None])
-                    if await asyncio.to_thread(collector.heard.wait, 15):
-                        break
-            await engine.close()
-        finally:
-            await triton.stop()
-    calls = {span.span_id.hex() for span in collector.spans if span.name == "triton"}
-    theirs = {span["name"]: span for span in collector.written if span["traceId"] == TRACE}
-    assert {"landmarks", "heatmap", "decode"} <= set(theirs)
-    assert theirs["InferRequest"]["parentSpanId"] in calls
-    # the golden crop, which every Triton has to answer, is not traced
-    assert {span["traceId"] for span in collector.written} == {TRACE}
-
-
-async def test_a_collector_that_does_not_answer_delays_no_request() -> None:
-    async with running_telemetry(Settings(otlp_endpoint="http://127.0.0.1:9")) as telemetry:
-        with telemetry.request("rest", "me", {}) as scope, stage("decode"):
-            assert current_trace_id() is not None
-            scope.code = "ok"
-    assert 'landmarks_requests_total{code="ok"' in telemetry.metrics.text().decode()
-
-
-async def test_without_the_packages_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "service.observability.tracing", None)
-    with pytest.raises(StartError, match=r"h3r-landmarks\[otel\]"):
-        async with running_telemetry(Settings(otlp_endpoint="http://127.0.0.1:4318")):
-            pass

@@ -49,10 +49,33 @@ def test_turned_faces_tell_their_yaw(tmp_path: Path) -> None:
     assert turned.subsets == {"yaw 45-60"}
 
 
-def test_faces300w_leaves_out_a_face_without_a_box(tmp_path: Path) -> None:
+def test_faces300w_leaves_out_faces_without_a_box_and_counts_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     far = [{"xyxy": [200, 200, 290, 290], "score": 0.9}]
     write_faces300w(tmp_path, row(), row(image="b.jpg", boxes=far), row(image="c.jpg", boxes=[]))
     assert [face.image.name for face in load(tmp_path, "train")] == ["a.jpg"]
+    expected = f"{tmp_path / 'annotations.jsonl'}: 2 of 3 faces of split 'train' left out: no box overlaps their points"
+    assert caplog.messages == [expected]
+
+
+def test_faces300w_says_nothing_when_every_face_has_a_box(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load(write_faces300w(tmp_path, row()), "train")
+    assert caplog.messages == []
+
+
+def test_faces300w_keeps_a_face_with_a_point_that_is_not_annotated(tmp_path: Path) -> None:
+    unknown = [POINTS[0], [None, None], *POINTS[2:]]
+    (face,) = load(write_faces300w(tmp_path, row(faces=[{"points98": unknown}])), "train")
+    assert face.box.tolist() == [5, 10, 110, 220]
+    assert np.isnan(face.points[1]).all()
+    assert face.points[2].tolist() == [12.5, 24.25]
+
+
+def test_faces300w_leaves_out_a_face_without_any_annotated_point(tmp_path: Path) -> None:
+    unknown = {"points98": [[None, None]] * 98}
+    (face,) = load(write_faces300w(tmp_path, row(faces=[unknown, {"points98": POINTS}])), "train")
+    assert face.points.tolist() == POINTS
 
 
 @pytest.mark.parametrize(

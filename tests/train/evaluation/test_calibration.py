@@ -13,6 +13,7 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 from landmarks.codec import CodecSpec
 from landmarks.layout import WFLW98
 from tests.train.miniature import write_miniature
+from train.commands import calibrate as calibrate_command
 from train.config import Config
 from train.datasets.layouts import AFLW19
 from train.datasets.source import DataSource
@@ -122,7 +123,7 @@ def test_an_uncalibrated_codec_adds_the_square_of_a_tenth_of_a_cell() -> None:
     assert (spec.covariance_scale, spec.covariance_floor, spec.covariance_power) == (1.0, 0.16, 0.0)
 
 
-def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path) -> None:
+def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = DataSource("faces300w", write_miniature(tmp_path / "faces", train=6, val=2))
     config = Config.model_validate({"stages": [{"epochs": 1, "input_size": 32}], "batch_size": 4})
     LandmarkRun(config, TrainingData(("faces300w",), source.train_faces()), tmp_path / "run", workers=0).train(
@@ -145,6 +146,11 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path) -> None:
     assert referred.tails["nose"].scale == pytest.approx(
         calibrate_run(tmp_path / "run", source, every=0).tails["nose"].scale
     )
+    assert capsys.readouterr().err.count("no face was held out") == 0
+    calibrate_command.run(
+        run=tmp_path / "run", data=f"faces300w:{source.root}", conversion=None, held_out=0, references=[], boxes="P2"
+    )
+    assert "the covariances are fitted to training errors alone and will be too small" in capsys.readouterr().err
     held = LandmarkRun(config.model_copy(update={"held_out": 2}), TrainingData((), []), tmp_path / "held", workers=0)
     held.folder.mkdir()
     held.save()
