@@ -34,7 +34,7 @@ from service.engines.local import LocalEngine
 from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker
 from service.limits import DEFAULT_MIN_SCORE
-from service.pipeline import Limits, Pipeline
+from service.pipeline import Pipeline, PipelineLimits
 from service.request import Options
 from train.datasets.face import AnnotatedFace
 from train.datasets.source import DataSource
@@ -72,7 +72,7 @@ async def measure(faces: list[AnnotatedFace], yunet: Path | None, precision: Pre
             EngineLandmarker(engine, executor),
             detector,
             executor,
-            Limits(ImageLimits(1 << 30, 1 << 30), max_faces=64, min_score=DEFAULT_MIN_SCORE),
+            PipelineLimits(ImageLimits(1 << 30, 1 << 30), max_faces=64, min_score=DEFAULT_MIN_SCORE),
         )
         for path, on_image in tqdm(by_image.items(), unit="image", leave=False):
             answer = await pipeline.detect(path.read_bytes(), Options(), Deadline.after(60))

@@ -14,7 +14,7 @@ Source: Yu and Tao, "Heatmap Regression via Randomized Rounding", TPAMI 2021 (ar
     10, 11, 13   a fixed quantizer, argmax, and the correction of the quantizer's bias   `quantize`, `train.objectives`
     14, 15       randomized rounding                                                     `quantize`, `encode`
     7            the cross-entropy that a network is trained with                        `train.objectives`
-    17           the weighted mean that gives the fraction back                          `decode`
+    17           the weighted mean of cells, which recovers the fraction     `landmarks.decoders.softmax_mean`
     19, 20       which cells it is taken over: 3 x 3, or the k strongest                 `landmarks.decoders`
 """
 
@@ -258,9 +258,9 @@ def _decode_face(
 def _calibrated(moments: NDArray[np.float64], spec: CodecSpec) -> NDArray[np.float64]:
     """Second moments of a face's maps [points, 2, 2] -> the covariances of its points' errors, both in crop pixels."""
     scale = np.asarray(spec.covariance_scale, np.float64).reshape(-1, 1, 1)
-    raised = moments + spec.covariance_floor * np.eye(2)
-    factor = float(face_spread(raised, spec.stride)) ** spec.covariance_power
-    calibrated: NDArray[np.float64] = factor * scale * raised
+    with_floor = moments + spec.covariance_floor * np.eye(2)
+    factor = float(face_spread(with_floor, spec.stride)) ** spec.covariance_power
+    calibrated: NDArray[np.float64] = factor * scale * with_floor
     return calibrated
 
 

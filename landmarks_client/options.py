@@ -30,7 +30,9 @@ class Options(TypedDict, total=False):
     """How a point is read from its heatmap: one of the decoders that the model lists. Unset: "topk"."""
 
     flip: bool
-    """Average with the answer for the mirrored crop: slightly more accurate, at twice the cost."""
+    """Average with the answer for the mirrored crop, at twice the cost. The shipped model gains nothing by it (see the
+    model card).
+    """
 
     omit: Sequence[str]
     """Fields to leave out of the answer: "points", "scores", "covariances", "timings_ms"."""

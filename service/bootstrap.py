@@ -28,7 +28,7 @@ from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker, Landmarker
 from service.model_files import model_file, model_repository
 from service.observability.request_scope import Telemetry
-from service.pipeline import Limits, Pipeline
+from service.pipeline import Pipeline, PipelineLimits
 from service.readiness import Readiness
 from service.rollout.canary import Canary
 from service.rollout.shadow import ShadowComparison
@@ -54,7 +54,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             detector = _detector(settings, engine, executor)
             await _start(detector, settings.startup_timeout)
             async with _running_landmarker(settings, engine, executor, telemetry) as landmarker:
-                limits = Limits(image_limits(settings), settings.max_faces, settings.min_score)
+                limits = PipelineLimits(image_limits(settings), settings.max_faces, settings.min_score)
                 yield Gateway(
                     Pipeline(landmarker, detector, executor, limits),
                     Readiness(engine, detector),

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Final
 
 from service.engines.port import EngineError, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
+from service.limits import IMAGE_FORMATS_TEXT
 
 
 class ErrorKind(Enum):
@@ -46,7 +47,7 @@ class ErrorKind(Enum):
     NOT_AN_IMAGE = (
         "not_an_image",
         "The bytes are no image of a known format",
-        "Send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC.",
+        f"Send {IMAGE_FORMATS_TEXT}.",
     )
     DAMAGED_IMAGE = "damaged_image", "The image is truncated or corrupt", "Check that it opens, and send all of it."
     UNSUPPORTED_IMAGE = (

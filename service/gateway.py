@@ -14,7 +14,7 @@ from service.deadline import Deadline
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError, translate
 from service.observability.metrics import ApiProtocol
-from service.observability.request_scope import Telemetry
+from service.observability.request_scope import Telemetry, current
 from service.pipeline import Pipeline
 from service.readiness import Readiness
 from service.request import ImageRequest, Options
@@ -23,11 +23,18 @@ from service.request_ids import image_ids
 logger = logging.getLogger(__name__)
 
 MAX_CONCURRENT_IMAGES: Final = 4
-"""Images of one batch that are worked on at a time. A batch counts as one request in flight."""
+"""Images of one batch that are processed at a time. A batch counts as one request in flight.
+
+No setting: `max_in_flight` and the engine's queue bound the load. This only keeps a single batch from
+filling that queue.
+"""
 
 
 class Gateway:
-    """There is one for the process. Both APIs call it from the same event loop."""
+    """The use case as both APIs call it: admits requests, gives deadlines, runs single images and batches, counts them.
+
+    A process has one gateway, and both APIs call it from the same event loop.
+    """
 
     def __init__(
         self,
@@ -76,10 +83,8 @@ class Gateway:
                     yield
                 scope.code = "ok"
             except Exception as error:
-                failure = to_service_error(error, request_id)
+                failure = self._count_and_translate(error, request_id)
                 scope.code = failure.kind.value
-                if isinstance(error, EngineOverloaded):
-                    self.metrics.count_rejection(protocol, "queue")
                 raise failure from error
 
     @contextmanager
@@ -117,17 +122,17 @@ class Gateway:
                 ErrorKind.TOO_MANY_IMAGES,
                 f"the batch has {len(requests)} images, at most {self.max_images} are answered: send them in parts",
             )
-        slots = asyncio.Semaphore(MAX_CONCURRENT_IMAGES)
+        image_semaphore = asyncio.Semaphore(MAX_CONCURRENT_IMAGES)
 
-        async def outcome(request: ImageRequest | ServiceError, image_id: str) -> Answer | ServiceError:
-            async with slots:
-                result = await self._outcome(request, image_id, deadline)
+        async def answer_and_count(request: ImageRequest | ServiceError, image_id: str) -> Answer | ServiceError:
+            async with image_semaphore:
+                result = await self._answer_or_error(request, image_id, deadline)
             self.metrics.images.labels(result.kind.value if isinstance(result, ServiceError) else "ok").inc()
             return result
 
-        return await asyncio.gather(*map(outcome, requests, image_ids(request_id, len(requests))))
+        return await asyncio.gather(*map(answer_and_count, requests, image_ids(request_id, len(requests))))
 
-    async def _outcome(
+    async def _answer_or_error(
         self, request: ImageRequest | ServiceError, image_id: str, deadline: Deadline
     ) -> Answer | ServiceError:
         if isinstance(request, ServiceError):
@@ -135,7 +140,14 @@ class Gateway:
         try:
             return await self.detect(*request, deadline)
         except Exception as error:
-            return to_service_error(error, image_id)
+            return self._count_and_translate(error, image_id)
+
+    def _count_and_translate(self, error: Exception, request_id: str) -> ServiceError:
+        """The error that a client is sent. A full queue of the engine is counted as a rejection of the request."""
+        scope = current()
+        if scope and isinstance(error, EngineOverloaded):
+            self.metrics.count_rejection(scope.protocol, "queue")
+        return to_service_error(error, request_id)
 
 
 def to_service_error(error: Exception, request_id: str) -> ServiceError:

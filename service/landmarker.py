@@ -53,10 +53,10 @@ class Landmarker(Protocol):
         """The models that a request may name, the primary first."""
 
     def model_for(self, name: str | None) -> ServedModel:
-        """The model that answers a request for `name` if no other does, so that options can be checked beforehand.
+        """The model against which the options of a request for `name` are checked.
 
-        None stands for any model. Raises ServiceError of kind UNKNOWN_MODEL, or UNAVAILABLE where the model may be
-        known soon.
+        It is the primary unless `name` is the candidate's; None stands for any model. Raises ServiceError of kind
+        UNKNOWN_MODEL, or UNAVAILABLE where the model may be known soon.
         """
 
     async def faces(
@@ -80,7 +80,7 @@ class EngineLandmarker:
     def model_for(self, name: str | None) -> ServedModel:
         model = self._engine.model
         if name not in (None, model.name):
-            raise ServiceError(ErrorKind.UNKNOWN_MODEL, unknown_model(name, self.models))
+            raise ServiceError(ErrorKind.UNKNOWN_MODEL, unknown_model_message(name, self.models))
         return model
 
     async def faces(
@@ -90,23 +90,23 @@ class EngineLandmarker:
         if not regions:
             return Prediction(model, ())
         crops = crops_around(regions, model)
-        pixels = await run_in_thread(self._executor, "crop", lambda: cut(image, crops))
-        with timed("infer"):
-            decoded = await self._infer(pixels, model.metadata.layout, options, deadline)
+        crop_pixels = await run_in_thread(self._executor, "crop", lambda: cut(image, crops))
         layout = model.metadata.layout
+        with timed("infer"):
+            decoded = await self._infer(crop_pixels, layout, options, deadline)
         faces = (to_image_coordinates(layout, *face) for face in zip(regions, crops, *decoded, strict=True))
         return Prediction(model, tuple(faces))
 
     async def _infer(
-        self, crops: NDArray[np.uint8], layout: PointLayout, options: Options, deadline: Deadline
+        self, crop_pixels: NDArray[np.uint8], layout: PointLayout, options: Options, deadline: Deadline
     ) -> Decoded:
         """Crops [N, S, S, 3] -> points, scores and covariances in crop pixels, averaged with the mirrored crops'."""
-        wanted = with_mirrored(crops) if options.flip else crops
-        decoded = await self._engine.infer(wanted, decoder=options.decoder, topk=options.topk, deadline=deadline)
-        return average(decoded, crops.shape[1], layout) if options.flip else decoded
+        inputs = with_mirrored(crop_pixels) if options.flip else crop_pixels
+        decoded = await self._engine.infer(inputs, decoder=options.decoder, topk=options.topk, deadline=deadline)
+        return average(decoded, crop_pixels.shape[1], layout) if options.flip else decoded
 
 
-def unknown_model(name: str | None, models: Sequence[ServedModel]) -> str:
+def unknown_model_message(name: str | None, models: Sequence[ServedModel]) -> str:
     """The message about a model name that none of `models` has."""
     served = " and ".join(repr(model.name) for model in models)
     return f"no model {(name or '')[:40]!r} is served; there is {served}"
@@ -121,10 +121,10 @@ def crops_around(regions: Sequence[Region], model: ServedModel) -> list[Crop]:
 def cut(image: DecodedImage, crops: Sequence[Crop]) -> NDArray[np.uint8]:
     """The pixels of crops of one size S in sRGB: uint8 [N, S, S, 3]."""
     size = crops[0].size
-    pixels = np.empty((len(crops), size, size, 3), np.uint8)
-    for part, crop in zip(pixels, crops, strict=True):
+    crop_pixels = np.empty((len(crops), size, size, 3), np.uint8)
+    for part, crop in zip(crop_pixels, crops, strict=True):
         part[:] = image.to_srgb(warp(image.pixels, crop.image_to_crop(), size))
-    return pixels
+    return crop_pixels
 
 
 def to_image_coordinates(

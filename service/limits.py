@@ -1,4 +1,4 @@
-"""The bounds of settings and requests that other modules share. It imports nothing, so that settings load fast."""
+"""What bounds settings and requests, shared by other modules. It imports nothing, so that settings load fast."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ MAX_ITEMS: Final = 4096
 
 DEFAULT_MIN_SCORE: Final = 0.07
 """Least score of a detected face that is answered. docs/model-card.md has the scores of faces and of other boxes."""
+
+IMAGE_FORMATS: Final = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
+"""The formats of image files that are read, as messages name them. `service.images.formats` reads them."""
+IMAGE_FORMATS_TEXT: Final = f"{', '.join(IMAGE_FORMATS[:-1])} or {IMAGE_FORMATS[-1]}"

@@ -30,7 +30,9 @@ CONFIDENT_SCORE: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Limits:
+class PipelineLimits:
+    """The bounds of an image, and of the faces answered in it."""
+
     image: ImageLimits
     max_faces: int
     """Most boxes accepted, and most faces answered, per image; the landmarks of no more faces are computed."""
@@ -41,7 +43,7 @@ class Limits:
 class Pipeline:
     """Everything that happens to an image. There is one for the process; calls run side by side."""
 
-    def __init__(self, landmarker: Landmarker, detector: Detector, executor: Executor, limits: Limits) -> None:
+    def __init__(self, landmarker: Landmarker, detector: Detector, executor: Executor, limits: PipelineLimits) -> None:
         """`executor`: threads that decode."""
         self._landmarker = landmarker
         self._detector = detector
@@ -56,6 +58,7 @@ class Pipeline:
     async def detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
         """The faces of one image file. Raises ServiceError, EngineError, or asyncio.TimeoutError past the deadline."""
         seconds = deadline.remaining()
+        # past the deadline this coroutine is cancelled, but not its call to Triton: see decision 0005
         return await asyncio.wait_for(self._detect(data, options, deadline), seconds)
 
     async def _detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
@@ -73,14 +76,14 @@ class Pipeline:
                 faces = confident_first(faces)[: options.max_faces]
         height, width = image.pixels.shape[:2]
         return Answer(
-            prediction.model,
-            ImageSize(width, height),
-            faces,
-            stopwatch.milliseconds(),
-            image.warnings,
-            options.omit,
-            prediction.role,
-            rejected,
+            model=prediction.model,
+            image=ImageSize(width, height),
+            faces=faces,
+            timings_ms=stopwatch.milliseconds(),
+            warnings=image.warnings,
+            omit=options.omit,
+            role=prediction.role,
+            rejected=rejected,
         )
 
     async def _find_regions(self, pixels: Pixels, options: Options, deadline: Deadline) -> list[Region]:

@@ -11,12 +11,12 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from landmarks.tensors import MAX_DETECTION_SIDE, Precision
-from service.images.limits import MAX_SIDE
+from service.images.limits import DEFAULT_MAX_SIDE, OPENCV_MAX_SIDE
 from service.limits import DEFAULT_MIN_SCORE, MAX_ITEMS
 
 PREFIX: Final = "LANDMARKS_"
 """Of every variable of the environment."""
-_OTHERS: Final = frozenset({"LANDMARKS_API_KEY", "LANDMARKS_TEST_DATA"})
+_NOT_SETTINGS: Final = frozenset({"LANDMARKS_API_KEY", "LANDMARKS_TEST_DATA"})
 """Variables of the environment that are for clients and for tests."""
 
 
@@ -88,7 +88,7 @@ class SecuritySettings(BaseModel):
 
 
 class NetworkSettings(BaseModel):
-    """Networks"""
+    """Models and inference"""
 
     engine: Literal["embedded", "local"] = Field(
         "embedded",
@@ -98,7 +98,7 @@ class NetworkSettings(BaseModel):
     precision: Precision = Field(
         "float32",
         description="Precision of the network that this process runs or starts a Triton for: 'int8' is the model "
-        "repository's 8-bit network, faster on CPUs and hardly less accurate (docs/deploy.md).",
+        "repository's 8-bit network, faster on CPUs and hardly less accurate (docs/deploy/operate.md#8-bits).",
     )
     triton_url: str | None = Field(
         None,
@@ -160,7 +160,9 @@ class LimitSettings(BaseModel):
 
     max_bytes: int = Field(32 * 2**20, ge=1, description="Largest image file in bytes.")
     max_pixels: int = Field(100_000_000, ge=1, description="Largest image in pixels, checked before it is decoded.")
-    max_side: int = Field(MAX_SIDE, ge=1, le=32_766, description="Longest image side in pixels, checked as well.")
+    max_side: int = Field(
+        DEFAULT_MAX_SIDE, ge=1, le=OPENCV_MAX_SIDE, description="Longest image side in pixels, checked as well."
+    )
     max_faces: int = Field(32, ge=1, le=MAX_ITEMS, description="Most faces answered and boxes accepted per image.")
     min_score: float = Field(
         DEFAULT_MIN_SCORE,
@@ -224,5 +226,5 @@ def variable(setting: str) -> str:
 
 def unknown_settings(environment: Iterable[str]) -> list[str]:
     """Variables that begin as settings do but are none: misspelt, most likely."""
-    known = _OTHERS | {variable(name) for name in Settings.model_fields}
+    known = _NOT_SETTINGS | {variable(name) for name in Settings.model_fields}
     return sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)

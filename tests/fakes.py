@@ -18,7 +18,7 @@ from service.deadline import Deadline
 from service.gateway import Gateway
 from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker
-from service.pipeline import Limits, Pipeline
+from service.pipeline import Pipeline, PipelineLimits
 from service.readiness import Readiness
 
 MODEL = ServedModel(
@@ -111,7 +111,7 @@ def make_gateway(engine: Any, detector: Any, **changes: Any) -> Gateway:
         **changes,
     }
     image_limits = ImageLimits(values["max_bytes"], values["max_pixels"], values["max_side"])
-    limits = Limits(image_limits, values["max_faces"], values["min_score"])
+    limits = PipelineLimits(image_limits, values["max_faces"], values["min_score"])
     executor = ThreadPoolExecutor(2)
     landmarker = values.get("landmarker") or EngineLandmarker(engine, executor)
     return Gateway(

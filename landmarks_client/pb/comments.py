@@ -14,7 +14,7 @@ COMMENTS: Final[Mapping[str, str]] = {
     'DetectRequest.detector_threshold': "Least score, 0 to 1, of a detected face. It can only raise the detector's own threshold.",
     'DetectRequest.model': 'Name of the model that must answer, one of those listed as served. Unset: the service chooses.',
     'DetectRequest.decoder': 'How a point is read from its heatmap: one of the decoders that the model lists. Unset: "topk".',
-    'DetectRequest.flip': 'Average with the answer for the mirrored crop: slightly more accurate, at twice the cost.',
+    'DetectRequest.flip': 'Average with the answer for the mirrored crop, at twice the cost. The shipped model gains nothing by it (see the model card).',
     'DetectRequest.omit': 'Fields to leave out of the answer: "points", "scores", "covariances", "timings_ms".',
     'DetectRequest.min_score': 'Least score, 0 to 1, of a detected face that is answered; 0 answers all of them. Faces in given boxes are always answered. Unset: the setting of the service.',
     'Box': 'Opposite corners of a box: x1 < x2 and y1 < y2, in image pixels.',

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.cli.flags import HelpFormatter, add_flag, add_flags, fail, flag, given, validated
+from service.limits import IMAGE_FORMATS_TEXT
 from service.request import Options, refusal
 from service.settings import GROUPS, NetworkSettings, Settings, variable
 from service.wire.text import TEXT_OPTIONS, field_schemas
@@ -158,8 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="image",
-        help="JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file; or a folder, with all below it; "
-        "or a glob such as 'shots/**/*.png'",
+        help=f"{IMAGE_FORMATS_TEXT} file; or a folder, with all below it; or a glob such as 'shots/**/*.png'",
     )
     _add_options(detect)
     for model in (OutputArguments, ServiceArguments, NetworkSettings):

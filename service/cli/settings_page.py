@@ -20,8 +20,8 @@ that names the flag or the variable.
     landmarks serve --port 9000 --log-format json
     LANDMARKS_PORT=9000 LANDMARKS_LOG_FORMAT=json landmarks serve
 
-`landmarks serve --help` shows the same list. `landmarks detect` reads the same variables; those of "Networks" are its
-flags as well. This file is written by `python -m service.cli.settings_page`.
+`landmarks serve --help` shows the same list. `landmarks detect` reads the same variables; those of "Models and
+inference" are its flags as well. This file is written by `python -m service.cli.settings_page`.
 """
 
 

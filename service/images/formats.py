@@ -1,4 +1,4 @@
-"""The formats of image files that are read. Another format is one more row of `FORMATS`."""
+"""The formats of image files that are read. Another one is a row of `FORMATS` and a name in `limits.IMAGE_FORMATS`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from service.images.pillow import read_by_pillow
 from service.images.png import read_png
 from service.images.tiff import read_tiff
 from service.images.webp import read_webp
+from service.limits import IMAGE_FORMATS_TEXT
 
 
 class Format(NamedTuple):
@@ -48,8 +49,6 @@ FORMATS: Final[Mapping[str, Format]] = {
     ),
 }
 
-NAMES: Final = f"{', '.join(list(FORMATS)[:-1])} or {list(FORMATS)[-1]}"
-
 
 def open_image(data: bytes) -> Source:
     """Reads an image file's header. Raises ServiceError of kind NOT_AN_IMAGE, DAMAGED_IMAGE or UNSUPPORTED_IMAGE."""
@@ -57,4 +56,4 @@ def open_image(data: bytes) -> Source:
         if form.signature.match(data):
             return form.read(data)
     problem = "these bytes are not an image that is read here" if data else "the file is empty"
-    raise ServiceError(ErrorKind.NOT_AN_IMAGE, f"{problem}; send a {NAMES} file")
+    raise ServiceError(ErrorKind.NOT_AN_IMAGE, f"{problem}; send a {IMAGE_FORMATS_TEXT} file")

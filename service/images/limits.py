@@ -7,8 +7,10 @@ from typing import Final
 
 from service.errors import ErrorKind, ServiceError
 
-MAX_SIDE: Final = 30_000
-"""Pixels. OpenCV cannot crop an image with a side of more than 32,766."""
+DEFAULT_MAX_SIDE: Final = 30_000
+"""Pixels."""
+OPENCV_MAX_SIDE: Final = 32_766
+"""Pixels. OpenCV cannot crop an image with a longer side."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class ImageLimits:
 
     max_bytes: int
     max_pixels: int
-    max_side: int = MAX_SIDE
+    max_side: int = DEFAULT_MAX_SIDE
 
 
 def check_bytes(size: int, limits: ImageLimits) -> None:

@@ -40,7 +40,9 @@ class Metrics:
         self.images = self._counter("batch_images", "Images of batches, by code", "code")
         self.in_flight = self._gauge("in_flight", "Requests in flight")
         self.in_flight_limit = self._gauge("in_flight_limit", "Limit of requests in flight; further ones are rejected")
-        self._rejections = self._counter("rejections", "Requests rejected, by reason", *_PROTOCOL, "reason")
+        self._rejections = self._counter(
+            "rejections", "Requests and images of batches rejected, by reason", *_PROTOCOL, "reason"
+        )
         self.triton_seconds = self._histogram(
             "triton_seconds", "Round-trip time of a call to Triton, by its result", SECONDS, "code"
         )
@@ -82,7 +84,7 @@ class Metrics:
             self._request_seconds.labels(protocol, protocol).observe(seconds)
 
     def count_rejection(self, protocol: ApiProtocol, reason: str) -> None:
-        """A request was refused because of load, or for want of an API key."""
+        """A request, or an image of a batch, was refused because of load, or for want of an API key."""
         self._rejections.labels(protocol, protocol, reason).inc()
 
     def observe_stage(self, protocol: ApiProtocol, name: str, seconds: float) -> None:

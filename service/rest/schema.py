@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb.comments import COMMENTS
 from service.errors import RETRY_AFTER_SECONDS, ErrorKind
+from service.limits import IMAGE_FORMATS
 from service.request import OMITTABLE, Options
 from service.rest.negotiation import MSGPACK
 from service.wire.problem import PROBLEM_JSON, STATUS, problem
@@ -166,8 +167,7 @@ _HEADERS: Final = [
 def landmarks_operation() -> Mapping[str, Any]:
     """OpenAPI's description of the request of POST /v1/landmarks: its three forms of body, and its parameters."""
     binary = {"schema": {"type": "string", "format": "binary"}}
-    kinds = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "heic")
-    media = [*(f"image/{kind}" for kind in kinds), "application/octet-stream"]
+    media = [*(f"image/{name.lower()}" for name in IMAGE_FORMATS), "application/octet-stream"]
     return {
         "parameters": [*_query(), *_headers()],
         "requestBody": {

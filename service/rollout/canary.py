@@ -21,7 +21,7 @@ from service.deadline import Deadline
 from service.engines.port import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.errors import ErrorKind, ServiceError
 from service.images.decode import DecodedImage
-from service.landmarker import Landmarker, Prediction, unknown_model
+from service.landmarker import Landmarker, Prediction, unknown_model_message
 from service.request import Options
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class Canary:
         fitting = tuple(arm for arm in arms if name is None or name in (model.name for model in arm.landmarker.models))
         if fitting:
             return fitting
-        message = unknown_model(name, self.models)
+        message = unknown_model_message(name, self.models)
         if not self._is_up:  # the candidate's name is not known yet
             raise ServiceError(ErrorKind.UNAVAILABLE, f"{message}, and a candidate that is not up yet")
         raise ServiceError(ErrorKind.UNKNOWN_MODEL, message)

@@ -18,6 +18,8 @@ from service.security.api_keys import MISSING_KEY, ApiKeys, key_of
 
 _PUBLIC_METHODS: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """Methods that need no API key."""
+_TOO_MANY: Final = {"Detect": ErrorKind.TOO_MANY_BOXES, "DetectBatch": ErrorKind.TOO_MANY_IMAGES}
+"""What a method's message has too many of when it has too many fields; INVALID_REQUEST for other methods."""
 _REQUESTS: Final = pb.DetectBatchRequest.DESCRIPTOR.fields_by_name["requests"].number
 _MALFORMED: Final = "the message is not valid protobuf of this method's request, or is truncated"
 
@@ -68,11 +70,12 @@ class MessageInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
 def _parse_or_error(parse: Callable[[bytes], Any], method: str) -> Callable[[bytes], Any]:
     """A parser of the method's messages that returns a ServiceError for those that are refused."""
-    is_batch = method.endswith("/DetectBatch")
-    kind = ErrorKind.TOO_MANY_IMAGES if is_batch else ErrorKind.TOO_MANY_BOXES
+    name = method.rpartition("/")[2]
+    kind = _TOO_MANY.get(name, ErrorKind.INVALID_REQUEST)
+    nested = _REQUESTS if name == "DetectBatch" else None
 
     def parse_or_error(data: bytes) -> Any:
-        if has_too_many_fields(data, _REQUESTS if is_batch else None):
+        if has_too_many_fields(data, nested):
             return ServiceError(kind, f"the message has more than {MAX_FIELDS} fields: send it in parts")
         try:
             return parse(data)

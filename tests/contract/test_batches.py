@@ -3,6 +3,7 @@
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from service.engines.port import EngineOverloaded
 from tests.contract.asking import BOX, IMAGE, PROTOCOLS, ask, ask_batch
 from tests.fakes import FakeEngine, encoded, gradient_image
 
@@ -52,6 +53,17 @@ async def test_a_problem_with_one_image_of_a_batch_is_its_result(protocol):
     assert broken["problem"]["code"] == "internal"
     assert "secret" not in str(broken)
     assert fine["answer"]["faces"] == []
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_an_image_of_a_batch_that_meets_a_full_queue_is_a_rejection(protocol):
+    engine = FakeEngine()
+    engine.error = EngineOverloaded("full")
+    reply, metrics = await ask_batch(protocol, [IMAGE] * 3, [{"boxes": [BOX]}, {}, {"boxes": [BOX]}], engine=engine)
+    codes = [each["problem"]["code"] if "problem" in each else "ok" for each in reply.body["results"]]
+    assert (reply.code, codes) == ("ok", ["overloaded", "ok", "overloaded"])
+    assert f'landmarks_rejections_total{{door="{protocol}",protocol="{protocol}",reason="queue"}} 2.0' in metrics
+    assert 'landmarks_batch_images_total{code="overloaded"} 2.0' in metrics
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

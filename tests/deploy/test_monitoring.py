@@ -70,6 +70,7 @@ async def exposed(anyio_backend: str) -> Series:
             engine.error = EngineOverloaded("full")
             assert (await api.ask(encoded(gradient_image()))).code == "overloaded"
             engine.error = None
+            assert (await api.ask_batch([encoded(gradient_image())], [{}], "batch")).code == "ok"
         with gateway.admitted("rest", "a", {}), round_trip():
             assert (await apis["rest"].ask(b"")).code == "overloaded"
     gateway.metrics.triton_retries.labels("unavailable").inc()  # happens with several Tritons only

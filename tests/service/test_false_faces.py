@@ -21,7 +21,7 @@ from service.engines.local import LocalEngine
 from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker
 from service.limits import DEFAULT_MIN_SCORE
-from service.pipeline import Limits, Pipeline
+from service.pipeline import Pipeline, PipelineLimits
 from service.request import Options
 from tests.fakes import encoded
 
@@ -36,7 +36,7 @@ async def pipeline(model_repository: Path) -> AsyncIterator[Pipeline]:
     await engine.start()
     with ThreadPoolExecutor(1) as executor:
         backend = LocalDetectorBackend(engine, model_path(model_repository, kind=DetectorMetadata))
-        limits = Limits(ImageLimits(10**8, 10**8), max_faces=32, min_score=DEFAULT_MIN_SCORE)
+        limits = PipelineLimits(ImageLimits(10**8, 10**8), max_faces=32, min_score=DEFAULT_MIN_SCORE)
         yield Pipeline(EngineLandmarker(engine, executor), NetworkDetector(backend, executor), executor, limits)
     await engine.close()
 

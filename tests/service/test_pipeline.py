@@ -20,8 +20,8 @@ from service.deadline import Deadline, DeadlineExceeded
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError
 from service.images.limits import ImageLimits
-from service.landmarker import EngineLandmarker, Prediction, unknown_model
-from service.pipeline import Limits, Pipeline
+from service.landmarker import EngineLandmarker, Prediction, unknown_model_message
+from service.pipeline import Pipeline, PipelineLimits
 from service.request import Options
 from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 from tests.service.images.profiles import red_and_blue_swapped
@@ -135,7 +135,7 @@ async def test_images_are_decoded_and_cropped_in_the_threads_given_for_it() -> N
             self.count += 1
             return super().submit(*arguments, **options)
 
-    limits = Limits(ImageLimits(100_000, 100_000, 1000), max_faces=4, min_score=0.0)
+    limits = PipelineLimits(ImageLimits(100_000, 100_000, 1000), max_faces=4, min_score=0.0)
     with CountingExecutor(1) as decoding, CountingExecutor(1) as cropping:
         pipeline = Pipeline(EngineLandmarker(FakeEngine(), cropping), FakeDetector(), decoding, limits)
         await pipeline.detect(encoded(gradient_image()), ONE_BOX, Deadline.after(10))
@@ -189,7 +189,7 @@ async def test_a_request_for_another_model_is_told_what_is_served(name: str, mes
 
 
 def test_all_models_that_are_served_are_named() -> None:
-    assert unknown_model("a", [MODEL, replace(MODEL, name="next")]) == (
+    assert unknown_model_message("a", [MODEL, replace(MODEL, name="next")]) == (
         "no model 'a' is served; there is 'fake' and 'next'"
     )
 

@@ -13,6 +13,8 @@ from PIL import Image as PillowImage
 
 from service.errors import ErrorKind, ServiceError
 from service.images.decode import decode_image, decode_srgb
+from service.images.formats import FORMATS
+from service.limits import IMAGE_FORMATS
 from tests.service.images.support import LIMITS, RGB, exif, failure, rgb, saved, xmp
 
 FILES = Path(__file__).parent / "files"
@@ -25,6 +27,10 @@ def check_squares(pixels: np.ndarray) -> None:
     assert pixels.shape == (64, 128, 3)
     np.testing.assert_allclose(pixels[8:56, 8:56].mean((0, 1)), (255, 0, 0), atol=12)
     np.testing.assert_allclose(pixels[8:56, 72:120].mean((0, 1)), (0, 0, 255), atol=12)
+
+
+def test_messages_name_every_format_that_is_read() -> None:
+    assert tuple(FORMATS) == IMAGE_FORMATS
 
 
 def codes(data: bytes) -> list[str]:

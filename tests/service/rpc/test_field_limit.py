@@ -59,6 +59,7 @@ def test_an_integer_without_an_end_is_left_to_the_parser() -> None:
         ("DetectBatch", b"\x0a\x00" * (MAX_FIELDS + 1), "too_many_images"),
         ("DetectBatch", b"\x0a\x80\x80\x08" + b"\x12\x00" * 65536, "too_many_images"),  # one image, its boxes
         ("Detect", b"\x12\x00" * (MAX_FIELDS + 1), "too_many_boxes"),
+        ("ListModels", b"\x12\x00" * (MAX_FIELDS + 1), "invalid_request"),
     ],
 )
 async def test_a_message_of_many_fields_is_refused_without_being_parsed(
