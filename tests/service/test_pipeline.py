@@ -21,7 +21,7 @@ from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError
 from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker, Prediction, unknown_model_message
-from service.pipeline import Pipeline, PipelineLimits
+from service.pipeline import Pipeline, PipelineLimits, confident_first
 from service.request import Options
 from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 from tests.service.images.profiles import red_and_blue_swapped
@@ -227,6 +227,13 @@ async def test_among_faces_of_sufficient_score_the_largest_comes_first_however_c
     # 1 / (1 + 0.9^6) is 0.65, still more likely right than not
     found = await faces(detector=COINS, engine=UncertainEngine(0.9, 0.5, 0.1, 0.1))
     assert [float(face.box[2]) for face in found] == [200, 150, 100, 50]
+
+
+async def test_a_face_as_likely_right_as_wrong_is_among_the_first() -> None:
+    (face,) = await faces(ONE_BOX)
+    scores = [0.5, np.nextafter(np.float32(0.5), np.float32(0)), 0.9, 0.5]
+    ordered = confident_first(tuple(replace(face, score=np.float32(score)) for score in scores))
+    assert [face.score for face in ordered] == [np.float32(scores[i]) for i in (0, 2, 3, 1)]
 
 
 async def test_max_faces_leaves_the_first_after_filter_and_order() -> None:
