@@ -16,9 +16,10 @@ from typing import Any, Final, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-Norm = Literal["inter_ocular", "inter_pupil", "box", "size"]
+Norm = Literal["inter_ocular", "inter_pupil", "box", "size", "tight_box"]
 """What an error is divided by: the distance of the outer eye corners, the distance of the pupils (or of the centres of
-the eyes), the square root of the area of the face box, or a length that the data set states for each subject."""
+the eyes), the square root of the area of the face box, a length that the data set states for each subject, or the
+square root of the area of the box of the true points, which no yaw makes vanish."""
 
 Indices = tuple[int, ...]
 T = TypeVar("T")
@@ -48,6 +49,8 @@ class PointLayout:
     """The right and the left one, where the layout has them."""
     pupils: tuple[Indices, Indices] | None = None
     """The points whose means stand for the right and the left pupil, where the inter-pupil distance is used."""
+    upright: tuple[Indices, Indices] | None = None
+    """The points of the eyes and those of the mouth, whose means lie above each other on a head without roll."""
 
     def __post_init__(self) -> None:
         every = list(range(self.points))
@@ -61,7 +64,8 @@ class PointLayout:
             raise LayoutError(f"layout {self.name!r} has outlines of unknown groups: {sorted(self.outlines)}")
         drawn = [point for lines in self.outlines.values() for line in lines for point in line]
         eyes = [*(self.outer_eye_corners or ()), *(point for pupil in self.pupils or () for point in pupil)]
-        if not set(drawn + eyes) <= set(every):
+        measured = [*eyes, *(point for part in self.upright or () for point in part)]
+        if not set(drawn + measured) <= set(every) or not all(self.upright or (True,)):
             raise LayoutError(f"layout {self.name!r} has {self.points} points, but draws or measures others")
         if self.norm not in get_args(Norm):
             raise LayoutError(f"norm of layout {self.name!r} must be one of {get_args(Norm)}, not {self.norm!r}")
@@ -95,6 +99,7 @@ class PointLayout:
             "norm": self.norm,
             "outer_eye_corners": self.outer_eye_corners and list(self.outer_eye_corners),
             "pupils": self.pupils and [list(points) for points in self.pupils],
+            "upright": self.upright and [list(points) for points in self.upright],
         }
 
     @classmethod
@@ -102,6 +107,7 @@ class PointLayout:
         """Reads what `to_mapping` gives. Raises LayoutError for anything else."""
         try:
             corners, pupils = values["outer_eye_corners"], values["pupils"]
+            upright = values.get("upright")  # models exported before layouts had it have none
             return cls(
                 str(values["name"]),
                 tuple(map(str, values["point_names"])),
@@ -115,6 +121,7 @@ class PointLayout:
                 },
                 None if corners is None else _pair(_indices(corners)),
                 None if pupils is None else _pair(tuple(map(_indices, pupils))),
+                None if upright is None else _pair(tuple(map(_indices, upright))),
             )
         except LayoutError:
             raise
@@ -236,5 +243,6 @@ WFLW98: Final = PointLayout(
     },
     outer_eye_corners=(_NAMES.index("right_eye_outer_corner"), _NAMES.index("left_eye_outer_corner")),
     pupils=((96,), (97,)),
+    upright=(_GROUPS["right_eye"] + _GROUPS["left_eye"], _GROUPS["outer_lips"]),
 )
 """Source: Wu et al., "Look at Boundary: A Boundary-Aware Face Alignment Algorithm", CVPR 2018 (the WFLW annotation)."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from landmarks.codec import CodecSpec
 from landmarks.layout import WFLW98, LayoutError, PointLayout
+from landmarks.second_pass import PointsCrop
 from landmarks.uncertainty import squared_radius
 
 METADATA_KEY: Final = "landmarks_metadata"
@@ -46,6 +47,9 @@ class ModelMetadata:
     """Of the Student t distribution of the errors, by group of the layout: see `landmarks.uncertainty`. A group without
     an entry has Gaussian errors."""
 
+    points_crop: PointsCrop | None = None
+    """Where the crop of a second pass lies about the points of the first; None in models without one."""
+
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and isinstance(self.run_id, str)):
             raise MetadataError(f"name and run_id must be strings, not {self.name!r} and {self.run_id!r}")
@@ -62,6 +66,7 @@ class ModelMetadata:
         """One canonical line of JSON: equal metadata gives equal text."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values |= {"codec": json.loads(self.codec.to_json()), "layout": self.layout.to_mapping()}
+        values["points_crop"] = self.points_crop and asdict(self.points_crop)
         return json.dumps(values, sort_keys=True)
 
     @classmethod
@@ -71,7 +76,12 @@ class ModelMetadata:
             values: dict[str, Any] = json.loads(text)
             names = {item.name for item in fields(cls)}
             # models exported before metadata had these have none
-            values = {"degrees_of_freedom": {}, "golden_scores": [], "golden_covariances": []} | values
+            values = {
+                "degrees_of_freedom": {},
+                "golden_scores": [],
+                "golden_covariances": [],
+                "points_crop": None,
+            } | values
             if set(values) != names:
                 raise MetadataError(f"model metadata needs exactly the keys {sorted(names)}, got {sorted(values)}")
             values["layout"] = _layout(values["layout"])
@@ -82,6 +92,8 @@ class ModelMetadata:
             values["golden_covariances"] = tuple(
                 (float(xx), float(xy), float(yy)) for xx, xy, yy in values["golden_covariances"]
             )
+            if values["points_crop"] is not None:
+                values["points_crop"] = PointsCrop(**values["points_crop"])
             for freedom in values["degrees_of_freedom"].values():
                 squared_radius(0.5, freedom)
             return cls(**values)

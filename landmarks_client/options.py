@@ -41,3 +41,8 @@ class Options(TypedDict, total=False):
     """Least score, 0 to 1, of a detected face that is answered; 0 answers all of them. Faces in given boxes are always
     answered. Unset: the setting of the service.
     """
+
+    refine: str
+    """Which faces are cropped again by the points of a first answer, upright, and answered again: "never" any, "auto"
+    those whose first crop was off, "always" all. Unset: "auto".
+    """

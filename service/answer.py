@@ -79,6 +79,8 @@ class Face(Region):
     """[P] float32 in [0, 1]."""
     covariances: Floats
     """[P, 3] float32: xx, xy, yy in image pixels squared."""
+    passes: int = 1
+    """Crops that were answered one after the other: see `landmarks.second_pass`."""
 
 
 @dataclass(frozen=True)

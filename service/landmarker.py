@@ -5,23 +5,25 @@ models that share the requests, and `ShadowComparison` for two models that are c
 
 ::
 
-    regions -> crops -> Engine.infer -> points in crop pixels -> to_image_coordinates -> faces
+    regions -> crops -> Engine.infer -> points in crop pixels
+    -> of the faces that are worth it: crops by these points -> Engine.infer -> points in crop pixels
+    -> to_image_coordinates -> faces
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.codec import Decoded
 from landmarks.crop import Crop, transform_covariances, transform_points, warp
 from landmarks.flip import average, with_mirrored
 from landmarks.layout import PointLayout
+from landmarks.second_pass import Refine, second_crops
 from landmarks.uncertainty import face_score
 from service.answer import Face, Floats, Region, Role, ServedModel
 from service.deadline import Deadline
@@ -30,6 +32,9 @@ from service.errors import ErrorKind, ServiceError
 from service.images.decode import DecodedImage
 from service.request import Options
 from service.stages import run_in_thread, timed
+
+DEFAULT_REFINE: Final[Refine] = "auto"
+"""Refines half of the faces of hard photographs and few of others, for nearly all of the gain (docs/model-card.md)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,21 @@ class Prediction:
     """The part that `model` plays in the rollout."""
     is_fallback: bool = False
     """Whether another model was tried first and failed."""
+
+
+@dataclass(frozen=True)
+class CropAnswer:
+    """What a network answered for one crop, in the crop's pixels."""
+
+    crop: Crop
+    points: Floats
+    """[P, 2]"""
+    scores: Floats
+    """[P]"""
+    covariances: Floats
+    """[P, 2, 2]"""
+    passes: int = 1
+    """Crops of the face that were answered up to this one."""
 
 
 class Landmarker(Protocol):
@@ -89,21 +109,28 @@ class EngineLandmarker:
         model = self._engine.model
         if not regions:
             return Prediction(model, ())
-        crops = crops_around(regions, model)
-        crop_pixels = await run_in_thread(self._executor, "crop", lambda: cut(image, crops))
+        first = crops_around(regions, model)
+        seen = await self._infer(image, first, options, deadline)
+        second = crops_by_points(seen, model, options.refine or DEFAULT_REFINE)
+        if second:
+            again = await self._infer(image, list(second.values()), options, deadline)
+            for i, answer in zip(second, again, strict=True):
+                seen[i] = replace(answer, passes=2)
         layout = model.metadata.layout
-        with timed("infer"):
-            decoded = await self._infer(crop_pixels, layout, options, deadline)
-        faces = (to_image_coordinates(layout, *face) for face in zip(regions, crops, *decoded, strict=True))
+        faces = (to_image_coordinates(layout, region, answer) for region, answer in zip(regions, seen, strict=True))
         return Prediction(model, tuple(faces))
 
     async def _infer(
-        self, crop_pixels: NDArray[np.uint8], layout: PointLayout, options: Options, deadline: Deadline
-    ) -> Decoded:
-        """Crops [N, S, S, 3] -> points, scores and covariances in crop pixels, averaged with the mirrored crops'."""
+        self, image: DecodedImage, crops: Sequence[Crop], options: Options, deadline: Deadline
+    ) -> list[CropAnswer]:
+        """The answer for each crop, averaged with that for the mirrored crop where the options say so."""
+        crop_pixels = await run_in_thread(self._executor, "crop", lambda: cut(image, crops))
         inputs = with_mirrored(crop_pixels) if options.flip else crop_pixels
-        decoded = await self._engine.infer(inputs, decoder=options.decoder, topk=options.topk, deadline=deadline)
-        return average(decoded, crop_pixels.shape[1], layout) if options.flip else decoded
+        with timed("infer"):
+            decoded = await self._engine.infer(inputs, decoder=options.decoder, topk=options.topk, deadline=deadline)
+        if options.flip:
+            decoded = average(decoded, crop_pixels.shape[1], self._engine.model.metadata.layout)
+        return [CropAnswer(*each) for each in zip(crops, *decoded, strict=True)]
 
 
 def unknown_model_message(name: str | None, models: Sequence[ServedModel]) -> str:
@@ -118,6 +145,16 @@ def crops_around(regions: Sequence[Region], model: ServedModel) -> list[Crop]:
     return [Crop.around(region.box, metadata.crop_scale, metadata.codec.input_size) for region in regions]
 
 
+def crops_by_points(answers: Sequence[CropAnswer], model: ServedModel, refine: Refine) -> dict[int, Crop]:
+    """The crop of each face that gets a second pass, by its index; none with a model that does not know of it."""
+    metadata = model.metadata
+    if metadata.points_crop is None:
+        return {}
+    points = [transform_points(answer.crop.crop_to_image(), answer.points) for answer in answers]
+    first = [answer.crop for answer in answers]
+    return second_crops(points, first, metadata.points_crop, metadata.layout, refine)
+
+
 def cut(image: DecodedImage, crops: Sequence[Crop]) -> NDArray[np.uint8]:
     """The pixels of crops of one size S in sRGB: uint8 [N, S, S, 3]."""
     size = crops[0].size
@@ -127,19 +164,18 @@ def cut(image: DecodedImage, crops: Sequence[Crop]) -> NDArray[np.uint8]:
     return crop_pixels
 
 
-def to_image_coordinates(
-    layout: PointLayout, region: Region, crop: Crop, points: Floats, scores: Floats, covariances: Floats
-) -> Face:
-    """A face in crop pixels (points [P, 2], scores [P], covariances [P, 2, 2]) -> in image pixels."""
-    matrix = crop.crop_to_image()
-    points_in_image = transform_points(matrix, points)
-    covariances_in_image = transform_covariances(matrix, covariances)
+def to_image_coordinates(layout: PointLayout, region: Region, answer: CropAnswer) -> Face:
+    """The face of a region, in image pixels."""
+    matrix = answer.crop.crop_to_image()
+    points_in_image = transform_points(matrix, answer.points)
+    covariances_in_image = transform_covariances(matrix, answer.covariances)
     xx, xy, yy = covariances_in_image[:, 0, 0], covariances_in_image[:, 0, 1], covariances_in_image[:, 1, 1]
     return Face(
         **vars(region),
         score=np.float32(face_score(points_in_image, covariances_in_image)),
         inter_ocular=np.float32(layout.inter_ocular(points_in_image)),
         points=points_in_image.astype(np.float32),
-        scores=np.ascontiguousarray(scores, np.float32),
+        scores=np.ascontiguousarray(answer.scores, np.float32),
         covariances=np.stack([xx, xy, yy], axis=1).astype(np.float32),
+        passes=answer.passes,
     )

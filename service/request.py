@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from landmarks.codec import CodecError
 from landmarks.decoders import DECODER_HELP, DECODERS, DEFAULT_DECODER
+from landmarks.second_pass import Refine
 from landmarks_client.pb.comments import COMMENTS
 from service.answer import ServedModel
 from service.errors import ErrorKind, ServiceError
@@ -65,6 +66,7 @@ class Options(BaseModel):
         frozenset(), strict=False, fail_fast=True, examples=[["covariances", "timings_ms"]]
     )
     min_score: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, examples=[0.5])
+    refine: Refine | None = Field(None, examples=["always"])
 
 
 _NAMES: Final = frozenset(Options.model_fields)
@@ -118,6 +120,8 @@ def check_options(options: Options, model: ServedModel, max_boxes: int) -> None:
         model.metadata.codec.choose_decoder(options.decoder, options.topk)
     except CodecError as error:
         raise invalid(str(error)) from error
+    if options.refine == "always" and model.metadata.points_crop is None:
+        raise invalid(f"model {model.name!r} does not refine: leave refine out, or export the model again")
 
 
 def checked_box(number: int, box: Box, width: int, height: int) -> NDArray[np.float32]:

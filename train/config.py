@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -112,6 +112,9 @@ class Recipe(Strict):
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast")
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
 class Config(Recipe):
     """Everything a run depends on besides the data."""
 
@@ -124,8 +127,9 @@ class Config(Recipe):
         (), description="epochs after each of which the rate falls to a tenth; none: it falls to zero by a cosine"
     )
     crop_scale: float = Field(1.25, gt=0, description="side of the crop over the longer side of the face box")
-    extra_data_fraction: float = Field(
-        1.0, gt=0, le=1, description="share of the data sets beyond the first that an epoch shows"
+    extra_data_fraction: Share | tuple[Share, ...] = Field(
+        1.0,
+        description="share of the data sets beyond the first that an epoch shows: of all, or a list with one for each",
     )
     held_out: int = Field(0, ge=0, description="about every n-th image is kept out of training, to calibrate on")
     boxes: BoxKind = Field("P2", description="P1: crops about the tight box of the points; P2: about a detector's box")
@@ -150,6 +154,15 @@ class Config(Recipe):
         if self.quantizer == "none" and self.objective != "gaussian":
             raise ValueError(f"the objective {self.objective!r} marks one cell: it needs a quantizer")
         return self
+
+    def extra_fractions(self, sets: int) -> tuple[float, ...]:
+        """The share of each of the data sets beyond the first. Raises ConfigError unless the list has as many."""
+        shares = self.extra_data_fraction
+        if isinstance(shares, float):
+            return (shares,) * sets
+        if len(shares) != sets:
+            raise ConfigError(f"extra_data_fraction lists {len(shares)} shares, for {sets} data sets after the first")
+        return shares
 
     @property
     def epochs(self) -> int:

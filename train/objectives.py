@@ -24,6 +24,8 @@ Points = NDArray[np.float64]
 """[..., 2] crop pixels, x and y"""
 Maps = NDArray[np.float32]
 
+MIN_WEIGHT: Final = 1e-6
+"""By which the loss of points without any weight is divided."""
 OUTSIDE: Final = -100
 """Target of a point that lies outside the map or is not annotated: it takes no part in the loss."""
 
@@ -47,8 +49,11 @@ class Objective(Protocol):
         """Which points of N samples' stacked targets take part in the loss: bool [N, P]."""
         ...
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of maps float [N, P, cells, cells] against N samples' stacked targets [N, P, ...]."""
+    def loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Scalar loss of maps float [N, P, cells, cells] against N samples' stacked targets [N, P, ...].
+
+        `weights` float [N, P]: how much each point counts; None: all alike.
+        """
         ...
 
     def log_activation(self, maps: Maps) -> Maps:
@@ -75,9 +80,9 @@ class CellObjective:
         """Those that lie on their map."""
         return targets != OUTSIDE
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Mean over the points that lie on their map."""
-        return heatmap_loss(logits, targets)
+        return heatmap_loss(logits, targets, weights)
 
     def log_activation(self, maps: Maps) -> Maps:
         """Logits are log-probabilities up to a constant per map."""
@@ -89,12 +94,13 @@ class CellSigmoidObjective(CellObjective):
     the paper's softmax over the cells. Compared in Table 9. Targets as in CellObjective.
     """
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Cross-entropy summed over the cells, so that the one active cell counts, then averaged over the points."""
         inside = self.inside(targets)
         maps = logits.float().flatten(2)[inside]
         active = F.one_hot(targets[inside], maps.shape[-1]).to(maps.dtype)
-        return F.binary_cross_entropy_with_logits(maps, active, reduction="sum") / max(1, len(maps))
+        by_point = F.binary_cross_entropy_with_logits(maps, active, reduction="none").sum(dim=1)
+        return mean_over_points(by_point, None if weights is None else weights[inside])
 
     def log_activation(self, maps: Maps) -> Maps:
         """The logarithm of the sigmoid."""
@@ -125,12 +131,13 @@ class GaussianObjective:
         """Those that lie on their map."""
         return ~torch.isnan(targets).any(dim=-1)
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Mean squared error over the cells of the points that lie on their map."""
         inside = self.inside(targets)
         maps = logits.float().flatten(2)[inside]
         expected = gaussian_maps(targets[inside], self.sigma, logits.shape[-1]).flatten(1)
-        return F.mse_loss(maps, expected, reduction="sum") / max(1, maps.numel())
+        by_point = F.mse_loss(maps, expected, reduction="none").mean(dim=1)
+        return mean_over_points(by_point, None if weights is None else weights[inside])
 
     def log_activation(self, maps: Maps) -> Maps:
         """The logarithm of what is above zero; the rest counts as a millionth."""
@@ -155,15 +162,24 @@ def objective_of(config: Config) -> Objective:
     return objective(config.objective, quantizer, config.sigma)
 
 
-def heatmap_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def heatmap_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy with a softmax over the cells of every map (eq. 7), averaged over the points that lie on their map.
 
-    logits float [N, P, cells, cells], targets int64 [N, P] flat cells or OUTSIDE. Without any point on its map: 0.
+    logits float [N, P, cells, cells], targets int64 [N, P] flat cells or OUTSIDE, weights float [N, P] of the points
+    (None: 1 each). Without any point on its map: 0.
     """
     maps, cells = logits.float().flatten(2).flatten(0, 1), targets.flatten()
-    # reduction="mean" would divide by zero where no point lies on its map, and the NaN would stop the training
-    total = F.cross_entropy(maps, cells, ignore_index=OUTSIDE, reduction="sum")
-    return total / (cells != OUTSIDE).sum().clamp(min=1)
+    by_point = F.cross_entropy(maps, cells, ignore_index=OUTSIDE, reduction="none")
+    inside = (cells != OUTSIDE).to(by_point.dtype)
+    return mean_over_points(by_point, inside if weights is None else inside * weights.flatten())
+
+
+def mean_over_points(losses: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The mean of losses [n] by weights [n], of which None means 1 each. Without any weight: 0, as a NaN would stop the
+    training.
+    """
+    weights = torch.ones_like(losses) if weights is None else weights
+    return (losses * weights).sum() / weights.sum().clamp(min=MIN_WEIGHT)
 
 
 def flat_cells(

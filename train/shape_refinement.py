@@ -56,7 +56,7 @@ def fit_shape(folder: Path, data: TrainingData, test: Sequence[AnnotatedFace], o
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / CONFIG_FILE, fitted.model_dump(mode="json"))
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())["run_id"]
-    write_json(out / DESCRIPTION_FILE, describe(fitted, data.names, data.fingerprint, origin, **data.facts))
+    write_json(out / DESCRIPTION_FILE, describe(fitted, data.names, data.fingerprint, origin, **data.facts(config)))
     state = {"config": fitted.model_dump(mode="json"), "epoch": config.epochs, "model": refined.state_dict()}
     write_torch_file(out / CHECKPOINT_FILE, state)
     model, ks = open_run(out), sorted({1, config.topk})
@@ -79,7 +79,8 @@ def measure(network: nn.Module, config: Config, data: TrainingData) -> tuple[Mom
     """The moments of the network's maps [N, P], the means they should have [N, P, 2], and the faces' weights [N].
 
     The means are the points less what a decoder adds for the quantizer (see `train.objectives.correction`), the crop
-    reaching from -1 to 1. Faces of extra data sets weigh as much as an epoch of training shows of them.
+    reaching from -1 to 1. A face weighs as much as its points do on average, and one of an extra data set as much less
+    as an epoch of training shows of them.
     """
     size, added = config.stages[-1].input_size, correction(objective_of(config).quantizer)
     codec = config.codec(size, data.layout.points)
@@ -92,7 +93,14 @@ def measure(network: nn.Module, config: Config, data: TrainingData) -> tuple[Mom
                 cells = codec.to_cells(transform_points(matrix, face.points)) - added
                 truth.append(torch.from_numpy((2 * cells + 1) / codec.cells - 1))
             bar.update(len(crops))
-    weights = torch.tensor([1.0] * len(data.faces) + [config.extra_data_fraction] * len(data.extra_faces))
+    shares = [1.0, *config.extra_fractions(len(data.extra))]
+    weights = torch.tensor(
+        [
+            share * face.point_weights.mean()
+            for share, faces in zip(shares, [data.faces, *data.extra], strict=True)
+            for face in faces
+        ]
+    )
     return Moments(*(torch.cat(each) for each in zip(*measured, strict=True))), torch.stack(truth).float(), weights
 
 

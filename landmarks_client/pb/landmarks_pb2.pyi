@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DetectRequest(_message.Message):
-    __slots__ = ("image", "boxes", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit", "min_score")
+    __slots__ = ("image", "boxes", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit", "min_score", "refine")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     BOXES_FIELD_NUMBER: _ClassVar[int]
     TOPK_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,7 @@ class DetectRequest(_message.Message):
     FLIP_FIELD_NUMBER: _ClassVar[int]
     OMIT_FIELD_NUMBER: _ClassVar[int]
     MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    REFINE_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     boxes: _containers.RepeatedCompositeFieldContainer[Box]
     topk: int
@@ -27,7 +28,8 @@ class DetectRequest(_message.Message):
     flip: bool
     omit: _containers.RepeatedScalarFieldContainer[str]
     min_score: float
-    def __init__(self, image: _Optional[bytes] = ..., boxes: _Optional[_Iterable[_Union[Box, _Mapping]]] = ..., topk: _Optional[int] = ..., max_faces: _Optional[int] = ..., detector_threshold: _Optional[float] = ..., model: _Optional[str] = ..., decoder: _Optional[str] = ..., flip: bool = ..., omit: _Optional[_Iterable[str]] = ..., min_score: _Optional[float] = ...) -> None: ...
+    refine: str
+    def __init__(self, image: _Optional[bytes] = ..., boxes: _Optional[_Iterable[_Union[Box, _Mapping]]] = ..., topk: _Optional[int] = ..., max_faces: _Optional[int] = ..., detector_threshold: _Optional[float] = ..., model: _Optional[str] = ..., decoder: _Optional[str] = ..., flip: bool = ..., omit: _Optional[_Iterable[str]] = ..., min_score: _Optional[float] = ..., refine: _Optional[str] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("x1", "y1", "x2", "y2")
@@ -167,7 +169,7 @@ class Image(_message.Message):
     def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class Face(_message.Message):
-    __slots__ = ("box", "box_source", "box_score", "score", "inter_ocular", "points", "scores", "covariances")
+    __slots__ = ("box", "box_source", "box_score", "score", "inter_ocular", "points", "scores", "covariances", "passes")
     BOX_FIELD_NUMBER: _ClassVar[int]
     BOX_SOURCE_FIELD_NUMBER: _ClassVar[int]
     BOX_SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -176,6 +178,7 @@ class Face(_message.Message):
     POINTS_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     COVARIANCES_FIELD_NUMBER: _ClassVar[int]
+    PASSES_FIELD_NUMBER: _ClassVar[int]
     box: _containers.RepeatedScalarFieldContainer[float]
     box_source: str
     box_score: float
@@ -184,7 +187,8 @@ class Face(_message.Message):
     points: _containers.RepeatedScalarFieldContainer[float]
     scores: _containers.RepeatedScalarFieldContainer[float]
     covariances: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, box: _Optional[_Iterable[float]] = ..., box_source: _Optional[str] = ..., box_score: _Optional[float] = ..., score: _Optional[float] = ..., inter_ocular: _Optional[float] = ..., points: _Optional[_Iterable[float]] = ..., scores: _Optional[_Iterable[float]] = ..., covariances: _Optional[_Iterable[float]] = ...) -> None: ...
+    passes: int
+    def __init__(self, box: _Optional[_Iterable[float]] = ..., box_source: _Optional[str] = ..., box_score: _Optional[float] = ..., score: _Optional[float] = ..., inter_ocular: _Optional[float] = ..., points: _Optional[_Iterable[float]] = ..., scores: _Optional[_Iterable[float]] = ..., covariances: _Optional[_Iterable[float]] = ..., passes: _Optional[int] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("decode", "detect", "crop", "infer", "total")

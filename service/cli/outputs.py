@@ -88,7 +88,7 @@ class Json:
 
 
 _IMAGE: Final = ["file", "faces", "face", "width", "height", "model", "provenance"]
-_FACE: Final = ["box_x1", "box_y1", "box_x2", "box_y2", "box_source", "box_score", "score", "inter_ocular"]
+_FACE: Final = ["box_x1", "box_y1", "box_x2", "box_y2", "box_source", "box_score", "score", "inter_ocular", "passes"]
 _LARGE: Final[Mapping[str, tuple[str, ...]]] = {
     "points": ("x", "y"),
     "scores": ("score",),

@@ -51,6 +51,7 @@ class Metrics:
         self._stages = self._histogram("stage_seconds", "Time in each stage of a request", SECONDS, *_PROTOCOL, "stage")
         self._stage: dict[tuple[ApiProtocol, str], Histogram] = {}
         self._faces = self._histogram("faces", "Faces per answered image", (0, 1, 2, 4, 8, 16, 32))
+        self._faces_refined = self._counter("faces_refined", "Answered faces that were cropped and answered twice")
         self._faces_rejected = self._counter("faces_rejected", "Detected faces not answered because of a low score")
         self._scores = self._histogram(
             "face_score",
@@ -102,6 +103,7 @@ class Metrics:
         self._answers.labels(answer.role).inc()
         self._faces.observe(len(answer.faces))
         self._faces_rejected.inc(answer.rejected)
+        self._faces_refined.inc(sum(face.passes > 1 for face in answer.faces))
         for face in answer.faces:
             self._scores.observe(float(face.score))
             self._spreads.observe(spread(face))

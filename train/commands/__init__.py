@@ -8,10 +8,12 @@ from typing import Final
 COMMANDS: Final[Mapping[str, str]] = {
     "fit": "train a network; Ctrl-C stops it, --resume continues",
     "evaluate": "figures of a run or of an exported model, as JSON",
+    "predict": "what other networks find on a data set, as labels to learn from",
     "export": "write a finished run into a Triton model repository",
     "fit-shape": "add a last layer that corrects each point from the positions of the others",
     "calibrate": "fit the covariances of a run to its errors, before an export",
-    "fit-conversion": "fit the conversion of 68 points to 98, for sets of 68 points",
+    "fit-conversion": "fit the conversion of 300-W's 68 points to WFLW's 98",
+    "convert-points": "a data set with its points converted to those of WFLW",
     "import-checkpoint": "make a run of a released HRNet landmark model",
     "import-onnx": "make a run of an exported network, to train it further",
     "quantize": "an 8-bit version of an exported network, for CPUs",

@@ -30,11 +30,16 @@ def add_training_data(parser: argparse.ArgumentParser) -> None:
     add_conversion(parser)
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
-    """`--run` or `--model`: what is evaluated."""
+def add_network(parser: argparse.ArgumentParser, regressors: bool = False) -> None:
+    """`--run` or `--model`: what is evaluated; with `regressors` also `--regressor`."""
     network = parser.add_mutually_exclusive_group(required=True)
     network.add_argument("--run", type=Path, help="folder of a finished run")
     network.add_argument("--model", type=Path, help="an exported ONNX file")
+    if regressors:
+        about = (
+            "ONNX files of coordinates in PFLD's form, averaged over crops and mirror images, about tight boxes (P1)"
+        )
+        network.add_argument("--regressor", nargs="+", type=Path, metavar="FILE", help=about)
 
 
 def add_boxes(parser: argparse.ArgumentParser) -> None:

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from landmarks.decoders import DECODERS
+from landmarks.second_pass import REFINE, Refine
 from train.commands.arguments import add_conversion, add_data, add_network
 from train.datasets.face import BoxKind
 from train.datasets.source import DataSource
+from train.errors import TrainingError
 from train.evaluation.coco_ap import coco_ap
 from train.evaluation.plots import draw_evaluation, draw_reliability
-from train.evaluation.predict import check_points, predict
+from train.evaluation.predict import SecondPass, check_points, predict
 from train.evaluation.predictions import Predictions
-from train.evaluation.summary import summary
+from train.evaluation.regressor import REGRESSOR, Regressor, predict_coordinates
+from train.evaluation.summary import regressor_summary, summary
 from train.evaluation.trained import Trained, open_trained
 
 DETAILS: Final = (
@@ -27,7 +30,7 @@ EXAMPLE: Final = "--model model_repo/heatmap/1/model.onnx --data faces300w:data/
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The network, the data, and how the maps are decoded."""
-    add_network(parser)
+    add_network(parser, regressors=True)
     add_data(parser)
     add_conversion(parser)
     parser.add_argument("--split", help="a split by the set's own name, instead of the one for testing")
@@ -43,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--boxes", choices=["P1", "P2"], nargs="+", default=["P2"], help="tight or detector's boxes, or both [P2]"
     )
+    parser.add_argument(
+        "--refine", choices=REFINE, default="never", help="faces that are cropped again by their points [%(default)s]"
+    )
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the error curve, best and worst faces")
     parser.add_argument("--pictures", dest="plots", type=Path, help=argparse.SUPPRESS)  # the option's former name
 
@@ -51,19 +57,28 @@ def run(
     *,
     run: Path | None,
     model: Path | None,
+    regressor: list[Path] | None,
     data: str,
     conversion: Path | None,
     split: str | None,
     topk: list[int] | None,
     decoder: list[str],
     flip: bool,
+    refine: Refine,
     boxes: list[BoxKind],
     plots: Path | None,
 ) -> None:
     """Prints the figures as JSON: those of the boxes asked for or, where there are both kinds, of each."""
-    network, source = open_trained(run, model), DataSource.parse(data, conversion)
-    check_points(network.codec, source.layout)
+    source = DataSource.parse(data, conversion)
     faces = source.faces(split) if split else source.test_faces()
+    if regressor:
+        predictions = predict_coordinates([Regressor(path, source.layout) for path in regressor], faces, source.layout)
+        print(json.dumps(regressor_summary(predictions), indent=2))
+        if plots:
+            draw_evaluation(predictions, REGRESSOR, plots)
+        return
+    network = open_trained(run, model)
+    check_points(network.codec, source.layout)
     ks = topk or [1, network.codec.topk]
     served = network.codec.topk if network.codec.topk in ks else ks[-1]
     figures: dict[BoxKind, dict[str, Any]] = {}
@@ -79,6 +94,7 @@ def run(
             layout=source.layout,
             correction=network.correction,
             flip=flip,
+            second=second_pass(network, refine),
         )
         figures[kind] = summary(predictions, [*ks, *decoder], served, network.degrees_of_freedom)
         if source.name == "coco":
@@ -86,6 +102,17 @@ def run(
         if plots:
             draw(predictions, network, served, plots / kind if len(boxes) > 1 else plots)
     print(json.dumps(figures if len(figures) > 1 else figures[boxes[0]], indent=2))
+
+
+def second_pass(network: Trained, refine: Refine) -> SecondPass | None:
+    """The second pass of a network. Raises TrainingError where it is asked for but not stated."""
+    if refine == "never":
+        return None
+    if network.points_crop is None:
+        raise TrainingError(
+            "the network does not state how faces are cropped by their points: train or export it again"
+        )
+    return SecondPass(network.points_crop, refine)
 
 
 def draw(predictions: Predictions, network: Trained, served: int, folder: Path) -> None:

@@ -31,8 +31,15 @@ class AnnotatedFace:
     """[4] xyxy, a detector's box (P2)."""
     subsets: frozenset[str] = field(default_factory=frozenset)
     """Parts of the test set that the face belongs to ("pose", "occlusion")."""
+    weights: NDArray[np.float64] | None = None
+    """[P] how much each point counts in the loss, 0 to 1; None: 1 each."""
     size: float | None = None
     """Pixels; the length by which the set's own figures are divided (MPII: head size, COCO: root of the area)."""
+
+    @property
+    def point_weights(self) -> NDArray[np.float64]:
+        """[P] the weights, whether the data set states them or not."""
+        return np.ones(len(self.points)) if self.weights is None else self.weights
 
     @property
     def tight_box(self) -> NDArray[np.float64]:

@@ -62,18 +62,29 @@ def _line(root: Path, path: Path, number: int, line: str, split: Split) -> Itera
             points = np.array(item["points98"], np.float64).reshape(WFLW98.points, 2)
             box = best_match(points, boxes)
             image = root / "images" / row["image"]
-            yield None if box is None else AnnotatedFace(image, points, box, _subsets(item))
+            yield None if box is None else AnnotatedFace(image, points, box, _subsets(row, item), _weights(item))
     except (ValueError, KeyError, TypeError) as error:
         form = "an object with image, split, faces[].points98 (98 x, y pairs) and boxes[].xyxy"
         raise DataError(f"{path}, line {number}: expected {form}; {error!r}") from error
 
 
-def _subsets(item: dict[str, Any]) -> frozenset[str]:
-    """Of a face with a synthesized pose, the degrees of its yaw to either side, in steps of YAW_STEP."""
-    if "yaw" not in item:
-        return frozenset()
-    low = int(abs(item["yaw"]) // YAW_STEP * YAW_STEP)
-    return frozenset({f"yaw {low:02d}-{low + YAW_STEP}"})
+def _subsets(row: dict[str, Any], item: dict[str, Any]) -> frozenset[str]:
+    """The image's source, and of a face with a synthesized pose the degrees of its yaw to either side, in YAW_STEPs."""
+    names = {str(row["source"])} if "source" in row else set()
+    if "yaw" in item:
+        low = int(abs(item["yaw"]) // YAW_STEP * YAW_STEP)
+        names.add(f"yaw {low:02d}-{low + YAW_STEP}")
+    return frozenset(names)
+
+
+def _weights(item: dict[str, Any]) -> NDArray[np.float64] | None:
+    """How much each point counts, where the file states it. Raises ValueError outside 0 to 1."""
+    if "weights" not in item:
+        return None
+    weights = np.array(item["weights"], np.float64).reshape(WFLW98.points)
+    if not ((weights >= 0) & (weights <= 1)).all():
+        raise ValueError("weights are numbers from 0 to 1")
+    return weights
 
 
 def best_match(points: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64] | None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
+import numpy as np
+
+from landmarks.crop import Crop
 from landmarks.layout import WFLW98, PointLayout
+from landmarks.second_pass import PointsCrop
 from train.config import Config
 from train.datasets.face import AnnotatedFace
 from train.datasets.held_out import split_by_name, without
@@ -23,18 +29,18 @@ class TrainingData:
     faces: list[AnnotatedFace]
     layout: PointLayout = WFLW98
     """The layout of the faces' points."""
-    extra_faces: Sequence[AnnotatedFace] = ()
-    """Faces of which an epoch shows the share that the configuration says: those of the data sets after the first."""
+    extra: Sequence[Sequence[AnnotatedFace]] = ()
+    """The faces of each data set after the first, of which an epoch shows the share that the configuration says."""
 
     @property
     def every_face(self) -> list[AnnotatedFace]:
         """All faces, in the order by which a sample is named."""
-        return [*self.faces, *self.extra_faces]
+        return [*self.faces, *chain.from_iterable(self.extra)]
 
-    @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self, config: Config) -> dict[str, Any]:
         """What a run's description says of them."""
-        return {"faces": len(self.every_face), "layout": self.layout.name}
+        crop = points_crop(self.every_face, self.layout, config)
+        return {"faces": len(self.every_face), "layout": self.layout.name, "points_crop": crop and asdict(crop)}
 
     @property
     def fingerprint(self) -> str:
@@ -42,11 +48,33 @@ class TrainingData:
         digest = hashlib.sha256()
         for face in self.every_face:
             digest.update(face.image.name.encode() + face.points.tobytes() + face.box.tobytes())
+            if face.weights is not None:
+                digest.update(face.weights.tobytes())
         return f"sha256:{digest.hexdigest()}"
+
+
+def points_crop(faces: Sequence[AnnotatedFace], layout: PointLayout, config: Config) -> PointsCrop | None:
+    """Where the crops of training lie about the upright points of the faces, in the median; None for other than faces.
+
+    A face without all of its points does not count.
+    """
+    complete = [face for face in faces if not np.isnan(face.points).any()]
+    if layout.upright is None or not complete:
+        return None
+    unit = PointsCrop(1.0, 0.0)
+    scales, rises = [], []
+    for face in complete:
+        crop, about = Crop.around(face.box_of(config.boxes), config.crop_scale, 1), unit.crop(face.points, layout, 1)
+        if about is not None:
+            down = np.array([-math.sin(about.roll), math.cos(about.roll)])
+            offset = np.array([about.center_x - crop.center_x, about.center_y - crop.center_y])
+            scales.append(crop.side / about.side)
+            rises.append(float(offset @ down) / crop.side)
+    return PointsCrop(round(float(np.median(scales)), 3), round(float(np.median(rises)), 3))
 
 
 def training_data(sources: Sequence[DataSource], config: Config) -> TrainingData:
     """The faces of the first source and of the others, without those of images that are held out."""
     faces, out = split_by_name(sources[0].train_faces(), config.held_out)
-    extra = without([face for source in sources[1:] for face in source.train_faces()], out)
+    extra = [without(source.train_faces(), out) for source in sources[1:]]
     return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, extra)

@@ -97,7 +97,7 @@ def weighted_mean(value: Tensor, weight: Tensor) -> Tensor:
     """The mean of all processes' scalars, each with its own weight; differentiable, and the same in all of them."""
     if world_size() == 1:
         return value
-    return all_reduce_sum(value * weight) / all_reduce_sum(weight).clamp(min=1)
+    return all_reduce_sum(value * weight) / all_reduce_sum(weight).clamp(min=1e-6)
 
 
 def gather_indices(indices: Tensor) -> list[int]:

@@ -42,7 +42,7 @@ class LandmarkRun(TrainingRun[Config]):
     def __init__(self, config: Config, data: TrainingData, folder: Path, workers: int = 1) -> None:
         """`workers`: processes that prepare samples. Raises ConfigError when batches cannot be split evenly."""
         self._data = data
-        self._sampler = EpochBatches(len(data.faces), config, rank(), world_size(), len(data.extra_faces))
+        self._sampler = EpochBatches(len(data.faces), config, rank(), world_size(), [len(each) for each in data.extra])
         self.device = local_device()
         torch.manual_seed(config.seed)
         model = build(config.name, data.layout.points, config.shape_refinement)
@@ -72,7 +72,7 @@ class LandmarkRun(TrainingRun[Config]):
 
     def _describe(self) -> dict[str, Any]:
         data = self._data
-        return describe(self.config, data.names, data.fingerprint, self._started_from, **data.facts)
+        return describe(self.config, data.names, data.fingerprint, self._started_from, **data.facts(self.config))
 
     def _train_epoch(self, model: nn.Module) -> dict[str, Any]:
         """Trains one epoch; returns its row of metrics, without an evaluation."""

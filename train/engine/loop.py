@@ -28,16 +28,17 @@ def train_one_epoch(
     """One pass over the batches; returns the mean loss of a batch.
 
     `network` is the state's model as this process calls it: see `train.engine.distributed.data_parallel`. A batch's
-    loss is averaged over all points that lie inside their heatmap, across all processes. Raises TrainingError when a
-    loss is not finite.
+    loss is averaged, by the points' weights, over all points inside their heatmap, across all processes. Raises
+    TrainingError when a loss is not finite.
     """
     network.train()
     losses = []
-    for crops, targets, indices in batches:
-        targets = targets.to(device)
+    for crops, targets, weights, indices in batches:
+        targets, weights = targets.to(device), weights.to(device)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             logits = network(crops.to(device))
-        loss = weighted_mean(objective.loss(logits, targets), objective.inside(targets).sum())
+        counted = (objective.inside(targets) * weights).sum()
+        loss = weighted_mean(objective.loss(logits, targets, weights), counted)
         if not torch.isfinite(loss):
             faces = gather_indices(indices)
             raise TrainingError(f"the loss is {loss.item()} in the batch of faces {faces}: lower `learning_rate`")

@@ -18,6 +18,7 @@ from landmarks.layout import Norm
 from train.datasets.image import RgbImage, read_image
 from train.evaluation.metrics import LIMIT, Array
 from train.evaluation.predictions import Predictions
+from train.evaluation.readers import DecoderName
 
 TRUE_COLOR: Final = "#00f076"
 """Color of annotated points."""
@@ -37,6 +38,7 @@ NORM_LABELS: Final[dict[Norm, str]] = {
     "inter_pupil": "the inter-pupil distance",
     "box": "the root of the box's area",
     "size": "the length that the data set states",
+    "tight_box": "the root of the area of the box of the points",
 }
 
 
@@ -79,7 +81,7 @@ def mark_stages(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
 # ---------------------------------------------------------------- evaluation
 
 
-def draw_evaluation(predictions: Predictions, k: int, folder: Path) -> None:
+def draw_evaluation(predictions: Predictions, k: DecoderName, folder: Path) -> None:
     """Writes ced.png, best.png and worst.png, for the decoder that averages k cells."""
     folder.mkdir(parents=True, exist_ok=True)
     errors = np.nanmean(predictions.errors(k), axis=1)
@@ -90,7 +92,7 @@ def draw_evaluation(predictions: Predictions, k: int, folder: Path) -> None:
     draw_faces(predictions, k, order[::-1][:shown], f"The {shown} worst of {len(order)}", folder / "worst.png")
 
 
-def draw_distribution(predictions: Predictions, k: int, out: Path) -> None:
+def draw_distribution(predictions: Predictions, k: DecoderName, out: Path) -> None:
     """Draws the cumulative error distribution: the share of the faces over the largest error."""
     figures = predictions.report(k)
     errors = 100 * np.sort(np.nanmean(predictions.errors(k), axis=1))
@@ -124,7 +126,7 @@ def draw_reliability(predictions: Predictions, k: int, freedom: Mapping[str, flo
     figure.savefig(out)
 
 
-def draw_faces(predictions: Predictions, k: int, chosen: Sequence[int], title: str, out: Path) -> None:
+def draw_faces(predictions: Predictions, k: DecoderName, chosen: Sequence[int], title: str, out: Path) -> None:
     """Draws a sheet of faces with lines from annotated to predicted points, and the error below each face."""
     errors = 100 * np.nanmean(predictions.errors(k), axis=1)
     rows = -(-len(chosen) // COLUMNS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from landmarks.codec import CodecSpec, Decoded
 from landmarks.crop import Crop, Matrix, transform_points
 from landmarks.layout import WFLW98, PointLayout
+from landmarks.second_pass import PointsCrop, Refine, second_crops
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.errors import TrainingError
 from train.evaluation.predictions import Predictions
@@ -52,13 +54,17 @@ def crops_of(
     `cut` makes the crop of an image: see `train.samples.corruptions`.
     """
     for start in range(0, len(faces), BATCH):
-        crops, matrices = [], []
-        for face in faces[start : start + BATCH]:
-            crop = Crop.around(face.box_of(boxes), crop_scale, input_size)
-            pixels, matrix = cut(images.load(face.image), crop)
-            crops.append(pixels)
-            matrices.append(matrix)
-        yield np.stack(crops), matrices
+        part = faces[start : start + BATCH]
+        crops = [Crop.around(face.box_of(boxes), crop_scale, input_size) for face in part]
+        yield cut_all(part, crops, images, cut)
+
+
+def cut_all(
+    faces: Sequence[AnnotatedFace], crops: Sequence[Crop], images: ImageCache, cut: Cropper = crop_face
+) -> tuple[NDArray[np.uint8], list[Matrix]]:
+    """The pixels of a crop of each face, RGB uint8 [N, S, S, 3], and the matrix from image to crop of each."""
+    pairs = [cut(images.load(face.image), crop) for face, crop in zip(faces, crops, strict=True)]
+    return np.stack([pixels for pixels, _ in pairs]), [matrix for _, matrix in pairs]
 
 
 def predict(
@@ -75,11 +81,13 @@ def predict(
     flip: bool = False,
     cut: Cropper = crop_face,
     label: str = "evaluate",
+    second: SecondPass | None = None,
 ) -> Predictions:
     """Computes the maps of every face once, or twice to average with its mirror image, and applies all decoders.
 
     `correction`: cells, of the quantizer that the network was trained with (`train.objectives.correction`). `progress`:
-    whether to show a progress bar, with the `label`.
+    whether to show a progress bar, with the `label`. `second`: which faces are then cropped again, by the points that
+    the first of the decoders found.
     Raises TrainingError when there are no faces, CodecError for an unknown decoder.
     """
     if not faces:
@@ -90,10 +98,21 @@ def predict(
         decode = make_decoder(network, codec, decoders, correction)
     parts: dict[DecoderName, list[Decoded]] = {decoder: [] for decoder in decoders}
     matrices: list[Matrix] = []
-    batches = crops_of(faces, crop_scale, codec.input_size, boxes, images or ImageCache(limit=0), cut)
+    images = images or ImageCache(limit=0)
     with tqdm(total=len(faces), desc=f"{label} {boxes}", unit="face", disable=not progress, leave=False) as bar:
-        for crops, batch in batches:
-            for decoder, decoded in decode(crops).items():
+        for start in range(0, len(faces), BATCH):
+            part = faces[start : start + BATCH]
+            crops = [Crop.around(face.box_of(boxes), crop_scale, codec.input_size) for face in part]
+            pixels, batch = cut_all(part, crops, images, cut)
+            found = decode(pixels)
+            again = second.crops(found[decoders[0]].points, crops, layout) if second else {}
+            if again:
+                pixels, matrices_again = cut_all([part[i] for i in again], list(again.values()), images, cut)
+                better = decode(pixels)
+                found = {decoder: replaced(decoded, list(again), better[decoder]) for decoder, decoded in found.items()}
+                for i, matrix in zip(again, matrices_again, strict=True):
+                    batch[i] = matrix
+            for decoder, decoded in found.items():
                 parts[decoder].append(decoded)
             matrices += batch
             bar.update(len(batch))
@@ -102,6 +121,27 @@ def predict(
     }
     truth = [transform_points(matrix, face.points) for matrix, face in zip(matrices, faces, strict=True)]
     return Predictions(decoded_by, np.stack(truth), np.stack(matrices), faces, layout, boxes, flip)
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """Which faces are cropped again by their points, as the service does it (`landmarks.second_pass`)."""
+
+    rule: PointsCrop
+    refine: Refine
+
+    def crops(self, points: NDArray[np.floating[Any]], first: Sequence[Crop], layout: PointLayout) -> dict[int, Crop]:
+        """The second crops by the index of the face. `points` [N, P, 2] in pixels of the first crops."""
+        in_image = [transform_points(crop.crop_to_image(), each) for crop, each in zip(first, points, strict=True)]
+        return second_crops(in_image, first, self.rule, layout, self.refine)
+
+
+def replaced(decoded: Decoded, at: Sequence[int], better: Decoded) -> Decoded:
+    """Answers [N, ...] with those at the indices `at` [M] replaced by `better` [M, ...]."""
+    values = [each.copy() for each in decoded]
+    for value, new in zip(values, better, strict=True):
+        value[list(at)] = new
+    return Decoded(*values)
 
 
 def check_points(codec: CodecSpec, layout: PointLayout) -> None:

@@ -62,8 +62,9 @@ class Predictions:
             return inter_ocular(self.truth, self.layout)
         if norm == "inter_pupil":
             return inter_pupil(self.truth, self.layout)
-        if norm == "box":
-            lengths = size_of(np.array([face.box for face in self.faces]))
+        if norm in ("box", "tight_box"):
+            boxes = [face.box if norm == "box" else face.tight_box for face in self.faces]
+            lengths = size_of(np.array(boxes))
         else:
             lengths = np.array([face.size for face in self.faces], np.float64)
         scales: Array = np.sqrt(np.abs(np.linalg.det(self.matrices[:, :, :2])))
@@ -78,11 +79,28 @@ class Predictions:
         """The figures of one decoder, normalised as the layout's published figures are."""
         return report(self.errors(k, norm))
 
-    def by_subset(self, k: DecoderName) -> dict[str, Report]:
+    def by_subset(self, k: DecoderName, norm: Norm | None = None) -> dict[str, Report]:
         """The figures of each subset that the faces belong to, by its name."""
-        errors = self.errors(k)
+        errors = self.errors(k, norm)
         names = sorted(set().union(*(face.subsets for face in self.faces)))
         return {name: report(errors[[name in face.subsets for face in self.faces]]) for name in names}
+
+    def hand_placed(self, k: DecoderName) -> dict[str, float]:
+        """NME in percent of the root of the area of the points' box, by subset, of the points that people placed.
+
+        They are those of weight 1, of faces some of whose points have less.
+        """
+        errors = self.errors(k, "tight_box")
+        weights = np.stack([face.point_weights for face in self.faces])
+        kept = np.where(weights == 1, errors, np.nan)
+        counted = ((weights == 1).any(axis=1) & (weights < 1).any(axis=1)).tolist()
+        names = sorted(set().union(*(face.subsets for face, count in zip(self.faces, counted, strict=True) if count)))
+        by_face = np.nanmean(kept, axis=1, where=~np.isnan(kept)) if any(counted) else np.zeros(0)
+        return {
+            name: 100
+            * float(np.mean([by_face[i] for i, face in enumerate(self.faces) if counted[i] and name in face.subsets]))
+            for name in names
+        }
 
     def by_group(self, k: DecoderName) -> dict[str, float | None]:
         """NME in percent of each group of the layout; None where nobody annotated it."""

@@ -11,6 +11,7 @@ from train.datasets.layouts import COCO17, MPII16
 from train.evaluation.metrics import auroc, oks, pckh
 from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName
+from train.evaluation.regressor import REGRESSOR
 
 
 def summary(
@@ -36,11 +37,23 @@ def summary(
     }
 
 
+def regressor_summary(predictions: Predictions) -> dict[str, Any]:
+    """The figures of networks of coordinates (`train.evaluation.regressor`), which state no covariances."""
+    return {
+        "faces": len(predictions.truth),
+        "boxes": predictions.boxes,
+        "normalised_by": predictions.layout.norm,
+        REGRESSOR: asdict(predictions.report(REGRESSOR)) | details(predictions, REGRESSOR),
+    }
+
+
 def details(predictions: Predictions, k: DecoderName) -> dict[str, Any]:
     """The figures of one decoder by normalisation, subset and group, and those for bodies."""
     return {
         "by_norm": {norm: asdict(predictions.report(k, norm)) for norm in norms(predictions.layout)},
         "by_subset": {name: asdict(figures) for name, figures in predictions.by_subset(k).items()},
+        "by_subset_tight_box": {name: each.nme for name, each in predictions.by_subset(k, "tight_box").items()},
+        "hand_placed": predictions.hand_placed(k),
         "by_group": predictions.by_group(k),
         **body_figures(predictions, k),
     }
@@ -48,7 +61,7 @@ def details(predictions: Predictions, k: DecoderName) -> dict[str, Any]:
 
 def norms(layout: PointLayout) -> list[Norm]:
     """The lengths by which a layout's errors can be divided, its own first."""
-    others: list[Norm] = ["box"]
+    others: list[Norm] = ["box", "tight_box"]
     others += ["inter_ocular"] if layout.outer_eye_corners else []
     others += ["inter_pupil"] if layout.pupils else []
     return [layout.norm, *(norm for norm in others if norm != layout.norm)]

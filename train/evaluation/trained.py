@@ -12,6 +12,7 @@ from torch import nn
 
 from landmarks.codec import CodecSpec
 from landmarks.metadata import ModelMetadata
+from landmarks.second_pass import PointsCrop
 from train.backbones import build
 from train.config import Config
 from train.evaluation.calibration import Calibration
@@ -19,7 +20,7 @@ from train.evaluation.predict import torch_network
 from train.evaluation.readers import HeatmapNetwork
 from train.export.onnx_file import open_session
 from train.objectives import correction, objective_of
-from train.runs.folder import layout_of, load_result
+from train.runs.folder import layout_of, load_result, points_crop_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Trained:
     """Cells that a decoder adds because of the quantizer of training: see `train.objectives.correction`."""
     degrees_of_freedom: Mapping[str, float] = field(default_factory=dict)
     """Degrees of freedom of its errors, by group: see `landmarks.uncertainty`."""
+    points_crop: PointsCrop | None = None
+    """Where a second pass crops a face about its points."""
 
 
 def open_run(folder: Path) -> Trained:
@@ -55,6 +58,7 @@ def from_run(folder: Path, config: Config, model: nn.Module) -> Trained:
         config.crop_scale,
         correction(objective.quantizer),
         calibration.degrees_of_freedom if calibration else {},
+        points_crop_of(folder),
     )
 
 
@@ -88,4 +92,10 @@ def open_export(path: Path) -> Trained:
     def network(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(session.run(None, {name: crops})[0], np.float32)
 
-    return Trained(network, metadata.codec, metadata.crop_scale, degrees_of_freedom=metadata.degrees_of_freedom)
+    return Trained(
+        network,
+        metadata.codec,
+        metadata.crop_scale,
+        degrees_of_freedom=metadata.degrees_of_freedom,
+        points_crop=metadata.points_crop,
+    )

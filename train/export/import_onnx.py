@@ -53,7 +53,7 @@ def import_onnx(path: Path, source: DataSource, folder: Path, samples: int = SAM
     model.load_state_dict(unfuse_batchnorm(graph, model, path))
     recalibrate_batchnorm(model, training_crops(metadata, source, samples))
     check_against_file(model, metadata, path)
-    write_finished_run(folder, config, metadata.layout, model.state_dict(), path, metadata.data)
+    write_finished_run(folder, config, metadata.layout, model.state_dict(), path, metadata.data, metadata.points_crop)
     return config
 
 

@@ -19,7 +19,7 @@ from train.evaluation.readers import HeatmapNetwork
 from train.evaluation.trained import from_run, load_run, open_export
 from train.export.onnx_file import install, write_onnx
 from train.objectives import correction, objective_of
-from train.runs.folder import DESCRIPTION_FILE, layout_of, read_report
+from train.runs.folder import DESCRIPTION_FILE, layout_of, points_crop_of, read_report
 
 
 def export(folder: Path, repository: Path) -> ModelMetadata:
@@ -48,6 +48,7 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
         run_id=origin["run_id"],
         data=tuple(origin["data"]),
         layout=layout_of(folder),
+        points_crop=points_crop_of(folder),
         degrees_of_freedom=trained.degrees_of_freedom,
     )
     metadata = with_golden_answer(metadata, golden_answer(trained.network, trained.codec))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from torch import Tensor, nn
 
 from landmarks.layout import WFLW98, PointLayout
+from landmarks.second_pass import PointsCrop
 from train.config import Config, Recipe, validated
 from train.datasets.registry import LAYOUTS
 from train.errors import TrainingError
@@ -66,9 +68,19 @@ def load_result(folder: Path, kind: type[R], build: Callable[[R], nn.Module]) ->
 
 def layout_of(folder: Path) -> PointLayout:
     """The layout of the points that a run was trained on; runs that do not state theirs have 98."""
-    description = folder / DESCRIPTION_FILE
-    stated = json.loads(description.read_text()) if description.is_file() else {}
-    return LAYOUTS[stated.get("layout", WFLW98.name)]
+    return LAYOUTS[_description(folder).get("layout", WFLW98.name)]
+
+
+def points_crop_of(folder: Path) -> PointsCrop | None:
+    """Where a second pass crops a face about its points; None in a run that does not state it."""
+    stated = _description(folder).get("points_crop")
+    return PointsCrop(**stated) if stated else None
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION_FILE
+    stated: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return stated
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -87,6 +99,7 @@ def write_finished_run(
     weights: Mapping[str, Tensor],
     source: Path,
     data: Sequence[str],
+    points_crop: PointsCrop | None = None,
 ) -> None:
     """Writes a folder like that of a finished run, for weights that were not trained here.
 
@@ -98,5 +111,6 @@ def write_finished_run(
     values = config.model_dump(mode="json")
     write_torch_file(folder / CHECKPOINT_FILE, {"config": values, "epoch": config.epochs, "model": dict(weights)})
     write_json(folder / CONFIG_FILE, values)
-    write_json(folder / DESCRIPTION_FILE, {**origin, "data": list(data), "layout": layout.name})
+    facts = {"data": list(data), "layout": layout.name, "points_crop": points_crop and asdict(points_crop)}
+    write_json(folder / DESCRIPTION_FILE, origin | facts)
     write_json(folder / REPORT_FILE, {"faces": 0, "by_k": {}})

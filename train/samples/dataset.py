@@ -25,8 +25,18 @@ from train.objectives import objective_of
 from train.samples.augment import augmented_crop
 from train.samples.image_cache import ImageCache
 
-Sample = tuple[RgbImage, NDArray[Any], int]
-"""Crop RGB uint8 [S, S, 3], targets of the objective, the face's index in the data set."""
+
+class Sample(NamedTuple):
+    """What a worker process makes of a face."""
+
+    crop: RgbImage
+    """RGB uint8 [S, S, 3]"""
+    targets: NDArray[Any]
+    """Of the objective, [P, ...]."""
+    weights: NDArray[np.float32]
+    """[P] how much each point counts in the loss, 0 to 1."""
+    index: int
+    """The face's index in the data set."""
 
 
 class Batch(NamedTuple):
@@ -34,6 +44,8 @@ class Batch(NamedTuple):
     """uint8 [N, S, S, 3] RGB"""
     targets: Tensor
     """[N, P, ...] as the objective makes them: for cells int64 row * cells + column, OUTSIDE beyond the map"""
+    weights: Tensor
+    """float32 [N, P] how much each point counts in the loss, 0 to 1"""
     indices: Tensor
     """int64 [N] the faces' indices in the data set, for error messages"""
 
@@ -47,7 +59,7 @@ class SampleKey(NamedTuple):
 
 
 class TrainingSamples(Dataset[Sample]):
-    """Maps a SampleKey to (crop, targets, index)."""
+    """Maps a SampleKey to a Sample."""
 
     def __init__(
         self, faces: Sequence[AnnotatedFace], config: Config, layout: PointLayout = WFLW98, workers: int = 0
@@ -65,36 +77,42 @@ class TrainingSamples(Dataset[Sample]):
         rng = np.random.default_rng([config.seed, key.epoch, key.face])
         image, box = self._images.load(face.image), face.box_of(config.boxes)
         crop = augmented_crop(image, box, config.crop_scale, key.input_size, config.augment, rng)
-        points = transform_points(crop.matrix, face.points)
+        points, weights = transform_points(crop.matrix, face.points), face.point_weights.astype(np.float32)
         if crop.mirrored:
-            points = points[self._flip]
-        return crop.pixels, self._objective.targets(points, config.codec(key.input_size), rng), key.face
+            points, weights = points[self._flip], weights[self._flip]
+        return Sample(
+            crop.pixels, self._objective.targets(points, config.codec(key.input_size), rng), weights, key.face
+        )
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stacks samples into a batch of tensors."""
-    crops, targets, indices = zip(*samples, strict=True)
-    return Batch(
-        torch.from_numpy(np.stack(crops)), torch.from_numpy(np.stack(targets)), torch.tensor(indices, dtype=torch.int64)
-    )
+    crops, targets, weights, indices = zip(*samples, strict=True)
+    stacked = (torch.from_numpy(np.stack(each)) for each in (crops, targets, weights))
+    return Batch(*stacked, torch.tensor(indices, dtype=torch.int64))
 
 
 class EpochBatches(Sampler[list[SampleKey]]):
     """Batches of sample keys in an order drawn from (seed, epoch); a last batch that is not full is left out.
 
-    An epoch shows `faces` faces and, drawn anew, the configured share of the `extra` ones after them. Of several
-    processes, each takes its own slice of every batch. Raises ConfigError unless the slices are equal.
+    An epoch shows `faces` faces and, drawn anew, the configured share of each of the `extra` sets after them. Of
+    several processes, each takes its own slice of every batch. Raises ConfigError unless the slices are equal.
     """
 
-    def __init__(self, faces: int, config: Config, rank: int = 0, processes: int = 1, extra: int = 0) -> None:
+    def __init__(
+        self, faces: int, config: Config, rank: int = 0, processes: int = 1, extra: Sequence[int] = ()
+    ) -> None:
+        """`extra`: the number of faces of each further data set."""
         size = config.batch_size
-        shown = faces + round(config.extra_data_fraction * extra)
+        shares = zip(extra, config.extra_fractions(len(extra)), strict=True)
+        drawn = [(count, round(share * count)) for count, share in shares]
+        shown = faces + sum(chosen for _, chosen in drawn)
         if size % processes:
             raise ConfigError(f"batch_size: {size} faces cannot be split evenly among {processes} processes")
         if processes > 1 and shown < size:
             raise ConfigError(f"batch_size: several processes need a full batch of {size}, but there are {shown} faces")
         self._faces = faces
-        self._extra = extra
+        self._drawn = drawn
         self._shown = shown
         self._config = config
         self._slice = slice(rank * size // processes, (rank + 1) * size // processes)
@@ -106,8 +124,11 @@ class EpochBatches(Sampler[list[SampleKey]]):
     def __iter__(self) -> Iterator[list[SampleKey]]:
         size = self._config.stage_at(self.epoch).input_size
         rng = np.random.default_rng([self._config.seed, self.epoch])
-        drawn = self._faces + rng.permutation(self._extra)[: self._shown - self._faces]
-        order = rng.permutation(np.concatenate([np.arange(self._faces), drawn]))
+        parts, start = [np.arange(self._faces)], self._faces
+        for count, chosen in self._drawn:
+            parts.append(start + rng.permutation(count)[:chosen])
+            start += count
+        order = rng.permutation(np.concatenate(parts))
         for start in range(0, len(self) * self._config.batch_size, self._config.batch_size):
             batch = order[start : start + self._config.batch_size]
             yield [SampleKey(self.epoch, int(index), size) for index in batch[self._slice]]

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from landmarks.layout import WFLW98
 from train.commands.fit_conversion import held_out_error
-from train.datasets.conversion import ADDED, GIVEN, PointConversion, fit
+from train.datasets.conversion import ADDED, GIVEN, PointConversion, cross_validated, fit, fit_shapes, given68
 from train.errors import DataError
 
 Shapes = np.ndarray[Any, np.dtype[np.float64]]
@@ -36,7 +36,7 @@ def linear_faces(count: int, seed: int = 0) -> Shapes:
 
 @pytest.fixture(scope="module")
 def conversion() -> PointConversion:
-    return fit(linear_faces(60))
+    return fit_shapes(linear_faces(60))
 
 
 shapes68 = arrays(np.float64, (68, 2), elements=st.floats(-200, 200), unique=True)
@@ -50,7 +50,7 @@ def test_thirty_points_are_added() -> None:
 def test_a_linear_family_is_converted_wherever_it_lies() -> None:
     """To first order: aligning is not linear, so what is left is of the order of the deformation squared."""
     unseen = linear_faces(50, seed=1)
-    conversion = fit(linear_faces(500))
+    conversion = fit_shapes(linear_faces(500))
     size = np.ptp(unseen, axis=(1, 2))[:, None]
     errors = np.linalg.norm(conversion.convert(unseen[:, GIVEN]) - unseen, axis=-1) / size
     assert errors.mean() < 0.005
@@ -96,22 +96,78 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_conversion_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "other.npz", points=np.zeros((3, 98, 2)))
-    np.savez(tmp_path / "sizes.npz", mean=np.zeros((68, 2)), base=np.zeros(60), weights=np.zeros((136, 62)))
+    arrays = dict.fromkeys(("mean", "components", "centers", "base"), np.zeros((68, 2)))
+    np.savez(tmp_path / "sizes.npz", **arrays, weights=np.zeros((136, 62)))
     np.save(tmp_path / "array.npz", np.zeros(3))
     (tmp_path / "array.npz.npy").rename(tmp_path / "array.npz")
     for name in ("text", "other", "array"):
         with pytest.raises(
-            DataError, match=rf"{name}\.npz: expected an \.npz file with the arrays mean, base, weights"
+            DataError,
+            match=rf"{name}\.npz: expected an \.npz file with the arrays mean, components, centers, base, weights",
         ):
             PointConversion.load(tmp_path / f"{name}.npz")
-    with pytest.raises(DataError, match=r"sizes\.npz: expected arrays \[68, 2\]"):
+    with pytest.raises(DataError, match=r"sizes\.npz: its arrays do not have the sizes of a conversion"):
         PointConversion.load(tmp_path / "sizes.npz")
 
 
 @pytest.mark.parametrize("shapes", [np.zeros((0, 98, 2)), np.zeros((5, 68, 2)), np.full((5, 98, 2), np.nan)])
 def test_anything_but_98_finite_points_is_refused(shapes: Shapes) -> None:
     with pytest.raises(DataError, match=r"finite shapes \[n, 98, 2\]"):
-        fit(shapes)
+        fit_shapes(shapes)
+
+
+# ---------------------------------------------------------------- pairs: the 68 are moved
+
+
+def moved_chins(shapes: Shapes) -> Shapes:
+    """Shapes as annotators would have them who place the chin a tenth of the face's size towards the nose's base."""
+    moved = shapes.copy()
+    moved[:, 16] += 0.1 * (shapes[:, 57] - shapes[:, 16])
+    return moved
+
+
+def test_pairs_move_the_68_points_as_the_pairs_say() -> None:
+    shapes, unseen = linear_faces(400), linear_faces(50, seed=1)
+    conversion = fit(shapes[:, GIVEN], moved_chins(shapes))
+    found, wanted = conversion.convert(unseen[:, GIVEN]), moved_chins(unseen)
+    size = np.ptp(unseen, axis=(1, 2))
+    assert (np.linalg.norm(found - wanted, axis=-1).mean(axis=1) / size).max() < 0.02
+    before = np.linalg.norm(unseen[:, 16] - wanted[:, 16], axis=-1) / size
+    after = np.linalg.norm(found[:, 16] - wanted[:, 16], axis=-1) / size
+    assert after.mean() < 0.1 * before.mean()
+
+
+def test_what_depends_on_the_square_of_the_pose_is_learnt() -> None:
+    """A point that moves by the square of a coefficient is beyond a linear regression."""
+    rng = np.random.default_rng(3)
+    family = symmetric(np.random.default_rng(99).normal(size=(2, 98, 2)))
+    amounts = rng.uniform(-0.4, 0.4, 300)
+    given = family[0] + amounts[:, None, None] * (family[1] - family[1].mean(axis=0))
+    wanted = given.copy()
+    wanted[:, 16, 1] += amounts**2
+    left = cross_validated(given[:, GIVEN], wanted)[:, 16, 1] - wanted[:, 16, 1]
+    assert np.abs(left).mean() < 0.5 * np.abs(amounts**2 - (amounts**2).mean()).mean()
+
+
+def test_a_mirrored_face_is_converted_to_mirrored_points_by_pairs_as_well() -> None:
+    shapes, unseen = linear_faces(100), linear_faces(20, seed=1)
+    conversion = fit(shapes[:, GIVEN], moved_chins(shapes))
+    mirrored = unseen[:, list(WFLW98.flip)] * [-1, 1]
+    expected = conversion.convert(unseen[:, GIVEN])[:, list(WFLW98.flip)] * [-1, 1]
+    assert conversion.convert(mirrored[:, GIVEN]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_pairs_of_different_numbers_are_refused() -> None:
+    shapes = linear_faces(5)
+    with pytest.raises(DataError, match="5 faces of 68 points, 4 of 98"):
+        fit(shapes[:, GIVEN], shapes[:4])
+
+
+def test_the_68_among_98_points_are_taken() -> None:
+    shapes = linear_faces(2)
+    assert np.array_equal(given68(shapes), shapes[:, GIVEN])
+    assert given68(shapes[:, GIVEN]) is not shapes
+    assert np.array_equal(given68(shapes[:, GIVEN]), shapes[:, GIVEN])
 
 
 # ---------------------------------------------------------------- real shapes
@@ -122,7 +178,7 @@ def test_real_shapes_are_converted_to_within_a_hundredth_of_the_eyes_distance(wf
 
 
 def test_a_mirrored_face_is_converted_to_mirrored_points(wflw_shapes: Shapes) -> None:
-    conversion = fit(wflw_shapes[:200])
+    conversion = fit_shapes(wflw_shapes[:200])
     faces = wflw_shapes[200:300].astype(np.float64)
     mirrored = faces[:, list(WFLW98.flip)] * [-1, 1]
     expected = conversion.convert(faces[:, GIVEN])[:, list(WFLW98.flip)] * [-1, 1]

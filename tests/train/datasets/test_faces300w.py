@@ -46,7 +46,23 @@ def test_faces300w_takes_the_box_that_overlaps_the_points(tmp_path: Path) -> Non
 def test_turned_faces_tell_their_yaw(tmp_path: Path) -> None:
     face = {"points98": POINTS, "yaw": -47.2, "pitch": 3.0}
     (turned,) = load(write_faces300w(tmp_path, row(faces=[face])), "train")
-    assert turned.subsets == {"yaw 45-60"}
+    assert turned.subsets == {"helen_train", "yaw 45-60"}
+
+
+def test_weights_of_points_are_read(tmp_path: Path) -> None:
+    weights = [round(i / 97, 3) for i in range(98)]
+    faces = [{"points98": POINTS, "weights": weights}, {"points98": POINTS}]
+    stated, unstated = load(write_faces300w(tmp_path, row(faces=faces)), "train")
+    assert stated.weights is not None
+    assert stated.weights.tolist() == weights
+    assert unstated.weights is None
+    assert unstated.point_weights.tolist() == [1.0] * 98
+
+
+@pytest.mark.parametrize("weights", [[1.0] * 97, [1.0] * 97 + [1.5], [1.0] * 97 + [-0.1], [1.0] * 97 + [float("nan")]])
+def test_weights_are_98_numbers_from_0_to_1(tmp_path: Path, weights: list[float]) -> None:
+    with pytest.raises(DataError, match=r"annotations\.jsonl, line 1: expected"):
+        load(write_faces300w(tmp_path, row(faces=[{"points98": POINTS, "weights": weights}])), "train")
 
 
 def test_faces300w_leaves_out_faces_without_a_box_and_counts_them(

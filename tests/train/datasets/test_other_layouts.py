@@ -51,7 +51,7 @@ def test_a_run_on_29_points_is_evaluated_with_all_its_figures(run: Path, folder:
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert figures["faces"] == 4
-    assert set(figures["by_norm"]) == {"inter_ocular", "inter_pupil", "box"}
+    assert set(figures["by_norm"]) == {"inter_ocular", "inter_pupil", "box", "tight_box"}
     assert list(figures["by_group"]) == ["brows", "eyes", "pupils", "nose", "mouth", "chin"]
 
 

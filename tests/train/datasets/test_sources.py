@@ -9,7 +9,7 @@ import pytest
 
 from landmarks.layout import WFLW98
 from tests.train.datasets.test_ibug300w import write_face
-from train.datasets.conversion import fit
+from train.datasets.conversion import fit_shapes as fit
 from train.datasets.face import AnnotatedFace, Format
 from train.datasets.layouts import IBUG68
 from train.datasets.registry import FORMATS

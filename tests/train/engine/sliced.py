@@ -37,22 +37,26 @@ READY = "ready to be interrupted"
 class NanObjective(CellObjective):
     """Its loss is not a number for a slice with a point whose target is NAN_CELL."""
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return super().loss(logits, targets) * (torch.nan if (targets == NAN_CELL).any() else 1.0)
+    def loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        return super().loss(logits, targets, weights) * (torch.nan if (targets == NAN_CELL).any() else 1.0)
 
 
 def batches(count: int) -> list[Batch]:
-    """Slices of random batches. In the first half of a batch one point in five is on its map, in the second all."""
+    """Slices of random batches, with random weights of the points.
+
+    In the first half of a batch one point in five is on its map, in the second all.
+    """
     random = torch.Generator().manual_seed(1)
     made = []
     for number in range(count):
         crops = torch.randint(0, 256, (BATCH, SIZE, SIZE, 3), dtype=torch.uint8, generator=random)
         targets = torch.randint(0, NAN_CELL, (BATCH, POINTS), generator=random)
         targets[: BATCH // 2, 1:] = OUTSIDE
+        weights = torch.rand((BATCH, POINTS), generator=random)
         indices = 100 * number + torch.arange(BATCH)
         share = BATCH // distributed.world_size()
         part = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
-        made.append(Batch(crops[part], targets[part], indices[part]))
+        made.append(Batch(crops[part], targets[part], weights[part], indices[part]))
     return made
 
 

@@ -17,6 +17,7 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 from landmarks.codec import CodecSpec, Decoded
 from landmarks.crop import Crop, transform_points
 from landmarks.layout import WFLW98, PointLayout
+from landmarks.second_pass import PointsCrop, Refine
 from tests.train.miniature import write_miniature
 from train.config import Config
 from train.datasets.face import AnnotatedFace
@@ -25,7 +26,7 @@ from train.datasets.source import DataSource
 from train.datasets.training_data import TrainingData
 from train.engine.landmark_run import LandmarkRun
 from train.errors import TrainingError
-from train.evaluation.predict import check_points, predict
+from train.evaluation.predict import SecondPass, check_points, predict
 from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName
 from train.evaluation.summary import norms, summary
@@ -77,7 +78,9 @@ def test_errors_by_each_normalisation(tmp_path: Path) -> None:
     assert predictions.errors(1) == pytest.approx(4 / 40)
     assert predictions.errors(1, "inter_pupil") == pytest.approx(4 / 20)
     assert predictions.errors(1, "box") == pytest.approx(4 / 64)
-    assert norms(WFLW98) == ["inter_ocular", "box", "inter_pupil"]
+    sides = np.array([np.ptp(face.points, axis=0) for face in some])
+    assert predictions.errors(1, "tight_box") == pytest.approx(np.tile(4 / np.sqrt(sides.prod(axis=1)), (98, 1)).T)
+    assert norms(WFLW98) == ["inter_ocular", "box", "tight_box", "inter_pupil"]
 
 
 def test_a_sets_own_size_counts_pixels_of_the_image(tmp_path: Path) -> None:
@@ -100,7 +103,11 @@ def test_figures_by_subset_and_group(tmp_path: Path) -> None:
     figures = summary(evaluate(some, AFLW19), [1], 1)
     assert figures["normalised_by"] == "box"
     assert figures["by_k"]["1"] == pytest.approx({"nme": 6.25, "fr10": 0, "auc10": 0.375, "faces": 4})
-    assert figures["by_norm"] == {"box": figures["by_k"]["1"]}
+    assert figures["by_norm"]["box"] == figures["by_k"]["1"]
+    assert list(figures["by_norm"]) == ["box", "tight_box"]
+    side = np.sqrt(np.ptp(some[0].points, axis=0).prod())
+    assert figures["by_subset_tight_box"]["first"] == pytest.approx(100 * 4 / side)
+    assert figures["hand_placed"] == {}
     assert figures["by_subset"]["first"] == pytest.approx({"nme": 6.25, "fr10": 0, "auc10": 0.375, "faces": 1})
     assert figures["by_group"] == pytest.approx(dict.fromkeys(["brows", "eyes", "nose", "mouth", "chin"], 6.25))
 
@@ -115,6 +122,56 @@ def test_points_nobody_annotated_do_not_count(tmp_path: Path) -> None:
     assert "chin" not in figures["coverage"]
     # an error of a cell under a map of one cell
     assert figures["coverage"]["all"] == {"0.5": 0.0, "0.9": 0.0, "0.95": 0.0}
+
+
+def test_the_points_that_people_placed_have_a_figure_of_their_own(tmp_path: Path) -> None:
+    """Of the first face they are ten; faces whose points all weigh the same have none."""
+    first, *others = faces(tmp_path, AFLW19)
+    placed = replace(first, weights=np.array([1.0] * 10 + [0.5] * 9))
+    alike = [replace(face, weights=np.full(19, weight)) for face, weight in zip(others, (1.0, 0.5, 0.25), strict=True)]
+    predictions = evaluate([placed, *alike], AFLW19)
+    predictions.decoded[1].points[:, 10:] += 100
+    side = np.sqrt(np.ptp(placed.points, axis=0).prod())
+    assert predictions.hand_placed(1) == pytest.approx({"first": 100 * 4 / side})
+
+
+def rolled_face(folder: Path) -> AnnotatedFace:
+    """A face rolled by 0.5, with a box that is half as large again as it should be and off its middle."""
+    path = folder / "plain.png"
+    cv2.imwrite(str(path), np.full((300, 300, 3), 128, np.uint8))
+    points = np.zeros((98, 2))
+    points[0], points[32], points[16], points[35] = [-40, 0], [40, 0], [0, 40], [0, -40]
+    points[list(WFLW98.groups["right_eye"] + WFLW98.groups["left_eye"])] = [0, -20]
+    points[list(WFLW98.groups["outer_lips"])] = [0, 20]
+    c, s = np.cos(0.5), np.sin(0.5)
+    return AnnotatedFace(path, points @ np.array([[c, s], [-s, c]]) + 150, np.array([80.0, 90.0, 200.0, 210.0]))
+
+
+@pytest.mark.parametrize(("refine", "calls"), [("never", 1), ("auto", 2), ("always", 2)])
+def test_a_second_pass_crops_a_face_by_its_points(tmp_path: Path, refine: Refine, calls: int) -> None:
+    face, codec = rolled_face(tmp_path), CodecSpec(input_size=64, topk=1)
+    first = Crop.around(face.box, 1.0, 64)
+    expected = PointsCrop(1.25, 0.0).crop(face.points, WFLW98, 64)
+    assert expected is not None
+    crops = [first, expected][:calls]
+    shown = iter(crops)
+
+    def network(batch: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        maps = np.zeros((len(batch), 98, 16, 16), np.float32)
+        points = transform_points(next(shown).image_to_crop(), face.points)
+        column, row = np.round((points - 1.5) / 4).astype(int).T
+        maps[0, np.arange(98), row, column] = 50.0
+        return maps
+
+    second = SecondPass(PointsCrop(1.25, 0.0), refine)
+    predictions = predict(network, [face], codec, 1.0, [1], second=second)
+    assert next(shown, None) is None
+    # the points of the first pass are rounded to cells of two pixels of the image
+    assert predictions.matrices[0] == pytest.approx(crops[-1].image_to_crop(), abs=0.08, rel=0.08)
+    assert predictions.image_points(1)[0] == pytest.approx(face.points, abs=8)
+    assert predictions.lengths("tight_box")[0] == pytest.approx(
+        np.sqrt(np.ptp(face.points, axis=0).prod()) * 64 / crops[-1].side, rel=0.05
+    )
 
 
 def test_bodies_have_the_figures_of_their_sets(tmp_path: Path) -> None:

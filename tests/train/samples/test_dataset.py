@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from landmarks.layout import WFLW98
 from train.config import Augment, Config, load_config
 from train.datasets.face import AnnotatedFace
 from train.datasets.layouts import AFLW19
+from train.errors import ConfigError
 from train.objectives import OUTSIDE
 from train.samples.augment import random_crop
 from train.samples.dataset import EpochBatches, SampleKey, TrainingSamples, collate
@@ -50,7 +52,7 @@ def test_points_move_with_the_image(tmp_path: Path, seed: int) -> None:
     """Whatever the augmentation draws, a target is the cell where its dot is seen; mirrored, the pair is swapped."""
     turning = Augment(brightness=0, contrast=0, saturation=0, erasing=0)
     samples = TrainingSamples([dotted_face(tmp_path)], config(turning, seed=seed))
-    crop, targets, index = samples[SampleKey(epoch=0, face=0, input_size=128)]
+    crop, targets, _, index = samples[SampleKey(epoch=0, face=0, input_size=128)]
     gray = crop[..., 1].astype(float)
     gray[crop.max(axis=2) == 0] = 128 if gray.min() > 0 else gray[crop.max(axis=2) == 0]
     _, matrix_flipped = random_crop(BOX, 1.25, 128, turning, np.random.default_rng([seed, 0, 0]))
@@ -69,6 +71,20 @@ def test_a_mirrored_sample_swaps_the_pairs(tmp_path: Path) -> None:
     assert np.array_equal(mirrored[0], plain[0][:, ::-1])
     column, row = cell_of(int(plain[1][60]))
     assert cell_of(int(mirrored[1][72])) == (31 - column, row)
+
+
+def test_weights_follow_their_points_into_a_mirrored_sample(tmp_path: Path) -> None:
+    weights = np.linspace(0, 1, 98)
+    face = replace(dotted_face(tmp_path), weights=weights)
+    always = STILL.model_copy(update={"flip": 1.0})
+    plain, mirrored = (TrainingSamples([face], config(each))[SampleKey(0, 0, 128)].weights for each in (STILL, always))
+    assert plain == pytest.approx(weights)
+    assert mirrored[72] == pytest.approx(weights[60])
+    assert mirrored[16] == pytest.approx(weights[16])
+
+
+def test_points_without_stated_weights_count_one_each(tmp_path: Path) -> None:
+    assert (TrainingSamples([dotted_face(tmp_path)], config())[SampleKey(0, 0, 128)].weights == 1).all()
 
 
 def test_a_sample_depends_on_seed_epoch_and_face_alone(tmp_path: Path) -> None:
@@ -91,7 +107,7 @@ def test_randomized_rounding_is_redrawn_every_epoch(tmp_path: Path) -> None:
 def test_points_beyond_the_crop_are_left_out(tmp_path: Path) -> None:
     face = dotted_face(tmp_path)
     face.points[16] = [1000.0, 1000.0]
-    _, targets, _ = TrainingSamples([face], config())[SampleKey(0, 0, 128)]
+    targets = TrainingSamples([face], config())[SampleKey(0, 0, 128)].targets
     assert targets[16] == OUTSIDE
     assert (targets >= 0).sum() == 97
 
@@ -99,7 +115,7 @@ def test_points_beyond_the_crop_are_left_out(tmp_path: Path) -> None:
 def test_points_nobody_annotated_are_left_out(tmp_path: Path) -> None:
     face = dotted_face(tmp_path)
     face.points[16] = np.nan
-    _, targets, _ = TrainingSamples([face], config())[SampleKey(0, 0, 128)]
+    targets = TrainingSamples([face], config())[SampleKey(0, 0, 128)].targets
     assert targets[16] == OUTSIDE
     assert (targets >= 0).sum() == 97
 
@@ -127,7 +143,7 @@ def test_batches_cover_the_faces_in_a_new_order_every_epoch() -> None:
 
 
 def test_an_epoch_shows_a_share_of_the_extra_faces_drawn_anew() -> None:
-    batches = EpochBatches(8, config(extra_data_fraction=0.25), extra=16)
+    batches = EpochBatches(8, config(extra_data_fraction=0.25), extra=[16])
     first = sorted(key.face for batch in batches for key in batch)
     batches.epoch = 1
     second = sorted(key.face for batch in batches for key in batch)
@@ -136,6 +152,20 @@ def test_an_epoch_shows_a_share_of_the_extra_faces_drawn_anew() -> None:
     assert len(set(first[8:])) == 4
     assert set(first[8:]) | set(second[8:]) <= set(range(8, 24))
     assert first[8:] != second[8:]
+
+
+def test_every_extra_set_has_a_share_of_its_own() -> None:
+    batches = EpochBatches(8, config(extra_data_fraction=[1.0, 0.5]), extra=[4, 8])
+    shown = sorted(key.face for batch in batches for key in batch)
+    assert len(shown) == 16
+    assert shown[:12] == list(range(12))
+    assert len(set(shown[12:])) == 4
+    assert set(shown[12:]) <= set(range(12, 20))
+
+
+def test_as_many_shares_as_extra_sets_are_needed() -> None:
+    with pytest.raises(ConfigError, match="lists 2 shares, for 1 data sets"):
+        EpochBatches(8, config(extra_data_fraction=[1.0, 0.5]), extra=[4])
 
 
 def test_photometric_changes_replace_the_changes_of_color(tmp_path: Path) -> None:
@@ -162,6 +192,8 @@ def test_collate_stacks(tmp_path: Path) -> None:
     batch = collate([samples[SampleKey(0, i, 128)] for i in range(3)])
     assert tuple(batch.crops.shape) == (3, 128, 128, 3)
     assert tuple(batch.targets.shape) == (3, 98)
+    assert batch.weights.dtype == torch.float32
+    assert tuple(batch.weights.shape) == (3, 98)
     assert batch.indices.tolist() == [0, 1, 2]
 
 

@@ -1,0 +1,90 @@
+"""The second pass: a face is cropped again by the points of its first answer, upright, and answered again.
+
+Detectors' boxes are off by some percent and know no roll, and tight boxes cut the crop short; the points of the first
+answer tell where the face is, how large, and how it is rolled. Serving and evaluation share what is here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.crop import Crop, transform_points
+from landmarks.layout import PointLayout
+
+Refine = Literal["never", "auto", "always"]
+"""Which faces get a second pass: none, those whose crop by points differs from their first (`differs`), or all."""
+REFINE: Final = get_args(Refine)
+
+MIN_ROLL: Final = math.radians(10)
+MIN_ZOOM: Final = 0.10
+MIN_SHIFT: Final = 0.05
+"""From these differences on a second pass is worth its cost: of the roll, of the side, and of the center in sides of
+the first crop. The network was trained with larger ones, so it gains nothing by smaller."""
+MIN_SIDE: Final = 1.0
+"""Image pixels; points closer together than this are no face."""
+
+
+@dataclass(frozen=True)
+class PointsCrop:
+    """Where a model's crop lies about the points of a face. Both are medians over the faces that it was trained on."""
+
+    scale: float
+    """Side of the crop over the longer side of the box of the upright points."""
+    rise: float
+    """How far the crop's center lies above the center of that box, in sides of the crop."""
+
+    def crop(self, points: NDArray[np.floating[Any]], layout: PointLayout, size: int) -> Crop | None:
+        """The upright crop of `size` pixels about a face's points [P, 2]; None where they are no face."""
+        roll = roll_of(points, layout)
+        c, s = math.cos(roll), math.sin(roll)
+        to_upright = np.array([[c, s, 0.0], [-s, c, 0.0]])
+        upright = transform_points(to_upright, points)
+        low, high = upright.min(axis=0), upright.max(axis=0)
+        side = self.scale * float((high - low).max())
+        if not MIN_SIDE <= side < math.inf:
+            return None
+        x, y = ((low + high) / 2 - [0.0, self.rise * side]).tolist()
+        return Crop(c * x - s * y, s * x + c * y, side, size, roll)
+
+
+def roll_of(points: NDArray[np.floating[Any]], layout: PointLayout) -> float:
+    """The roll in radians of a face with points [P, 2]: clockwise on screen, 0 upright.
+
+    It is that of the line from the middle of the eyes to the middle of the mouth, which the yaw of a head leaves
+    upright. 0 in a layout that does not tell which points these are.
+    """
+    if layout.upright is None:
+        return 0.0
+    upper, lower = (points[list(part)].mean(axis=0) for part in layout.upright)
+    x, y = (lower - upper).tolist()
+    return math.atan2(-x, y)
+
+
+def differs(first: Crop, second: Crop) -> bool:
+    """Whether two crops of a face differ so much that the second is worth its cost."""
+    roll = (second.roll - first.roll + math.pi) % (2 * math.pi) - math.pi
+    shift = math.hypot(second.center_x - first.center_x, second.center_y - first.center_y) / first.side
+    return abs(roll) > MIN_ROLL or abs(second.side / first.side - 1) > MIN_ZOOM or shift > MIN_SHIFT
+
+
+def second_crops(
+    points: Sequence[NDArray[np.floating[Any]]],
+    first: Sequence[Crop],
+    rule: PointsCrop,
+    layout: PointLayout,
+    refine: Refine,
+) -> dict[int, Crop]:
+    """The crops of the faces that get a second pass, by index.
+
+    `points`: of each face's first answer, [P, 2] in pixels of the image.
+    """
+    if refine == "never":
+        return {}
+    crops = ((i, rule.crop(each, layout, crop.size)) for i, (each, crop) in enumerate(zip(points, first, strict=True)))
+    return {i: crop for i, crop in crops if crop is not None and (refine == "always" or differs(first[i], crop))}
