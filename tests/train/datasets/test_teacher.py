@@ -26,7 +26,9 @@ def test_the_faces_on_which_the_answers_agree_are_read(tmp_path: Path) -> None:
     assert found["b.jpg"].shape == (0, 98, 2)
 
 
-@pytest.mark.parametrize("row", [{"image": "a"}, {"image": "a", "faces": [{"points98": [[1, 2]], "spread": 0}]}, [], "x"])
+@pytest.mark.parametrize(
+    "row", [{"image": "a"}, {"image": "a", "faces": [{"points98": [[1, 2]], "spread": 0}]}, [], "x"]
+)
 def test_a_malformed_line_is_named(tmp_path: Path, row: object) -> None:
     with pytest.raises(DataError, match=r"t\.jsonl, line 2: expected image, faces"):
         load_teacher(write(tmp_path / "t.jsonl", [{"image": "b", "faces": []}, row]))
