@@ -35,8 +35,8 @@ ADDED: Final = [point for point in range(WFLW98.points) if point not in IBUG68_I
 POSE_COMPONENTS: Final = 6
 """Principal components whose products are inputs of the regression. They follow yaw, pitch and the mouth's opening."""
 RIDGE: Final = 0.0075
-"""Regularisation: a standard deviation per input, for shapes of unit root-mean-square radius. Cross-validated on pairs of
-300-W, 0.003 to 0.01 give the same error."""
+"""Regularisation: a standard deviation per input, for shapes of unit root-mean-square radius. Cross-validated on pairs
+of 300-W, 0.003 to 0.01 give the same error."""
 ROUNDS: Final = 10
 """Alignments of all shapes to their mean, each of which moves the mean less."""
 MIN_VARIANCE: Final = 1e-6
