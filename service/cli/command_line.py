@@ -37,7 +37,8 @@ LANDMARKS_LOG_FORMAT. The flag wins.
 _DETECT = """\
 Prints one line of JSON for each image. Starts Triton for the call, unless --url
 or --triton-url names one that is already running, or --engine local does without.
-An image that fails does not stop the others; the exit status is 1 then.
+An image that fails does not stop the others; the exit status is 1 then, as it is
+where a part of a folder cannot be read. What else is left out of a folder is told.
 
 Variables of the environment (landmarks serve --help) set limits and timeouts, and
 LANDMARKS_API_KEY is the key that the service at --url requires.
@@ -61,6 +62,7 @@ class OutputArguments(BaseModel):
     overlay: Path | None = Field(
         None, description="Draw the points into this image; of several images, into PATH with their names added."
     )
+    overwrite: bool = Field(False, description="Replace the files of --out and --overlay that exist.")
     concurrency: int = Field(4, ge=1, description="Images processed at a time.")
 
 
@@ -118,8 +120,10 @@ def _serve(arguments: argparse.Namespace) -> Serve:
 
 
 def _detect(arguments: argparse.Namespace) -> Detect:
+    if "" in arguments.images:  # Path("") is the current folder
+        fail("image: must not be empty")
     return Detect(
-        arguments.images,
+        [Path(image) for image in arguments.images],
         _options(given(arguments, Options)),
         validated(OutputArguments, given(arguments, OutputArguments)),
         validated(ServiceArguments, given(arguments, ServiceArguments)),
@@ -157,7 +161,6 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument(
         "images",
         nargs="+",
-        type=Path,
         metavar="image",
         help=f"{IMAGE_FORMATS_TEXT} file; or a folder, with all below it; or a glob such as 'shots/**/*.png'",
     )

@@ -25,6 +25,9 @@ class OutputError(Exception):
 class Format(Protocol):
     """How records become bytes. A record is the answer to one image."""
 
+    opening: bytes
+    """What every file of the format that can be resumed begins with."""
+
     def start(self) -> bytes:
         """What a new file begins with."""
 
@@ -43,6 +46,8 @@ class Format(Protocol):
 
 class JsonLines:
     """One line for each image: its name as `file`, and the answer."""
+
+    opening = b'{"file":'
 
     def start(self) -> bytes:
         return b""
@@ -69,6 +74,8 @@ class JsonLines:
 
 class Json:
     """One array of the records that JSON lines would have."""
+
+    opening = b""
 
     def __init__(self) -> None:
         self._separator = b""
@@ -102,6 +109,8 @@ class Csv:
 
     The number of points is that of the model, known with the first face. Rows before it are kept until then.
     """
+
+    opening = ",".join(_IMAGE).encode()
 
     def __init__(self, omit: Collection[str] = ()) -> None:
         """`omit`: which of points, scores and covariances have no columns."""
@@ -161,7 +170,7 @@ class Csv:
     def _cells(self, face: Mapping[str, Any]) -> list[Any]:
         numbers = [_text(face[name]) for name in ("box_score", "score", "inter_ocular")]
         large = [_text(value) for name in self._large for value in np.asarray(face[name], np.float32).ravel()]
-        return [*map(_text, face["box"]), face["box_source"], *numbers, *large]
+        return [*map(_text, face["box"]), face["box_source"], *numbers, face["passes"], *large]
 
 
 def _text(value: Any) -> str:
@@ -177,21 +186,25 @@ def _rows(rows: Sequence[Sequence[Any]]) -> bytes:
 
 def _complete_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
     """Each row and the offset in the file at which it ends; an incomplete last row is left out."""
-    end = 0
+    end, is_exhausted = 0, False
 
     def lines() -> Iterator[str]:
-        nonlocal end
+        nonlocal end, is_exhausted
         for line in file:
             if not line.endswith(b"\n"):
-                return
+                break
             end += len(line)
             yield line.decode()
+        is_exhausted = True
 
     try:
         for row in csv.reader(lines(), strict=True):
             yield row, end
-    except csv.Error:  # the file ends within a quoted name
-        return
+    except csv.Error as error:
+        if not is_exhausted:  # else the file ends within a quoted name
+            raise OutputError(
+                f"the row that ends at byte {end} was not written by landmarks detect: {error}"
+            ) from error
 
 
 def make_format(name: str, omit: Collection[str]) -> Format:
@@ -226,12 +239,13 @@ class Output:
             raise OutputError(f"the output cannot be written: {error.strerror}") from error
 
 
-def new_file(path: Path, form: Format) -> tuple[BinaryIO, Output]:
-    """Raises OutputError where the file exists, or cannot be created."""
+def new_file(path: Path, form: Format, *, overwrite: bool = False) -> tuple[BinaryIO, Output]:
+    """Raises OutputError where the file exists and is not to be overwritten, or cannot be created."""
     try:
-        stream = path.open("xb")
+        stream: BinaryIO = path.open("wb" if overwrite else "xb")
     except FileExistsError as error:
-        raise OutputError(f"{path} exists: add --resume to continue it, or remove it") from error
+        advice = "add --resume to continue it, or --overwrite to replace it"
+        raise OutputError(f"{path} exists: {advice}") from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
     return stream, Output(form, stream)
@@ -244,6 +258,9 @@ def resumed_file(path: Path, form: Format) -> tuple[BinaryIO, Output]:
     with ExitStack() as opened:
         try:
             stream = opened.enter_context(path.open("r+b"))
+            if not form.opening.startswith(stream.read(len(form.opening))):
+                raise OutputError("the file was not written by landmarks detect, or with another --format")
+            stream.seek(0)
             records = list(form.completed(stream))
             end = records[-1][1] if records else 0
             stream.truncate(end)
