@@ -6,6 +6,7 @@ Flags of settings and options are derived from `Settings` and `Options` (`servic
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=HelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser.set_defaults(command=_needs_a_command(parser))
+    commands = parser.add_subparsers(metavar="command")
     serve = _add_command(commands, "serve", _serve, "serve REST and gRPC until Ctrl-C or SIGTERM", _SERVE, "[flags]")
     for group in GROUPS:
         add_flags(serve, group)
@@ -169,11 +171,20 @@ def _parser() -> argparse.ArgumentParser:
         add_flags(detect, model)
     about = "API keys, without which clients on other machines are refused: `landmarks keys new NAME` creates one."
     keys = commands.add_parser("keys", help="API keys", description=about, formatter_class=HelpFormatter)
-    new = _add_command(
-        keys.add_subparsers(required=True, metavar="command"), "new", _new_key, "create a key", _NEW_KEY, "name"
-    )
+    keys.set_defaults(command=_needs_a_command(keys))
+    new = _add_command(keys.add_subparsers(metavar="command"), "new", _new_key, "create a key", _NEW_KEY, "name")
     new.add_argument("name", help="whose key it is: letters, digits, dots, dashes and underscores")
     return parser
+
+
+def _needs_a_command(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], Command]:
+    """For `landmarks` alone: prints the help, and exits with status 2 as any incomplete command line does."""
+
+    def print_help(_: argparse.Namespace) -> Command:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+
+    return print_help
 
 
 def _new_key(arguments: argparse.Namespace) -> NewKey:
