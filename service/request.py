@@ -24,7 +24,7 @@ from service.errors import ErrorKind, ServiceError
 from service.limits import MAX_ITEMS
 from service.wire.validation import describe
 
-OmittableField: TypeAlias = Literal["points", "scores", "covariances", "timings_ms"]
+OmittableField: TypeAlias = Literal["points", "scores", "covariances", "visibility", "timings_ms"]
 OMITTABLE: Final = get_args(OmittableField)
 """The large fields of an answer, which a caller may leave out."""
 

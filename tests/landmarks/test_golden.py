@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from landmarks import codec
-from landmarks.codec import CodecSpec, Decoded, decode
+from landmarks.codec import CodecSpec, Decoded, decode_output
 from landmarks.golden import GoldenError, check_golden_answer, golden_crop, with_golden_answer
 from landmarks.layout import PointLayout
 from landmarks.metadata import ModelMetadata
@@ -26,6 +26,7 @@ def answer(points: float = 0.0, scores: float = 0.0, covariances: float = 0.0, f
         np.array([[[10.00049, 20.0], [30.0, 40.0]]] * faces, np.float32),
         np.array([[0.5, 0.90004]] * faces, np.float32),
         np.array([[[[3.0, 0.5], [0.5, 1.0]], [[4.0, -1.0], [-1.0, 4.0]]]] * faces, np.float32),
+        np.array([[0.25, 0.75]] * faces, np.float32),
     )
     decoded.points[-1, 1, 1] += points
     decoded.scores[-1, 1] += scores
@@ -89,11 +90,11 @@ def test_the_shipped_models_are_answered_as_stated_and_a_smaller_window_is_notic
 
     network = Network(model_path(model_repository, precision=precision))
     assert len(network.metadata.golden_scores) == 98
-    maps = network(golden_crop()[None])
-    check_golden_answer(network.metadata, decode(maps, network.metadata.codec))
+    output = network(golden_crop()[None])
+    check_golden_answer(network.metadata, decode_output(output, network.metadata.codec))
     monkeypatch.setattr(codec, "MOMENT_WINDOW", 13)
     with pytest.raises(GoldenError, match="covariances"):
-        check_golden_answer(network.metadata, decode(maps, network.metadata.codec))
+        check_golden_answer(network.metadata, decode_output(output, network.metadata.codec))
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])
