@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import numpy as np
 import orjson
 
+from landmarks.tensors import VISIBILITY
 from service.wire.json import to_json
 
 Body = Mapping[str, Any]
@@ -93,7 +94,7 @@ _LARGE: Final[Mapping[str, tuple[str, ...]]] = {
     "points": ("x", "y"),
     "scores": ("score",),
     "covariances": ("xx", "xy", "yy"),
-    "visibility": ("visibility",),
+    VISIBILITY: (VISIBILITY,),
 }
 
 
@@ -140,10 +141,12 @@ class Csv:
             return
         large = {name: parts for name, parts in self._large.items() if f"{parts[0]}_0" in header}
         points = (len(header) - len(self._columns(0))) // max(1, sum(map(len, large.values())))
-        found_faces = points or not self._large
-        columns = self._columns(points, large)
-        is_complete = large.keys() >= self._large.keys() - {"visibility"} or not points
-        if not is_complete or header != columns or not (found_faces or all(row[2] == "" for row, _ in rows)):
+        if not points:
+            rows = iter(kept := list(rows))
+        found_faces = points or not self._large or any(row[2] != "" for row, _ in kept)
+        # whether the points' visibility is stated, the model decides
+        missing = self._large.keys() - large.keys() - {VISIBILITY} if found_faces else ()
+        if missing or header != self._columns(points, large):
             raise OutputError("the file has other columns: give the options it was made with, or choose another --out")
         if not found_faces:  # the images before the first face are processed again
             return
@@ -167,7 +170,7 @@ class Csv:
     def _cells(self, face: Mapping[str, Any]) -> list[Any]:
         numbers = [_text(face[name]) for name in ("box_score", "score", "inter_ocular")]
         large = [_text(value) for name in self._large for value in np.asarray(face.get(name, ()), np.float32).ravel()]
-        return [*map(_text, face["box"]), face["box_source"], *numbers, *large]
+        return [*map(_text, face["box"]), face["box_source"], *numbers, face["passes"], *large]
 
 
 def _text(value: Any) -> str:

@@ -41,6 +41,12 @@ def test_a_point_by_hand() -> None:
     assert {values.dtype for values in answer} == {np.dtype(np.float32)}
 
 
+def test_visibility_changes_sides_with_its_point_and_is_averaged() -> None:
+    seen, mirrored = constant_answer(1), constant_answer(1)
+    seen.visibility[0, 0], mirrored.visibility[0, 32] = 0.25, 0.75
+    assert average(joined(seen, mirrored), 256, WFLW98).visibility[0, [0, 32]].tolist() == [0.5, 1.0]
+
+
 def test_points_of_another_layout_have_pairs_of_their_own() -> None:
     layout = PointLayout("two", ("right", "left"), flip=(1, 0), groups={"both": (0, 1)}, norm="box")
     flat = np.zeros((2, 2, 2, 2), np.float32)
