@@ -99,7 +99,7 @@ def evenly(data: TrainingData, limit: int | None) -> TrainingData:
     return replace(data, faces=chosen(data.faces), extra=[chosen(each) for each in data.extra])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def figures(network: RefinedNetwork, samples: Samples) -> VisibilityFigures:
     """How well the layer states what it was fitted to."""
     assert network.visibility is not None
@@ -113,7 +113,7 @@ def figures(network: RefinedNetwork, samples: Samples) -> VisibilityFigures:
 # ---------------------------------------------------------------- samples
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def measure(network: RefinedNetwork, config: Config, faces: Sequence[AnnotatedFace], layout: PointLayout) -> Samples:
     """Shows the network every face as it is and with something pasted over it, and each sample mirrored as well."""
     features, seen, weights = [], [], []
