@@ -173,16 +173,16 @@ def fit(network: RefinedNetwork, samples: Samples) -> None:
     scaled = torch.zeros(x.shape[1], samples.seen.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS([scaled], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
+    def loss() -> float:
         optimizer.zero_grad()
         slopes = torch.linalg.solve_triangular(root, scaled, upper=True)
         logits = x @ slopes
         surprise = samples.weights * (functional.softplus(logits) - samples.seen * logits)
         total = surprise.sum() + 0.5 * (ridge * slopes**2).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
+        total.backward()
+        return float(total)
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         slopes = torch.linalg.solve_triangular(root, scaled, upper=True)
         weight = slopes[:-1] / deviation[:, None]
