@@ -180,7 +180,7 @@ def fit(network: RefinedNetwork, samples: Samples) -> None:
         surprise = samples.weights * (functional.softplus(logits) - samples.seen * logits)
         total = surprise.sum() + 0.5 * (ridge * slopes**2).sum()
         total.backward()
-        return float(total)
+        return float(total.detach())
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     with torch.no_grad():
