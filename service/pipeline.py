@@ -99,8 +99,8 @@ class Pipeline:
     ) -> list[Region]:
         """The boxes given, in their order; without any, the largest of the faces detected, the largest first.
 
-        Given boxes are in an image of `size`, before it was stretched. A request's own `max_faces` does not reduce them:
-        which faces it leaves depends on their scores.
+        Given boxes are in an image of `size`, before it was stretched. A request's own `max_faces` does not reduce
+        them: which faces it leaves depends on their scores.
         """
         if options.boxes:
             boxes = [checked_box(i, box, size.width, size.height) for i, box in enumerate(options.boxes)]

@@ -70,7 +70,7 @@ async def test_a_given_box_is_in_pixels_of_the_picture_and_comes_back_as_given()
     assert answer.faces[0].box.tolist() == list(box)
     square, _ = await detect(Options(boxes=((20.5, 20.0, 120.5, 120.0),)))
     assert answer.faces[0].points[:, 0] == pytest.approx((square.faces[0].points[:, 0] + 0.5) / 2 - 0.5, abs=1e-4)
-    with pytest.raises(ServiceError, match="box 0 .* lies outside the image of 320 x 240 pixels"):
+    with pytest.raises(ServiceError, match=r"box 0 .* lies outside the image of 320 x 240 pixels"):
         await detect(Options(pixel_aspect=2.0, boxes=((330.0, 0.0, 400.0, 50.0),)))
 
 

@@ -15,7 +15,7 @@ from service.cli.outputs import Csv, Format, JsonLines, OutputError, make_format
 FACE = {"box": [1.0, 2.0, 3.0, 4.0], "box_source": "given", "box_score": None, "score": 0.5, "inter_ocular": 2.0}
 FACE |= {"passes": 2}
 MODEL = {"name": "fake", "version": "7", "provenance": "sha256:00"}
-OMIT = ("points", "scores", "covariances")
+OMIT = ("points", "scores", "covariances", "visibility")
 
 
 def body(faces: int) -> dict[str, Any]:
@@ -74,11 +74,36 @@ def test_a_csv_that_was_changed_in_the_middle_is_not_truncated(tmp_path: Path) -
     assert path.read_bytes() == content
 
 
-def large(faces: int, points: int) -> dict[str, Any]:
+def large(faces: int, points: int, **more: Any) -> dict[str, Any]:
     """An answer of a model with this many points."""
     arrays = {"points": np.ones((points, 2), np.float32), "scores": np.ones(points, np.float32)}
-    face = FACE | arrays | {"covariances": np.ones((points, 3), np.float32)}
+    face = FACE | arrays | {"covariances": np.ones((points, 3), np.float32)} | more
     return {"model": MODEL, "image": {"width": 8, "height": 9}, "faces": [face] * faces}
+
+
+@pytest.mark.parametrize("visibility", [{}, {"visibility": np.array([0.25, 1.0], np.float32)}])
+@pytest.mark.parametrize("omit", [(), OMIT[:3]])
+def test_the_model_decides_whether_there_are_columns_of_visibility(
+    tmp_path: Path, omit: tuple[str, ...], visibility: dict[str, Any]
+) -> None:
+    """Also where a file is resumed, which has to have the columns that it began with."""
+    path = tmp_path / "out.csv"
+    stream, output = new_file(path, Csv(omit))
+    output.add("a.png", large(1, 2, **visibility))
+    output.close()
+    stream.close()
+    stream, output = resumed_file(path, Csv(omit))
+    assert output.completed == {"a.png"}
+    output.add("b.png", large(1, 2, **visibility))
+    output.add("c.png", large(1, 2))  # of a candidate that states none
+    stream.close()
+    header, first, second, third = csv.reader(io.StringIO(path.read_text()))
+    columns = ["visibility_0", "visibility_1"]
+    assert [name for name in header if name.startswith("visibility")] == (columns if visibility else [])
+    assert {len(row) for row in (header, first, second, third)} == {len(header)}
+    if visibility:
+        assert first[-2:] == second[-2:] == ["0.25", "1.0"]
+        assert third[-2:] == ["", ""]
 
 
 @pytest.mark.parametrize("points", [5, 106])
