@@ -112,7 +112,7 @@ def test_a_new_key_is_for_somebody() -> None:
         (["detect", "a", "--topk", "four"], "landmarks: --topk: topk must be a whole number\n"),
         (
             ["detect", "a", "--omit", "box"],
-            "landmarks: --omit: omit takes points, scores, covariances, timings_ms",
+            "landmarks: --omit: omit takes points, scores, covariances, visibility, timings_ms",
         ),
         (["detect", "a", "--concurrency", "0"], "landmarks: --concurrency: must be at least 1\n"),
         (["detect", "a", "--concurrency", "two"], "landmarks: --concurrency: must be a whole number\n"),
