@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from service.bootstrap import running_gateway
 from service.errors import StartError
 from service.gateway import Gateway
+from service.observability.request_scope import Telemetry
 from service.rest.app import build_app, build_metrics_app
 from service.rest.protocol import http_protocol
 from service.rest.timeouts import CancelOnDisconnect
@@ -94,7 +95,9 @@ async def metrics_server(settings: Settings, gateway: Gateway) -> AsyncIterator[
         if sock is None:
             yield None
             return
-        server = HttpServer(build_metrics_app(gateway), settings.grace, settings.read_timeout)
+        server = HttpServer(
+            build_metrics_app(gateway), settings.grace, settings.read_timeout, telemetry=gateway.telemetry
+        )
         running = asyncio.create_task(server.serve(sockets=[sock]))
         host, port = sock.getsockname()[:2]
         await wait_until_listening(server, running, host, port)
@@ -126,11 +129,18 @@ async def stop_apis(
 class HttpServer(uvicorn.Server):
     """uvicorn without its signal handlers, because `serve` stops all servers, and with an event for when it listens."""
 
-    def __init__(self, app: ASGIApp, grace: float, read_timeout: float, tls: Tls | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        grace: float,
+        read_timeout: float,
+        tls: Tls | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 CancelOnDisconnect(app, read_timeout),
-                http=http_protocol(read_timeout),
+                http=http_protocol(read_timeout, telemetry),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -159,7 +169,8 @@ class RestServer(HttpServer):
     def __init__(
         self, gateway: Gateway, grace: float, read_timeout: float = 10.0, protection: Protection | None = None
     ) -> None:
-        super().__init__(build_app(gateway, protection), grace, read_timeout, protection.tls if protection else None)
+        tls = protection.tls if protection else None
+        super().__init__(build_app(gateway, protection), grace, read_timeout, tls, gateway.telemetry)
 
 
 async def _result_unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

@@ -26,6 +26,8 @@ from service.security.api_keys import Protection
 
 MESSAGE_OVERHEAD = 2**20
 """Bytes that a request may have in addition to its images. gRPC refuses a larger message before it is parsed."""
+MAX_METADATA_BYTES = 2**14
+"""Of one call, as for the headers of REST."""
 MIN_PING_INTERVAL_MS = 5_000
 """Clients that send keepalive pings more often are disconnected. Half of the shortest interval that grpc-go uses."""
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
@@ -109,6 +111,9 @@ def build_server(gateway: Gateway, address: str, protection: Protection | None =
         options=[
             ("grpc.max_receive_message_length", max(gateway.max_bytes, gateway.max_batch_bytes) + MESSAGE_OVERHEAD),
             ("grpc.max_send_message_length", -1),
+            # of a call's metadata; without the second, gRPC refuses part of the calls whose metadata is smaller
+            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             # a second server on the same port is an error: it must not share the port
             ("grpc.so_reuseport", 0),
             # close connections whose client no longer responds; clients may send keepalive pings, also between calls
