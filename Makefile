@@ -20,7 +20,7 @@ up: $(VENV)/serve.installed ## start Triton and the gateway: REST on :8080, gRPC
 	@exec $(BIN)/landmarks serve
 
 test: $(VENV)/dev.installed ## run the whole suite, a real Triton included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-containers: $(VENV)/dev.installed ## build the images and try them on a Docker engine, under load and with restarts
 	$(BIN)/python -m pytest tests/containers/suite_{images,compose,restarts}.py

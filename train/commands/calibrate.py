@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from train.commands.arguments import add_boxes, add_conversion, add_data
+from train.commands.arguments import add_boxes, add_training_data
 from train.datasets.face import BoxKind
-from train.datasets.source import DataSource
+from train.datasets.source import parse_mix
 from train.errors import TrainingError
 from train.evaluation.calibrate_run import calibrate_run
 
@@ -29,8 +29,7 @@ EXAMPLE: Final = "--run runs/compact --data faces300w:data/faces300w --reference
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, its data, and what was held out of training."""
     parser.add_argument("--run", required=True, type=Path, help="folder of a finished run")
-    add_data(parser, "the data set it was trained on")
-    add_conversion(parser)
+    add_training_data(parser)
     parser.add_argument(
         "--held-out", type=int, metavar="N", help="about every N-th image was kept out of training [as configured]"
     )
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     *,
     run: Path,
-    data: str,
+    data: list[str],
     conversion: Path | None,
     held_out: int | None,
     references: list[Path],
@@ -57,8 +56,7 @@ def run(
     """Calibrates and prints the calibration."""
     if held_out is not None and held_out < 0:
         raise TrainingError("--held-out must not be negative; 0 says that nothing was held out")
-    source = DataSource.parse(data, conversion)
-    calibration = calibrate_run(run, source, boxes, held_out, references)
+    calibration = calibrate_run(run, parse_mix(data, conversion), boxes, held_out, references)
     if not calibration.held_out:
         print(NONE_HELD_OUT, file=sys.stderr)
     print(json.dumps(asdict(calibration), indent=2))

@@ -37,6 +37,6 @@ def run(
     source = DataSource.parse(data) if data else None
     config = import_checkpoint(weights, out, input_size)
     if source:
-        calibrate_run(out, source, boxes)
+        calibrate_run(out, [source], boxes)
     calibration = "" if source else "; its covariance is not calibrated: --data does that"
     print(f"imported {config.name} into {out}{calibration}")

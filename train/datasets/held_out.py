@@ -25,6 +25,22 @@ def split_by_name(faces: Sequence[AnnotatedFace], every: int) -> tuple[list[Anno
     )
 
 
+def split_sets(
+    sets: Sequence[Sequence[AnnotatedFace]], every: int
+) -> list[tuple[list[AnnotatedFace], list[AnnotatedFace]]]:
+    """Of each of several data sets the faces to train on and those that are held out, as `split_by_name` does it.
+
+    Images that were derived from a held-out image of the first set are held out as well.
+    """
+    split = [split_by_name(faces, every) for faces in sets]
+    originals = split[0][1]
+    for i, (kept, out) in enumerate(split[1:], 1):
+        independent = without(kept, originals)
+        derived = {id(face) for face in kept} - {id(face) for face in independent}
+        split[i] = independent, [*out, *(face for face in kept if id(face) in derived)]
+    return split
+
+
 def without(faces: Sequence[AnnotatedFace], out: Sequence[AnnotatedFace]) -> list[AnnotatedFace]:
     """The faces of images that were not derived from the images of `out`.
 

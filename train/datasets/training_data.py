@@ -16,7 +16,7 @@ from landmarks.layout import WFLW98, PointLayout
 from landmarks.second_pass import PointsCrop
 from train.config import Config
 from train.datasets.face import AnnotatedFace
-from train.datasets.held_out import split_by_name, without
+from train.datasets.held_out import split_sets
 from train.datasets.source import DataSource
 
 
@@ -75,6 +75,6 @@ def points_crop(faces: Sequence[AnnotatedFace], layout: PointLayout, config: Con
 
 def training_data(sources: Sequence[DataSource], config: Config) -> TrainingData:
     """The faces of the first source and of the others, without those of images that are held out."""
-    faces, out = split_by_name(sources[0].train_faces(), config.held_out)
-    extra = [without(source.train_faces(), out) for source in sources[1:]]
+    kept = [faces for faces, _ in split_sets([source.train_faces() for source in sources], config.held_out)]
+    faces, *extra = kept
     return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, extra)

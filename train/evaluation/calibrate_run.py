@@ -10,7 +10,7 @@ import numpy as np
 from landmarks.codec import face_spread
 from landmarks.layout import PointLayout
 from train.datasets.face import AnnotatedFace, BoxKind
-from train.datasets.held_out import split_by_name
+from train.datasets.held_out import split_sets
 from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.calibration import Calibration, ErrorStats, calibrate, split_difficulty, uncalibrated
@@ -20,14 +20,14 @@ from train.evaluation.trained import load_run, open_run
 
 def calibrate_run(
     folder: Path,
-    source: DataSource,
+    sources: Sequence[DataSource],
     boxes: BoxKind = "P2",
     every: int | None = None,
     references: Sequence[Path] = (),
 ) -> Calibration:
-    """Calibrates a run on the faces that its data set has for training, and writes the result into the run's folder.
+    """Calibrates a run on the faces that its data sets have for training, and writes the result into the run's folder.
 
-    `every`: as in `split_by_name`; None: as the run's own configuration says. `references`: runs that were trained on
+    `every`: as in `split_sets`; None: as the run's own configuration says. `references`: runs that were trained on
     all faces, which measure the difficulty of the faces that this one held out. Raises TrainingError when the set has
     other points than the network, or when a reference held faces out itself.
     """
@@ -35,8 +35,9 @@ def calibrate_run(
     for reference in references:
         if load_run(reference)[0].held_out:
             raise TrainingError(f"{reference} held faces out of training itself: it cannot measure how hard they are")
-    layout = source.layout
-    trained_on, out = split_by_name(source.train_faces(), every)
+    layout = sources[0].layout
+    split = split_sets([source.train_faces() for source in sources], every)
+    trained_on, out = ([face for part in parts for face in part] for parts in zip(*split, strict=True))
     faces = [*trained_on, *out]
     held_out = np.arange(len(faces)) >= len(trained_on)
     difficulties = [

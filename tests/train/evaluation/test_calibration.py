@@ -130,7 +130,7 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path, capsys: p
         source.test_faces()
     )
     assert open_run(tmp_path / "run").codec.covariance_scale == 1.0
-    calibration = calibrate_run(tmp_path / "run", source, every=2)
+    calibration = calibrate_run(tmp_path / "run", [source], every=2)
     assert calibration.faces == 6
     assert 0 < calibration.held_out < 6
     assert set(calibration.tails) == set(WFLW98.groups)
@@ -139,12 +139,12 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path, capsys: p
     assert calibrated.codec == calibration.apply(config.codec(32), WFLW98)
     assert calibrated.degrees_of_freedom == calibration.degrees_of_freedom
     # again, from the same moments as before
-    assert calibrate_run(tmp_path / "run", source, every=2) == calibration
+    assert calibrate_run(tmp_path / "run", [source], every=2) == calibration
     json.loads((tmp_path / "run" / "calibration.json").read_text())
     # a run that held nothing out can measure how hard the faces held out now are; measured by itself they are not
-    referred = calibrate_run(tmp_path / "run", source, every=2, references=[tmp_path / "run"])
+    referred = calibrate_run(tmp_path / "run", [source], every=2, references=[tmp_path / "run"])
     assert referred.tails["nose"].scale == pytest.approx(
-        calibrate_run(tmp_path / "run", source, every=0).tails["nose"].scale
+        calibrate_run(tmp_path / "run", [source], every=0).tails["nose"].scale
     )
     assert capsys.readouterr().err.count("no face was held out") == 0
     calibrate_command.run(
@@ -155,4 +155,4 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path, capsys: p
     held.folder.mkdir()
     held.save()
     with pytest.raises(TrainingError, match="held held faces out of training itself"):
-        calibrate_run(tmp_path / "run", source, references=[tmp_path / "held"])
+        calibrate_run(tmp_path / "run", [source], references=[tmp_path / "held"])
