@@ -30,12 +30,12 @@ PAIRS: dict[type[BaseModel], Any] = {
 }
 
 FIELDS = {
-    "DetectRequest": "image boxes topk max_faces detector_threshold model decoder flip omit min_score",
+    "DetectRequest": "image boxes topk max_faces detector_threshold model decoder flip omit min_score refine",
     "Box": "x1 y1 x2 y2",
     "DetectResponse": "request_id model image faces timings_ms warnings",
     "Model": "name version provenance",
     "Image": "width height",
-    "Face": "box box_source box_score score inter_ocular points scores covariances",
+    "Face": "box box_source box_score score inter_ocular points scores covariances passes",
     "Timings": "decode detect crop infer total",
     "Warning": "code message",
     "DetectBatchRequest": "requests",

@@ -91,16 +91,13 @@ class Predictions:
         They are those of weight 1, of faces some of whose points have less.
         """
         errors = self.errors(k, "tight_box")
-        weights = np.stack([face.point_weights for face in self.faces])
-        kept = np.where(weights == 1, errors, np.nan)
-        counted = ((weights == 1).any(axis=1) & (weights < 1).any(axis=1)).tolist()
-        names = sorted(set().union(*(face.subsets for face, count in zip(self.faces, counted, strict=True) if count)))
-        by_face = np.nanmean(kept, axis=1, where=~np.isnan(kept)) if any(counted) else np.zeros(0)
-        return {
-            name: 100
-            * float(np.mean([by_face[i] for i, face in enumerate(self.faces) if counted[i] and name in face.subsets]))
-            for name in names
-        }
+        by_subset: dict[str, list[float]] = {}
+        for face, row in zip(self.faces, errors, strict=True):
+            placed = face.point_weights == 1
+            if placed.any() and not placed.all():
+                for name in face.subsets:
+                    by_subset.setdefault(name, []).append(float(np.nanmean(row[placed])))
+        return {name: 100 * float(np.mean(values)) for name, values in sorted(by_subset.items())}
 
     def by_group(self, k: DecoderName) -> dict[str, float | None]:
         """NME in percent of each group of the layout; None where nobody annotated it."""

@@ -30,6 +30,8 @@ SCALES: Final = (1.15, 1.25)
 """Sides of the crops, in longer sides of the tight box, whose answers are averaged."""
 
 
+MIN_EXTENT: Final = 1.0
+"""Image pixels, by which the spread of points that coincide is divided."""
 REGRESSOR: Final = "regressor"
 """What stands in the place of a decoder's name in the predictions of these networks."""
 
@@ -82,7 +84,8 @@ def find(regressors: Sequence[Regressor], image: RgbImage, box: Array) -> Found:
             answers += [transform_points(invert(matrix), points) for points in found]
     mean = np.mean(answers, axis=0)
     distance = np.linalg.norm(np.array(answers) - mean, axis=2).mean()
-    return Found(mean, float(distance / np.sqrt(np.ptp(mean, axis=0).prod())))
+    extent = np.sqrt(np.ptp(mean, axis=0).prod())
+    return Found(mean, float(distance / max(extent, MIN_EXTENT)))
 
 
 def find_all(

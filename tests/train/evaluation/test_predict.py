@@ -166,8 +166,9 @@ def test_a_second_pass_crops_a_face_by_its_points(tmp_path: Path, refine: Refine
     second = SecondPass(PointsCrop(1.25, 0.0), refine)
     predictions = predict(network, [face], codec, 1.0, [1], second=second)
     assert next(shown, None) is None
-    # the points of the first pass are rounded to cells of two pixels of the image
-    assert predictions.matrices[0] == pytest.approx(crops[-1].image_to_crop(), abs=0.08, rel=0.08)
+    # the points of the first pass are rounded to cells of 7.5 pixels of the image, which are 5 of the second crop
+    seen = transform_points(predictions.matrices[0], face.points)
+    assert np.abs(seen - transform_points(crops[-1].image_to_crop(), face.points)).mean() < 2.5
     assert predictions.image_points(1)[0] == pytest.approx(face.points, abs=8)
     assert predictions.lengths("tight_box")[0] == pytest.approx(
         np.sqrt(np.ptp(face.points, axis=0).prod()) * 64 / crops[-1].side, rel=0.05
