@@ -7,7 +7,8 @@ and trailers. They are parsed before any key is checked, so that their size is l
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+import time
+from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -16,6 +17,7 @@ from service.errors import ErrorKind, ServiceError
 from service.observability.request_scope import Telemetry
 from service.request_ids import request_id_or_new
 from service.rest.errors import error_response
+from service.rest.listener import HttpConnection
 from service.wire.problem import STATUS
 
 MAX_HEADER_BYTES: Final = 2**14
@@ -46,7 +48,7 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
     `telemetry`: counts and logs the requests that are refused here, before there is an application to do it.
     """
 
-    class Protocol(HttpToolsProtocol):
+    class Protocol(HttpConnection, HttpToolsProtocol):
         _timer: asyncio.TimerHandle | None = None
         _unparsed = 0
         """Bytes of the current request that were received and are not of its body."""
@@ -59,6 +61,10 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
         _refused = False
         """Whether nothing that is still received is parsed."""
 
+        def __init__(self, *values: Any, **named: Any) -> None:
+            super().__init__(*values, **named)
+            self.idle_since = time.monotonic()
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._start_timer(header_timeout)
@@ -66,6 +72,8 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
             super().connection_lost(exc)
+            if self.on_lost is not None:
+                self.on_lost()
 
         def data_received(self, data: bytes) -> None:
             if self._refused:
@@ -137,6 +145,7 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
         def on_headers_complete(self) -> None:
             if not self._has_upgrade():
                 self._stop_timer()
+                self.idle_since = None
                 super().on_headers_complete()
 
         def on_chunk_header(self) -> None:
@@ -158,6 +167,8 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
+            if self.cycle.response_complete:  # no further request waits for its answer
+                self.idle_since = time.monotonic()
             if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
                 # the rest of the body is discarded, so that the connection can serve the next request
                 self._discarded = 0
@@ -184,6 +195,7 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
                 self.cycle.message_event.set()
             self._discarded = 0
             self._refused = True
+            self.idle_since = time.monotonic()
             self.flow.resume_reading()
             if self.transport.can_write_eof():
                 self.transport.write_eof()
