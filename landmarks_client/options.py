@@ -46,3 +46,8 @@ class Options(TypedDict, total=False):
     """Which faces are cropped again by the points of a first answer, upright, and answered again: "never" any, "auto"
     those whose first crop was off, "always" all. Unset: "auto".
     """
+
+    pixel_aspect: float
+    """Width of a pixel over its height, 0.25 to 4, as anamorphic plates state it: 2 for a picture squeezed to half its
+    width. Boxes and answers are in pixels of the picture as it is. Unset: 1.
+    """

@@ -2,15 +2,15 @@
 
 ::
 
-    check the options -> decode the image -> find regions (the boxes given, or the detector's) -> landmarker
-    -> of detected faces: drop those of low score, order, keep max_faces -> answer
+    check the options -> decode the image, with square pixels -> find regions (the boxes given, or the detector's)
+    -> landmarker -> of detected faces: drop those of low score, order, keep max_faces -> answer
 """
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -18,10 +18,11 @@ import numpy as np
 from service.answer import Answer, Face, ImageSize, Region, ServedModel
 from service.deadline import Deadline
 from service.detectors.port import Detector
-from service.images.decode import decode_image
-from service.images.limits import ImageLimits
+from service.images.decode import DecodedImage, decode_image
+from service.images.limits import ImageLimits, check_size
 from service.images.pixels import Pixels
 from service.landmarker import Landmarker
+from service.pixel_aspect import Stretch
 from service.request import Options, check_options, checked_box
 from service.stages import Stopwatch, run_in_thread, timed
 
@@ -64,9 +65,10 @@ class Pipeline:
     async def _detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
         with Stopwatch() as stopwatch:
             check_options(options, self._landmarker.model_for(options.model), self._limits.max_faces)
-            image = await run_in_thread(self._executor, "decode", lambda: decode_image(data, self._limits.image))
+            stretch = Stretch.of(options.pixel_aspect or 1.0)
+            image, size = await run_in_thread(self._executor, "decode", lambda: self._decode(data, stretch))
             with timed("detect"):
-                regions = await self._find_regions(image.pixels, options, deadline)
+                regions = await self._find_regions(image.pixels, size, options, stretch, deadline)
             prediction = await self._landmarker.faces(image, regions, options, deadline)
             faces, rejected = prediction.faces, 0
             if not options.boxes:
@@ -74,11 +76,10 @@ class Pipeline:
                 faces = with_score(prediction.faces, min_score)
                 rejected = len(prediction.faces) - len(faces)
                 faces = confident_first(faces)[: options.max_faces]
-        height, width = image.pixels.shape[:2]
         return Answer(
             model=prediction.model,
-            image=ImageSize(width, height),
-            faces=faces,
+            image=size,
+            faces=stretch.faces(faces, prediction.model.metadata.layout, options.boxes),
             timings_ms=stopwatch.milliseconds(),
             warnings=image.warnings,
             omit=options.omit,
@@ -86,14 +87,24 @@ class Pipeline:
             rejected=rejected,
         )
 
-    async def _find_regions(self, pixels: Pixels, options: Options, deadline: Deadline) -> list[Region]:
+    def _decode(self, data: bytes, stretch: Stretch) -> tuple[DecodedImage, ImageSize]:
+        """The image with square pixels, and the size that it has in the file. Raises ServiceError."""
+        stored = decode_image(data, self._limits.image)
+        height, width = stored.pixels.shape[:2]
+        check_size(*stretch.size(width, height), self._limits.image)
+        return replace(stored, pixels=stretch.pixels(stored.pixels)), ImageSize(width, height)
+
+    async def _find_regions(
+        self, pixels: Pixels, size: ImageSize, options: Options, stretch: Stretch, deadline: Deadline
+    ) -> list[Region]:
         """The boxes given, in their order; without any, the largest of the faces detected, the largest first.
 
-        A request's own `max_faces` does not reduce them: which faces it leaves depends on their scores.
+        Given boxes are in an image of `size`, before it was stretched. A request's own `max_faces` does not reduce
+        them: which faces it leaves depends on their scores.
         """
-        height, width = pixels.shape[:2]
         if options.boxes:
-            return [Region(checked_box(i, box, width, height), "given", None) for i, box in enumerate(options.boxes)]
+            boxes = [checked_box(i, box, size.width, size.height) for i, box in enumerate(options.boxes)]
+            return [Region(stretch.box(box), "given", None) for box in boxes]
         threshold = np.float32(options.detector_threshold or 0)
         detections = await self._detector.detect(pixels, deadline=deadline)
         regions = [

@@ -22,6 +22,7 @@ from landmarks_client.pb.comments import COMMENTS
 from service.answer import ServedModel
 from service.errors import ErrorKind, ServiceError
 from service.limits import MAX_ITEMS
+from service.pixel_aspect import MAX_PIXEL_ASPECT, MIN_PIXEL_ASPECT
 from service.wire.validation import describe
 
 OmittableField: TypeAlias = Literal["points", "scores", "covariances", "timings_ms"]
@@ -67,6 +68,9 @@ class Options(BaseModel):
     )
     min_score: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, examples=[0.5])
     refine: Refine | None = Field(None, examples=["always"])
+    pixel_aspect: float | None = Field(
+        None, ge=MIN_PIXEL_ASPECT, le=MAX_PIXEL_ASPECT, allow_inf_nan=False, examples=[2.0]
+    )
 
 
 _NAMES: Final = frozenset(Options.model_fields)

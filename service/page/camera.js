@@ -27,8 +27,9 @@ export class Camera {
     const device = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: "user" };
     const constraints = { video: { ...device, width: { ideal: 1280 }, height: { ideal: 720 } }, audio: false };
     this.stream = await navigator.mediaDevices.getUserMedia(constraints).catch((error) => {
-      const [title, action] = REASONS[error.name] ?? ["The camera cannot be used", "Open an image instead."];
-      throw new Problem({ title, detail: error.message, code: "camera", action });
+      const unknown = ["The camera cannot be used", "Open an image instead.", error.message];
+      const [title, action, detail] = REASONS[error.name] ?? unknown;
+      throw new Problem({ title, detail, code: "camera", action });
     });
     this.stream.getVideoTracks()[0].addEventListener("ended", this.ended);
     this.video.srcObject = this.stream;

@@ -14,8 +14,8 @@ export const toggleCamera = () => (camera.stream ? stopCamera() : startCamera())
 
 export async function startCamera(deviceId) {
   const work = async () => {
-    await camera.start(deviceId);
     hideProblem();
+    await camera.start(deviceId);
     showCamera();
     await listCameras();
     setStatus("The camera is on.");

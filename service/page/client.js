@@ -14,6 +14,14 @@ const UNREACHABLE = {
   action: "Check that it runs and that the network is up, then try again.",
 };
 
+/** The question for a first key. It has no code, because nothing has failed. */
+const KEY_NEEDED = {
+  title: "This service needs an API key",
+  detail: "Whoever runs it gives out the keys. The page forgets the key when it is closed.",
+  code: "",
+  status: 401,
+};
+
 export class Client {
   key = ""; // kept in memory only: it is gone when the page is closed
 
@@ -57,6 +65,7 @@ export class Client {
       if (error.name === "AbortError") throw error;
       throw new Problem(UNREACHABLE);
     }
+    if (response.status === 401 && !this.key) throw new Problem(KEY_NEEDED);
     if (!response.ok) throw await problem(response);
     return response;
   }

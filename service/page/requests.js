@@ -8,6 +8,7 @@ import { attempt, hideProblem, setStatus } from "./status.js";
 
 export const client = new Client();
 let layoutPromise = null;
+let opened = 0; // images so far: a slow file does not replace one that was opened after it
 
 /** Loads the layout, without which nothing can be drawn: once, and again after a failure. Throws Problem. */
 export function loadLayout() {
@@ -42,7 +43,10 @@ export async function requestLandmarks(blob) {
 export async function openImage(blob, name, isFrame = false) {
   await attempt(async () => {
     state.request?.abort();
+    hideProblem();
+    const turn = ++opened;
     const bitmap = await createImageBitmap(blob).catch(() => null);
+    if (turn !== opened) return bitmap?.close();
     Object.assign(state, { reply: null, boxes: [], face: 0, point: null, hovered: null });
     byId("notice").hidden = true;
     display(blob, name, bitmap, isFrame);
@@ -56,6 +60,7 @@ export async function openImage(blob, name, isFrame = false) {
 export async function detect() {
   if (!state.file) return;
   await attempt(async () => {
+    hideProblem();
     setStatus(state.boxes.length ? "Locating the points in the boxes …" : "Detecting faces …");
     const reply = await requestLandmarks(state.file.blob);
     if (!reply) return;
@@ -81,7 +86,7 @@ export function showAnswer(reply) {
 }
 
 function summary({ faces: found, timings_ms: { total } }) {
-  if (!found.length) return "No face was found. Draw a box around a face to locate its points.";
+  if (!found.length) return "No face was found.";
   return `${found.length} ${found.length === 1 ? "face" : "faces"} in ${total.toFixed(0)} ms.`;
 }
 

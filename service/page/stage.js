@@ -39,7 +39,7 @@ export function refresh() {
   const all = faces();
   byId("face-count").textContent = reply ? String(all.length) : "";
   byId("no-face").hidden = all.length > 0;
-  byId("no-face").textContent = reply ? "None found. Draw a box around a face." : "None yet.";
+  byId("no-face").textContent = reply ? "No face was found in this image. Draw a box around one: its points are then located." : "None yet.";
   const remove = state.live ? null : (index) => viewer.on.remove(index);
   showFaces(byId("faces"), state.layout, all, state.face, { select: selectFace, zoom: zoomToFace, remove });
   const isOpen = Boolean(file && (file.isDecoded || reply));
@@ -51,7 +51,8 @@ export function refresh() {
   byId("copy-curl").hidden = Boolean(file?.isFrame);
   byId("fit-face").disabled = all.length === 0;
   byId("points-of").textContent = all.length > 1 ? `of face ${state.face + 1}` : "";
-  for (const id of ["points-section", "answer-section"]) byId(id).hidden = !reply;
+  byId("points-section").hidden = all.length === 0;
+  byId("answer-section").hidden = !reply;
   if (reply) {
     showTimings(byId("timings"), reply.answer.timings_ms, reply.milliseconds);
     showFacts(byId("facts"), reply.answer);

@@ -21,20 +21,24 @@ function pageProblem(error) {
 const isTemporary = ({ status, retryAfter }) => retryAfter !== null || status === 0 || status >= 500;
 
 function showProblem(problem, retry) {
+  const { title, detail, code, action, requestId } = problem;
   const needsKey = problem.status === 401;
   state.retry = retry;
   const texts = {
-    "problem-title": problem.title,
-    "problem-code": problem.code,
-    "problem-detail": problem.detail,
-    "problem-action": problem.action,
-    "problem-id": problem.requestId && `Request ${problem.requestId}`,
+    "problem-title": title,
+    "problem-code": code,
+    "problem-detail": detail,
+    "problem-action": action,
+    "problem-id": requestId && `Request ${requestId}`,
   };
   for (const [id, text] of Object.entries(texts)) byId(id).textContent = text;
   byId("key-form").hidden = !needsKey;
   byId("again").hidden = !retry || !isTemporary(problem);
+  byId("dismiss").textContent = needsKey ? "Not now" : "Dismiss";
+  byId("problem").classList.toggle("question", code === "");
   byId("problem").hidden = false;
-  setStatus(state.reply ? "The last request failed. The previous answer is shown." : "The request failed.");
+  byId("problem").scrollIntoView({ block: "nearest" });
+  setStatus(`${title}.`);
   if (needsKey) byId("key").focus();
 }
 

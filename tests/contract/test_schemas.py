@@ -30,7 +30,8 @@ PAIRS: dict[type[BaseModel], Any] = {
 }
 
 FIELDS = {
-    "DetectRequest": "image boxes topk max_faces detector_threshold model decoder flip omit min_score refine",
+    "DetectRequest": "image boxes topk max_faces detector_threshold model decoder flip omit min_score refine "
+    "pixel_aspect",
     "Box": "x1 y1 x2 y2",
     "DetectResponse": "request_id model image faces timings_ms warnings",
     "Model": "name version provenance",

@@ -98,5 +98,5 @@ def test_which_faces_get_a_second_pass() -> None:
     found = {
         mode: set(second_crops([still, rolled, nothing], first, RULE, WFLW98, mode))
         for mode in ("never", "auto", "always")
-    }  # type: ignore[arg-type]
+    }
     assert found == {"never": set(), "auto": {1}, "always": {0, 1}}

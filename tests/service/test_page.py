@@ -9,6 +9,7 @@ import pytest
 
 from landmarks.golden import golden_crop
 from landmarks.layout import WFLW98
+from service.cli.inputs import SUFFIXES
 from service.page.page import load_assets
 from service.rest.app import build_app
 from tests.contract.apis import reply
@@ -130,3 +131,8 @@ def test_what_files_name_exists():
         assert set(re.findall(r'(?:byId|onClick|onSubmit)\("([^"]+)"', text)) <= set(identifiers)
     assert set(re.findall(r'(?:src|href)="page/([^"]+)"', html)) <= set(ASSETS)
     assert set(re.findall(r'(?:for|aria-labelledby|aria-describedby)="([^"]+)"', html)) <= set(identifiers)
+
+
+def test_the_file_chooser_offers_every_format_that_is_read():
+    (accepted,) = re.findall(r'accept="([^"]+)"', TEXTS["index.html"])
+    assert set(accepted.split(",")) == {"image/*", *SUFFIXES}

@@ -45,8 +45,8 @@ def draw_conversion(before: Array, after: Array, wanted: Array, out: Path) -> No
     means = [((points - center) / size).mean(axis=0) for points in (before, after, wanted)]
     axes.plot(*np.stack(means[:2]).transpose(2, 0, 1), color="grey", linewidth=0.8)
     for mean, color, label in zip(means, ("#d62728", "#1f77b4", "black"), ("before", "after", "wanted"), strict=True):
-        marker = {"marker": "+", "s": 30} if label == "wanted" else {"marker": "o", "s": 14}
-        axes.scatter(mean[:, 0], mean[:, 1], color=color, label=label, linewidths=0.8, **marker)
+        marker, area = ("+", 30) if label == "wanted" else ("o", 14)
+        axes.scatter(mean[:, 0], mean[:, 1], s=area, marker=marker, color=color, label=label, linewidths=0.8)
     axes.set(xticks=[], yticks=[], aspect="equal", title="mean shape of the faces")
     axes.invert_yaxis()
     axes.legend(loc="lower right")

@@ -35,7 +35,7 @@ class Sample(NamedTuple):
     """Of the objective, [P, ...]."""
     weights: NDArray[np.float32]
     """[P] how much each point counts in the loss, 0 to 1."""
-    index: int
+    face: int
     """The face's index in the data set."""
 
 
@@ -87,9 +87,9 @@ class TrainingSamples(Dataset[Sample]):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stacks samples into a batch of tensors."""
-    crops, targets, weights, indices = zip(*samples, strict=True)
-    stacked = (torch.from_numpy(np.stack(each)) for each in (crops, targets, weights))
-    return Batch(*stacked, torch.tensor(indices, dtype=torch.int64))
+    crops, targets, weights, faces = zip(*samples, strict=True)
+    crops, targets, weights = (torch.from_numpy(np.stack(each)) for each in (crops, targets, weights))
+    return Batch(crops, targets, weights, torch.tensor(faces, dtype=torch.int64))
 
 
 class EpochBatches(Sampler[list[SampleKey]]):

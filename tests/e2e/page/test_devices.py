@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.e2e.page.browsing import POSITION, opened, screen, show
+from tests.e2e.page.browsing import POSITION, open_file, opened, screen, show
 from tests.e2e.test_gateway import served
 
 # ---------------------------------------------------------------- camera
@@ -42,6 +42,20 @@ def test_live_detection_never_has_two_requests_in_flight(page):
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Live")).to_have_attribute("aria-pressed", "false")
     assert most == 1
+
+
+def test_a_camera_that_is_not_allowed_is_no_failed_request(page):
+    show(page)
+    page.evaluate(
+        "() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotAllowedError')); }"
+    )
+    page.keyboard.press("c")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("Allow it in the browser's address bar")
+    expect(page.locator("#status")).to_have_text("The camera was not allowed.")
+    expect(page.locator("#faces li")).to_have_count(1)
+    show(page)
+    expect(alert).to_be_hidden()
 
 
 # ---------------------------------------------------------------- keyboard, small screens, schemes
@@ -105,6 +119,21 @@ def test_a_phone_shows_all_of_it(browser, service):
         expect(page.locator("#zoom")).not_to_have_text(before)
 
 
+def test_an_error_on_a_phone_leaves_the_image_visible(browser, service):
+    with opened(browser, service.url, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True) as page:
+        expect(page.locator("#welcome")).to_be_visible()
+        for before in ("welcome", "viewer"):
+            open_file(page, b"hello")
+            expect(page.get_by_role("alert")).to_be_in_viewport(ratio=1)
+            upper, lower = page.locator(f"#{before}").bounding_box(), page.locator("#problem").bounding_box()
+            assert upper is not None
+            assert lower is not None
+            assert upper["height"] > 200
+            assert upper["y"] >= 0
+            assert upper["y"] + upper["height"] <= lower["y"]
+            show(page)
+
+
 def pinch(page: Page) -> None:
     """Two fingers that part."""
     x, y = screen(page, 160, 120)
@@ -121,6 +150,29 @@ def test_the_scheme_of_the_system_is_followed(page):
         page.emulate_media(color_scheme=scheme)
         grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert grounds == ["rgb(233, 233, 234)", "rgb(20, 21, 22)"]
+
+
+def test_pressed_buttons_are_told_apart_in_the_system_s_own_colours(page):
+    show(page)
+    page.emulate_media(forced_colors="active")
+    colours = "(b) => [getComputedStyle(b).backgroundColor, getComputedStyle(b).color]"
+    pressed = page.get_by_role("button", name="Outlines", exact=True).evaluate(colours)
+    released = page.get_by_role("button", name="Numbers", exact=True).evaluate(colours)
+    assert pressed[0] != released[0]
+    assert len({*pressed}) == len({*released}) == 2
+    face = page.locator("#faces .face")
+    assert face.locator("span").evaluate(colours)[1] == face.evaluate(colours)[1] == pressed[1]
+    page.emulate_media(forced_colors="none")
+
+
+def test_without_scripts_the_page_says_what_it_needs(browser, service):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(service.url)
+    expect(page.locator("noscript p")).to_contain_text("This page needs JavaScript.")
+    expect(page.locator("noscript p")).to_be_visible()
+    expect(page.get_by_role("button")).to_have_count(0)  # none that would do nothing
+    context.close()
 
 
 # ---------------------------------------------------------------- the whole service

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from landmarks.codec import CodecSpec
 from service.images.decode import decode_srgb
@@ -162,6 +162,26 @@ def test_the_warnings_of_an_answer_are_shown(page, tmp_path):
     expect(warnings.last).to_have_text("the file holds several images: the first was used")
     show(page)
     expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_faces_of_a_low_score_are_dimmed(page, service):
+    service.detector.found = tuple(((x, 10.0, x + 60.0, 70.0), 0.9) for x in (10.0, 100.0, 190.0))
+
+    def doubt(route: Route) -> None:
+        response = route.fetch()
+        answer = response.json()
+        for face, score in zip(answer["faces"], (0.9, 0.5, 0.49), strict=True):
+            face["score"] = score
+        route.fulfill(response=response, json=answer)
+
+    page.route("**/v1/landmarks*", doubt)
+    show(page, faces=3)
+    drawn = page.locator("#overlay .face").evaluate_all(
+        "all => all.map((face) => Number(getComputedStyle(face).opacity))"
+    )
+    likely, doubtful, selected = drawn  # the selected face is drawn last
+    assert doubtful < likely < selected == 1
+    expect(page.locator("#faces li").last).to_contain_text("perhaps not a face")
 
 
 def test_several_faces_are_stepped_through(page, service):

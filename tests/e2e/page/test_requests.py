@@ -82,6 +82,30 @@ def test_a_refused_file_is_reported_with_its_code(page):
     expect(alert).to_be_hidden()
 
 
+def test_a_new_image_is_not_shown_under_the_error_of_the_one_before(page):
+    open_file(page, b"hello")
+    expect(page.get_by_role("alert")).to_be_visible()
+    held = []
+    page.route("**/v1/landmarks*", lambda route: held.append(route))
+    with page.expect_request("**/v1/landmarks*"):
+        open_file(page, encoded(gradient_image()))
+    expect(page.get_by_role("alert")).to_be_hidden()
+    held[0].continue_()
+    expect(page.locator("#faces li")).to_have_count(1)
+
+
+def test_an_image_without_a_face_shows_no_empty_table_and_what_to_do(page, service):
+    service.detector.found = ()
+    show(page, faces=0)
+    expect(page.locator("#status")).to_have_text("No face was found.")
+    expect(page.locator("#no-face")).to_contain_text("Draw a box around one")
+    expect(page.locator("#points")).to_be_hidden()
+    page.get_by_text("Box coordinates, options").click()
+    page.get_by_label("Box x1, y1, x2, y2").fill("20.5, 30.5, 200.5, 210.5")
+    page.keyboard.press("Enter")
+    expect(page.locator("#points")).to_be_visible()
+
+
 def test_a_problem_says_once_what_to_do(page, service):
     cut = encoded(gradient_image())[:-200]
     large = encoded(gradient_image(1100, 1000))
@@ -132,13 +156,18 @@ def protected(browser, key):
 def test_the_page_asks_for_a_key_when_the_service_requires_one(browser, protected, key, order):
     with opened(browser, protected.url, groups=0) as page:
         expect(page.get_by_label("API key")).to_be_focused()
+        # a question: nothing has failed yet
+        expect(page.locator("#status")).to_have_text("This service needs an API key.")
+        expect(page.locator("#problem-code")).to_be_empty()
+        expect(page.locator("#problem")).to_have_class("question")
         if order == "image first":
-            page.get_by_role("button", name="Dismiss").click()
+            page.get_by_role("button", name="Not now").click()
             open_file(page, encoded(gradient_image()))
             expect(page.get_by_label("API key")).to_be_focused()
         page.keyboard.type("wrong")
         with page.expect_response("**/v1/*"):
             page.keyboard.press("Enter")
+        expect(page.locator("#problem-code")).to_have_text("unauthenticated")
         expect(page.get_by_label("API key")).to_be_focused()
         page.get_by_label("API key").fill(key[0])
         page.keyboard.press("Enter")
