@@ -36,6 +36,7 @@ from service.landmarker import EngineLandmarker
 from service.limits import DEFAULT_MIN_SCORE
 from service.pipeline import Pipeline, PipelineLimits
 from service.request import Options
+from train.datasets.boxes import size_of
 from train.datasets.face import AnnotatedFace
 from train.datasets.source import DataSource
 from train.evaluation.metrics import Array, inter_ocular, point_errors, report
@@ -61,7 +62,7 @@ async def measure(faces: list[AnnotatedFace], yunet: Path | None, precision: Pre
             by_image[face.image].append(face)
     engine = LocalEngine(model_path(REPOSITORY, precision=precision))
     await engine.start()
-    predicted, truth = [], []
+    predicted, given, found = [], [], []
     with ThreadPoolExecutor(1) as executor:
         detector: Detector = (
             ThreadedDetector(YuNet(yunet), executor)
@@ -76,15 +77,25 @@ async def measure(faces: list[AnnotatedFace], yunet: Path | None, precision: Pre
         )
         for path, on_image in tqdm(by_image.items(), unit="image", leave=False):
             answer = await pipeline.detect(path.read_bytes(), Options(), Deadline.after(60))
-            for face in on_image:
+            boxes = tuple(tuple(face.box.tolist()) for face in on_image)
+            answer_to_boxes = await pipeline.detect(path.read_bytes(), Options(boxes=boxes), Deadline.after(60))
+            for face, in_box in zip(on_image, answer_to_boxes.faces, strict=True):
                 points = found_points(answer, face)
                 if points is not None:
+                    found.append(face)
                     predicted.append(points)
-                    truth.append(face.points)
+                    given.append(in_box.points.astype(np.float64))
     await engine.close()
-    points = np.array(truth)
-    figures = report(point_errors(np.array(predicted), points, inter_ocular(points, WFLW98)))
-    print(f"{'YuNet' if yunet else 'own detector'}: {figures.faces} of {len(faces)} faces found, {figures}")
+    print(f"{'YuNet' if yunet else 'own detector'}: {len(found)} of {len(faces)} faces found")
+    truth = np.array([face.points for face in found])
+    lengths = {
+        "inter-ocular distance": inter_ocular(truth, WFLW98),
+        "root of the area of the points' box": size_of(np.array([face.tight_box for face in found])),
+    }
+    for name, length in lengths.items():
+        for boxes_of, points in (("detected", predicted), ("given", given)):
+            figures = report(point_errors(np.array(points), truth, length))
+            print(f"boxes {boxes_of}, by the {name}: NME {figures.nme:.3f} %, FR@10 {figures.fr10:.2f} %")
 
 
 def main() -> int:
