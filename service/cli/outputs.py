@@ -161,7 +161,7 @@ class Csv:
     def _cells(self, face: Mapping[str, Any]) -> list[Any]:
         numbers = [_text(face[name]) for name in ("box_score", "score", "inter_ocular")]
         large = [_text(value) for name in self._large for value in np.asarray(face[name], np.float32).ravel()]
-        return [*map(_text, face["box"]), face["box_source"], *numbers, *large]
+        return [*map(_text, face["box"]), face["box_source"], *numbers, face["passes"], *large]
 
 
 def _text(value: Any) -> str:
