@@ -93,8 +93,8 @@ async def measure(faces: list[AnnotatedFace], yunet: Path | None, precision: Pre
         "root of the area of the points' box": size_of(np.array([face.tight_box for face in found])),
     }
     for name, length in lengths.items():
-        for boxes_of, points in (("detected", predicted), ("given", given)):
-            figures = report(point_errors(np.array(points), truth, length))
+        for boxes_of, answered in (("detected", predicted), ("given", given)):
+            figures = report(point_errors(np.array(answered), truth, length))
             print(f"boxes {boxes_of}, by the {name}: NME {figures.nme:.3f} %, FR@10 {figures.fr10:.2f} %")
 
 

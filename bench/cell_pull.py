@@ -34,7 +34,7 @@ def cell_pull(trained: Trained, source: DataSource, k: int = 9) -> tuple[float, 
     peaks: list[NDArray[np.float32]] = []
     batches = crops_of(faces, trained.crop_scale, trained.codec.input_size, "P2", ImageCache(limit=0))
     for crops, matrices in batches:
-        for maps, matrix in zip(trained.network(crops), matrices, strict=True):
+        for maps, matrix in zip(trained.network(crops).heatmaps, matrices, strict=True):
             face = faces[len(found)]
             found.append(topk_mean(maps, strongest_cells(maps, k)) + trained.correction)
             truth.append(trained.codec.to_cells(transform_points(matrix, face.points)))

@@ -30,7 +30,7 @@ import numpy as np
 import skimage.data
 from tqdm import tqdm
 
-from landmarks.codec import decode
+from landmarks.codec import decode_output
 from landmarks.crop import Crop, transform_points, warp
 from landmarks.repository import model_path
 from landmarks.runtime import Network
@@ -65,7 +65,7 @@ def bare_request(jpeg: bytes, box: tuple[float, ...], precision: Precision) -> R
         image = decode_srgb(jpeg, limits)
         crop = Crop.around(box, scale, codec.input_size)
         pixels = warp(image, crop.image_to_crop(), crop.size)
-        decoded = decode(network(pixels[None]), codec)
+        decoded = decode_output(network(pixels[None]), codec)
         assert transform_points(crop.crop_to_image(), decoded.points[0]).shape == decoded.points[0].shape
 
     return request

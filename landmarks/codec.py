@@ -209,6 +209,21 @@ def encode(
 # ---------------------------------------------------------------- decode
 
 
+class NetworkOutput(NamedTuple):
+    """What a network predicts of N crops."""
+
+    heatmaps: NDArray[np.float32]
+    """[N, points, cells, cells] logits."""
+    visibility: NDArray[np.float32]
+    """[N, points] the probability that each point is seen, hidden neither by the head itself nor by something before
+    it; [N, 0] where the network does not state it."""
+
+
+def without_visibility(heatmaps: NDArray[np.float32]) -> NetworkOutput:
+    """The output of a network that predicts heatmaps [N, points, cells, cells] alone."""
+    return NetworkOutput(heatmaps, np.empty((len(heatmaps), 0), np.float32))
+
+
 class Decoded(NamedTuple):
     points: NDArray[np.float32]
     """[..., points, 2] crop pixels, x then y."""
@@ -217,10 +232,19 @@ class Decoded(NamedTuple):
     to 1, as some of the k may lie outside the window). k is `DecoderChoice.k`."""
     covariances: NDArray[np.float32]
     """[..., points, 2, 2] crop pixels squared: second moments of the window about the point, calibrated."""
+    visibility: NDArray[np.float32]
+    """As `NetworkOutput.visibility`, which no decoder changes."""
+
+
+def decode_output(
+    output: NetworkOutput, spec: CodecSpec, topk: int | None = None, decoder: str | None = None
+) -> Decoded:
+    """As `decode` its heatmaps, with its visibility."""
+    return decode(output.heatmaps, spec, topk, decoder)._replace(visibility=output.visibility)
 
 
 def decode(heatmaps: Floats, spec: CodecSpec, topk: int | None = None, decoder: str | None = None) -> Decoded:
-    """Logits [N, points, cells, cells] -> points, scores and covariances.
+    """Logits [N, points, cells, cells] -> points, scores and covariances, and no visibility.
 
     `decoder` and `topk` as `CodecSpec.choose_decoder` has them. Each face is decoded by itself with arrays of one fixed
     shape, so its numbers do not depend, to the last bit, on the faces beside it. Raises CodecError when the shape, the
@@ -235,6 +259,7 @@ def decode(heatmaps: Floats, spec: CodecSpec, topk: int | None = None, decoder: 
         np.empty((faces, spec.points, 2), np.float32),
         np.empty((faces, spec.points), np.float32),
         np.empty((faces, spec.points, 2, 2), np.float32),
+        np.empty((faces, 0), np.float32),
     )
     for i, maps in enumerate(heatmaps):
         out.points[i], out.scores[i], out.covariances[i] = _decode_face(np.asarray(maps, np.float32), spec, chosen)

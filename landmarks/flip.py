@@ -21,20 +21,31 @@ def with_mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def average(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
     """What was decoded of `with_mirrored` crops of side `size` [2 N, ...] -> one answer a crop [N, ...].
 
-    Points and scores are means. A covariance is that of the mixture of the two answers: the mean of theirs, plus the
-    spread of the two points.
+    Points, scores and visibility are means. A covariance is that of the mixture of the two answers: the mean of theirs,
+    plus the spread of the two points.
     """
     count = len(decoded.points) // 2
     seen, mirrored = (Decoded(*(values[part] for values in decoded)) for part in (slice(count), slice(count, None)))
     back = mirror(mirrored, size, layout)
     apart = (seen.points - back.points) / 2
     spread = (seen.covariances + back.covariances) / 2 + apart[..., :, None] * apart[..., None, :]
-    return Decoded((seen.points + back.points) / 2, (seen.scores + back.scores) / 2, spread)
+    points, scores, visibility = (
+        (one + other) / 2
+        for one, other in (
+            (seen.points, back.points),
+            (seen.scores, back.scores),
+            (seen.visibility, back.visibility),
+        )
+    )
+    return Decoded(points, scores, spread, visibility)
 
 
 def mirror(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
     """The answer [N, ...] for crops of side `size` -> the answer for their mirror images."""
-    points, scores, covariances = (values[:, list(layout.flip)] for values in decoded)
+    flip = list(layout.flip)
+    points, scores, covariances = decoded.points[:, flip], decoded.scores[:, flip], decoded.covariances[:, flip]
+    # a network that does not state it has no columns
+    visibility = decoded.visibility[:, flip] if decoded.visibility.shape[1] else decoded.visibility
     sign: NDArray[np.float32] = np.array([-1, 1], np.float32)
     back = points * sign + np.array([size - 1, 0], np.float32)
-    return Decoded(back, scores, covariances * (sign[:, None] * sign))
+    return Decoded(back, scores, covariances * (sign[:, None] * sign), visibility)

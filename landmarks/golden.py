@@ -25,6 +25,8 @@ GOLDEN_COVARIANCE_TOLERANCE: Final = 0.002
 """Largest difference between an entry of a point's covariance as exported and as served, as a share of its trace plus
 NEGLIGIBLE_VARIANCE. docs/decisions/0018 has the measurements that these follow from.
 """
+GOLDEN_VISIBILITY_TOLERANCE: Final = 0.01
+"""Largest difference between a point's visibility as exported and as served."""
 NEGLIGIBLE_VARIANCE: Final = 0.1
 """Crop pixels squared: keeps the rounding of the stated covariance of an almost certain point from counting."""
 
@@ -45,13 +47,14 @@ def with_golden_answer(metadata: ModelMetadata, decoded: Decoded) -> ModelMetada
 
     Points are rounded to 1/1000 pixel, the rest to 1/10,000.
     """
-    points, scores, covariances = (values[0].astype(np.float64) for values in decoded)
+    points, scores, covariances, visibility = (values[0].astype(np.float64) for values in decoded)
     triples = np.stack([covariances[:, 0, 0], covariances[:, 0, 1], covariances[:, 1, 1]], axis=1)
     return replace(
         metadata,
         golden_points=tuple((x, y) for x, y in points.round(3).tolist()),
         golden_scores=tuple(scores.round(4).tolist()),
         golden_covariances=tuple((xx, xy, yy) for xx, xy, yy in triples.round(4).tolist()),
+        golden_visibility=tuple(visibility.round(4).tolist()),
     )
 
 
@@ -78,6 +81,11 @@ def check_golden_answer(metadata: ModelMetadata, decoded: Decoded) -> None:
     error = _covariance_error(decoded.covariances, np.array(metadata.golden_covariances))
     if not error <= GOLDEN_COVARIANCE_TOLERANCE:
         raise GoldenError(f"the golden crop's covariances are {100 * error:.2f} % off {batch}: {reason}")
+    if not metadata.has_visibility:
+        return
+    error = np.abs(decoded.visibility - np.array(metadata.golden_visibility)).max()
+    if not error <= GOLDEN_VISIBILITY_TOLERANCE:
+        raise GoldenError(f"the golden crop's visibility is {error:.4f} off {batch}: {reason}")
 
 
 def _covariance_error(covariances: NDArray[Any], triples: NDArray[np.float64]) -> float:

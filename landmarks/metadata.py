@@ -43,6 +43,8 @@ class ModelMetadata:
     """The scores of those points; none in models exported before metadata had them."""
     golden_covariances: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
     """Their covariances, xx, xy, yy in crop pixels squared; as many as scores."""
+    golden_visibility: tuple[float, ...] = field(default=(), repr=False)
+    """The visibility of those points; none in models that do not state it."""
     degrees_of_freedom: Mapping[str, float] = field(default_factory=dict, repr=False)
     """Of the Student t distribution of the errors, by group of the layout: see `landmarks.uncertainty`. A group without
     an entry has Gaussian errors."""
@@ -57,10 +59,17 @@ class ModelMetadata:
             raise MetadataError(f"crop_scale must be positive, not {self.crop_scale!r}")
         if not len(self.golden_scores) == len(self.golden_covariances) in (0, self.codec.points):
             raise MetadataError(f"golden scores and covariances must be {self.codec.points} each, or none")
+        if len(self.golden_visibility) not in (0, self.codec.points):
+            raise MetadataError(f"golden visibility must be {self.codec.points} numbers, or none")
         if self.layout.points != self.codec.points:
             raise MetadataError(
                 f"the codec has {self.codec.points} points, but layout {self.layout.name!r} has {self.layout.points}"
             )
+
+    @property
+    def has_visibility(self) -> bool:
+        """Whether the model states the visibility of its points."""
+        return bool(self.golden_visibility)
 
     def to_json(self) -> str:
         """One canonical line of JSON: equal metadata gives equal text."""
@@ -80,6 +89,7 @@ class ModelMetadata:
                 "degrees_of_freedom": {},
                 "golden_scores": [],
                 "golden_covariances": [],
+                "golden_visibility": [],
                 "points_crop": None,
             } | values
             if set(values) != names:
@@ -92,6 +102,7 @@ class ModelMetadata:
             values["golden_covariances"] = tuple(
                 (float(xx), float(xy), float(yy)) for xx, xy, yy in values["golden_covariances"]
             )
+            values["golden_visibility"] = tuple(map(float, values["golden_visibility"]))
             if values["points_crop"] is not None:
                 values["points_crop"] = PointsCrop(**values["points_crop"])
             for freedom in values["degrees_of_freedom"].values():

@@ -26,6 +26,8 @@ from landmarks.tensors import (
     DETECTOR_MODEL,
     ENSEMBLE_MODEL,
     HEATMAP_MODEL,
+    VISIBILITY,
+    Contract,
     Precision,
     TensorSpec,
     contract,
@@ -45,6 +47,12 @@ INT8_CONFIG: Final = "int8"
 
 INT8_NOTE: Final = "# For --model-config-name=int8, written by landmarks-train quantize from config.pbtxt:\n"
 INT8_PARAMETER: Final = f"""parameters {{ key: "{PRECISION_KEY}" value {{ string_value: 'int8' }} }}\n"""
+
+_BEFORE_VISIBILITY: Final[Mapping[str, tuple[str, ...]]] = {
+    HEATMAP_MODEL: ('output { name: "heatmaps" ',),
+    ENSEMBLE_MODEL: ('output { name: "covariances" ', 'output_map { key: "heatmaps" '),
+}
+"""By model: the lines of its configurations, of the same type and written alike, after which visibility is declared."""
 
 ENGINES: Final = "/engines"
 """Where the containers keep TensorRT's engines: a volume."""
@@ -136,15 +144,17 @@ def stamp(repository: Path, metadata: Metadata, precision: Precision = "float32"
     models = MODEL_KINDS[type(metadata)].models
     try:
         model_provenance = provenance(path.read_bytes())
-        configs = [config for model in models for config in configurations(repository, model, precision)]
+        configs = {config: model for model in models for config in configurations(repository, model, precision)}
         texts = {config: config.read_text(encoding="utf-8") for config in configs}
     except OSError as error:
         raise RepositoryError(f"{error.filename} cannot be read: is {repository} a model repository?") from error
     folder = engine_folder(path, model_provenance)
-    stamped = {
-        config: _stamped(config, text, model_provenance, _sized_tensors(metadata), folder)
-        for config, text in texts.items()
-    }
+    tensors = _tensors(metadata)
+    sized = (tensors.crops, tensors.heatmaps, *tensors.decoded) if tensors else ()
+    stamped = {}
+    for config, text in texts.items():
+        declared = declare_visibility(text, configs[config], tensors.visibility, config) if tensors else text
+        stamped[config] = _stamped(config, declared, model_provenance, sized, folder)
     for config, text in stamped.items():
         config.write_text(text, encoding="utf-8")
 
@@ -194,12 +204,9 @@ def engine_folder(path: Path, model_provenance: str) -> str:
     return f"{ENGINES}/{path.parent.parent.name}-{path.parent.name}-{model_provenance.removeprefix('sha256:')}"
 
 
-def _sized_tensors(metadata: Metadata) -> tuple[TensorSpec, ...]:
-    """The tensors whose shapes depend on the network, its input first."""
-    if isinstance(metadata, DetectorMetadata):
-        return ()
-    tensors = contract(metadata.codec)
-    return tensors.crops, tensors.heatmaps, *tensors.outputs
+def _tensors(metadata: Metadata) -> Contract | None:
+    """The tensors of a landmark network; those of a detector do not depend on it."""
+    return None if isinstance(metadata, DetectorMetadata) else contract(metadata.codec, metadata.has_visibility)
 
 
 def _stamped(path: Path, text: str, model_provenance: str, tensors: tuple[TensorSpec, ...], engines: str) -> str:
@@ -224,6 +231,24 @@ def replace_dims(text: str, tensor: TensorSpec) -> str:
     """The text of a configuration with the shape of one tensor wherever it names it, on one line, with `dims`."""
     dims = ", ".join(map(str, tensor.shape))
     return re.sub(rf"""((?:name|key): "{tensor.name}" [^\n]*dims: )\[[^\]]*\]""", rf"\1[ {dims} ]", text)
+
+
+def declare_visibility(text: str, model: str, visibility: TensorSpec | None, path: Path) -> str:
+    """The text of a model's configuration with the output that only some networks have, or without it.
+
+    It is declared on a line of its own after each of the lines in _BEFORE_VISIBILITY. Raises RepositoryError where one
+    of these is missing; `path` is for the message alone.
+    """
+    lines = [line for line in text.split("\n") if not re.match(rf"""\s*output\w* {{ \w+: "{VISIBILITY}" """, line)]
+    for before in _BEFORE_VISIBILITY.get(model, ()) if visibility else ():
+        found = [i for i, line in enumerate(lines) if line.lstrip().startswith(before)]
+        if len(found) != 1:
+            raise RepositoryError(f"{path} must hold one line that begins with {before}; found {len(found)}")
+        line = lines[found[0]]
+        added = re.sub(r'"\w+"', f'"{VISIBILITY}"', line)
+        lines.insert(found[0] + 1, added)
+    text = "\n".join(lines)
+    return replace_dims(text, visibility) if visibility else text
 
 
 def replace_option(text: str, key: str, value: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from landmarks.codec import NetworkOutput
 from landmarks.detection import DetectorMaps
 from landmarks.detector import DetectorMetadata
 from landmarks.metadata import ModelMetadata
@@ -49,7 +50,7 @@ class NetworkError(RuntimeError):
 
 
 class Network:
-    """A loaded network: crops in, heatmaps out. Not thread-safe: one call at a time."""
+    """A loaded network: crops in, heatmaps and visibility out. Not thread-safe: one call at a time."""
 
     def __init__(self, path: Path) -> None:
         """Loads an ONNX file that landmarks-train exported.
@@ -57,33 +58,39 @@ class Network:
         Raises NetworkError when it cannot be run, MetadataError when it states no metadata.
         """
         model, self.metadata, self.provenance = _load(path, ModelMetadata)
-        self._tensors = contract(self.metadata.codec)
+        self._tensors = contract(self.metadata.codec, self.metadata.has_visibility)
         self._request = self._compile(model, path)
 
-    def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """RGB crops [N, S, S, 3] -> logits [N, points, cells, cells].
+    def __call__(self, crops: NDArray[np.uint8]) -> NetworkOutput:
+        """RGB crops [N, S, S, 3] -> logits [N, points, cells, cells], and visibility where the network states it.
 
         One crop at a time: batching gains nothing on a CPU, and so the numbers of a face do not depend on its batch.
         """
         import openvino
 
-        heatmaps = np.empty((len(crops), *self._tensors.heatmaps.shape), np.float32)
-        for crop, heatmap in zip(crops, heatmaps, strict=True):
+        visibility = self._tensors.visibility
+        output = NetworkOutput(
+            np.empty((len(crops), *self._tensors.heatmaps.shape), np.float32),
+            np.empty((len(crops), *(visibility.shape if visibility else (0,))), np.float32),
+        )
+        for i, crop in enumerate(crops):
             # written in place: copying would take a twentieth of the time of an 8-bit network
-            self._request.set_output_tensor(openvino.Tensor(heatmap[None], shared_memory=True))
+            for spec, values in zip(self._tensors.predicted, output, strict=False):
+                self._request.set_tensor(spec.name, openvino.Tensor(values[i : i + 1], shared_memory=True))
             self._request.infer([crop[None]], share_outputs=True)
-        return heatmaps
+        return output
 
     def _compile(self, model: openvino.Model, path: Path) -> Any:
         """An inference request for exactly one crop."""
-        crops, heatmaps = self._tensors.crops, self._tensors.heatmaps
+        crops, predicted = self._tensors.crops, self._tensors.predicted
         try:
             model.reshape({crops.name: [1, *crops.shape]})
             _check_tensor(model.input(crops.name), crops)
-            _check_tensor(model.output(heatmaps.name), heatmaps)
+            for spec in predicted:
+                _check_tensor(model.output(spec.name), spec)
             return _core().compile_model(model, "CPU", _OPTIONS).create_infer_request()
         except RuntimeError as error:
-            raise NetworkError(f"{path} does not fit its own metadata ({crops} -> {heatmaps}): {error}") from error
+            raise NetworkError(f"{path} does not fit its own metadata ({crops} -> {predicted}): {error}") from error
 
 
 class DetectorNetwork:

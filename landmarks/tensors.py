@@ -55,15 +55,35 @@ class Contract:
     points: TensorSpec
     scores: TensorSpec
     covariances: TensorSpec
+    visibility: TensorSpec | None
+    """None where the network does not state it."""
 
     @property
-    def outputs(self) -> tuple[TensorSpec, TensorSpec, TensorSpec]:
-        """What the ensemble answers with."""
+    def decoded(self) -> tuple[TensorSpec, TensorSpec, TensorSpec]:
+        """What `decode` makes of heatmaps."""
         return self.points, self.scores, self.covariances
 
+    @property
+    def predicted(self) -> tuple[TensorSpec, ...]:
+        """What `heatmap` makes of crops."""
+        return self.heatmaps, *self._visibility
 
-def contract(spec: CodecSpec) -> Contract:
-    """The tensors of the models that serve `spec`."""
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the ensemble answers with."""
+        return *self.decoded, *self._visibility
+
+    @property
+    def _visibility(self) -> tuple[TensorSpec, ...]:
+        return () if self.visibility is None else (self.visibility,)
+
+
+VISIBILITY: Final = "visibility"
+"""Name of the tensor that only some networks have."""
+
+
+def contract(spec: CodecSpec, has_visibility: bool = False) -> Contract:
+    """The tensors of the models that serve `spec`. `has_visibility`: see `ModelMetadata.has_visibility`."""
     return Contract(
         # RGB bytes; the network normalises them itself, so that bytes cross the wire
         crops=TensorSpec("crops", "UINT8", (spec.input_size, spec.input_size, 3)),
@@ -75,4 +95,6 @@ def contract(spec: CodecSpec) -> Contract:
         scores=TensorSpec("scores", "FP32", (spec.points,)),
         # crop pixels squared
         covariances=TensorSpec("covariances", "FP32", (spec.points, 2, 2)),
+        # probabilities
+        visibility=TensorSpec(VISIBILITY, "FP32", (spec.points,)) if has_visibility else None,
     )

@@ -35,7 +35,7 @@ class Options(TypedDict, total=False):
     """
 
     omit: Sequence[str]
-    """Fields to leave out of the answer: "points", "scores", "covariances", "timings_ms"."""
+    """Fields to leave out of the answer: "points", "scores", "covariances", "visibility", "timings_ms"."""
 
     min_score: float
     """Least score, 0 to 1, of a detected face that is answered; 0 answers all of them. Faces in given boxes are always

@@ -227,6 +227,7 @@ def _face(body: Mapping[str, Any]) -> Face:
         points=floats(body.get("points", ()), -1, 2),
         scores=floats(body.get("scores", ()), -1),
         covariances=floats(body.get("covariances", ()), -1, 3),
+        visibility=floats(body.get("visibility", ()), -1),
         passes=body.get("passes", 1),
     )
 

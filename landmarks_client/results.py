@@ -36,6 +36,8 @@ class Face:
     """float32 [N] in [0, 1]: the confidence of each point."""
     covariances: Floats
     """float32 [N, 3]: xx, xy, yy of each point, pixels squared."""
+    visibility: Floats = field(default_factory=lambda: floats((), -1))
+    """float32 [N] in [0, 1]: the probability that each point is seen; no rows where the model does not state it."""
     passes: int = 1
     """How often the face was cropped and answered: 2 where it was refined. Services before that option: 1."""
 
@@ -142,4 +144,5 @@ def _face_dict(face: Face) -> dict[str, Any]:
         "inter_ocular": np.float32(face.inter_ocular),
     }
     arrays = {"points": face.points, "scores": face.scores, "covariances": face.covariances}
-    return body | {name: values for name, values in arrays.items() if len(values)} | {"passes": face.passes}
+    body |= {name: values for name, values in arrays.items() if len(values)} | {"passes": face.passes}
+    return body | ({"visibility": face.visibility} if len(face.visibility) else {})

@@ -176,6 +176,7 @@ def _face(face: pb.Face) -> Face:
         points=floats(face.points, -1, 2),
         scores=floats(face.scores, -1),
         covariances=floats(face.covariances, -1, 3),
+        visibility=floats(face.visibility, -1),
         passes=max(1, face.passes),
     )
 

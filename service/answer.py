@@ -7,7 +7,7 @@ This module stands at the bottom of the package: it imports nothing of `service`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -79,6 +79,8 @@ class Face(Region):
     """[P] float32 in [0, 1]."""
     covariances: Floats
     """[P, 3] float32: xx, xy, yy in image pixels squared."""
+    visibility: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    """[P] float32 in [0, 1]: the probability that each point is seen; [0] where the model does not state it."""
     passes: int = 1
     """Crops that were answered one after the other: see `landmarks.second_pass`."""
 

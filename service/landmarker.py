@@ -61,6 +61,8 @@ class CropAnswer:
     """[P]"""
     covariances: Floats
     """[P, 2, 2]"""
+    visibility: Floats
+    """[P], or [0] where the model does not state it"""
     passes: int = 1
     """Crops of the face that were answered up to this one."""
 
@@ -177,5 +179,6 @@ def to_image_coordinates(layout: PointLayout, region: Region, answer: CropAnswer
         points=points_in_image.astype(np.float32),
         scores=np.ascontiguousarray(answer.scores, np.float32),
         covariances=np.stack([xx, xy, yy], axis=1).astype(np.float32),
+        visibility=np.ascontiguousarray(answer.visibility, np.float32),
         passes=answer.passes,
     )

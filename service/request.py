@@ -25,7 +25,7 @@ from service.limits import MAX_ITEMS
 from service.pixel_aspect import MAX_PIXEL_ASPECT, MIN_PIXEL_ASPECT
 from service.wire.validation import describe
 
-OmittableField: TypeAlias = Literal["points", "scores", "covariances", "timings_ms"]
+OmittableField: TypeAlias = Literal["points", "scores", "covariances", "visibility", "timings_ms"]
 OMITTABLE: Final = get_args(OmittableField)
 """The large fields of an answer, which a caller may leave out."""
 

@@ -77,7 +77,8 @@ class FakeEngine:
         scores = (index + 0.5) / count
         covariances = np.broadcast_to(np.array([[4.0, 1.0], [1.0, 2.0]], np.float32), (count, 2, 2))
         n = len(crops)
-        return Decoded(*(np.stack([a] * n).astype(np.float32) for a in (points, scores, covariances)))
+        visibility = scores if self.model.metadata.has_visibility else np.empty(0)
+        return Decoded(*(np.stack([a] * n).astype(np.float32) for a in (points, scores, covariances, visibility)))
 
 
 class FakeDetector:

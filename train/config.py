@@ -122,6 +122,9 @@ class Config(Recipe):
     shape_refinement: bool = Field(
         False, description="a last layer corrects each point from the positions of the others (`fit-shape` adds it)"
     )
+    visibility: bool = Field(
+        False, description="a layer states which points are seen; `fit-visibility` adds it to a finished run"
+    )
     stages: tuple[Stage, ...] = Field(min_length=1)
     milestones: tuple[int, ...] = Field(
         (), description="epochs after each of which the rate falls to a tenth; none: it falls to zero by a cosine"

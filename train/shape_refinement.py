@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -22,9 +21,9 @@ from train.evaluation.predictions import Predictions
 from train.evaluation.summary import summary
 from train.evaluation.trained import load_run, open_run
 from train.objectives import correction, objective_of
-from train.runs.files import write_json, write_torch_file
-from train.runs.folder import CHECKPOINT_FILE, CONFIG_FILE, DESCRIPTION_FILE, REPORT_FILE, require_no_run
-from train.runs.record import describe
+from train.runs.derived import write_derived_run
+from train.runs.files import write_json
+from train.runs.folder import REPORT_FILE, require_no_run
 from train.samples.image_cache import ImageCache
 
 RIDGE: Final = 0.3
@@ -53,12 +52,7 @@ def fit_shape(folder: Path, data: TrainingData, test: Sequence[AnnotatedFace], o
     found, truth, weights = measure(network, config, data)
     fit_refinement(refined.tilt, found, truth, weights, data.layout.flip)
     fitted = config.model_copy(update={"shape_refinement": True})
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / CONFIG_FILE, fitted.model_dump(mode="json"))
-    origin = json.loads((folder / DESCRIPTION_FILE).read_text())["run_id"]
-    write_json(out / DESCRIPTION_FILE, describe(fitted, data.names, data.fingerprint, origin, **data.facts(config)))
-    state = {"config": fitted.model_dump(mode="json"), "epoch": config.epochs, "model": refined.state_dict()}
-    write_torch_file(out / CHECKPOINT_FILE, state)
+    write_derived_run(folder, out, fitted, refined, data)
     model, ks = open_run(out), sorted({1, config.topk})
     predictions = predict(
         model.network,

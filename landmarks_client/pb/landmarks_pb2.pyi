@@ -171,7 +171,7 @@ class Image(_message.Message):
     def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class Face(_message.Message):
-    __slots__ = ("box", "box_source", "box_score", "score", "inter_ocular", "points", "scores", "covariances", "passes")
+    __slots__ = ("box", "box_source", "box_score", "score", "inter_ocular", "points", "scores", "covariances", "passes", "visibility")
     BOX_FIELD_NUMBER: _ClassVar[int]
     BOX_SOURCE_FIELD_NUMBER: _ClassVar[int]
     BOX_SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +181,7 @@ class Face(_message.Message):
     SCORES_FIELD_NUMBER: _ClassVar[int]
     COVARIANCES_FIELD_NUMBER: _ClassVar[int]
     PASSES_FIELD_NUMBER: _ClassVar[int]
+    VISIBILITY_FIELD_NUMBER: _ClassVar[int]
     box: _containers.RepeatedScalarFieldContainer[float]
     box_source: str
     box_score: float
@@ -190,7 +191,8 @@ class Face(_message.Message):
     scores: _containers.RepeatedScalarFieldContainer[float]
     covariances: _containers.RepeatedScalarFieldContainer[float]
     passes: int
-    def __init__(self, box: _Optional[_Iterable[float]] = ..., box_source: _Optional[str] = ..., box_score: _Optional[float] = ..., score: _Optional[float] = ..., inter_ocular: _Optional[float] = ..., points: _Optional[_Iterable[float]] = ..., scores: _Optional[_Iterable[float]] = ..., covariances: _Optional[_Iterable[float]] = ..., passes: _Optional[int] = ...) -> None: ...
+    visibility: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, box: _Optional[_Iterable[float]] = ..., box_source: _Optional[str] = ..., box_score: _Optional[float] = ..., score: _Optional[float] = ..., inter_ocular: _Optional[float] = ..., points: _Optional[_Iterable[float]] = ..., scores: _Optional[_Iterable[float]] = ..., covariances: _Optional[_Iterable[float]] = ..., passes: _Optional[int] = ..., visibility: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("decode", "detect", "crop", "infer", "total")

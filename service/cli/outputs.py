@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import numpy as np
 import orjson
 
+from landmarks.tensors import VISIBILITY
 from service.wire.json import to_json
 
 Body = Mapping[str, Any]
@@ -93,18 +94,20 @@ _LARGE: Final[Mapping[str, tuple[str, ...]]] = {
     "points": ("x", "y"),
     "scores": ("score",),
     "covariances": ("xx", "xy", "yy"),
+    VISIBILITY: (VISIBILITY,),
 }
 
 
 class Csv:
-    """One row for each face: x_0, y_0, x_1, ..., the points' scores and covariances. An image without a face has a row
-    without these.
+    """One row for each face: x_0, y_0, x_1, ..., the points' scores, covariances and visibility. An image without a
+    face has a row without these.
 
-    The number of points is that of the model, known with the first face. Rows before it are kept until then.
+    The number of points is that of the model, known with the first face, and so is whether it states their visibility.
+    Rows before it are kept until then.
     """
 
     def __init__(self, omit: Collection[str] = ()) -> None:
-        """`omit`: which of points, scores and covariances have no columns."""
+        """`omit`: which of points, scores, covariances and visibility have no columns."""
         self._large = {name: parts for name, parts in _LARGE.items() if name not in omit}
         self._header = [] if self._large else self._columns(0)
         self._waiting: list[list[Any]] = []
@@ -121,7 +124,8 @@ class Csv:
             return self._written([])
         if not faces:
             return b""
-        self._header = self._columns(len(faces[0][next(iter(self._large))]))
+        self._large = {name: parts for name, parts in self._large.items() if name in faces[0]}
+        self._header = self._columns(max((len(faces[0][name]) for name in self._large), default=0))
         return self._written([self._header])
 
     def end(self) -> bytes:
@@ -135,13 +139,18 @@ class Csv:
         header, end = next(rows, (self._header, 0))
         if not header:
             return
-        points = (len(header) - len(self._columns(0))) // max(1, sum(map(len, self._large.values())))
-        found_faces = points or not self._large
-        if header != self._columns(points) or not (found_faces or all(row[2] == "" for row, _ in rows)):
+        large = {name: parts for name, parts in self._large.items() if f"{parts[0]}_0" in header}
+        points = (len(header) - len(self._columns(0))) // max(1, sum(map(len, large.values())))
+        if not points:
+            rows = iter(kept := list(rows))
+        found_faces = points or not self._large or any(row[2] != "" for row, _ in kept)
+        # whether the points' visibility is stated, the model decides
+        missing = self._large.keys() - large.keys() - {VISIBILITY} if found_faces else ()
+        if missing or header != self._columns(points, large):
             raise OutputError("the file has other columns: give the options it was made with, or choose another --out")
         if not found_faces:  # the images before the first face are processed again
             return
-        self._header = header
+        self._header, self._large = header, large
         for row, end in rows:
             if len(row) != len(header):
                 raise OutputError(f"a row has {len(row)} columns instead of {len(header)}: choose another --out")
@@ -149,9 +158,9 @@ class Csv:
             if face == "" or int(face) + 1 == int(faces):
                 yield name, end
 
-    def _columns(self, points: int) -> list[str]:
-        large = [f"{part}_{i}" for parts in self._large.values() for i in range(points) for part in parts]
-        return [*_IMAGE, *_FACE, *large]
+    def _columns(self, points: int, large: Mapping[str, tuple[str, ...]] | None = None) -> list[str]:
+        named = self._large if large is None else large
+        return [*_IMAGE, *_FACE, *(f"{part}_{i}" for parts in named.values() for i in range(points) for part in parts)]
 
     def _written(self, rows: list[list[Any]]) -> bytes:
         rows = rows + self._waiting
@@ -160,7 +169,7 @@ class Csv:
 
     def _cells(self, face: Mapping[str, Any]) -> list[Any]:
         numbers = [_text(face[name]) for name in ("box_score", "score", "inter_ocular")]
-        large = [_text(value) for name in self._large for value in np.asarray(face[name], np.float32).ravel()]
+        large = [_text(value) for name in self._large for value in np.asarray(face.get(name, ()), np.float32).ravel()]
         return [*map(_text, face["box"]), face["box_source"], *numbers, face["passes"], *large]
 
 

@@ -24,8 +24,11 @@ def check_request(crops: NDArray[np.uint8], decoder: str | None, topk: int | Non
 
 
 def check_result(decoded: Decoded, tensors: Contract, faces: int) -> Decoded:
-    """Returns `decoded`. Raises EngineFailure unless every array is present, has its shape, and is finite."""
-    for values, spec in zip(decoded, tensors.outputs, strict=True):
+    """Returns `decoded`. Raises EngineFailure unless every array is present, has its shape, and is finite.
+
+    The visibility of a network that does not state it is not looked at.
+    """
+    for values, spec in zip(decoded, tensors.outputs, strict=False):
         if values is None or values.shape != (faces, *spec.shape):
             raise EngineFailure(f"the model's {spec.name} have a wrong shape: {getattr(values, 'shape', None)}")
         if not np.isfinite(values).all():
@@ -37,7 +40,8 @@ def concatenate(parts: list[Decoded], tensors: Contract) -> Decoded:
     """The results of several batches as one; those of no batch are arrays of no faces."""
     if len(parts) == 1:
         return parts[0]
-    empty = Decoded(*(np.empty((0, *spec.shape), np.float32) for spec in tensors.outputs))
+    shapes = [*(spec.shape for spec in tensors.decoded), tensors.visibility.shape if tensors.visibility else (0,)]
+    empty = Decoded(*(np.empty((0, *shape), np.float32) for shape in shapes))
     return Decoded(*(np.concatenate(arrays) for arrays in zip(empty, *parts, strict=True)))
 
 

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.codec import Decoded, decode
+from landmarks.codec import Decoded, decode_output
 from landmarks.golden import golden_crop
 from landmarks.metadata import MetadataError
 from landmarks.runtime import Network, NetworkError
@@ -79,10 +79,10 @@ class LocalEngine:
     ) -> Decoded:
         codec = network.metadata.codec
         try:
-            decoded = await self.run(lambda: decode(network(crops), codec, topk, decoder), deadline)
+            decoded = await self.run(lambda: decode_output(network(crops), codec, topk, decoder), deadline)
         except RuntimeError as error:
             raise EngineFailure(f"OpenVINO failed: {error}") from error
-        return check_result(decoded, contract(codec), len(crops))
+        return check_result(decoded, contract(codec, network.metadata.has_visibility), len(crops))
 
     async def ready(self) -> bool:
         """True once started: the golden crop was answered correctly then, and the weights in memory do not change."""

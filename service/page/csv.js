@@ -2,16 +2,16 @@
 
 const IMAGE = ["file", "faces", "face", "width", "height", "model", "provenance"];
 const FACE = ["box_x1", "box_y1", "box_x2", "box_y2", "box_source", "box_score", "score", "inter_ocular", "passes"];
-const POINT = { points: ["x", "y"], scores: ["score"], covariances: ["xx", "xy", "yy"] };
+const POINT = { points: ["x", "y"], scores: ["score"], covariances: ["xx", "xy", "yy"], visibility: ["visibility"] };
 
 /**
  * A row for each face, and one for an image without a face.
  * @param {{name: string, answer: object}[]} images
  */
 export function csvOf(images) {
-  const points = Math.max(...images.flatMap(({ answer }) => answer.faces.map((face) => face.points.length)), 0);
-  const numbers = Array.from({ length: points }, (_, i) => i);
-  const large = Object.values(POINT).flatMap((parts) => numbers.flatMap((i) => parts.map((part) => `${part}_${i}`)));
+  const first = images.flatMap(({ answer }) => answer.faces)[0] ?? { points: [] };
+  const numbers = Array.from(first.points.keys());
+  const large = fieldsOf(first).flatMap((field) => numbers.flatMap((i) => POINT[field].map((part) => `${part}_${i}`)));
   const header = [...IMAGE, ...FACE, ...large];
   const rows = images.flatMap(rowsOf).map((row) => [...row, ...Array(header.length - row.length).fill("")]);
   return [header, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
@@ -25,8 +25,11 @@ function rowsOf({ name, answer: { faces, image, model } }) {
 
 function faceCells(face) {
   const numbers = FACE.slice(4).map((column) => face[column] ?? "");
-  return [...face.box, ...numbers, ...Object.keys(POINT).flatMap((field) => face[field].flat())];
+  return [...face.box, ...numbers, ...fieldsOf(face).flatMap((field) => face[field].flat())];
 }
+
+/** Not every model states whether its points are seen. */
+const fieldsOf = (face) => Object.keys(POINT).filter((field) => field in face);
 
 function cell(value) {
   const text = String(value);

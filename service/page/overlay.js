@@ -5,7 +5,7 @@
  * is a line of length zero with round ends, so that its centre is exact at every zoom.
  */
 
-import { ellipsePath, isDoubtful } from "./uncertainty.js";
+import { ellipsePath, isDoubtful, isHidden } from "./uncertainty.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const LABEL_SPACING = 15; // screen units between two numbers
@@ -79,10 +79,16 @@ function faceNode(layout, face, isSelected, { groups, parts, confidence }) {
     if (parts.has("outlines")) groupNode.append(...outlined("line", polylines(layout.outlines[group], face.points)));
     const freedom = layout.degreesOfFreedom[group];
     if (confidence) groupNode.append(...outlined("ellipse", ellipses(members, face, confidence, freedom)));
-    if (parts.has("points")) groupNode.append(...outlined("dot", dots(members, face.points)));
+    if (parts.has("points")) groupNode.append(...outlined("dot", dots(members, face.points)), ...hollows(members, face));
     node.append(groupNode);
   }
   return node;
+}
+
+/** What makes the dots of hidden points hollow; nothing where the model does not say which are seen. */
+function hollows(members, face) {
+  const hidden = members.filter((i) => isHidden(face, i));
+  return hidden.length ? [element("path", { class: "hollow", d: dots(hidden, face.points) })] : [];
 }
 
 const rectangle = ([x1, y1, x2, y2]) => `M${x1} ${y1}H${x2}V${y2}H${x1}Z`;

@@ -26,9 +26,11 @@ export function describePoint(layout, face, index) {
   return {
     name: displayName(layout.points[index]),
     position: `x ${x}  y ${y}`,
-    uncertainty: `score ${face.scores[index].toFixed(2)}  σ ${pixels(major)} × ${pixels(minor)} px`,
+    uncertainty: `score ${face.scores[index].toFixed(2)}  σ ${pixels(major)} × ${pixels(minor)} px${seen(face, index)}`,
   };
 }
+
+const seen = ({ visibility }, index) => (visibility ? `  seen ${visibility[index].toFixed(2)}` : "");
 
 // ---------------------------------------------------------------- faces
 

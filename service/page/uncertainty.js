@@ -3,6 +3,9 @@
 /** Whether the points are more likely wrong than right: such a face is drawn dimmed, and is listed after the others. */
 export const isDoubtful = (face) => face.score < 0.5;
 
+/** Whether a point is more likely hidden than seen; false where the model does not say. */
+export const isHidden = ({ visibility }, index) => visibility !== undefined && visibility[index] < 0.5;
+
 /** Standard deviations along the two axes in pixels, and the angle of the longer one in radians (x right, y down). */
 export function sigmas([xx, xy, yy]) {
   const mean = (xx + yy) / 2;

@@ -12,6 +12,7 @@ import orjson
 
 from landmarks.decoders import DECODERS
 from landmarks.layout import PointLayout
+from landmarks.tensors import VISIBILITY
 from landmarks_client.pb import landmarks_pb2 as pb
 from service.answer import Answer, ServedModel
 from service.errors import ServiceError
@@ -45,8 +46,9 @@ _ANSWER: Final = _fields(pb.DetectResponse.DESCRIPTOR)
 
 
 def answer_body(answer: Answer, request_id: str) -> dict[str, Any]:
-    """The fields of `DetectResponse` without those that the request omits."""
-    return {"request_id": request_id, **_body(answer, _ANSWER, answer.omit)}
+    """The fields of `DetectResponse` without those that the request omits or the model does not state."""
+    omit = answer.omit if answer.model.metadata.has_visibility else answer.omit | {VISIBILITY}
+    return {"request_id": request_id, **_body(answer, _ANSWER, omit)}
 
 
 def _body(value: object, fields: tuple[_Field, ...], omit: frozenset[str]) -> dict[str, Any]:

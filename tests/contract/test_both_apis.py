@@ -1,5 +1,6 @@
 """What both APIs answer, over real sockets."""
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -12,7 +13,7 @@ from landmarks_client.pb import landmarks_pb2 as pb
 from service.rest.schema import AnswerModel, ModelsModel
 from tests.contract.apis import open_apis
 from tests.contract.asking import BOX, IMAGE, PROTOCOLS, ask
-from tests.fakes import FakeDetector, FakeEngine, make_gateway
+from tests.fakes import MODEL, FakeDetector, FakeEngine, make_gateway
 
 pytestmark = pytest.mark.anyio
 
@@ -117,6 +118,30 @@ async def test_what_is_omitted_is_not_there():
     (face,) = message.faces
     assert (len(face.points), len(face.scores), len(face.covariances)) == (196, 0, 0)
     assert len((await ask("grpc", boxes=[BOX], omit=["points"]))[0].body.faces[0].points) == 0
+
+
+async def test_visibility_is_there_where_the_model_states_it():
+    """The fake's visibility is its scores: (i + 0.5) / 98."""
+    engine = FakeEngine()
+    stated = replace(MODEL.metadata, golden_visibility=(0.5,) * 98)
+    async with open_apis(make_gateway(engine, FakeDetector())) as apis:
+        without = (await apis["rest"].ask(IMAGE, boxes=[BOX])).body["faces"][0]
+        none = (await apis["grpc"].ask(IMAGE, boxes=[BOX])).body.faces[0]
+        engine.model = replace(MODEL, metadata=stated)
+        body = (await apis["rest"].ask(IMAGE, boxes=[BOX])).body
+        message = (await apis["grpc"].ask(IMAGE, boxes=[BOX])).body
+        flipped = (await apis["rest"].ask(IMAGE, boxes=[BOX], flip=True)).body
+        omitted = (await apis["rest"].ask(IMAGE, boxes=[BOX], omit=["visibility"])).body
+    assert "visibility" not in without
+    assert len(none.visibility) == 0
+    assert AnswerModel.model_validate(body, strict=True)
+    expected = ((np.arange(98) + 0.5) / 98).astype(np.float32)
+    np.testing.assert_array_equal(np.array(body["faces"][0]["visibility"], np.float32), expected)
+    np.testing.assert_array_equal(np.array(message.faces[0].visibility, np.float32), expected)
+    mirrored = expected[list(stated.layout.flip)]
+    assert flipped["faces"][0]["visibility"] == pytest.approx((expected + mirrored) / 2, abs=1e-6)
+    assert "visibility" not in omitted["faces"][0]
+    assert AnswerModel.model_validate(omitted, strict=True)
 
 
 async def test_both_apis_describe_the_same_models():

@@ -36,7 +36,7 @@ FIELDS = {
     "DetectResponse": "request_id model image faces timings_ms warnings",
     "Model": "name version provenance",
     "Image": "width height",
-    "Face": "box box_source box_score score inter_ocular points scores covariances passes",
+    "Face": "box box_source box_score score inter_ocular points scores covariances passes visibility",
     "Timings": "decode detect crop infer total",
     "Warning": "code message",
     "DetectBatchRequest": "requests",

@@ -38,7 +38,9 @@ CODEC = CodecSpec(points=106, input_size=64, topk=4)
 
 
 class FixedPoints(nn.Module):
-    """Finds point i in column i % 14 + 1 and row i // 14 + 1 of every crop's heatmaps."""
+    """Finds point i in column i % 14 + 1 and row i // 14 + 1 of every crop's heatmaps, seen with a probability of
+    i / 105.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,8 +49,9 @@ class FixedPoints(nn.Module):
             maps[i, i // 14 + 1, i % 14 + 1] = 9.0
         self.maps = nn.Parameter(maps)
 
-    def forward(self, crops: Tensor) -> Tensor:
-        return self.maps + 0 * crops.float().mean((1, 2, 3), keepdim=True)
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        zero = 0 * crops.float().mean((1, 2, 3), keepdim=True)
+        return self.maps + zero, torch.linspace(0, 1, 106) + zero[:, :, 0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,7 @@ def test_both_apis_answer_its_points(service: Served) -> None:
     side = 1.25 * (BOX[3] - BOX[1])
     assert points[1] - points[0] == pytest.approx([side / 16, 0], abs=1e-2)
     assert points[14] - points[0] == pytest.approx([0, side / 16], abs=1e-2)
+    assert face["visibility"] == pytest.approx(np.arange(106) / 105, abs=1e-6)
     # without eye corners the square root of the area of the points' box: 13 by 7 cells
     assert face["inter_ocular"] == pytest.approx((13 * 7) ** 0.5 * side / 16, rel=1e-3)
     with grpc.insecure_channel(f"127.0.0.1:{service.rpc}") as channel:

@@ -329,7 +329,7 @@ def test_double_precision_maps_are_decoded_in_single_precision() -> None:
 
 
 def test_what_is_decoded_is_in_single_precision() -> None:
-    assert [array.dtype for array in decode(np.zeros((1, 1, 4, 4), np.float32), TINY)] == [np.float32] * 3
+    assert [array.dtype for array in decode(np.zeros((1, 1, 4, 4), np.float32), TINY)] == [np.float32] * 4
 
 
 def test_no_faces_decode_to_no_points() -> None:

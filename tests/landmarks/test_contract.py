@@ -47,6 +47,26 @@ def test_the_contract_of_the_default_codec() -> None:
     )
 
 
+def test_a_network_that_states_visibility_has_a_tensor_more() -> None:
+    tensors, without = contract(CodecSpec(points=68), has_visibility=True), contract(CodecSpec(points=68))
+    visibility = TensorSpec("visibility", "FP32", (68,))
+    assert tensors.predicted == (*without.predicted, visibility)
+    assert tensors.outputs == (*without.outputs, visibility)
+    assert tensors.decoded == without.decoded == without.outputs
+
+
+def test_golden_visibility_is_stated_for_every_point_or_not_at_all() -> None:
+    assert not METADATA.has_visibility
+    stated = replace(METADATA, golden_visibility=(0.25,) * 98)
+    assert stated.has_visibility
+    assert ModelMetadata.from_json(stated.to_json()) == stated
+    with pytest.raises(MetadataError, match="golden visibility must be 98 numbers, or none"):
+        replace(METADATA, golden_visibility=(0.25,))
+    older = json.loads(METADATA.to_json())
+    del older["golden_visibility"]
+    assert ModelMetadata.from_json(json.dumps(older)) == METADATA
+
+
 def test_the_contract_follows_the_codec() -> None:
     tensors = contract(CodecSpec(points=68, input_size=128))
     assert tensors.crops.shape == (128, 128, 3)

@@ -10,7 +10,7 @@ from landmarks.layout import WFLW98, PointLayout
 
 def constant_answer(value: float) -> Decoded:
     """An answer for one crop in which every number is `value`."""
-    return Decoded(*(np.full((1, 98, *shape), value, np.float32) for shape in ((2,), (), (2, 2))))
+    return Decoded(*(np.full((1, 98, *shape), value, np.float32) for shape in ((2,), (), (2, 2), ())))
 
 
 def joined(a: Decoded, b: Decoded) -> Decoded:
@@ -41,11 +41,18 @@ def test_a_point_by_hand() -> None:
     assert {values.dtype for values in answer} == {np.dtype(np.float32)}
 
 
+def test_visibility_changes_sides_with_its_point_and_is_averaged() -> None:
+    seen, mirrored = constant_answer(1), constant_answer(1)
+    seen.visibility[0, 0], mirrored.visibility[0, 32] = 0.25, 0.75
+    assert average(joined(seen, mirrored), 256, WFLW98).visibility[0, [0, 32]].tolist() == [0.5, 1.0]
+
+
 def test_points_of_another_layout_have_pairs_of_their_own() -> None:
     layout = PointLayout("two", ("right", "left"), flip=(1, 0), groups={"both": (0, 1)}, norm="box")
     flat = np.zeros((2, 2, 2, 2), np.float32)
     points = np.array([[[3, 5], [11, 6]], [[3, 6], [11, 7]]], np.float32)
-    answer = average(Decoded(points, np.array([[0.5, 0.25], [0.75, 0.5]], np.float32), flat), 16, layout)
+    scores = np.array([[0.5, 0.25], [0.75, 0.5]], np.float32)
+    answer = average(Decoded(points, scores, flat, np.zeros((2, 0), np.float32)), 16, layout)
     # the mirrored answer, back: (15 - 11, 7) and (15 - 3, 6)
     assert answer.points.tolist() == [[[3.5, 6.0], [11.5, 6.0]]]
     assert answer.scores.tolist() == [[0.5, 0.5]]
@@ -55,15 +62,16 @@ THREE = PointLayout("three", ("right", "left", "middle"), flip=(1, 0, 2), groups
 
 
 @st.composite
-def answers(draw: st.DrawFn, count: int) -> Decoded:
-    """What a network may answer for `count` crops of 256 pixels."""
+def answers(draw: st.DrawFn, count: int, columns: int = 3) -> Decoded:
+    """What a network may answer for `count` crops of 256 pixels; with no `columns` it states no visibility."""
     points = draw(arrays(np.float32, (count, 3, 2), elements=st.floats(-10, 265, width=32)))
     scores = draw(arrays(np.float32, (count, 3), elements=st.floats(0, 1, width=32)))
     half = draw(arrays(np.float32, (count, 3, 2, 2), elements=st.floats(-5, 5, width=32)))
-    return Decoded(points, scores, half @ half.swapaxes(-1, -2))
+    visibility = draw(arrays(np.float32, (count, columns), elements=st.floats(0, 1, width=32)))
+    return Decoded(points, scores, half @ half.swapaxes(-1, -2), visibility)
 
 
-@given(answers(2))
+@given(answers(2) | answers(2, columns=0))
 def test_a_network_that_treats_mirror_images_alike_gains_nothing_and_loses_nothing(seen: Decoded) -> None:
     answer = average(joined(seen, mirror(seen, 256, THREE)), 256, THREE)
     for ours, theirs in zip(answer, seen, strict=True):

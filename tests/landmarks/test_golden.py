@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from landmarks import codec
-from landmarks.codec import CodecSpec, Decoded, decode
+from landmarks.codec import CodecSpec, Decoded, decode_output
 from landmarks.golden import GoldenError, check_golden_answer, golden_crop, with_golden_answer
 from landmarks.layout import PointLayout
 from landmarks.metadata import ModelMetadata
@@ -20,16 +20,20 @@ LAYOUT = PointLayout("two", ("right", "left"), (1, 0), {"both": (0, 1)}, "box")
 METADATA = ModelMetadata("tiny", CodecSpec(points=2), 1.25, "run", ("faces",), layout=LAYOUT)
 
 
-def answer(points: float = 0.0, scores: float = 0.0, covariances: float = 0.0, faces: int = 1) -> Decoded:
+def answer(
+    points: float = 0.0, scores: float = 0.0, covariances: float = 0.0, visibility: float = 0.0, faces: int = 1
+) -> Decoded:
     """Two points of traces 4 and 8, each number of the last face and point wrong by as much."""
     decoded = Decoded(
         np.array([[[10.00049, 20.0], [30.0, 40.0]]] * faces, np.float32),
         np.array([[0.5, 0.90004]] * faces, np.float32),
         np.array([[[[3.0, 0.5], [0.5, 1.0]], [[4.0, -1.0], [-1.0, 4.0]]]] * faces, np.float32),
+        np.array([[0.25, 0.75]] * faces, np.float32),
     )
     decoded.points[-1, 1, 1] += points
     decoded.scores[-1, 1] += scores
     decoded.covariances[-1, 1, 0, 1] += covariances
+    decoded.visibility[-1, 1] -= visibility
     return decoded
 
 
@@ -44,7 +48,8 @@ def test_the_answer_is_stated_rounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "decoded", [answer(), answer(faces=8), answer(points=0.049, scores=0.0019, covariances=0.002 * 8.0)]
+    "decoded",
+    [answer(), answer(faces=8), answer(points=0.049, scores=0.0019, covariances=0.002 * 8.0, visibility=0.0099)],
 )
 def test_what_other_kernels_may_change(decoded: Decoded) -> None:
     check_golden_answer(STATED, decoded)
@@ -57,6 +62,7 @@ def test_what_other_kernels_may_change(decoded: Decoded) -> None:
         (answer(points=np.nan), "answered nan pixels off in a batch of 1"),
         (answer(scores=0.003), "scores are 0.0030 off in a batch of 1: a decoder of another release"),
         (answer(covariances=0.002 * 8.2), "covariances are 0.20 % off in a batch of 1"),
+        (answer(visibility=0.02), "visibility is 0.0200 off in a batch of 1"),
         (answer(covariances=-0.081, faces=8), "covariances are 1.00 % off in a batch of 8"),
     ],
 )
@@ -72,8 +78,8 @@ def test_the_rounding_of_an_almost_certain_point_does_not_count() -> None:
 
 
 def test_models_exported_before_are_checked_by_their_points_alone() -> None:
-    before = replace(STATED, golden_scores=(), golden_covariances=())
-    check_golden_answer(before, answer(scores=0.4, covariances=1.0))
+    before = replace(STATED, golden_scores=(), golden_covariances=(), golden_visibility=())
+    check_golden_answer(before, answer(scores=0.4, covariances=1.0, visibility=0.5))
     with pytest.raises(GoldenError, match="pixels off"):
         check_golden_answer(before, answer(points=1.0))
     with pytest.raises(GoldenError, match="no golden points"):
@@ -89,11 +95,11 @@ def test_the_shipped_models_are_answered_as_stated_and_a_smaller_window_is_notic
 
     network = Network(model_path(model_repository, precision=precision))
     assert len(network.metadata.golden_scores) == 98
-    maps = network(golden_crop()[None])
-    check_golden_answer(network.metadata, decode(maps, network.metadata.codec))
+    output = network(golden_crop()[None])
+    check_golden_answer(network.metadata, decode_output(output, network.metadata.codec))
     monkeypatch.setattr(codec, "MOMENT_WINDOW", 13)
     with pytest.raises(GoldenError, match="covariances"):
-        check_golden_answer(network.metadata, decode(maps, network.metadata.codec))
+        check_golden_answer(network.metadata, decode_output(output, network.metadata.codec))
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])

@@ -96,6 +96,40 @@ input_map { key: "crops" value: "crops" }
     )
 
 
+VISIBLE = replace(METADATA, golden_visibility=(0.5,) * METADATA.codec.points)
+ENSEMBLE = """output { name: "scores" data_type: TYPE_FP32 dims: [ 98 ] }
+output { name: "covariances" data_type: TYPE_FP32 dims: [ 98, 2, 2 ] }
+    input_map { key: "crops" value: "crops" }
+    output_map { key: "heatmaps" value: "heatmaps" }
+    input_map { key: "heatmaps" value: "heatmaps" }
+"""
+NETWORK = """output { name: "heatmaps" data_type: TYPE_FP32 dims: [ 98, 64, 64 ] }
+"""
+
+
+def test_stamping_declares_visibility_where_the_network_states_it_and_only_there(repository: Path) -> None:
+    for name, text in (("heatmap", NETWORK), ("landmarks", ENSEMBLE)):
+        (repository / name / "config.pbtxt").write_text(text + CONFIG)
+    stamp(repository, METADATA)
+    before = {name: (repository / name / "config.pbtxt").read_text() for name in ("heatmap", "decode", "landmarks")}
+    for _ in range(2):  # stamping again declares nothing twice
+        stamp(repository, VISIBLE)
+        after = {name: (repository / name / "config.pbtxt").read_text() for name in before}
+        added = {name: [line for line in after[name].split("\n") if line not in text] for name, text in before.items()}
+        declared = 'output { name: "visibility" data_type: TYPE_FP32 dims: [ 98 ] }'
+        passed = '    output_map { key: "visibility" value: "visibility" }'
+        assert added == {"heatmap": [declared], "decode": [], "landmarks": [declared, passed]}
+    stamp(repository, METADATA)
+    assert before == {name: (repository / name / "config.pbtxt").read_text() for name in before}
+
+
+def test_a_configuration_in_which_visibility_cannot_be_declared_is_refused(repository: Path) -> None:
+    before = (repository / "heatmap/config.pbtxt").read_text()
+    with pytest.raises(RepositoryError, match="must hold one line that begins with output"):
+        stamp(repository, VISIBLE)
+    assert (repository / "heatmap/config.pbtxt").read_text() == before
+
+
 GPU = """max_batch_size: 16
 parameters { key: "trt_engine_cache_enable" value: "1" }
 parameters { key: "trt_engine_cache_path" value: "" }

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landmarks.codec import decode
+from landmarks.codec import decode_output
 from landmarks.detection import find_faces
 from landmarks.detector import DetectorMetadata
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
@@ -24,7 +24,7 @@ def network(model_repository: Path) -> Network:
 
 
 def test_the_golden_crop_gives_the_points_the_model_states(network: Network) -> None:
-    decoded = decode(network(golden_crop()[None]), network.metadata.codec)
+    decoded = decode_output(network(golden_crop()[None]), network.metadata.codec)
     error = np.abs(decoded.points[0] - np.array(network.metadata.golden_points))
     assert error.shape == (98, 2)
     assert error.max() <= GOLDEN_TOLERANCE
@@ -33,12 +33,12 @@ def test_the_golden_crop_gives_the_points_the_model_states(network: Network) -> 
 def test_a_crops_heatmaps_do_not_depend_on_its_neighbours(network: Network) -> None:
     crops = np.stack([golden_crop(), 255 - golden_crop(), np.roll(golden_crop(), 9, axis=0)])
     crops.setflags(write=False)
-    together = network(crops)
+    together = network(crops).heatmaps
     assert together.shape == (3, 98, 64, 64)
     assert together.dtype == np.float32
     for i in (2, 0, 1):
-        assert network(crops[i : i + 1]).tobytes() == together[i : i + 1].tobytes()
-    assert network(crops[::-1]).tobytes() == together[::-1].tobytes()  # not contiguous
+        assert network(crops[i : i + 1]).heatmaps.tobytes() == together[i : i + 1].tobytes()
+    assert network(crops[::-1]).heatmaps.tobytes() == together[::-1].tobytes()  # not contiguous
 
 
 def test_identify_says_what_loading_says(network: Network, model_repository: Path) -> None:

@@ -52,10 +52,10 @@ class UncertainEngine(FakeEngine):
         self.ratios = ratios
 
     async def infer(self, crops: np.ndarray, **options: Any) -> Decoded:
-        points, scores, covariances = await super().infer(crops, **options)
+        points, scores, covariances, visibility = await super().infer(crops, **options)
         variance = [(0.084 * ratio) ** 2 * 97 * 194 / 2 for ratio in self.ratios[: len(crops)]]
         covariances[:] = np.array(variance, np.float32)[:, None, None, None] * np.eye(2, dtype=np.float32)
-        return Decoded(points, scores, covariances)
+        return Decoded(points, scores, covariances, visibility)
 
 
 async def detect(

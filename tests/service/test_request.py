@@ -57,9 +57,9 @@ def test_options_cannot_be_changed() -> None:
         (
             {"omit": ["points", "box"]},
             "invalid_request",
-            "omit takes points, scores, covariances, timings_ms, not 'box'",
+            "omit takes points, scores, covariances, visibility, timings_ms, not 'box'",
         ),
-        ({"omit": [1]}, "invalid_request", "omit takes points, scores, covariances, timings_ms, not 1"),
+        ({"omit": [1]}, "invalid_request", "omit takes points, scores, covariances, visibility, timings_ms, not 1"),
         ({"boxes": {}}, "invalid_request", "boxes must be a list"),
         ({"boxes": "box"}, "invalid_request", "boxes must be a list"),
         ({"boxes": [BOX, BOX[:3]]}, "invalid_box", "box 1 is not four numbers x1, y1, x2, y2"),

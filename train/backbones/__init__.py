@@ -27,11 +27,13 @@ BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {
 """By the name that configurations and runs have: from the number of points to the network."""
 
 
-def build(name: str, points: int = WFLW98.points, shape_refinement: bool = False) -> nn.Module:
+def build(
+    name: str, points: int = WFLW98.points, shape_refinement: bool = False, visibility: bool = False
+) -> nn.Module:
     """The backbone of that name for `points` points, with random weights, and with a ShapeRefinement as its last layer
-    or without. Raises ConfigError for an unknown name.
+    or without; beside that, with a Visibility layer or without. Raises ConfigError for an unknown name.
     """
     if name not in BACKBONES:
         raise ConfigError(f"name: unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
     network = BACKBONES[name](points)
-    return RefinedNetwork(network, points) if shape_refinement else network
+    return RefinedNetwork(network, points, visibility) if shape_refinement else network

@@ -39,8 +39,17 @@ class Moments(NamedTuple):
     yy: Tensor
 
 
+class Refined(NamedTuple):
+    """What a ShapeRefinement makes of the maps of a network."""
+
+    logits: Tensor
+    """float [N, P, H, W] the maps, tilted."""
+    features: Tensor
+    """float [N, 3 P (1 + POSES)] what the regression predicts errors from: see `ShapeRefinement.with_pose`."""
+
+
 class ShapeRefinement(nn.Module):
-    """Tilts every heatmap by the positions of all of them: logits float [N, P, H, W] -> the same shape.
+    """Tilts every heatmap by the positions of all of them: logits float [N, P, H, W] -> Refined.
 
     A map's position and spread are the moments of its softmax. Adding a plane of slope g to logits whose softmax is a
     Gaussian of covariance C moves its mean by C g and leaves its shape as it is. So each map gets the slope C^-1 d for
@@ -67,18 +76,20 @@ class ShapeRefinement(nn.Module):
         nn.init.zeros_(self.regression.weight)
         nn.init.zeros_(self.regression.bias)
 
-    def forward(self, logits: Tensor) -> Tensor:
+    def forward(self, logits: Tensor) -> Refined:
         # faces and points share one axis here, so that OpenVINO keeps the maps in row-major order: otherwise it would
         # move the points last for the two sums at the end, and transpose all maps once more
         maps = logits.float().flatten(0, 1)
         found = moments(maps.view(logits.shape))
         features, to_upright = self.features(found)
-        upright = self.regression(self.with_pose(features)).unflatten(1, (2, -1))
+        posed = self.with_pose(features)
+        upright = self.regression(posed).unflatten(1, (2, -1))
         x, y = complex_div(upright[:, 0], upright[:, 1], to_upright)
         determinant = found.xx * found.yy - found.xy**2
         across = ramp((found.yy * x - found.xy * y) / determinant, found.x, found.xx, logits.shape[3])
         down = ramp((found.xx * y - found.xy * x) / determinant, found.y, found.yy, logits.shape[2])
-        return (maps + across.flatten(0, 1).unsqueeze(1) + down.flatten(0, 1).unsqueeze(2)).view(logits.shape)
+        tilted = maps + across.flatten(0, 1).unsqueeze(1) + down.flatten(0, 1).unsqueeze(2)
+        return Refined(tilted.view(logits.shape), posed)
 
     def features(self, found: Moments) -> tuple[Tensor, Tensor]:
         """Positions and spreads of the maps in the face's upright frame [N, 3 P], and the transformation to it.
@@ -146,15 +157,38 @@ def complex_div(x: Tensor, y: Tensor, divisor: Tensor) -> tuple[Tensor, Tensor]:
     return (x * divisor[:, 0] + y * divisor[:, 1]) / size, (y * divisor[:, 0] - x * divisor[:, 1]) / size
 
 
-class RefinedNetwork(nn.Module):
-    """A network followed by its ShapeRefinement: RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4]."""
+class Visibility(nn.Module):
+    """The probability that each point is seen: `Refined.features` -> float [N, P], from 0 to 1.
 
-    def __init__(self, network: nn.Module, points: int) -> None:
+    A logistic regression for each point, on the features of the shape refinement: a head that is turned hides the same
+    points at every such pose, and what lies before a face widens the maps of the points below it. It is fitted by
+    `train.visibility`.
+    """
+
+    def __init__(self, points: int) -> None:
+        super().__init__()
+        self.regression = nn.Linear(3 * points * (1 + POSES), points)
+        nn.init.zeros_(self.regression.weight)
+        nn.init.zeros_(self.regression.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        probability: Tensor = self.regression(features).sigmoid()
+        return probability
+
+
+class RefinedNetwork(nn.Module):
+    """A network followed by its ShapeRefinement: RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4].
+
+    With a Visibility layer as well: -> the logits, and the probabilities float [N, P] that the points are seen.
+    """
+
+    def __init__(self, network: nn.Module, points: int, visibility: bool = False) -> None:
         super().__init__()
         self.network = network
         # "tilt", because that is its name in the checkpoints and the exported files that exist
         self.tilt = ShapeRefinement(points)
+        self.visibility = Visibility(points) if visibility else None
 
-    def forward(self, crops: Tensor) -> Tensor:
-        logits: Tensor = self.tilt(self.network(crops))
-        return logits
+    def forward(self, crops: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        refined: Refined = self.tilt(self.network(crops))
+        return refined.logits if self.visibility is None else (refined.logits, self.visibility(refined.features))

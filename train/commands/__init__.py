@@ -11,6 +11,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "predict": "what other networks find on a data set, as labels to learn from",
     "export": "write a finished run into a Triton model repository",
     "fit-shape": "add a last layer that corrects each point from the positions of the others",
+    "fit-visibility": "add a layer that states which points are seen, and which are hidden",
     "calibrate": "fit the covariances of a run to its errors, before an export",
     "fit-conversion": "fit the conversion of 300-W's 68 points to WFLW's 98",
     "convert-points": "a data set with its points converted to those of WFLW",

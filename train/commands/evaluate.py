@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from train.evaluation.predictions import Predictions
 from train.evaluation.regressor import REGRESSOR, Regressor, predict_coordinates
 from train.evaluation.summary import regressor_summary, summary
 from train.evaluation.trained import Trained, open_trained
+from train.samples.augment import Occluder
+from train.samples.corruptions import crop_face
 
 DETAILS: Final = (
     "Errors over the split for testing: by k, by group of points, by the usual normalisations, and what the "
@@ -49,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--refine", choices=REFINE, default="never", help="faces that are cropped again by their points [%(default)s]"
     )
+    parser.add_argument("--occlude", action="store_true", help="paste something over each face, to measure visibility")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the error curve, best and worst faces")
     parser.add_argument("--pictures", dest="plots", type=Path, help=argparse.SUPPRESS)  # the option's former name
 
@@ -65,6 +69,7 @@ def run(
     decoder: list[str],
     flip: bool,
     refine: Refine,
+    occlude: bool,
     boxes: list[BoxKind],
     plots: Path | None,
 ) -> None:
@@ -82,7 +87,10 @@ def run(
     ks = topk or [1, network.codec.topk]
     served = network.codec.topk if network.codec.topk in ks else ks[-1]
     figures: dict[BoxKind, dict[str, Any]] = {}
+    if occlude and refine != "never":
+        raise TrainingError("--occlude pastes over the first crop of a face: leave out --refine")
     for kind in boxes:
+        occluder = Occluder() if occlude else None
         predictions = predict(
             network.network,
             faces,
@@ -95,7 +103,10 @@ def run(
             correction=network.correction,
             flip=flip,
             second=second_pass(network, refine),
+            cut=occluder or crop_face,
         )
+        if occluder:
+            predictions = replace(predictions, covered=occluder.covered)
         figures[kind] = summary(predictions, [*ks, *decoder], served, network.degrees_of_freedom)
         if source.name == "coco":
             add_precision(figures[kind], predictions, source, split, served)

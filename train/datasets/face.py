@@ -33,6 +33,8 @@ class AnnotatedFace:
     """Parts of the test set that the face belongs to ("pose", "occlusion")."""
     weights: NDArray[np.float64] | None = None
     """[P] how much each point counts in the loss, 0 to 1; None: 1 each."""
+    visible: NDArray[np.bool_] | None = None
+    """[P] whether each point is seen, hidden neither by the head itself nor by something before it; None: unknown."""
     size: float | None = None
     """Pixels; the length by which the set's own figures are divided (MPII: head size, COCO: root of the area)."""
 

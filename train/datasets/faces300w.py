@@ -61,8 +61,11 @@ def _line(root: Path, path: Path, number: int, line: str, split: Split) -> Itera
         for item in row["faces"]:
             points = np.array(item["points98"], np.float64).reshape(WFLW98.points, 2)
             box = best_match(points, boxes)
-            image = root / "images" / row["image"]
-            yield None if box is None else AnnotatedFace(image, points, box, _subsets(row, item), _weights(item))
+            image, visible = root / "images" / row["image"], _visible(item)
+            if box is None:
+                yield None
+            else:
+                yield AnnotatedFace(image, points, box, _subsets(row, item), _weights(item), visible)
     except (ValueError, KeyError, TypeError) as error:
         form = "an object with image, split, faces[].points98 (98 x, y pairs) and boxes[].xyxy"
         raise DataError(f"{path}, line {number}: expected {form}; {error!r}") from error
@@ -85,6 +88,16 @@ def _weights(item: dict[str, Any]) -> NDArray[np.float64] | None:
     if not ((weights >= 0) & (weights <= 1)).all():
         raise ValueError("weights are numbers from 0 to 1")
     return weights
+
+
+def _visible(item: dict[str, Any]) -> NDArray[np.bool_] | None:
+    """Whether each point is seen, where the file states it. Raises ValueError for other values than 0 and 1."""
+    if "visible98" not in item:
+        return None
+    visible = np.array(item["visible98"]).reshape(WFLW98.points)
+    if not np.isin(visible, (0, 1)).all():
+        raise ValueError("visible98 has a 1 for each point that is seen and a 0 for each that is hidden")
+    return visible.astype(np.bool_)
 
 
 def best_match(points: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64] | None:

@@ -21,7 +21,7 @@ from train.engine.loop import data_loader, train_one_epoch
 from train.engine.optimisation import choose_precision, learning_rate_factor
 from train.engine.run import TrainingRun
 from train.engine.train_state import TrainState
-from train.errors import DataError
+from train.errors import ConfigError, DataError
 from train.evaluation.predict import predict, torch_network
 from train.evaluation.predictions import Predictions
 from train.evaluation.summary import summary
@@ -40,7 +40,11 @@ class LandmarkRun(TrainingRun[Config]):
     """
 
     def __init__(self, config: Config, data: TrainingData, folder: Path, workers: int = 1) -> None:
-        """`workers`: processes that prepare samples. Raises ConfigError when batches cannot be split evenly."""
+        """`workers`: processes that prepare samples. Raises ConfigError when batches cannot be split evenly, and for a
+        layer that is not trained.
+        """
+        if config.visibility:
+            raise ConfigError("visibility: this layer is not trained; add it to the finished run by fit-visibility")
         self._data = data
         self._sampler = EpochBatches(len(data.faces), config, rank(), world_size(), [len(each) for each in data.extra])
         self.device = local_device()

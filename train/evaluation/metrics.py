@@ -117,6 +117,34 @@ def mahalanobis(errors: Array, covariances: Array) -> Array:
     return distance
 
 
+@dataclass(frozen=True)
+class VisibilityFigures:
+    """How well the visibility of points agrees with whether they are seen."""
+
+    points: int
+    """The number of points of which it is known."""
+    hidden: float
+    """Percentage of them that are hidden."""
+    auroc: float | None
+    """The probability that a hidden point has a lower visibility than one that is seen; None where all or none are."""
+    calibration: float
+    """The largest difference, in percent, between the mean visibility and the share that is seen, of the points in each
+    tenth of the range from 0 to 1 that has at least a hundredth of them."""
+
+
+def visibility_figures(visibility: Array, seen: NDArray[np.bool_]) -> VisibilityFigures | None:
+    """The figures of points with probabilities [n] of being seen; None without points."""
+    if not len(seen):
+        return None
+    tenths = np.minimum((10 * visibility).astype(int), 9)
+    counts, said, were = (np.bincount(tenths, each, minlength=10) for each in (None, visibility, seen))
+    enough = counts >= max(1, len(seen) / 100)
+    deviations = np.abs(said - were)[enough] / counts[enough]
+    return VisibilityFigures(
+        len(seen), 100 * float((~seen).mean()), auroc(visibility, ~seen), 100 * float(deviations.max())
+    )
+
+
 def auroc(scores: Array, failed: NDArray[np.bool_]) -> float | None:
     """The area under the ROC curve of the scores [n] as a classifier of failures [n].
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from landmarks.codec import CodecSpec, Decoded
+from landmarks.codec import CodecSpec, Decoded, NetworkOutput, without_visibility
 from landmarks.crop import Crop, Matrix, transform_points
 from landmarks.layout import WFLW98, PointLayout
 from landmarks.second_pass import PointsCrop, Refine, second_crops
@@ -29,14 +29,19 @@ BATCH: Final = 16
 
 
 def torch_network(model: nn.Module, objective: Objective) -> HeatmapNetwork:
-    """A PyTorch model as a HeatmapNetwork: in evaluation mode and float32, with maps of logarithms of activations."""
+    """A PyTorch model as a HeatmapNetwork: in evaluation mode and float32, with maps of logarithms of activations.
+
+    `model`: returns logits, or logits and visibility (`train.backbones.refinement.RefinedNetwork`).
+    """
     device = next(model.parameters()).device
     model.eval()
 
     @torch.inference_mode()
-    def run(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits: Tensor = model(torch.from_numpy(crops).to(device))
-        return objective.log_activation(logits.float().cpu().numpy())
+    def run(crops: NDArray[np.uint8]) -> NetworkOutput:
+        answer: Tensor | tuple[Tensor, Tensor] = model(torch.from_numpy(crops).to(device))
+        logits, *rest = (answer,) if isinstance(answer, Tensor) else answer
+        heatmaps = objective.log_activation(logits.float().cpu().numpy())
+        return NetworkOutput(heatmaps, rest[0].float().cpu().numpy()) if rest else without_visibility(heatmaps)
 
     return run
 

@@ -15,18 +15,22 @@ from landmarks.layout import WFLW98, Norm, PointLayout
 from landmarks.uncertainty import GAUSSIAN, face_score, share_within
 from train.datasets.boxes import size_of
 from train.datasets.face import AnnotatedFace, BoxKind
+from train.datasets.visible import labels_of
 from train.evaluation.metrics import (
     LIMIT,
     Array,
     Report,
+    VisibilityFigures,
     group_nme,
     inter_ocular,
     inter_pupil,
     mahalanobis,
     point_errors,
     report,
+    visibility_figures,
 )
 from train.evaluation.readers import DecoderName
+from train.samples.augment import at_pixels
 
 SHARES: Final = (0.5, 0.9, 0.95)
 """Shares of the true points that the ellipses of `Predictions.coverage` should hold."""
@@ -51,6 +55,8 @@ class Predictions:
     """The kind of boxes that the crops are centred on."""
     flip: bool = False
     """Whether the predictions are averages over every crop and its mirror image."""
+    covered: Sequence[NDArray[np.bool_]] | None = None
+    """[S, S] of each face, the pixels of its crop that show something pasted over it; None: nothing is."""
 
     def lengths(self, norm: Norm) -> Array:
         """The lengths [faces] that errors are divided by, in crop pixels.
@@ -140,6 +146,19 @@ class Predictions:
     def scores(self, k: DecoderName) -> Array:
         """The score of each face as the service answers it: [faces], from 0 to 1."""
         return np.asarray(face_score(self.decoded[k].points, self.decoded[k].covariances), np.float64)
+
+    def visibility(self, k: DecoderName) -> VisibilityFigures | None:
+        """The figures of the points whose visibility is known; None where the network does not state it."""
+        stated = self.decoded[k].visibility
+        if not stated.shape[1]:
+            return None
+        labels = [labels_of(face, self.layout) for face in self.faces]
+        seen, known = (np.stack(each) for each in zip(*labels, strict=True))
+        for i, mask in enumerate(self.covered or ()):
+            inside, covered = at_pixels(mask, self.truth[i])
+            seen[i] &= ~covered
+            known[i] &= inside
+        return visibility_figures(stated[known].astype(np.float64), seen[known])
 
     def failures(self, k: DecoderName) -> NDArray[np.bool_]:
         """Whether the NME of each face exceeds 10 %: [faces]."""

@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.codec import CodecSpec, Decoded, decode
+from landmarks.codec import CodecSpec, Decoded, NetworkOutput, decode_output
 from landmarks.flip import average, with_mirrored
 from landmarks.layout import PointLayout
 
 Crops = NDArray[np.uint8]
 
-HeatmapNetwork = Callable[[Crops], NDArray[np.float32]]
-"""RGB crops uint8 [N, S, S, 3] -> log-activations float32 [N, P, cells, cells] (see `train.objectives`)."""
+HeatmapNetwork = Callable[[Crops], NetworkOutput]
+"""RGB crops uint8 [N, S, S, 3] -> log-activations float32 [N, P, cells, cells] (see `train.objectives`), and visibility
+where the network states it."""
 
 DecoderName = int | str
 """A name of `landmarks.decoders.DECODERS`; or a number k, for decoder "topk" with that k."""
@@ -36,8 +37,8 @@ def make_decoder(
     choices = {each: codec.choose_decoder(*_name_and_k(each)) for each in decoders}
 
     def decode_crops(crops: Crops) -> dict[DecoderName, Decoded]:
-        maps = network(crops)
-        return {each: moved(_decode(maps, codec, each), codec.stride * correction) for each in choices}
+        output = network(crops)
+        return {each: moved(_decode(output, codec, each), codec.stride * correction) for each in choices}
 
     return decode_crops
 
@@ -69,9 +70,9 @@ def label(decoder: DecoderName) -> str:
     return f"top{decoder}" if isinstance(decoder, int) else decoder
 
 
-def _decode(maps: NDArray[np.float32], codec: CodecSpec, decoder: DecoderName) -> Decoded:
+def _decode(output: NetworkOutput, codec: CodecSpec, decoder: DecoderName) -> Decoded:
     name, k = _name_and_k(decoder)
-    return decode(maps, codec, k, name)
+    return decode_output(output, codec, k, name)
 
 
 def _name_and_k(decoder: DecoderName) -> tuple[str, int | None]:

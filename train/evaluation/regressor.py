@@ -112,6 +112,9 @@ def predict_coordinates(
     truth = [transform_points(matrix, face.points) for matrix, face in zip(matrices, faces, strict=True)]
     count = len(faces), layout.points
     decoded = Decoded(
-        np.stack(points).astype(np.float32), np.zeros(count, np.float32), np.zeros((*count, 2, 2), np.float32)
+        np.stack(points).astype(np.float32),
+        np.zeros(count, np.float32),
+        np.zeros((*count, 2, 2), np.float32),
+        np.zeros((len(faces), 0), np.float32),
     )
     return Predictions({REGRESSOR: decoded}, np.stack(truth), np.stack(matrices), faces, layout, "P1")

@@ -21,8 +21,10 @@ def summary(
 
     By decoder: NME, FR and AUC; for the served k and for decoders by name, also by normalisation, subset and group.
     For the served k: the coverage of its covariances, with the degrees of freedom of the errors by group (`freedom`),
-    and the AUROC of the face's score as a classifier of failures.
+    the AUROC of the face's score as a classifier of failures, and how well the visibility of points agrees with what is
+    seen.
     """
+    visibility = predictions.visibility(served)
     named = [name for name in decoders if isinstance(name, str)]
     return {
         "faces": len(predictions.truth),
@@ -34,6 +36,7 @@ def summary(
         "by_decoder": {name: asdict(predictions.report(name)) | details(predictions, name) for name in named},
         "coverage": predictions.coverage(served, freedom or {}),
         "auroc": auroc(predictions.scores(served), predictions.failures(served)),
+        "visibility": visibility and asdict(visibility),
     }
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from landmarks.codec import CodecSpec
+from landmarks.codec import CodecSpec, NetworkOutput, without_visibility
 from landmarks.metadata import ModelMetadata
 from landmarks.second_pass import PointsCrop
+from landmarks.tensors import contract
 from train.backbones import build
 from train.config import Config
 from train.evaluation.calibration import Calibration
@@ -68,7 +69,9 @@ def load_run(folder: Path) -> tuple[Config, nn.Module]:
     Raises TrainingError without a checkpoint.
     """
     return load_result(
-        folder, Config, lambda config: build(config.name, layout_of(folder).points, config.shape_refinement)
+        folder,
+        Config,
+        lambda config: build(config.name, layout_of(folder).points, config.shape_refinement, config.visibility),
     )
 
 
@@ -88,9 +91,11 @@ def open_export(path: Path) -> Trained:
     session = open_session(path)
     metadata = ModelMetadata.from_mapping(session.get_modelmeta().custom_metadata_map)
     name = session.get_inputs()[0].name
+    names = [spec.name for spec in contract(metadata.codec, metadata.has_visibility).predicted]
 
-    def network(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(session.run(None, {name: crops})[0], np.float32)
+    def network(crops: NDArray[np.uint8]) -> NetworkOutput:
+        outputs = [np.asarray(values, np.float32) for values in session.run(names, {name: crops})]
+        return NetworkOutput(*outputs) if metadata.has_visibility else without_visibility(outputs[0])
 
     return Trained(
         network,

@@ -49,7 +49,7 @@ def import_onnx(path: Path, source: DataSource, folder: Path, samples: int = SAM
     shaped = any(tensor.name.startswith(TILT) for tensor in graph.initializer)
     config = config_of(metadata, shaped)
     require_no_run(folder)
-    model = build(config.name, metadata.codec.points, shaped).eval()
+    model = build(config.name, metadata.codec.points, shaped, metadata.has_visibility).eval()
     model.load_state_dict(unfuse_batchnorm(graph, model, path))
     recalibrate_batchnorm(model, training_crops(metadata, source, samples))
     check_against_file(model, metadata, path)
@@ -65,6 +65,7 @@ def config_of(metadata: ModelMetadata, shaped: bool) -> Config:
     values: dict[str, Any] = {
         "name": metadata.name,
         "shape_refinement": shaped,
+        "visibility": metadata.has_visibility,
         "stages": [Stage(epochs=1, input_size=codec.input_size)],
         "crop_scale": metadata.crop_scale,
         "pixel_rule": codec.pixel_rule,

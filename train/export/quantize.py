@@ -28,8 +28,8 @@ from train.samples.image_cache import ImageCache
 
 SUFFIX: Final = "-int8"
 """Ending of the name of a quantized model."""
-FLOAT32_SCOPE: Final = "/tilt/"
-"""Prefix of the names of the operations that stay in float32: those of `train.backbones.refinement`."""
+FLOAT32_SCOPES: Final = ("/tilt/", "/visibility/")
+"""Prefixes of the names of the operations that stay in float32: those of `train.backbones.refinement`."""
 TIMED_CROPS: Final = 100
 """Crops that each network is timed on."""
 
@@ -89,8 +89,8 @@ def quantized_model(path: Path, crops: Crops) -> onnx.ModelProto:
     device = nncf.TargetDevice.CPU
     # its log and its progress bars would mix with the figures that the command prints
     with redirect_stdout(sys.stderr):
-        # the layer of `train.backbones.refinement`, where there is one, subtracts coordinates
-        in_float32 = nncf.IgnoredScope(patterns=[f"{FLOAT32_SCOPE}.*"], validate=False)
+        # the layers of `train.backbones.refinement`, where there are any, subtract coordinates
+        in_float32 = nncf.IgnoredScope(patterns=[f"{scope}.*" for scope in FLOAT32_SCOPES], validate=False)
         # seven bits of each weight: with eight, sums of products overflow the sixteen bits of CPUs without VNNI, and
         # their points differ by up to a pixel. With seven, every CPU gives the same points.
         portable = AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE)

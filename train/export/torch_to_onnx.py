@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from landmarks.codec import CodecSpec, Decoded, decode
+from landmarks.codec import CodecSpec, Decoded, decode_output
 from landmarks.golden import GoldenError, check_golden_answer, golden_crop, with_golden_answer
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import remove_int8
@@ -59,7 +59,7 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
 
 def golden_answer(network: HeatmapNetwork, codec: CodecSpec) -> Decoded:
     """The network's own answer to the golden crop."""
-    return decode(network(golden_crop(codec.input_size)[None]), codec)
+    return decode_output(network(golden_crop(codec.input_size)[None]), codec)
 
 
 def golden_error(network: HeatmapNetwork, metadata: ModelMetadata) -> float:
@@ -70,10 +70,10 @@ def golden_error(network: HeatmapNetwork, metadata: ModelMetadata) -> float:
 
 def write_checked(model: nn.Module, metadata: ModelMetadata, path: Path) -> None:
     """Writes the network as an ONNX file with the tensors of the Triton contract. Raises as `check_against_torch`."""
-    tensors = contract(metadata.codec)
+    tensors = contract(metadata.codec, metadata.has_visibility)
     example = torch.zeros(1, *tensors.crops.shape, dtype=torch.uint8)
-    axes = {tensors.crops.name: {0: "batch"}, tensors.heatmaps.name: {0: "batch"}}
-    write_onnx(model, example, axes, (tensors.heatmaps.name,), metadata, path)
+    axes = {spec.name: {0: "batch"} for spec in (tensors.crops, *tensors.predicted)}
+    write_onnx(model, example, axes, tuple(spec.name for spec in tensors.predicted), metadata, path)
     check_against_torch(path, metadata)
 
 

@@ -37,8 +37,9 @@ HEAD: Final = "head."
 """Prefix of the parameters that a published classifier lacks."""
 NETWORK: Final = "network."
 TILT: Final = "tilt."
-"""Prefixes of the parameters of a network with the layer of `train.backbones.refinement`: of the network that the layer
-was fitted to, and of the layer."""
+VISIBILITY: Final = "visibility."
+"""Prefixes of the parameters of a network with the layers of `train.backbones.refinement`: of the network that these
+were fitted to, and of each layer."""
 COUNTER: Final = "num_batches_tracked"
 """A buffer of batch normalisation that older files lack, and that inference does not read."""
 MAX_LISTED: Final = 6
@@ -71,8 +72,8 @@ def canonical_name(name: str) -> str:
 def load_weights(model: nn.Module, path: Path) -> str:
     """Loads a file's weights into a model to start training from; returns the file's name and hash.
 
-    The model keeps its own head where the file has none, and the layer of `train.backbones.refinement` is not loaded
-    into a model without it. Residual blocks that the file lacks keep their initial weights, with which a block is the
+    The model keeps its own head where the file has none, and the layers of `train.backbones.refinement` are not loaded
+    into a model without them. Residual blocks that the file lacks keep their initial weights, with which a block is the
     identity: a deeper network starts with the function of the shallower one. Raises TrainingError, with names and
     shapes, unless the file and the model agree in everything else.
     """
@@ -84,8 +85,11 @@ def _assign(model: nn.Module, weights: Weights, path: Path, fresh_head: bool) ->
     wanted = model.state_dict()
     given = {name: value for name, value in weights.items() if not name.startswith(CLASSIFIER)}
     if any(name.startswith(TILT) for name in given) and not any(name.startswith(TILT) for name in wanted):
-        # the layer has to be fitted again to the network that is trained now
-        given = {name.removeprefix(NETWORK): value for name, value in given.items() if not name.startswith(TILT)}
+        # the layers have to be fitted again to the network that is trained now
+        fitted = (TILT, VISIBILITY)
+        given = {name.removeprefix(NETWORK): value for name, value in given.items() if not name.startswith(fitted)}
+    if not any(name.startswith(VISIBILITY) for name in wanted):
+        given = {name: value for name, value in given.items() if not name.startswith(VISIBILITY)}
     headless = not any(name.startswith(HEAD) for name in given)
     added = _added_blocks(model, given)
     for name, value in wanted.items():

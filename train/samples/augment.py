@@ -35,6 +35,8 @@ class AugmentedCrop(NamedTuple):
     """2x3, image pixels -> crop pixels; includes the mirroring."""
     mirrored: bool
     """Whether the crop is mirrored, so that left and right points change places."""
+    covered: NDArray[np.bool_]
+    """[size, size] the pixels that show something pasted over the face."""
 
 
 def augmented_crop(
@@ -42,12 +44,13 @@ def augmented_crop(
 ) -> AugmentedCrop:
     """A random crop of `image` [H, W, 3] about an xyxy `box`, with its sides `scale` times the box's longer side."""
     matrix, mirrored = random_crop(box, scale, size, config, rng)
-    pixels = random_occlusion(warp(image, matrix, size), config.occlusion, rng)
+    pixels, occluded = random_occlusion(warp(image, matrix, size), config.occlusion, rng)
     if config.photometric:
         pixels = random_photometric(pixels, SMALL_FACE * size, config.photometric, rng)
     else:
         pixels = random_color(pixels, config.brightness, config.contrast, config.saturation, rng)
-    return AugmentedCrop(random_erasing(pixels, config.erasing, rng), matrix, mirrored)
+    pixels, erased = random_erasing(pixels, config.erasing, rng)
+    return AugmentedCrop(pixels, matrix, mirrored, occluded | erased)
 
 
 # ---------------------------------------------------------------- geometry
@@ -76,28 +79,63 @@ def random_crop(
 # ---------------------------------------------------------------- occlusion
 
 
-def random_occlusion(crop: RgbImage, probability: float, rng: np.random.Generator) -> RgbImage:
+class Occluded(NamedTuple):
+    """A crop with something pasted over it, or as it was."""
+
+    pixels: RgbImage
+    """RGB uint8 [size, size, 3]"""
+    covered: NDArray[np.bool_]
+    """[size, size] where it is pasted."""
+
+
+def random_occlusion(crop: RgbImage, probability: float, rng: np.random.Generator) -> Occluded:
     """With some probability, an ellipse of 3 to 25 % of the area shows another part of the square crop."""
     if not probability or rng.random() >= probability:
-        return crop
+        return Occluded(crop, np.zeros(crop.shape[:2], np.bool_))
     size = len(crop)
     area, aspect = rng.uniform(0.03, 0.25) * size * size, math.exp(rng.uniform(-1, 1))
     radii = round(math.sqrt(area / math.pi * aspect)), round(math.sqrt(area / math.pi / aspect))
     x, y = rng.integers(0, size, 2).tolist()
     angle = float(rng.uniform(0, 180))
     rows, columns = rng.integers(0, size, 2).tolist()
-    return corruptions.texture_ellipse(crop, (x, y), radii, angle, (rows, columns))
+    pixels = corruptions.texture_ellipse(crop, (x, y), radii, angle, (rows, columns))
+    return Occluded(pixels, corruptions.ellipse_mask(crop.shape[:2], (x, y), radii, angle))
 
 
-def random_erasing(crop: RgbImage, probability: float, rng: np.random.Generator) -> RgbImage:
+class Occluder:
+    """A `Cropper` that pastes an ellipse over each face as `random_occlusion` does, and keeps where."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.covered: list[NDArray[np.bool_]] = []
+        """[size, size] of each crop, in their order."""
+        self._seed = seed
+
+    def __call__(self, image: RgbImage, crop: Crop) -> tuple[RgbImage, Matrix]:
+        pixels, matrix = corruptions.crop_face(image, crop)
+        pixels, covered = random_occlusion(pixels, 1.0, np.random.default_rng([self._seed, len(self.covered)]))
+        self.covered.append(covered)
+        return pixels, matrix
+
+
+def random_erasing(crop: RgbImage, probability: float, rng: np.random.Generator) -> Occluded:
     """With some probability, a rectangle of 2 to 20 % of the square crop's area becomes noise."""
+    covered = np.zeros(crop.shape[:2], np.bool_)
     if rng.random() >= probability:
-        return crop
+        return Occluded(crop, covered)
     size = len(crop)
     area, aspect = rng.uniform(0.02, 0.2) * size * size, math.exp(rng.uniform(-1.2, 1.2))
     height, width = (min(size - 1, round(math.sqrt(area * f))) for f in (aspect, 1 / aspect))
     top, left = (int(rng.integers(0, size - extent)) for extent in (height, width))
-    return corruptions.noise_rectangle(crop, left, top, left + width, top + height, rng)
+    covered[top : top + height, left : left + width] = True
+    return Occluded(corruptions.noise_rectangle(crop, left, top, left + width, top + height, rng), covered)
+
+
+def at_pixels(covered: NDArray[np.bool_], points: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether points [P, 2] lie in a crop, and whether they do where `covered` [S, S] holds."""
+    size = len(covered)
+    inside = ((points >= 0) & (points <= size - 1)).all(axis=1)
+    columns, rows = np.where(inside[:, None], points, 0).round().astype(int).T
+    return inside, covered[rows, columns] & inside
 
 
 # ---------------------------------------------------------------- color and sharpness

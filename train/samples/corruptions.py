@@ -108,9 +108,16 @@ def texture_ellipse(
 
     `center` (x, y) and `radii` in pixels; `angle` in degrees, clockwise from the x axis to the first radius.
     """
-    mask = cv2.ellipse(np.zeros(image.shape[:2], np.uint8), center, radii, angle, 0, 360, (1,), cv2.FILLED)
     texture = np.roll(image[::-1], shift, axis=(0, 1))
-    return np.where(mask[..., None] > 0, texture, image)
+    return np.where(ellipse_mask(image.shape[:2], center, radii, angle)[..., None], texture, image)
+
+
+def ellipse_mask(
+    shape: tuple[int, ...], center: tuple[int, int], radii: tuple[int, int], angle: float
+) -> NDArray[np.bool_]:
+    """The pixels [H, W] that `texture_ellipse` fills in an image of that shape."""
+    mask = cv2.ellipse(np.zeros(shape, np.uint8), center, radii, angle, 0, 360, (1,), cv2.FILLED)
+    return np.asarray(mask > 0)
 
 
 # ---------------------------------------------------------------- a face cut out of its image

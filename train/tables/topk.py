@@ -70,7 +70,7 @@ def measure(
     with tqdm(total=len(faces), desc=f"decode at {codec.input_size} px", unit="face", leave=False) as bar:
         for crops, batch in batches:
             matrices += batch
-            points += [codec.to_pixels(np.stack(decode(maps))) for maps in trained.network(crops)]
+            points += [codec.to_pixels(np.stack(decode(maps))) for maps in trained.network(crops).heatmaps]
             bar.update(len(crops))
     truth = np.stack([transform_points(matrix, face.points) for matrix, face in zip(matrices, faces, strict=True)])
     lengths = Predictions({}, truth, np.stack(matrices), faces, source.layout).lengths(source.layout.norm)

@@ -40,7 +40,8 @@ class TritonPythonModel:
             decoded = self._decode(heatmaps, self._metadata.codec, *options)
         except CodecError as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
-        tensors = zip(self._tensors.outputs, decoded, strict=True)
+        # visibility does not pass through here
+        tensors = zip(self._tensors.decoded, decoded, strict=False)
         return pb_utils.InferenceResponse([pb_utils.Tensor(spec.name, values) for spec, values in tensors])
 
 

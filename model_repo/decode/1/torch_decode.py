@@ -45,7 +45,8 @@ def decode(heatmaps: Tensor, spec: CodecSpec, topk: int | None = None, decoder: 
     covariances = spec.stride**2 * _second_moments(probability / mass[..., None, None], u - corner)
     scores = (torch.exp((strongest.logits - peak).to(torch.float64)).sum(-1) / mass).clamp(max=1.0)
     points, *others = (values.cpu().numpy() for values in (u, scores, _calibrated(covariances, spec)))
-    return Decoded(*(values.astype(np.float32) for values in (spec.to_pixels(points), *others)))
+    visibility = np.empty((len(heatmaps), 0))
+    return Decoded(*(values.astype(np.float32) for values in (spec.to_pixels(points), *others, visibility)))
 
 
 def strongest_cells(maps: Tensor, k: int) -> Strongest:

@@ -1,4 +1,4 @@
-"""Triton model `heatmap`: RGB crops -> heatmap logits, through OpenVINO on the CPU."""
+"""Triton model `heatmap`: RGB crops -> heatmap logits and visibility, through OpenVINO on the CPU."""
 
 import json
 from pathlib import Path
@@ -19,11 +19,13 @@ class TritonPythonModel:
         repository, version = Path(args["model_repository"]).parent, args["model_version"]
         self._network = Network(model_path(repository, version, precision=precision_of(parameters)))
         check_stamp(parameters, self._network.metadata, self._network.provenance)
-        self._tensors = contract(self._network.metadata.codec)
+        self._tensors = contract(self._network.metadata.codec, self._network.metadata.has_visibility)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
         crops = pb_utils.get_input_tensor_by_name(request, self._tensors.crops.name).as_numpy()
-        return pb_utils.InferenceResponse([pb_utils.Tensor(self._tensors.heatmaps.name, self._network(crops))])
+        # without visibility there is a tensor less
+        tensors = zip(self._tensors.predicted, self._network(crops), strict=False)
+        return pb_utils.InferenceResponse([pb_utils.Tensor(spec.name, values) for spec, values in tensors])

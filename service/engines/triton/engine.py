@@ -76,7 +76,7 @@ class TritonEngine:
     ) -> Decoded:
         served = self._pool.identity
         check_request(crops, decoder, topk, served.model.metadata.codec)
-        tensors = contract(served.model.metadata.codec)
+        tensors = contract(served.model.metadata.codec, served.model.metadata.has_visibility)
         options = {DECODER_PARAMETER: decoder, TOPK_PARAMETER: topk}
         parameters = {name: value for name, value in options.items() if value is not None}
 
@@ -119,7 +119,10 @@ def infer_input(tensor: TensorSpec, values: NDArray[Any]) -> InferInput:
 
 
 def _decoded(answer: Any, tensors: Contract, faces: int) -> Decoded:
-    return check_result(Decoded(*(answer.as_numpy(spec.name) for spec in tensors.outputs)), tensors, faces)
+    arrays = [answer.as_numpy(spec.name) for spec in tensors.outputs]
+    if tensors.visibility is None:
+        arrays.append(np.empty((faces, 0), np.float32))
+    return check_result(Decoded(*arrays), tensors, faces)
 
 
 async def _verify(endpoint: Endpoint[_Served]) -> _Served:
@@ -129,7 +132,7 @@ async def _verify(endpoint: Endpoint[_Served]) -> _Served:
     """
     served = await _identify(endpoint)
     metadata = served.model.metadata
-    tensors, crop = contract(metadata.codec), golden_crop(metadata.codec.input_size)[None]
+    tensors, crop = contract(metadata.codec, metadata.has_visibility), golden_crop(metadata.codec.input_size)[None]
     for batch in (1,) if endpoint.is_up else (1, served.max_batch):
         inputs = [infer_input(tensors.crops, crop.repeat(batch, axis=0))]
         answer = await endpoint.infer(ENSEMBLE_MODEL, inputs, deadline=Deadline.after(VERIFY_TIMEOUT))

@@ -13,8 +13,9 @@ import pytest
 from service.cli.outputs import Csv, JsonLines, OutputError, make_format, new_file, resumed_file
 
 FACE = {"box": [1.0, 2.0, 3.0, 4.0], "box_source": "given", "box_score": None, "score": 0.5, "inter_ocular": 2.0}
+FACE |= {"passes": 2}
 MODEL = {"name": "fake", "version": "7", "provenance": "sha256:00"}
-OMIT = ("points", "scores", "covariances")
+OMIT = ("points", "scores", "covariances", "visibility")
 
 
 def body(faces: int) -> dict[str, Any]:
@@ -53,11 +54,36 @@ def test_a_csv_of_other_columns_is_refused(tmp_path: Path) -> None:
         resumed_file(path, Csv())
 
 
-def large(faces: int, points: int) -> dict[str, Any]:
+def large(faces: int, points: int, **more: Any) -> dict[str, Any]:
     """An answer of a model with this many points."""
     arrays = {"points": np.ones((points, 2), np.float32), "scores": np.ones(points, np.float32)}
-    face = FACE | arrays | {"covariances": np.ones((points, 3), np.float32)}
+    face = FACE | arrays | {"covariances": np.ones((points, 3), np.float32)} | more
     return {"model": MODEL, "image": {"width": 8, "height": 9}, "faces": [face] * faces}
+
+
+@pytest.mark.parametrize("visibility", [{}, {"visibility": np.array([0.25, 1.0], np.float32)}])
+@pytest.mark.parametrize("omit", [(), OMIT[:3]])
+def test_the_model_decides_whether_there_are_columns_of_visibility(
+    tmp_path: Path, omit: tuple[str, ...], visibility: dict[str, Any]
+) -> None:
+    """Also where a file is resumed, which has to have the columns that it began with."""
+    path = tmp_path / "out.csv"
+    stream, output = new_file(path, Csv(omit))
+    output.add("a.png", large(1, 2, **visibility))
+    output.close()
+    stream.close()
+    stream, output = resumed_file(path, Csv(omit))
+    assert output.completed == {"a.png"}
+    output.add("b.png", large(1, 2, **visibility))
+    output.add("c.png", large(1, 2))  # of a candidate that states none
+    stream.close()
+    header, first, second, third = csv.reader(io.StringIO(path.read_text()))
+    columns = ["visibility_0", "visibility_1"]
+    assert [name for name in header if name.startswith("visibility")] == (columns if visibility else [])
+    assert {len(row) for row in (header, first, second, third)} == {len(header)}
+    if visibility:
+        assert first[-2:] == second[-2:] == ["0.25", "1.0"]
+        assert third[-2:] == ["", ""]
 
 
 @pytest.mark.parametrize("points", [5, 106])
@@ -67,9 +93,9 @@ def test_the_columns_are_for_the_points_of_the_model(points: int) -> None:
     pieces += [form.record("none-2.png", large(0, points)), form.end()]
     assert pieces[:2] == [b"", b""]  # until a face is found, the number of points is not known
     header, *rows = csv.reader(io.StringIO(b"".join(pieces).decode()))
-    assert header[15:17] == ["x_0", "y_0"]
+    assert header[15:18] == ["passes", "x_0", "y_0"]
     assert header[-3:] == [f"xx_{points - 1}", f"xy_{points - 1}", f"yy_{points - 1}"]
-    assert {len(row) for row in rows} == {len(header)} == {15 + 6 * points}
+    assert {len(row) for row in rows} == {len(header)} == {16 + 6 * points}
     assert [(row[0], row[2]) for row in rows] == [
         ("none.png", ""),
         ("two.png", "0"),
@@ -85,7 +111,7 @@ def test_a_csv_without_any_face_has_a_row_for_each_image_and_is_started_again_wh
     output.close()
     stream.close()
     header, row = csv.reader(io.StringIO(path.read_text()))
-    assert (header[-1], row[:3], len(row)) == ("inter_ocular", ["a.png", "0", ""], 15)
+    assert (header[-1], row[:3], len(row)) == ("passes", ["a.png", "0", ""], 16)
     stream, output = resumed_file(path, Csv())
     assert output.completed == frozenset()
     output.add("a.png", large(0, 5))

@@ -213,10 +213,13 @@ async def test_answers_that_are_not_finite_are_failures(
 ) -> None:
     def spoiled(*arguments: object) -> Decoded:
         return Decoded(
-            np.full((1, 98, 2), bad, np.float32), np.zeros((1, 98), np.float32), np.zeros((1, 98, 2, 2), np.float32)
+            np.full((1, 98, 2), bad, np.float32),
+            np.zeros((1, 98), np.float32),
+            np.zeros((1, 98, 2, 2), np.float32),
+            np.zeros((1, 0), np.float32),
         )
 
     async with started(local):
-        monkeypatch.setattr(inference, "decode", spoiled)
+        monkeypatch.setattr(inference, "decode_output", spoiled)
         with pytest.raises(EngineFailure, match="points are not finite"):
             await local.infer(golden_crop()[None])

@@ -48,7 +48,8 @@ def predicted(root: Path, count: int) -> Predictions:
     ocular = np.linalg.norm(truth[:, 60] - truth[:, 72], axis=-1)
     shifts = (np.arange(count)[:, None] + 0.5) / 100 * ocular[:, None] * np.array([0.6, 0.8])
     points = truth + shifts[:, None, :]
-    decoded = Decoded(points, np.ones(points.shape[:2], np.float32), np.ones((*points.shape, 2), np.float32))
+    ones = [np.ones(shape, np.float32) for shape in (points.shape[:2], (*points.shape, 2), (len(points), 0))]
+    decoded = Decoded(points, *ones)
     return Predictions(MappingProxyType({9: decoded}), truth, matrices, faces)
 
 
@@ -137,7 +138,7 @@ def test_points_that_nobody_annotated_are_left_out(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "face.png"), np.zeros((64, 64, 3), np.uint8))
     face = AnnotatedFace(tmp_path / "face.png", truth[0], np.array([16.0, 16, 60, 60]))
     found = np.nan_to_num(truth, nan=30.0) + 1
-    decoded = Decoded(found, np.ones((1, 29), np.float32), np.ones((1, 29, 2, 2), np.float32))
+    decoded = Decoded(found, *(np.ones((1, *shape), np.float32) for shape in ((29,), (29, 2, 2), (0,))))
     matrix = np.array([[[1.0, 0, 0], [0, 1, 0]]])
     draw_evaluation(Predictions({1: decoded}, truth, matrix, [face], COFW29), 1, tmp_path)
     assert (tmp_path / "worst.png").is_file()

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
-from landmarks.codec import CodecSpec, Decoded
+from landmarks.codec import CodecSpec, Decoded, NetworkOutput, without_visibility
 from landmarks.crop import Crop, transform_points
 from landmarks.layout import WFLW98, PointLayout
 from landmarks.second_pass import PointsCrop, Refine
@@ -57,13 +57,13 @@ def evaluate(
     codec = CodecSpec(points=layout.points, input_size=64, topk=1)
     truths = iter(faces)
 
-    def network(crops: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def network(crops: np.ndarray[Any, Any]) -> NetworkOutput:
         maps = np.zeros((len(crops), layout.points, 16, 16), np.float32)
         for i in range(len(crops)):
             points = transform_points(Crop.around(BOX, 1.0, 64).image_to_crop(), next(truths).points)
             column, row = np.nan_to_num(np.round((points - 1.5) / 4)).astype(int).T
             maps[i, np.arange(layout.points), row, column + columns] = 50.0
-        return maps
+        return without_visibility(maps)
 
     return predict(network, faces, codec, 1.0, readings, layout=layout)
 
@@ -87,7 +87,7 @@ def test_a_sets_own_size_counts_pixels_of_the_image(tmp_path: Path) -> None:
     some = faces(tmp_path, MPII16, size=10.0)
     codec = CodecSpec(points=16, input_size=64, topk=1)
     # the same crop shown at half the size: an error of 4 crop pixels is one of 8 image pixels
-    flat = lambda crops: np.zeros((len(crops), 16, 16, 16), np.float32)  # noqa: E731
+    flat = lambda crops: without_visibility(np.zeros((len(crops), 16, 16, 16), np.float32))  # noqa: E731
     predictions = predict(flat, some, codec, 2.0, [1], layout=MPII16)
     assert predictions.lengths("size") == pytest.approx(5.0)
 
@@ -156,12 +156,12 @@ def test_a_second_pass_crops_a_face_by_its_points(tmp_path: Path, refine: Refine
     crops = [first, expected][:calls]
     shown = iter(crops)
 
-    def network(batch: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def network(batch: np.ndarray[Any, Any]) -> NetworkOutput:
         maps = np.zeros((len(batch), 98, 16, 16), np.float32)
         points = transform_points(next(shown).image_to_crop(), face.points)
         column, row = np.round((points - 1.5) / 4).astype(int).T
         maps[0, np.arange(98), row, column] = 50.0
-        return maps
+        return without_visibility(maps)
 
     second = SecondPass(PointsCrop(1.25, 0.0), refine)
     predictions = predict(network, [face], codec, 1.0, [1], second=second)

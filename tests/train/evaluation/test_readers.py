@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
-from landmarks.codec import CodecError, CodecSpec, decode
+from landmarks.codec import CodecError, CodecSpec, NetworkOutput, decode, without_visibility
 from landmarks.layout import PointLayout
 from train.evaluation.readers import make_decoder, make_flip_averaging_decoder
 
@@ -17,10 +17,10 @@ CORNER = CodecSpec(points=2, input_size=64, topk=1, pixel_rule="corner")
 LAYOUT = PointLayout("two", ("right", "left"), flip=(1, 0), groups={"both": (0, 1)}, norm="box")
 
 
-def spots(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+def spots(crops: NDArray[np.uint8]) -> NetworkOutput:
     """A network that finds in its first map what is red, and in its second what is green."""
     cells = crops.reshape(len(crops), 16, 4, 16, 4, 3).astype(np.float32).mean(axis=(2, 4))
-    return np.ascontiguousarray(cells[..., :2].transpose(0, 3, 1, 2))
+    return without_visibility(np.ascontiguousarray(cells[..., :2].transpose(0, 3, 1, 2)))
 
 
 def crop() -> NDArray[np.uint8]:
@@ -33,7 +33,7 @@ def crop() -> NDArray[np.uint8]:
 def test_a_map_is_computed_once_for_all_readings() -> None:
     calls: list[int] = []
 
-    def network(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def network(crops: NDArray[np.uint8]) -> NetworkOutput:
         calls.append(len(crops))
         return spots(crops)
 
@@ -44,7 +44,7 @@ def test_a_map_is_computed_once_for_all_readings() -> None:
 
 def test_readings_by_number_are_those_that_are_served() -> None:
     maps = np.random.default_rng(0).normal(size=(3, 2, 16, 16)).astype(np.float32)
-    found = make_decoder(lambda crops: maps, CENTER, [1, 4])(crop())
+    found = make_decoder(lambda crops: without_visibility(maps), CENTER, [1, 4])(crop())
     for k in (1, 4):
         for one, other in zip(found[k], decode(maps, CENTER, k), strict=True):
             assert np.array_equal(one, other)
@@ -53,7 +53,7 @@ def test_readings_by_number_are_those_that_are_served() -> None:
 def test_named_decoders_have_their_points_and_the_served_scores() -> None:
     maps = np.zeros((1, 2, 16, 16), np.float32)
     maps[0, :, 7, 5], maps[0, :, 7, 6] = 50.0, 49.0
-    found = make_decoder(lambda crops: maps, CENTER, ["argmax", "quarter"])(crop())
+    found = make_decoder(lambda crops: without_visibility(maps), CENTER, ["argmax", "quarter"])(crop())
     assert found["argmax"].points.tolist() == [[[21.5, 29.5]] * 2]
     assert found["quarter"].points.tolist() == [[[22.5, 29.5]] * 2]
     assert np.array_equal(found["quarter"].scores, decode(maps, CENTER).scores)

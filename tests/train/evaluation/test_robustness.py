@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
-from landmarks.codec import CodecSpec
+from landmarks.codec import CodecSpec, NetworkOutput, without_visibility
 from tests.train.miniature import write_miniature
 from train.datasets.source import DataSource
 from train.errors import TrainingError
@@ -25,11 +25,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> DataSource:
     return DataSource("faces300w", write_miniature(tmp_path_factory.mktemp("data") / "faces", train=1, val=2))
 
 
-def brightest(crops: np.ndarray) -> np.ndarray:
+def brightest(crops: np.ndarray) -> NetworkOutput:
     """A network whose every map is the crop's brightness: it depends on what is done to the crop."""
     small = np.stack([cv2.resize(crop, (16, 16), interpolation=cv2.INTER_AREA) for crop in crops])
     maps = small.mean(axis=3, dtype=np.float32)[:, None] / 32
-    return np.repeat(maps, 98, axis=1)
+    return without_visibility(np.repeat(maps, 98, axis=1))
 
 
 @pytest.fixture(scope="module")

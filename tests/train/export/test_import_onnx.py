@@ -52,7 +52,7 @@ def test_the_shipped_network_is_trained_further_and_exported_again(
 
     crops = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), np.uint8)
     exported, imported = open_export(path), open_run(tmp_path / "run")
-    assert np.allclose(exported.network(crops), imported.network(crops), atol=0.02)
+    assert np.allclose(exported.network(crops).heatmaps, imported.network(crops).heatmaps, atol=0.02)
     assert (imported.codec.points, imported.codec.input_size) == (98, 256)
     assert imported.crop_scale == exported.crop_scale
 

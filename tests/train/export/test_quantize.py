@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
-from landmarks.codec import decode
+from landmarks.codec import decode_output
 from landmarks.golden import check_golden_answer, golden_crop
 from landmarks.repository import model_path, remove_int8
 from landmarks.runtime import Network
@@ -56,13 +56,13 @@ def test_beside_the_network_in_its_repository(source: DataSource, repository_cop
     for name in ("heatmap", "decode", "landmarks"):
         assert quantized.provenance in (repository_copy / name / "configs" / "int8.pbtxt").read_text()
         assert plain.provenance in (repository_copy / name / "config.pbtxt").read_text()
-    decoded = decode(quantized(golden_crop()[None]), quantized.metadata.codec)
+    decoded = decode_output(quantized(golden_crop()[None]), quantized.metadata.codec)
     check_golden_answer(quantized.metadata, decoded)
     answered = decoded.points[0]
     assert np.abs(answered - np.array(quantized.metadata.golden_points)).max() < 0.01
     # OpenVINO rewrites an 8-bit network before it runs it; where that goes wrong the two are about a pixel apart
-    maps = open_export(path).network(golden_crop()[None])
-    assert np.abs(answered - decode(maps, quantized.metadata.codec).points[0]).mean() < 0.4
+    output = open_export(path).network(golden_crop()[None])
+    assert np.abs(answered - decode_output(output, quantized.metadata.codec).points[0]).mean() < 0.4
     # coarser, and three drawn faces are no calibration, but the same face
     assert 0.001 < np.abs(answered - np.array(plain.metadata.golden_points)).mean() < 1
 
@@ -95,10 +95,10 @@ def test_cpus_without_instructions_for_8_bits_give_the_same_answer(instructions:
     path = model_path(model_repository, precision="int8")
     program = (
         "import sys, numpy as np; from pathlib import Path\n"
-        "from landmarks.codec import decode; from landmarks.golden import check_golden_answer, golden_crop\n"
+        "from landmarks.codec import decode_output; from landmarks.golden import check_golden_answer, golden_crop\n"
         "from landmarks.runtime import Network\n"
         "network = Network(Path(sys.argv[1])); codec = network.metadata.codec\n"
-        "decoded = decode(network(golden_crop(codec.input_size)[None]), codec)\n"
+        "decoded = decode_output(network(golden_crop(codec.input_size)[None]), codec)\n"
         "check_golden_answer(network.metadata, decoded)\n"
         "print(np.abs(decoded.points[0] - np.array(network.metadata.golden_points)).max())"
     )

@@ -71,7 +71,7 @@ def test_a_released_model_becomes_a_finished_run(released: Path, tmp_path: Path)
     trained = open_run(tmp_path / "run")
     assert (trained.codec.points, trained.codec.input_size, trained.crop_scale) == (98, 64, 1.25)
     crops = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
-    heatmaps = trained.network(crops)
+    heatmaps = trained.network(crops).heatmaps
     assert heatmaps.shape == (1, 98, 16, 16)
 
     # the same by hand: the file's own last layer, its second 98 rows, over the features below it

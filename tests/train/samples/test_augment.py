@@ -96,7 +96,9 @@ def test_the_order_of_the_draws_stays() -> None:
 
 @given(generators)
 def test_erasing_changes_one_rectangle(rng: np.random.Generator) -> None:
-    rows, columns = np.nonzero(random_erasing(np.zeros((128, 128, 3), np.uint8), 1.0, rng).any(axis=2))
+    changed, covered = random_erasing(np.zeros((128, 128, 3), np.uint8), 1.0, rng)
+    assert covered[changed.any(axis=2)].all()
+    rows, columns = np.nonzero(changed.any(axis=2))
     area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
     assert 0.015 < area / 128**2 < 0.21
     assert len(rows) > 0.99 * area
@@ -105,7 +107,10 @@ def test_erasing_changes_one_rectangle(rng: np.random.Generator) -> None:
 @given(generators)
 def test_an_occlusion_covers_an_ellipse_and_nothing_else(rng: np.random.Generator) -> None:
     crop = noise(128)
-    occluded = (random_occlusion(crop, 1.0, rng) != crop).any(axis=2)
+    pixels, covered = random_occlusion(crop, 1.0, rng)
+    occluded = (pixels != crop).any(axis=2)
+    assert not (occluded & ~covered).any()
+    assert occluded.sum() > 0.9 * covered.sum()  # the texture repeats a gray level now and then
     # an ellipse that reaches over the edge shows less of itself
     assert 0.005 < occluded.mean() < 0.26
     assert occluded.sum() > 0.9 * cv2.contourArea(cv2.convexHull(cv2.findNonZero(occluded.astype(np.uint8))))
@@ -114,8 +119,9 @@ def test_an_occlusion_covers_an_ellipse_and_nothing_else(rng: np.random.Generato
 @given(generators)
 def test_what_has_no_probability_never_happens(rng: np.random.Generator) -> None:
     crop = noise(32)
-    assert random_occlusion(crop, 0.0, rng) is crop
-    assert random_erasing(crop, 0.0, rng) is crop
+    for pixels, covered in (random_occlusion(crop, 0.0, rng), random_erasing(crop, 0.0, rng)):
+        assert pixels is crop
+        assert not covered.any()
 
 
 # ---------------------------------------------------------------- color and sharpness
