@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import cv2
 import numpy as np
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Response, Route, expect
 
 from service.cli.outputs import Csv
 from service.engines.port import EngineUnavailable
@@ -95,18 +95,16 @@ def test_a_folder_is_opened_with_its_images_in_order(page, tmp_path: Path):
 
 
 def test_the_csv_is_the_one_of_the_command_line(page, service):
-    bodies = {}
-    page.on(
-        "response", lambda response: bodies.update({len(bodies): response}) if "/v1/landmarks" in response.url else 0
-    )
+    answers: list[Response] = []
+    page.on("response", lambda response: answers.append(response) if "/v1/landmarks" in response.url else None)
     service.detector.found = (((17.1, 7.1, 221.9, 211.9), 0.75), ((10.0, 10.0, 90.0, 90.0), 0.5))
     names = {"a, with a comma.png": image(300), "b.png": image(310)}
     open_several(page, **names)
     expect(page.locator("#images-count")).to_have_text("2 of 2")
     name, content = downloaded(page, "CSV")
     assert name == "landmarks.csv"
-    form = Csv()
-    pieces = [form.start(), *(form.record(file, bodies[i].json()) for i, file in enumerate(names)), form.end()]
+    form, bodies = Csv(), [response.json() for response in answers]
+    pieces = [form.start(), *(form.record(*pair) for pair in zip(names, bodies, strict=True)), form.end()]
     wanted, given = (list(csv.DictReader(io.StringIO(data.decode()))) for data in (b"".join(pieces), content))
     assert len(given) == 4
     for row, other in zip(given, wanted, strict=True):
