@@ -17,7 +17,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1440, "height": 880}, color_scheme="dark")
         page.goto(f"http://127.0.0.1:{port}/")
-        for button in ("#welcome-portrait", "#portrait"):
+        for button in ("#welcome-examples", "#examples"):
             with page.expect_response("**/v1/landmarks*"):
                 page.locator(button).click()
             page.locator("#faces li").first.wait_for()

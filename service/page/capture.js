@@ -3,9 +3,9 @@
 import { Camera } from "./camera.js";
 import { Problem } from "./client.js";
 import { byId, make } from "./panel.js";
-import { display, openImage, requestLandmarks, showAnswer } from "./requests.js";
+import { display, openImages, proceed, requestLandmarks, showAnswer } from "./requests.js";
 import { refresh } from "./stage.js";
-import { state } from "./state.js";
+import { newImage, state } from "./state.js";
 import { attempt, hideProblem, setStatus } from "./status.js";
 
 const camera = new Camera(byId("video"), () => stopCamera());
@@ -56,7 +56,7 @@ export async function captureImage() {
     const { bitmap, file } = await camera.frame("image/png");
     bitmap.close();
     stopCamera();
-    await openImage(file, "camera.png", true);
+    openImages([newImage(file, "camera.png", true)]);
   };
   await attempt(work);
 }
@@ -69,8 +69,12 @@ export function setLive(on) {
   byId("live").setAttribute("aria-pressed", String(on));
   byId("rate").textContent = "";
   refresh();
-  if (!on) return showCamera();
-  Object.assign(state, { boxes: [], point: null });
+  if (!on) {
+    showCamera();
+    return proceed();
+  }
+  hideProblem();
+  state.point = null;
   setStatus("Live: each image is shown together with its own points.");
   attempt(live, () => setLive(true)).finally(() => setLive(false));
 }
@@ -82,14 +86,15 @@ async function live() {
     await whileHidden();
     const start = performance.now();
     const { bitmap, file } = await camera.frame("image/jpeg");
-    const reply = await waitIfBusy(() => requestLandmarks(file));
+    const image = newImage(file, "camera.jpg", true);
+    const reply = await waitIfBusy(() => requestLandmarks(image));
     if (!state.live || !reply) {
       bitmap.close();
       continue;
     }
-    display(file, "camera.jpg", bitmap, true);
+    display(Object.assign(image, { reply, progress: "done" }), bitmap);
     byId("video").hidden = true;
-    showAnswer(reply);
+    showAnswer();
     const now = 1000 / (performance.now() - start);
     rate = rate ? rate * 0.8 + now * 0.2 : now;
     byId("rate").textContent = `${rate.toFixed(1)} per second`;

@@ -41,7 +41,7 @@ export class Client {
   /**
    * The faces in one image file. `text` is the answer exactly as the service sent it.
    * @param {Blob} file
-   * @param {{boxes: number[][], topk: string, maxFaces: string}} options
+   * @param {{boxes: number[][], topk: string, maxFaces: string, refine: string}} options
    */
   async landmarks(file, options, signal) {
     const start = performance.now();
@@ -71,10 +71,9 @@ export class Client {
   }
 }
 
-export function requestUrl({ boxes, topk, maxFaces }) {
+export function requestUrl({ boxes, topk, maxFaces, refine }) {
   const query = new URLSearchParams(boxes.map((box) => ["box", box.join()]));
-  if (topk) query.set("topk", topk);
-  if (maxFaces) query.set("max_faces", maxFaces);
+  for (const [name, value] of Object.entries({ topk, max_faces: maxFaces, refine })) if (value) query.set(name, value);
   const text = query.toString().replaceAll("%2C", ",");
   return text ? `v1/landmarks?${text}` : "v1/landmarks";
 }

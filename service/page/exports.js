@@ -1,20 +1,41 @@
 /** Copies the answer to the clipboard, or saves it as a file. */
 
 import { curl } from "./client.js";
+import { csvOf } from "./csv.js";
 import { make } from "./panel.js";
+import { pngFile, svgFile } from "./picture.js";
 import { client } from "./requests.js";
-import { options, state } from "./state.js";
+import { viewer } from "./stage.js";
+import { faces, optionsFor, show, state } from "./state.js";
 import { attempt, setStatus } from "./status.js";
 
 /** The JSON exactly as the service sent it. */
-export const copyJson = () => state.reply && copy(state.reply.text, "JSON");
-export const copyCurl = () => copy(curl(state.file.name, options(), client.key !== ""), "curl command");
+export const copyJson = () => state.file?.reply && copy(state.file.reply.text, "JSON");
+export const copyCurl = () => copy(curl(state.file.name, optionsFor(state.file), client.key !== ""), "curl command");
 export const saveImage = () => save(state.file.blob, state.file.name);
 
-export function saveJson() {
-  const stem = state.file.name.replace(/\.[^.]*$/, "");
-  save(new Blob([state.reply.text], { type: "application/json" }), `${stem}.landmarks.json`);
+export const saveJson = () => saveText(state.file.reply.text, "application/json", `${stem()}.landmarks.json`);
+
+/** The answers to all images of the list, or to the one that is shown. */
+export function saveCsv() {
+  const images = state.images.includes(state.file) ? state.images : [state.file];
+  const answers = images.filter(({ reply }) => reply).map(({ name, reply: { answer } }) => ({ name, answer }));
+  saveText(csvOf(answers), "text/csv", images.length > 1 ? "landmarks.csv" : `${stem()}.landmarks.csv`);
 }
+
+export const savePng = () => attempt(async () => save(await pngFile(...picture()), `${stem()}.landmarks.png`));
+export const saveSvg = () => attempt(async () => save(await svgFile(...picture()), `${stem()}.landmarks.svg`));
+
+/** The image that is shown and its drawing, for `picture.js`. */
+function picture() {
+  const { blob, reply } = state.file;
+  const { width, height } = reply.answer.image;
+  return [{ bitmap: viewer.bitmap, type: blob.type, width, height }, [state.layout, faces(), state.face, show]];
+}
+
+/** The name of the image's file, without its folders and suffix. */
+const stem = () => state.file.name.replace(/^.*\//, "").replace(/\.[^.]*$/, "");
+const saveText = (text, type, name) => save(new Blob([text], { type }), name);
 
 async function copy(text, what) {
   await attempt(async () => {

@@ -1,47 +1,60 @@
 /** Starts the page, and binds its controls to their actions. */
 
 import { captureImage, setLive, startCamera, stopCamera, toggleCamera } from "./capture.js";
-import { copyCurl, copyJson, saveImage, saveJson } from "./exports.js";
+import { examples } from "./examples.js";
+import { copyCurl, copyJson, saveCsv, saveImage, saveJson, savePng, saveSvg } from "./exports.js";
+import { dropped, imagesIn, nameOf } from "./images.js";
 import { bindKeys } from "./keys.js";
 import { byId } from "./panel.js";
-import { addBox, client, detect, detectAgain, loadLayout, openImage, removeFace } from "./requests.js";
+import { addBox, client, detect, detectAgain, loadLayout, openImages, removeFace } from "./requests.js";
+import { stepImage, togglePause } from "./requests.js";
 import { redraw, selectPoint, setDrawing, showOnly, stepFace, stepPoint } from "./stage.js";
 import { viewer, zoomToFace, zoomToPoint } from "./stage.js";
-import { show, state } from "./state.js";
+import { newImage, show, state } from "./state.js";
 import { attempt, hideProblem, setStatus } from "./status.js";
 
 const ZOOM_STEP = 1.25; // of one press of a zoom button
 
 // ---------------------------------------------------------------- images
 
-function openFirst(files) {
+function openFiles(files) {
   if (!files.length) return;
   stopCamera();
   viewer.node.focus();
-  openImage(files[0], files[0].name);
+  openImages(files.map((file) => newImage(file, nameOf(file))));
 }
 
-async function openPortrait() {
+function openFolder(files) {
+  const images = imagesIn(files);
+  if (!images.length) setStatus("The folder holds no images.");
+  openFiles(images);
+}
+
+async function openExamples() {
   stopCamera();
-  await attempt(async () => openImage(await client.portrait(), "portrait.png"), openPortrait);
+  await attempt(async () => openImages(await examples()), openExamples);
 }
 
 function bindImages() {
   for (const id of ["open", "welcome-open"]) onClick(id, chooseFile);
   for (const id of ["camera", "welcome-camera"]) onClick(id, toggleCamera);
-  for (const id of ["portrait", "welcome-portrait"]) onClick(id, openPortrait);
-  byId("file").addEventListener("change", ({ target }) => {
-    openFirst([...target.files]);
-    target.value = ""; // so that the same file can be chosen again
-  });
-  addEventListener("paste", (event) => openFirst(event.clipboardData.files));
+  for (const id of ["examples", "welcome-examples"]) onClick(id, openExamples);
+  onClick("open-folder", () => byId("folder").click());
+  for (const [id, open] of [["file", openFiles], ["folder", openFolder]]) {
+    byId(id).addEventListener("change", ({ target }) => {
+      open([...target.files]);
+      target.value = ""; // so that the same file can be chosen again
+    });
+  }
+  onClick("pause", togglePause);
+  addEventListener("paste", (event) => openFiles([...event.clipboardData.files]));
   const highlight = (isOver) => byId("stage").classList.toggle("dropping", isOver);
   addEventListener("dragover", (event) => (event.preventDefault(), highlight(true)));
   addEventListener("dragleave", (event) => event.relatedTarget === null && highlight(false));
   addEventListener("drop", (event) => {
     event.preventDefault();
     highlight(false);
-    openFirst(event.dataTransfer.files);
+    attempt(async () => openFiles(await dropped(event.dataTransfer)));
   });
 }
 
@@ -77,7 +90,9 @@ function addTypedBox() {
 
 function bindAnswer() {
   onClick("copy", copyJson);
-  onClick("download", saveJson);
+  for (const [id, save] of Object.entries({ json: saveJson, csv: saveCsv, png: savePng, svg: saveSvg })) {
+    onClick(`save-${id}`, save);
+  }
   onClick("copy-curl", copyCurl);
   onClick("save", saveImage);
   onClick("dismiss", hideProblem);
@@ -144,6 +159,8 @@ const actions = {
   p: () => stepPoint(-1),
   "]": () => stepFace(1),
   "[": () => stepFace(-1),
+  ".": () => stepImage(1),
+  ",": () => stepImage(-1),
   b: toggleDrawing,
   i: () => togglePart(partButtons().find(({ dataset }) => dataset.part === "numbers")),
   e: nextConfidence,

@@ -1,14 +1,17 @@
 /** Sends images and boxes to the service, and shows its answers. At most one request is in flight at any time. */
 
 import { Client } from "./client.js";
+import { listImages, updateList } from "./images.js";
 import { byId, make } from "./panel.js";
 import { refresh, setDrawing, setLayout, viewer } from "./stage.js";
-import { faces, options, state } from "./state.js";
-import { attempt, hideProblem, setStatus } from "./status.js";
+import { faces, optionsFor, state } from "./state.js";
+import { asProblem, hideProblem, setStatus, showProblem } from "./status.js";
 
 export const client = new Client();
 let layoutPromise = null;
-let opened = 0; // images so far: a slow file does not replace one that was opened after it
+let turns = 0; // images shown so far: one that is slow to decode does not replace a later one
+let isWorking = false;
+let isPaused = false;
 
 /** Loads the layout, without which nothing can be drawn: once, and again after a failure. Throws Problem. */
 export function loadLayout() {
@@ -19,15 +22,15 @@ export function loadLayout() {
   return layoutPromise;
 }
 
-/** The answer for the image file, or null when a newer request has replaced this one. Throws Problem. */
-export async function requestLandmarks(blob) {
+/** The answer for the image, or null when a newer request has replaced this one. Throws Problem. */
+export async function requestLandmarks(image) {
   state.request?.abort();
   const request = new AbortController();
   state.request = request;
   byId("busy").hidden = state.live;
   try {
     await loadLayout();
-    return await client.landmarks(blob, options(), request.signal);
+    return await client.landmarks(image.blob, optionsFor(image), request.signal);
   } catch (error) {
     if (error.name === "AbortError") return null;
     throw error;
@@ -39,53 +42,145 @@ export async function requestLandmarks(blob) {
   }
 }
 
-/** Shows a new image at once, and its points once they are there. `isFrame`: it comes from the camera. */
-export async function openImage(blob, name, isFrame = false) {
-  await attempt(async () => {
-    state.request?.abort();
-    hideProblem();
-    const turn = ++opened;
-    const bitmap = await createImageBitmap(blob).catch(() => null);
-    if (turn !== opened) return bitmap?.close();
-    Object.assign(state, { reply: null, boxes: [], face: 0, point: null, hovered: null });
-    byId("notice").hidden = true;
-    display(blob, name, bitmap, isFrame);
-    viewer.fit();
+// ---------------------------------------------------------------- images
+
+/** Opens images in place of those before: shows the first at once, and requests the points of all, one by one. */
+export function openImages(images) {
+  if (!images.length) return;
+  for (const before of [state.file, ...state.images]) if (before) before.progress = "done";
+  state.request?.abort();
+  isPaused = false;
+  state.images = images;
+  listImages(images, showImage);
+  showImage(images[0]);
+  work();
+}
+
+/** Shows an image, with its points once they are there. */
+export async function showImage(image) {
+  hideProblem();
+  const turn = ++turns;
+  const bitmap = await createImageBitmap(image.blob).catch(() => null);
+  if (turn !== turns) return bitmap?.close();
+  Object.assign(state, { face: 0, point: null, hovered: null });
+  display(image, bitmap);
+  viewer.fit();
+  updateList(state.images, image);
+  if (image.reply) showAnswer();
+  else {
+    showWarnings([]);
     refresh();
-    await detect();
-  });
+  }
+  setStatus(statusOf(image));
+  if (image.problem) showProblem(image.problem, detect);
 }
 
-/** Requests the landmarks of the image that is shown. */
-export async function detect() {
-  if (!state.file) return;
-  await attempt(async () => {
-    hideProblem();
-    setStatus(state.boxes.length ? "Locating the points in the boxes …" : "Detecting faces …");
-    const reply = await requestLandmarks(state.file.blob);
-    if (!reply) return;
-    showAnswer(reply);
-    setStatus(summary(reply.answer));
-  }, detect);
+/** Shows the next (1) or previous (-1) image of the list. */
+export function stepImage(by) {
+  const { images } = state;
+  if (images.length > 1) showImage(images[(images.indexOf(state.file) + by + images.length) % images.length]);
 }
 
-export function display(blob, name, bitmap, isFrame) {
+export function display(image, bitmap) {
   const { width, height } = bitmap ?? viewer.view.image;
-  state.file = { blob, name, width, height, isFrame, isDecoded: bitmap !== null };
+  state.file = Object.assign(image, { width, height, isDecoded: bitmap !== null });
   viewer.show(bitmap, width, height);
 }
 
-export function showAnswer(reply) {
-  state.reply = reply;
+// ---------------------------------------------------------------- the work on them
+
+/** Requests the landmarks of the image that is shown, again. */
+export function detect() {
+  const { file } = state;
+  if (!file) return;
+  hideProblem();
+  file.progress = "waiting";
+  state.request?.abort();
+  proceed();
+}
+
+export function pause() {
+  isPaused = true;
+  state.request?.abort();
+  updateList(state.images, state.file, isPaused);
+}
+
+/** Works on, after a pause or a problem. */
+export function proceed() {
+  isPaused = false;
+  work();
+}
+
+export const togglePause = () => (isPaused ? proceed() : pause());
+
+async function work() {
+  if (isWorking) return;
+  isWorking = true;
+  for (let image = nextImage(); image; image = nextImage()) await locate(image);
+  isWorking = false;
+  updateList(state.images, state.file, isPaused);
+}
+
+/** The image whose turn it is: the one that is shown, then the others in their order; null when there is none. */
+function nextImage() {
+  if (isPaused || state.live) return null;
+  return [state.file, ...state.images].find((image) => image?.progress === "waiting") ?? null;
+}
+
+async function locate(image) {
+  moveOn(image, "running");
+  try {
+    const reply = await requestLandmarks(image);
+    if (reply) {
+      Object.assign(image, { reply, problem: null });
+      moveOn(image, "done");
+      if (image === state.file) showAnswer();
+    } else if (image.progress === "running") moveOn(image, "waiting"); // another image was more urgent
+  } catch (error) {
+    await fail(image, asProblem(error));
+  }
+  if (image === state.file) setStatus(statusOf(image));
+}
+
+function moveOn(image, progress) {
+  image.progress = progress;
+  updateList(state.images, state.file, isPaused);
+  if (image === state.file) setStatus(statusOf(image));
+}
+
+/** A problem of the service as a whole stops the work; one with an image concerns that image alone. */
+async function fail(image, problem) {
+  if (problem.status === 429 && state.images.length > 1) return waitForSlot(image, problem);
+  const stops = [0, 401, 502, 503].includes(problem.status);
+  isPaused = stops;
+  image.problem = stops ? null : problem;
+  moveOn(image, stops ? "waiting" : "failed");
+  if (stops) showProblem(problem, proceed);
+  else if (image === state.file) showProblem(problem, detect);
+}
+
+/** The service is busy with the requests of others, and has said when to ask again. */
+async function waitForSlot(image, { title, retryAfter }) {
+  setStatus(`${title}; waiting.`);
+  await new Promise((resolve) => setTimeout(resolve, (retryAfter ?? 1) * 1000));
+  moveOn(image, "waiting");
+}
+
+/** The answer of the image that is shown. */
+export function showAnswer() {
   state.face = Math.min(state.face, Math.max(faces().length - 1, 0));
-  const { image, warnings } = reply.answer;
+  const { image, warnings } = state.file.reply.answer;
   if (!state.file.isDecoded) viewer.show(null, image.width, image.height);
   showWarnings([...sizeWarnings(image), ...warnings.map(({ message }) => message)]);
   hideProblem();
   refresh();
 }
 
-function summary({ faces: found, timings_ms: { total } }) {
+function statusOf({ progress, boxes, reply, problem }) {
+  if (progress === "running") return boxes.length ? "Locating the points in the boxes …" : "Detecting faces …";
+  if (problem) return `${problem.title}.`;
+  if (progress === "waiting" || !reply) return "Waiting.";
+  const { faces: found, timings_ms: { total } } = reply.answer;
   if (!found.length) return "No face was found.";
   return `${found.length} ${found.length === 1 ? "face" : "faces"} in ${total.toFixed(0)} ms.`;
 }
@@ -109,24 +204,26 @@ function showWarnings(texts) {
 /** Adds a face. The faces that are already there keep their boxes. */
 export function addBox(box) {
   if (state.live || !state.file) return;
-  state.boxes = [...faces().map((face) => face.box), box.map((v) => Math.round(v * 100) / 100)];
-  state.face = state.boxes.length - 1;
+  state.file.boxes = [...faces().map((face) => face.box), box.map((v) => Math.round(v * 100) / 100)];
+  state.face = state.file.boxes.length - 1;
   state.point = null;
   setDrawing(false);
   detect();
 }
 
 export function removeFace(index) {
-  state.boxes = faces().map(({ box }) => box).filter((_, i) => i !== index);
+  const { file } = state;
+  file.boxes = faces().map(({ box }) => box).filter((_, i) => i !== index);
   Object.assign(state, { face: 0, point: null, hovered: null });
-  if (state.boxes.length) return detect();
-  state.reply = null;
+  if (file.boxes.length) return detect();
+  file.reply = null;
   refresh();
   setStatus("All faces were removed.");
 }
 
 /** Discards the boxes, and lets the service detect the faces again. */
 export function detectAgain() {
-  Object.assign(state, { boxes: [], face: 0, point: null });
+  state.file.boxes = [];
+  Object.assign(state, { face: 0, point: null });
   detect();
 }

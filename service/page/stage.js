@@ -35,7 +35,8 @@ export function showOnly(groups) {
 
 /** Shows everything again, after an answer or another selection. */
 export function refresh() {
-  const { file, reply } = state;
+  const { file } = state;
+  const reply = file?.reply;
   const all = faces();
   byId("face-count").textContent = reply ? String(all.length) : "";
   byId("no-face").hidden = all.length > 0;
@@ -46,7 +47,7 @@ export function refresh() {
   document.body.classList.toggle("open", isOpen);
   byId("welcome").hidden = isOpen || state.capturing;
   for (const id of ["draw-box", "find"]) byId(id).disabled = !isOpen || state.live;
-  byId("find").hidden = state.boxes.length === 0;
+  byId("find").hidden = !file?.boxes.length;
   byId("save").hidden = !file?.isFrame;
   byId("copy-curl").hidden = Boolean(file?.isFrame);
   byId("fit-face").disabled = all.length === 0;

@@ -6,9 +6,8 @@ export const show = { groups: new Set(), parts: new Set(["points", "outlines", "
 
 export const state = {
   layout: null, // names, groups and outlines of the points, from the service
-  file: null, // {blob, name, width, height, isDecoded, isFrame} of the image; isDecoded: this browser can show it
-  boxes: [], // given by the user; without any, the service detects faces
-  reply: null, // {text, answer, milliseconds}
+  images: [], // that were opened together, made by newImage
+  file: null, // the image that is shown: one of them, or a frame of the camera
   face: 0, // selected
   point: null, // selected
   hovered: null, // {face, point} under the cursor
@@ -18,6 +17,24 @@ export const state = {
   retry: null, // the action of "Try again"
 };
 
-export const faces = () => state.reply?.answer.faces ?? [];
+/** `isFrame`: it comes from the camera. */
+export const newImage = (blob, name, isFrame = false) => ({
+  ...{ blob, name, isFrame },
+  width: 0,
+  height: 0,
+  isDecoded: false, // this browser can show it
+  boxes: [], // given by the user; without any, the service detects faces
+  progress: "waiting", // then "running", then "done" or "failed"
+  reply: null, // {text, answer, milliseconds}
+  problem: null, // of the last request
+});
+
+export const faces = () => state.file?.reply?.answer.faces ?? [];
 export const selectedFace = () => faces()[state.face] ?? null;
-export const options = () => ({ boxes: state.boxes, topk: byId("topk").value, maxFaces: byId("max-faces").value });
+/** The options of a request for this image. */
+export const optionsFor = ({ boxes }) => ({
+  boxes,
+  topk: byId("topk").value,
+  maxFaces: byId("max-faces").value,
+  refine: byId("refine").value,
+});

@@ -9,18 +9,19 @@ export async function attempt(work, retry = null) {
   try {
     await work();
   } catch (error) {
-    showProblem(error instanceof Problem ? error : pageProblem(error), retry);
+    showProblem(asProblem(error), retry);
   }
 }
 
-function pageProblem(error) {
-  return new Problem({ title: "This page failed", detail: String(error), code: "page", action: "Reload it." });
+export function asProblem(error) {
+  if (error instanceof Problem) return error;
+  return new Problem({ title: "This page failed", detail: String(error), code: "page", action: "Reload it.", status: -1 });
 }
 
-/** Whether the same request may succeed later. */
+/** Whether the same may succeed later. The status is 0 where there was no answer. */
 const isTemporary = ({ status, retryAfter }) => retryAfter !== null || status === 0 || status >= 500;
 
-function showProblem(problem, retry) {
+export function showProblem(problem, retry) {
   const { title, detail, code, action, requestId } = problem;
   const needsKey = problem.status === 401;
   state.retry = retry;

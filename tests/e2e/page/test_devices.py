@@ -65,14 +65,14 @@ def test_everything_is_reached_by_tab_in_order(page):
     show(page)
     page.locator("#open").focus()
     order = []
-    for _ in range(12):
+    for _ in range(13):
         order.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
         page.keyboard.press("Tab")
     assert order == [
-        "open", "camera", "portrait", "API", "help", "viewer", "zoom-out", "zoom-in", "fit", "fit-face",
-        order[10], "",
+        "open", "open-folder", "camera", "examples", "API", "help", "viewer", "zoom-out", "zoom-in", "fit", "fit-face",
+        order[11], "",
     ]  # fmt: skip
-    assert order[10].startswith("Face 1")
+    assert order[11].startswith("Face 1")
 
 
 def test_points_are_walked_through_by_keyboard(page):
@@ -178,12 +178,14 @@ def test_without_scripts_the_page_says_what_it_needs(browser, service):
 # ---------------------------------------------------------------- the whole service
 
 
-def test_the_portrait_gets_its_points_from_the_shipped_network(browser):
+def test_the_examples_get_their_points_from_the_shipped_network(browser):
     with served(engine="local") as whole:
         whole.read_announcement()
         with opened(browser, whole.url) as page:
-            page.get_by_role("button", name="Try the portrait").last.click()
-            expect(page.locator("#faces li")).to_have_count(1)
+            page.get_by_role("button", name="Try the examples").click()
+            expect(page.locator("#images li")).to_have_text(
+                ["portrait.png1 face", "gallery.png4 faces", "landscape.pngno face"]
+            )
             pupils = [page.locator(f'tr[data-index="{i}"]').inner_text().split("\t") for i in (96, 97)]
             places = np.array([[float(v) for v in cells[2:4]] for cells in pupils])
             # measured by hand in the image

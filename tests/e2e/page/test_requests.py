@@ -33,9 +33,10 @@ def test_boxes_and_options_by_keyboard(page):
     page.keyboard.press("Enter")
     expect(page.locator("#faces li")).to_have_count(2)
     page.get_by_label("Cells").fill("4")
+    page.get_by_label("Second pass").select_option("always")
     with page.expect_request("**/v1/landmarks*") as request:
-        page.keyboard.press("Enter")
-    assert request.value.url.endswith("box=20.5,30.5,200.5,210.5&topk=4")
+        page.get_by_role("button", name="Apply").click()
+    assert request.value.url.endswith("box=20.5,30.5,200.5,210.5&topk=4&refine=always")
 
 
 def test_the_json_is_copied_as_the_service_wrote_it(page):
@@ -45,7 +46,7 @@ def test_the_json_is_copied_as_the_service_wrote_it(page):
     expect(page.locator("#status")).to_have_text("JSON copied.")
     assert page.evaluate("navigator.clipboard.readText()") == response.value.text()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download").click()
+        page.get_by_role("button", name="Download JSON").click()
     assert download.value.suggested_filename == "a.landmarks.json"
     assert download.value.path().read_text() == response.value.text()
     page.get_by_role("button", name="Copy curl").click()
