@@ -8,10 +8,10 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import grpc
 import uvicorn
@@ -20,7 +20,10 @@ from starlette.types import ASGIApp
 from service.bootstrap import running_gateway
 from service.errors import StartError
 from service.gateway import Gateway
+from service.observability.request_scope import Telemetry
+from service.open_files import METRICS_CONNECTIONS, connection_limits, raise_open_files
 from service.rest.app import build_app, build_metrics_app
+from service.rest.listener import ConnectionLimits, HttpConnection, Listener
 from service.rest.protocol import http_protocol
 from service.rest.timeouts import CancelOnDisconnect
 from service.rpc.server import build_server
@@ -49,11 +52,12 @@ async def serve(settings: Settings) -> None:
 async def _serve(
     settings: Settings, protection: Protection, gateway: Gateway, rest_socket: socket.socket, stop: asyncio.Event
 ) -> None:
+    limits = connection_limits(settings.max_connections, settings.max_connections_per_peer, raise_open_files())
     try:
-        rpc, rpc_port = build_server(gateway, _address(settings.host, settings.grpc_port), protection)
+        rpc, rpc_port = build_server(gateway, _address(settings.host, settings.grpc_port), protection, limits.total)
     except OSError as error:
         raise _port_in_use(settings.host, settings.grpc_port) from error
-    rest = RestServer(gateway, settings.grace, settings.read_timeout, protection)
+    rest = RestServer(gateway, settings.grace, settings.read_timeout, protection, limits)
     # the metrics server stops last: while the APIs stop, it reports that the service is no longer ready
     async with metrics_server(settings, gateway) as metrics_port:
         running = asyncio.create_task(rest.serve(sockets=[rest_socket]))
@@ -94,7 +98,13 @@ async def metrics_server(settings: Settings, gateway: Gateway) -> AsyncIterator[
         if sock is None:
             yield None
             return
-        server = HttpServer(build_metrics_app(gateway), settings.grace, settings.read_timeout)
+        server = HttpServer(
+            build_metrics_app(gateway),
+            settings.grace,
+            settings.read_timeout,
+            telemetry=gateway.telemetry,
+            limits=METRICS_CONNECTIONS,
+        )
         running = asyncio.create_task(server.serve(sockets=[sock]))
         host, port = sock.getsockname()[:2]
         await wait_until_listening(server, running, host, port)
@@ -126,11 +136,19 @@ async def stop_apis(
 class HttpServer(uvicorn.Server):
     """uvicorn without its signal handlers, because `serve` stops all servers, and with an event for when it listens."""
 
-    def __init__(self, app: ASGIApp, grace: float, read_timeout: float, tls: Tls | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        grace: float,
+        read_timeout: float,
+        tls: Tls | None = None,
+        telemetry: Telemetry | None = None,
+        limits: ConnectionLimits | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 CancelOnDisconnect(app, read_timeout),
-                http=http_protocol(read_timeout),
+                http=http_protocol(read_timeout, telemetry),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -143,23 +161,42 @@ class HttpServer(uvicorn.Server):
             )
         )
         self.listening = asyncio.Event()
+        self._limits = limits or ConnectionLimits()
+        self._metrics = None if telemetry is None else telemetry.metrics
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
+        for sock in sockets or ():
+            listener = Listener(sock, self._protocol, self._limits, self.config.ssl, self._count_closed)
+            self.servers.append(listener)  # type: ignore[arg-type]  # it has the two methods that uvicorn calls
         self.listening.set()
+
+    def _protocol(self) -> HttpConnection:
+        make = cast(Callable[..., HttpConnection], self.config.http_protocol_class)
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    def _count_closed(self, reason: str) -> None:
+        if self._metrics is not None:
+            self._metrics.connections_closed.labels(reason).inc()
 
 
 class RestServer(HttpServer):
     """The REST API."""
 
     def __init__(
-        self, gateway: Gateway, grace: float, read_timeout: float = 10.0, protection: Protection | None = None
+        self,
+        gateway: Gateway,
+        grace: float,
+        read_timeout: float = 10.0,
+        protection: Protection | None = None,
+        limits: ConnectionLimits | None = None,
     ) -> None:
-        super().__init__(build_app(gateway, protection), grace, read_timeout, protection.tls if protection else None)
+        tls = protection.tls if protection else None
+        super().__init__(build_app(gateway, protection), grace, read_timeout, tls, gateway.telemetry, limits)
 
 
 async def _result_unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

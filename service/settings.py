@@ -173,6 +173,18 @@ class LimitSettings(BaseModel):
     max_images: int = Field(16, ge=1, le=MAX_ITEMS, description="Most images in one call.")
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Largest call of several images in bytes.")
     max_in_flight: int = Field(64, ge=1, description="Requests processed at a time; any more are refused at once.")
+    max_connections: int = Field(
+        1000,
+        ge=1,
+        description="Open connections of REST, and as many of gRPC; fewer where the process may not open so many "
+        "files. At the limit, the connection that has been idle longest gives way to a new one.",
+    )
+    max_connections_per_peer: int = Field(
+        500,
+        ge=1,
+        description="Open connections of REST from one address (IPv6: one network of 64 bits). Behind a reverse proxy "
+        "all clients have its address.",
+    )
     request_timeout: float = Field(30.0, gt=0, description="Seconds a request may take unless its client says less.")
     read_timeout: float = Field(
         10.0, gt=0, description="Seconds of silence after which an incomplete request's connection is closed."

@@ -43,6 +43,11 @@ class Metrics:
         self._rejections = self._counter(
             "rejections", "Requests and images of batches rejected, by reason", *_PROTOCOL, "reason"
         )
+        self.connections_closed = self._counter(
+            "connections_closed",
+            "Connections closed at their limit: idle ones that gave way to a new one, and new ones refused",
+            "reason",
+        )
         self.triton_seconds = self._histogram(
             "triton_seconds", "Round-trip time of a call to Triton, by its result", SECONDS, "code"
         )

@@ -29,6 +29,7 @@ from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, 
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.observability.metrics import ApiProtocol, Metrics
+from service.observability.tracestate import valid_tracestate
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
@@ -84,7 +85,7 @@ class Telemetry:
             "landmarks.door": protocol,
             "landmarks.request_id": request_id,
         }
-        parent = _PROPAGATOR.extract(headers)
+        parent = _PROPAGATOR.extract(_trace_context(headers))
         span = self._tracer.start_span(f"landmarks {protocol}", parent, SpanKind.SERVER, attributes)
         scope = Scope(protocol, request_id, self.metrics, self._tracer)
         scope_token, span_token = _current.set(scope), context.attach(trace.set_span_in_context(span))
@@ -104,6 +105,14 @@ class Telemetry:
         self.metrics.count_request(protocol, code, 0.0)
         self.metrics.count_rejection(protocol, code)
         log_request(protocol, request_id, code, 0.0)
+
+
+def _trace_context(headers: Mapping[str, str]) -> dict[str, str]:
+    """The two headers that continue a trace, with nothing that gRPC could not send on to Triton."""
+    return {
+        "traceparent": headers.get("traceparent", ""),
+        "tracestate": valid_tracestate(headers.get("tracestate", "")),
+    }
 
 
 def log_request(protocol: ApiProtocol, request_id: str, code: str, seconds: float) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Final
+from collections.abc import AsyncGenerator
 
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import ErrorKind, ServiceError
 from service.request import invalid
-
-_DRAIN_SECONDS: Final = 2.0
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -33,23 +29,6 @@ async def bounded_body(request: Request, limit: int) -> AsyncGenerator[bytes, No
                     break
                 yield chunk
         if size > limit:
-            await _drain(stream, limit)
             raise ServiceError(ErrorKind.TOO_MANY_BYTES, f"the body has more than {limit} bytes; compress or shrink")
     except ClientDisconnect as error:
         raise invalid("the connection ended before all of the body had arrived") from error
-
-
-async def _drain(stream: AsyncIterator[bytes], limit: int) -> None:
-    """Discards up to `limit` more bytes: most clients read their answer only when they have sent everything."""
-
-    async def discard() -> None:
-        left = limit
-        async for chunk in stream:
-            left -= len(chunk)
-            if left < 0:
-                return
-
-    try:
-        await asyncio.wait_for(discard(), _DRAIN_SECONDS)
-    except asyncio.TimeoutError:
-        return

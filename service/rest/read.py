@@ -6,6 +6,8 @@ import asyncio
 import base64
 import binascii
 import codecs
+import re
+import secrets
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +25,10 @@ from service.rest.body import bounded_body, read_body
 from service.rest.options import query_options
 
 FORM_OVERHEAD: Final = 2**20
-"""Bytes that a form or JSON may have in addition to its image."""
+"""Bytes that a form or JSON may have in addition to its image. Parsed JSON can be 50 times as large."""
+_TOO_MUCH_JSON: Final = f"the JSON beside the image has more than {FORM_OVERHEAD} bytes: send fewer boxes"
+_PIECE: Final = 2**20
+"""Characters of base64 that are decoded at a time, so that the event loop gets its turn: a multiple of four."""
 
 
 async def read_request(request: Request, max_bytes: int) -> ImageRequest:
@@ -95,15 +100,44 @@ def _refuse_query(request: Request) -> None:
 
 
 def _from_json(body: bytes) -> ImageRequest:
-    values = _object(_parsed(body, "the body"), "the body")
+    rest, image = _without_image(body)
+    values = _object(_parsed(rest, "the body"), "the body")
     encoded = values.pop("image", None)
     if not isinstance(encoded, str):
         raise invalid("the JSON needs 'image': the file's bytes in base64")
     try:
-        image = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
+        data = _decoded(image if encoded == _PLACEHOLDER else encoded.encode())
+    except ValueError as error:
         raise invalid("'image' is not base64 (RFC 4648, without line breaks or a data: prefix)") from error
-    return ImageRequest(image, read_options(values))
+    return ImageRequest(data, read_options(values))
+
+
+_PLACEHOLDER: Final = secrets.token_hex(16)
+"""Stands for the image in JSON whose image was taken out."""
+_IMAGE: Final = re.compile(rb'"image"[ \t\r\n]*:[ \t\r\n]*"')
+
+
+def _without_image(body: bytes) -> tuple[bytes, bytes]:
+    """The JSON with a placeholder for its first string `image`, and that string.
+
+    The parser would make text of it, and no other part of the body may be large.
+    """
+    found = _IMAGE.search(body)
+    end = -1 if found is None else body.find(b'"', found.end())
+    if found is None or end < 0 or body[end - 1 : end] == b"\\":  # a string with an escaped quote is no base64
+        return body, b""
+    image = body[found.end() : end]
+    return body[: found.end()] + _PLACEHOLDER.encode() + body[end:], image
+
+
+def _decoded(encoded: bytes) -> bytes:
+    """Raises ValueError for what is not base64. Some writers of JSON escape its slashes."""
+    if b"\\" in encoded:
+        encoded = orjson.loads(b'"' + encoded + b'"').encode()
+    pieces = [encoded[start : start + _PIECE] for start in range(0, len(encoded), _PIECE)]
+    if any(b"=" in piece for piece in pieces[:-1]):
+        raise binascii.Error("padding before the end")
+    return b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
 
 
 async def _from_form(request: Request, max_bytes: int) -> ImageRequest:
@@ -201,11 +235,13 @@ async def _image(part: UploadFile | str) -> bytes:
 async def _options(form: FormData) -> Any:
     """The JSON of the part `options`, an empty object where there is none."""
     part = form.get("options")
-    text = await part.read() if isinstance(part, UploadFile) else part
+    text = await part.read(FORM_OVERHEAD + 1) if isinstance(part, UploadFile) else part
     return _parsed(text or "{}", "the part 'options'")
 
 
 def _parsed(text: bytes | str, what: str) -> Any:
+    if len(text) > FORM_OVERHEAD:
+        raise ServiceError(ErrorKind.TOO_MANY_BYTES, _TOO_MUCH_JSON)
     try:
         return orjson.loads(_without_byte_order_mark(text))
     except orjson.JSONDecodeError as error:

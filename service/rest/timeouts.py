@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LINGER_SECONDS: Final = 2.0
-"""For which an answered request's connection stays open while its client still sends the body."""
-LINGER_BYTES: Final = 2**26
+from service.rest.protocol import LINGER_BYTES, LINGER_SECONDS
 
 
 class CancelOnDisconnect:

@@ -25,6 +25,8 @@ STATUS: Final[Mapping[ErrorKind, StatusCode]] = {
     ErrorKind.TOO_MANY_BOXES: StatusCode.INVALID_ARGUMENT,
     ErrorKind.TOO_MANY_IMAGES: StatusCode.INVALID_ARGUMENT,
     ErrorKind.UNKNOWN_MODEL: StatusCode.NOT_FOUND,
+    # what gRPC itself answers to metadata over the limit
+    ErrorKind.HEADERS_TOO_LARGE: StatusCode.RESOURCE_EXHAUSTED,
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: StatusCode.INVALID_ARGUMENT,
     ErrorKind.NOT_AN_IMAGE: StatusCode.INVALID_ARGUMENT,
     ErrorKind.UNSUPPORTED_IMAGE: StatusCode.INVALID_ARGUMENT,

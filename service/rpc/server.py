@@ -26,6 +26,8 @@ from service.security.api_keys import Protection
 
 MESSAGE_OVERHEAD = 2**20
 """Bytes that a request may have in addition to its images. gRPC refuses a larger message before it is parsed."""
+MAX_METADATA_BYTES = 2**14
+"""Of one call, as for the headers of REST."""
 MIN_PING_INTERVAL_MS = 5_000
 """Clients that send keepalive pings more often are disconnected. Half of the shortest interval that grpc-go uses."""
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
@@ -98,7 +100,9 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         return int(statuses.SERVING if await self._readiness.check() else statuses.NOT_SERVING)
 
 
-def build_server(gateway: Gateway, address: str, protection: Protection | None = None) -> tuple[grpc.aio.Server, int]:
+def build_server(
+    gateway: Gateway, address: str, protection: Protection | None = None, max_connections: int = 1000
+) -> tuple[grpc.aio.Server, int]:
     """The server, bound to `address` (host:port) but not started, and its port. Raises OSError when that is in use."""
     protection = protection or Protection()
     server = grpc.aio.server(
@@ -109,6 +113,10 @@ def build_server(gateway: Gateway, address: str, protection: Protection | None =
         options=[
             ("grpc.max_receive_message_length", max(gateway.max_bytes, gateway.max_batch_bytes) + MESSAGE_OVERHEAD),
             ("grpc.max_send_message_length", -1),
+            # of a call's metadata; without the second, gRPC refuses part of the calls whose metadata is smaller
+            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.max_allowed_incoming_connections", max_connections),
             # a second server on the same port is an error: it must not share the port
             ("grpc.so_reuseport", 0),
             # close connections whose client no longer responds; clients may send keepalive pings, also between calls

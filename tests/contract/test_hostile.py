@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import string
 from typing import Any
 from urllib.parse import quote
 
 import grpc
 import httpx
+import numpy as np
 import orjson
 import pytest
 from grpc_status import rpc_status
 
+from landmarks.codec import Decoded
 from service.errors import ErrorKind
+from service.observability.request_scope import round_trip
 from service.wire.problem import STATUS as HTTP
 from tests.contract.apis import open_apis
 from tests.contract.hostile import BOX, Case, Http, ImageCase, Message, Wire, corpus
@@ -31,6 +35,16 @@ GRPC_ALONE = {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.RESOURCE_EXHAUSTED}
 """What gRPC answers before the service sees the call: no such method, and a message or metadata over its limits."""
 
 
+class ForwardingEngine(FakeEngine):
+    """Forwards what every engine forwards of a request: its trace. gRPC refuses other characters, Triton more bytes."""
+
+    async def infer(self, crops: np.ndarray, **options: Any) -> Decoded:
+        with round_trip() as headers:
+            assert all(re.fullmatch(r"[\x20-\x7e]*", value) for value in headers.values())
+            assert sum(map(len, headers.values())) < 8192
+            return await super().infer(crops, **options)
+
+
 def test_the_corpus_is_large_and_always_the_same() -> None:
     assert len(CASES) >= 300
     assert len({case.name for case in CASES}) == len(CASES)
@@ -41,7 +55,7 @@ def test_the_corpus_is_large_and_always_the_same() -> None:
 @pytest.mark.parametrize("part", range(8))
 async def test_every_input_is_answered_and_none_by_a_fault(part: int) -> None:
     """In eight parts, so that a crash is seen where it happens."""
-    gateway = make_gateway(FakeEngine(), FakeDetector(((5, 5, 60, 60), 0.9)), **LIMITS)
+    gateway = make_gateway(ForwardingEngine(), FakeDetector(((5, 5, 60, 60), 0.9)), **LIMITS)
     async with open_apis(gateway) as apis:
         slots = asyncio.Semaphore(CONCURRENCY)
         apis["rest"].client.timeout = None  # a busy machine is no fault of the service

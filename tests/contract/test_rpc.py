@@ -89,3 +89,12 @@ async def next_frame(reader: asyncio.StreamReader) -> int:
     head = await asyncio.wait_for(reader.readexactly(9), 30)
     await reader.readexactly(int.from_bytes(head[:3], "big"))
     return head[3]
+
+
+@pytest.mark.parametrize(("size", "code"), [(14_000, "OK"), (17_000, "RESOURCE_EXHAUSTED")])
+async def test_metadata_has_a_limit_and_all_below_it_is_read(size, code):
+    """gRPC's own limits are 8 and 16 KiB, between which it refuses some calls at random."""
+    async with grpc_api() as api:
+        stub = health_pb2_grpc.HealthStub(api.channel)
+        calls = [stub.Check(health_pb2.HealthCheckRequest(), metadata=(("a", "b" * size),)) for _ in range(20)]
+        assert {(await call.code()).name for call in calls} == {code}

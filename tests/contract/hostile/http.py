@@ -126,6 +126,23 @@ def headers(chance: random.Random) -> Iterator[Case]:
         for number, value in enumerate(each):
             if name != "Content-Length":
                 yield Http(f"{name} {number} {value[:12]!r}", image, (plain, (name, value)))
+    parent = ("traceparent", "00-" + "a" * 32 + "-" + "b" * 16 + "-01")
+    states = [
+        "\u00e9=1",
+        "a=\xff",
+        "a=b\tc",
+        "a=" + "b" * 10_000,
+        "a=1," * 3000,
+        "a=" + "b" * 20_000,
+        ",",
+        "=",
+        "a=b=c",
+        "a@b@c=1",
+    ]
+    for number, state in enumerate(states):
+        yield Http(
+            f"tracestate {number} {state[:12]!r}", image, (plain, parent, ("tracestate", state)), "box=20,30,200,210"
+        )
     yield Http("200 headers", image, (plain, *((f"X-A-{i}", "a" * 50) for i in range(200))))
     paths = [
         "/v1/landmarks/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/v1/landmarks%00", "//v1//landmarks",

@@ -46,6 +46,9 @@ def messages(chance: random.Random) -> Iterator[Case]:
     ]  # fmt: skip
     for number, pair in enumerate(keys):
         yield Message(f"metadata {number} {pair[0][:20]}", good, metadata=(pair,))
+    parent = ("traceparent", "00-" + "a" * 32 + "-" + "b" * 16 + "-01")
+    for number, state in enumerate(["a=" + "b" * 10_000, "a=1," * 3000, ",", "=", "a=b=c", "a@b@c=1", " "]):
+        yield Message(f"tracestate {number} {state[:12]!r}", good, metadata=(parent, ("tracestate", state)))
 
 
 def varint(value: int) -> bytes:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from itertools import pairwise
 
 import orjson
 import pytest
 
 from service.gateway import Gateway
+from service.rest import protocol
+from service.server import metrics_server
+from service.settings import Settings
 from tests.contract.test_timeouts import answer_to, rest_port
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
 
@@ -100,3 +104,82 @@ async def test_what_is_not_http_gets_a_problem_document(port: int, garbage: byte
     problem = orjson.loads(body)
     assert (problem["code"], problem["status"]) == ("invalid_request", 400)
     assert b"x-request-id: " + problem["request_id"].encode() in lines
+
+
+TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large"
+LINE = b"X-A: " + b"a" * 1000 + b"\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+START = b"POST /v1/landmarks HTTP/1.1\r\nHost: x\r\n"
+UPLOAD = START + b"Content-Type: image/png\r\n" + CHUNKED + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [START, 17 * LINE, b"\r\n"],
+        [START, 99 * b"a:\r\n", b"a:\r\n\r\n"],
+        [START, b"X-A: ", *[b"a" * 1000] * 17],  # a line that does not end
+        [b"GET /", b"a" * 17_000, b" HTTP/1.1\r\nHost: x\r\n\r\n"],
+        [b"\r\n" * 9000],
+        [UPLOAD, b"3", b";a=" + b"b" * 300_000, b"\r\nabc\r\n0\r\n\r\n"],
+        [UPLOAD, b"3\r\nabc\r\n0\r\n", 17 * LINE, b"\r\n"],
+        [UPLOAD, b"3\r\nabc\r\n0\r\n", 100 * b"a:\r\n", b"\r\n"],
+    ],
+    ids=[
+        "bytes",
+        "fields",
+        "a value without an end",
+        "a target",
+        "line ends",
+        "an extension",
+        "trailers",
+        "trailing fields",
+    ],
+)
+async def test_headers_of_more_than_a_limit_are_refused(pieces: list[bytes]) -> None:
+    gateway = make_gateway(FakeEngine(), FakeDetector())
+    async with rest_port(gateway, read_timeout=30) as port:
+        start, _, body = (await answer_to(port, *pieces)).partition(b"\r\n\r\n")
+    assert start.split(b"\r\n")[0] == TOO_LARGE
+    assert b"connection: close" in start.split(b"\r\n")
+    assert orjson.loads(body)["code"] == "headers_too_large"
+    counted = 'landmarks_requests_total{code="headers_too_large",door="rest",protocol="rest"} 1.0'
+    assert counted in gateway.metrics.text().decode()
+
+
+async def test_the_port_of_the_metrics_has_the_same_limits() -> None:
+    gateway = make_gateway(FakeEngine(), FakeDetector())
+    async with metrics_server(Settings(metrics_port=0), gateway) as port:
+        assert port is not None
+        answer = await answer_to(port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + 17 * LINE + b"\r\n")
+    assert answer.startswith(TOO_LARGE)
+
+
+async def test_headers_up_to_the_limits_are_read_in_every_request_of_a_connection(port: int) -> None:
+    lines = [b"X-A: " + b"a" * 120 + b"\r\n"] * 95  # 5 more fields, 12 kB
+    requests = 3 * (head(*lines) + IMAGE) + head(*lines[1:], b"Connection: close\r\n") + IMAGE
+    assert len(bodies(await answer_to(port, requests))) == 4
+
+
+async def test_a_body_of_small_chunks_is_no_header(port: int) -> None:
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in IMAGE)
+    closing = head(b"Connection: close\r\n", length=None)
+    assert len(bodies(await answer_to(port, closing + chunks + b"0\r\n\r\n"))) == 1
+
+
+async def test_trailers_change_no_header(port: int) -> None:
+    """The application reads its headers when the body, and with it the trailers, has been received."""
+    body = b"%x\r\n%b\r\n0\r\nAccept: application/msgpack\r\n\r\n" % (len(IMAGE), IMAGE)
+    assert len(bodies(await answer_to(port, head(b"Connection: close\r\n", length=None) + body))) == 1
+
+
+async def test_a_client_that_sends_on_after_its_answer_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "LINGER_BYTES", 1000)
+    async with rest_port(make_gateway(FakeEngine(), FakeDetector()), read_timeout=30) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 405 ")
+        writer.write(bytes(2000))
+        with suppress(ConnectionError):
+            assert b"HTTP/1.1" not in await reader.read()
+        writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -53,3 +54,68 @@ async def test_many_parts_where_one_image_is_expected() -> None:
         await read_request(client.request(), 10**9)
     assert caught.value.kind is ErrorKind.INVALID_REQUEST
     assert client.read == 3
+
+
+def posted(body: bytes, media_type: bytes = b"application/json") -> Request:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", media_type)]
+    return Request({"type": "http", "method": "POST", "headers": headers, "query_string": b""}, receive)
+
+
+BASE64 = base64.b64encode(bytes(range(256)) * 10_000)  # 3.4 MB, with slashes and padding
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"topk": 3, "image": "%b"}' % BASE64,
+        b'{"image" :\n"%b", "topk": 3}' % BASE64,
+        b'{"image": 3, "topk": 3, "image": "%b"}' % BASE64,
+        b'{"image": "%b", "topk": 3}' % BASE64.replace(b"/", b"\\/"),
+    ],
+    ids=["last", "first", "twice", "escaped slashes"],
+)
+async def test_the_image_of_json_may_be_large(body: bytes) -> None:
+    request = await read_request(posted(body), 10**7)
+    assert (request.image, request.options.topk) == (bytes(range(256)) * 10_000, 3)
+
+
+BOXES = b"[" + b",".join([b"[1,2,3,4]"] * 110_000) + b"]"  # 1.1 MB
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"image": "AAAA", "boxes": %b}' % BOXES,
+        b'{"boxes": %b, "image": "AAAA"}' % BOXES,
+        b'{"image": {"image": "%b"}, "boxes": %b}' % (BASE64, BOXES),
+        b'{"image": "%b\\""}' % BASE64,
+        b'{"image": "AAAA", "model": "%b"}' % BASE64,
+    ],
+    ids=["after", "before", "nested", "escaped", "another string"],
+)
+async def test_no_more_than_a_mebibyte_of_json_beside_the_image_is_parsed(body: bytes) -> None:
+    with pytest.raises(ServiceError, match="beside the image") as caught:
+        await read_request(posted(body), 10**7)
+    assert caught.value.kind is ErrorKind.TOO_MANY_BYTES
+
+
+@pytest.mark.parametrize("text", [b"AA=A", b"A", b"A===", BASE64[: 2**20 - 4] + b"AA==" + BASE64, b"\xff", b"\\ud800"])
+async def test_what_is_not_base64(text: bytes) -> None:
+    with pytest.raises(ServiceError, match="not base64") as caught:
+        await read_request(posted(b'{"image": "%b"}' % text), 10**7)
+    assert caught.value.kind is ErrorKind.INVALID_REQUEST
+
+
+async def test_options_in_a_file_are_as_small_as_those_in_a_field() -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="%b"; filename="a"\r\n\r\n'
+    form = head % b"image" + b"x\r\n" + head % b"options" + b'{"boxes": %b}' % BOXES + b"\r\n--b--\r\n"
+    for read in (read_request(posted(form, FORM), 10**7), read_batch(posted(form, FORM), 10**7, max_images=3)):
+        with pytest.raises(ServiceError, match="beside the image") as caught:
+            await read
+        assert caught.value.kind is ErrorKind.TOO_MANY_BYTES
+
+
+FORM = b"multipart/form-data; boundary=b"
