@@ -73,7 +73,7 @@ def _protection(settings: Settings) -> Protection:
         protection = read_protection(settings)
     except SecurityError as error:
         raise StartError(str(error)) from error
-    if protection.keys and protection.tls is None and not is_loopback(settings.host):
+    if protection.keys and protection.tls is None and not is_loopback(settings.published_host or settings.host):
         logger.warning(
             "API keys are sent to %s unencrypted: set LANDMARKS_TLS_CERTIFICATE and LANDMARKS_TLS_KEY, unless a proxy "
             "in front of the service terminates TLS",

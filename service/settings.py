@@ -24,6 +24,11 @@ class ListenSettings(BaseModel):
     """Addresses and ports"""
 
     host: str = Field("127.0.0.1", description="Address that REST and gRPC listen on.")
+    published_host: str | None = Field(
+        None,
+        description="Address by which other machines reach a container that listens on all of its own; Compose sets "
+        "it to BIND. Whether clients must be authenticated follows from it, if it is set, instead of from host.",
+    )
     port: int = Field(8080, ge=0, le=65535, description="Port of REST; 0 takes a free one.")
     grpc_port: int = Field(8081, ge=0, le=65535, description="Port of gRPC; 0 takes a free one.")
     metrics_port: int | None = Field(
@@ -68,12 +73,18 @@ class SecuritySettings(BaseModel):
         description="Allows a host that other machines can reach without API keys and clients' certificates, where "
         "the network itself keeps other clients away.",
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names in the header Host that REST answers while no client is authenticated, separated by "
+        "commas; addresses and localhost always are. Other names could be a web page's that resolve to this machine.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Origins whose pages may use REST from a browser, separated by commas: https://tools.example.com.",
+        description="Origins whose pages may use REST from a browser, separated by commas: https://tools.example.com. "
+        "What other pages post is refused.",
     )
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value

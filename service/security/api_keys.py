@@ -100,6 +100,8 @@ class Protection:
     keys: ApiKeys = field(default_factory=ApiKeys)
     tls: Tls | None = None
     cors_origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] | None = None
+    """Names in the header Host that are answered, besides addresses and localhost; None for any name."""
     metrics_here: bool = True
     """Whether the REST API itself has `/metrics`."""
 
@@ -109,14 +111,17 @@ def read_protection(settings: Settings) -> Protection:
     tls = _tls(settings)
     keys = read_keys(settings)
     authenticates = bool(keys) or (tls is not None and tls.client_ca is not None)
-    if not (authenticates or settings.insecure or is_loopback(settings.host)):
+    address = settings.published_host or settings.host
+    if not (authenticates or settings.insecure or is_loopback(address)):
+        name = "LANDMARKS_PUBLISHED_HOST" if settings.published_host else "LANDMARKS_HOST"
         raise SecurityError(
-            f"LANDMARKS_HOST={settings.host} is reachable from other machines, and clients are not authenticated: "
+            f"{name}={address} is reachable from other machines, and clients are not authenticated: "
             "create a key with `landmarks keys new NAME` and set LANDMARKS_API_KEYS or LANDMARKS_API_KEYS_FILE, or set "
             "LANDMARKS_TLS_CLIENT_CA; where the network itself keeps other clients away, start with --insecure or "
             "LANDMARKS_INSECURE=true"
         )
-    return Protection(keys, tls, settings.cors_origins, metrics_here=settings.metrics_port is None)
+    hosts = None if authenticates else tuple(name.lower() for name in (settings.host, *settings.allowed_hosts))
+    return Protection(keys, tls, settings.cors_origins, hosts, metrics_here=settings.metrics_port is None)
 
 
 def is_loopback(host: str) -> bool:
