@@ -28,12 +28,12 @@ class SecurityError(ValueError):
     """The service cannot be protected as its settings ask. The message says why, and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ApiKeys:
-    """The keys that both APIs accept. With no keys at all, requests need none."""
+    """The keys that both APIs accept. Where there are none from the start, requests need none."""
 
     digests: Mapping[str, bytes] = field(default_factory=dict)
-    """SHA-256 of each key, by the name of its holder."""
+    """SHA-256 of each key, by the name of its holder. Replaced as a whole when the file of keys has changed."""
 
     def __bool__(self) -> bool:
         return bool(self.digests)
@@ -61,7 +61,17 @@ def new_key(name: str) -> tuple[str, str]:
 
 
 def read_keys(settings: Settings) -> ApiKeys:
-    """The keys of the file and of the environment together. Raises SecurityError."""
+    """The keys of the file and of the environment together. Raises SecurityError, also where keys are asked for and
+    none is given.
+    """
+    digests = read_digests(settings)
+    if not digests and (settings.api_keys is not None or settings.api_keys_file is not None):
+        raise SecurityError("API keys are required, but none is given: create one with `landmarks keys new NAME`")
+    return ApiKeys(digests)
+
+
+def read_digests(settings: Settings) -> dict[str, bytes]:
+    """SHA-256 of the keys of the file and of the environment, by the names of their holders. Raises SecurityError."""
     digests: dict[str, bytes] = {}
     _add(digests, re.split(r"[,\s]+", settings.api_keys or ""), "LANDMARKS_API_KEYS")
     if settings.api_keys_file is not None:
@@ -70,9 +80,7 @@ def read_keys(settings: Settings) -> ApiKeys:
         except (OSError, UnicodeDecodeError) as error:
             raise SecurityError(f"LANDMARKS_API_KEYS_FILE: {settings.api_keys_file} cannot be read: {error}") from error
         _add(digests, (line.partition("#")[0] for line in lines), str(settings.api_keys_file))
-    if not digests and (settings.api_keys is not None or settings.api_keys_file is not None):
-        raise SecurityError("API keys are required, but none is given: create one with `landmarks keys new NAME`")
-    return ApiKeys(digests)
+    return digests
 
 
 def _add(digests: dict[str, bytes], entries: Iterable[str], where: str) -> None:
@@ -138,16 +146,14 @@ def _tls(settings: Settings) -> Tls | None:
         if not certificate == key == settings.tls_client_ca:
             raise SecurityError("TLS needs both LANDMARKS_TLS_CERTIFICATE and LANDMARKS_TLS_KEY")
         return None
-    tls = Tls(certificate, key, settings.tls_client_ca)
     try:
-        tls.check()
+        return Tls(certificate, key, settings.tls_client_ca)
     except (OSError, ValueError) as error:
         raise SecurityError(
             f"TLS cannot be used with LANDMARKS_TLS_CERTIFICATE={_path(certificate)}, LANDMARKS_TLS_KEY={_path(key)}, "
             f"LANDMARKS_TLS_CLIENT_CA={_path(settings.tls_client_ca)} ({error}): give PEM files that belong together, "
             "the key without a passphrase"
         ) from error
-    return tls
 
 
 def _path(path: Path | None) -> str:
