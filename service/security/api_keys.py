@@ -66,7 +66,9 @@ def read_keys(settings: Settings) -> ApiKeys:
     """
     digests = read_digests(settings)
     if not digests and (settings.api_keys is not None or settings.api_keys_file is not None):
-        raise SecurityError("API keys are required, but none is given: create one with `landmarks keys new NAME`")
+        raise SecurityError(
+            "LANDMARKS_API_KEYS and LANDMARKS_API_KEYS_FILE hold no key: create one with `landmarks keys new NAME`"
+        )
     return ApiKeys(digests)
 
 

@@ -57,7 +57,7 @@ class Tls:
 
 
 def expiry(pem: str) -> float:
-    """When the first certificate of a PEM file expires (RFC 5280, section 4.1), in seconds since 1970. Raises ValueError."""
+    """When the first certificate of a PEM file expires (RFC 5280, 4.1), in seconds since 1970. Raises ValueError."""
     found = re.search(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", pem, re.DOTALL)
     if found is None:
         raise ValueError("no certificate in the file")
