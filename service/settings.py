@@ -26,6 +26,12 @@ class ListenSettings(BaseModel):
     host: str = Field("127.0.0.1", description="Address that REST and gRPC listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port of REST; 0 takes a free one.")
     grpc_port: int = Field(8081, ge=0, le=65535, description="Port of gRPC; 0 takes a free one.")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path under which a reverse proxy serves REST, such as /faces, whether or not the proxy removes it "
+        "from requests; OpenAPI then names it as the server.",
+    )
     metrics_port: int | None = Field(
         None,
         ge=0,
