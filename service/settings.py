@@ -19,6 +19,11 @@ PREFIX: Final = "LANDMARKS_"
 _NOT_SETTINGS: Final = frozenset({"LANDMARKS_API_KEY", "LANDMARKS_TEST_DATA"})
 """Variables of the environment that are for clients and for tests."""
 
+_REST_PATHS: Final = frozenset(
+    {"v1", "page", "docs", "openapi.json", "static-offline-docs", "healthz", "readyz", "metrics"}
+)
+"""What the paths of REST begin with."""
+
 
 class ListenSettings(BaseModel):
     """Addresses and ports"""
@@ -40,6 +45,13 @@ class ListenSettings(BaseModel):
         "probes; 0 takes a free one. When it is set, REST has no /metrics.",
     )
     metrics_host: str | None = Field(None, description="Address that the metrics' port listens on; unset: host.")
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_no_path_of_rest(cls, value: str) -> str:
+        if value and value.split("/")[1] in _REST_PATHS:
+            raise ValueError(f"{value} begins like a path of REST itself: choose another one")
+        return value
 
     @field_validator("grpc_port", "metrics_port")
     @classmethod

@@ -23,8 +23,7 @@ def client_of(root_path: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here")
 
 
-# a prefix may be the beginning of the service's own paths
-@pytest.mark.parametrize("root_path", ["/faces", "/a/b", "/v1"])
+@pytest.mark.parametrize("root_path", ["/faces", "/a/b"])
 async def test_paths_are_answered_with_the_proxy_s_path_and_without_it(root_path: str) -> None:
     async with client_of(root_path) as client:
         for prefix in ("", root_path):
@@ -53,7 +52,7 @@ async def test_the_description_loads_its_files_from_beside_it(root_path: str) ->
         assert "8080" not in str(described)
 
 
-@pytest.mark.parametrize("wrong", ["faces", "/faces/", "/", "/a b", "/a?b", "//a", "http://a"])
-def test_a_path_that_no_request_can_have_is_refused(wrong: str) -> None:
+@pytest.mark.parametrize("wrong", ["faces", "/faces/", "/", "/a b", "/a?b", "//a", "http://a", "/v1", "/page/a"])
+def test_a_path_that_cannot_be_told_from_the_service_s_own_is_refused(wrong: str) -> None:
     with pytest.raises(ValidationError, match="root_path"):
         Settings(root_path=wrong)
