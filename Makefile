@@ -34,7 +34,7 @@ demo: $(VENV)/demo.installed ## find the points of IMAGE=photo.jpg (or of a port
 	@image="$(IMAGE)"; \
 	if [ -z "$$image" ]; then image=$(VENV)/astronaut.png; \
 	  $(BIN)/python -c 'import skimage.data, PIL.Image; PIL.Image.fromarray(skimage.data.astronaut()).save("'$$image'")'; fi; \
-	exec $(BIN)/landmarks detect "$$image" --overlay out.png
+	exec $(BIN)/landmarks detect "$$image" --overlay out.png --overwrite
 
 bench: $(VENV)/dev.installed ## faces per second served over faces per second in one process
 	@exec $(BIN)/python -m bench.throughput

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from landmarks_client.errors import ClientUsageError, LandmarksError
 from landmarks_client.options import Options
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_CLOSED: Final = "the client is closed: create another one, and send every request before it is closed"
+
 
 class Client:
     """The synchronous client of one service. It keeps connections open, and several threads may use it at once.
@@ -48,6 +50,7 @@ class Client:
         Raises ClientUsageError for an invalid address, API key, or set of TLS files.
         """
         self._timeout = timeout
+        self._is_closed = False
         target = parse_target(url, api_key, tls)
         self._transport: Transport = RpcTransport(target) if target.is_grpc else RestTransport(target)
 
@@ -86,6 +89,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections."""
+        self._is_closed = True
         self._transport.close()
 
     def __enter__(self) -> Client:
@@ -97,6 +101,8 @@ class Client:
         self.close()
 
     def _send(self, timeout: float | None, request_id: str | None, send: Callable[[Attempt], T]) -> T:
+        if self._is_closed:
+            raise ClientUsageError(_CLOSED)
         attempts = Attempts(request_id or uuid.uuid4().hex, self._timeout if timeout is None else timeout)
         while True:
             try:
@@ -111,6 +117,7 @@ class AsyncClient:
     def __init__(self, url: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float = 30.0) -> None:
         """As `Client`. An event loop must be running."""
         self._timeout = timeout
+        self._is_closed = False
         target = parse_target(url, api_key, tls)
         self._transport: AsyncTransport = AsyncRpcTransport(target) if target.is_grpc else AsyncRestTransport(target)
 
@@ -140,6 +147,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes the connections."""
+        self._is_closed = True
         await self._transport.close()
 
     async def __aenter__(self) -> AsyncClient:
@@ -151,6 +159,8 @@ class AsyncClient:
         await self.close()
 
     async def _send(self, timeout: float | None, request_id: str | None, send: Callable[[Attempt], Awaitable[T]]) -> T:
+        if self._is_closed:
+            raise ClientUsageError(_CLOSED)
         attempts = Attempts(request_id or uuid.uuid4().hex, self._timeout if timeout is None else timeout)
         while True:
             try:
@@ -167,6 +177,12 @@ def _read_part(image: Image, options: Options) -> ImagePart:
 
 
 def _read_parts(images: Sequence[Image], options: Options, each: Sequence[Options] | None) -> list[ImagePart]:
+    for name, values in (("images", images), ("each", [] if each is None else each)):
+        if isinstance(values, (str, bytes, bytearray, memoryview)) or not isinstance(values, Sequence):
+            advice = f"list({name})" if isinstance(values, Iterator) else "a list"
+            raise ClientUsageError(
+                f"landmarks_batch takes a list as {name}, not {type(values).__name__}: pass {advice}"
+            )
     own: Sequence[Options] = [{}] * len(images) if each is None else each
     if len(own) != len(images):
         raise ClientUsageError(f"`each` has {len(own)} options for {len(images)} images: give one for each image")

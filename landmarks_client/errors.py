@@ -5,7 +5,7 @@
     LandmarksError
       ServiceProblem    the service answered with a problem
       NoAnswer          no usable answer arrived: no connection, the deadline passed, another server at the address
-    ClientUsageError    an argument cannot be sent to any service
+    ClientUsageError    an argument cannot be sent to any service, or the client is closed
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NOT_UNDERSTOOD: Final = "not_understood"
 
 
 class ClientUsageError(ValueError):
-    """An argument of the client is invalid; nothing was sent."""
+    """An argument of the client is invalid, or the client is closed; nothing was sent."""
 
 
 class LandmarksError(Exception):

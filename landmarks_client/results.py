@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Face:
     """One face. A field that the request omitted has no rows."""
 
@@ -45,6 +45,12 @@ class Face:
     def covariance_matrices(self) -> Floats:
         """float32 [N, 2, 2], pixels squared."""
         return self.covariances[:, [[0, 1], [1, 2]]]
+
+    def __repr__(self) -> str:
+        box = ", ".join(f"{value:.1f}" for value in self.box)
+        return (
+            f"<Face box=[{box}] score={self.score:.2f} inter_ocular={self.inter_ocular:.1f} points={len(self.points)}>"
+        )
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ async def _start(component: Engine | Detector, timeout: float) -> None:
         except EngineError as error:
             raise StartError(str(error)) from error
         if time.monotonic() >= end:
-            raise StartError(str(failure)) from failure
+            raise StartError(f"{failure} (after {timeout:g} s, as LANDMARKS_STARTUP_TIMEOUT says)") from failure
         if is_first:
             logger.warning("waiting up to %g s for the network: %s", timeout, failure)
             is_first = False
@@ -189,7 +189,7 @@ def _detector(settings: Settings, engine: TritonEngine | LocalEngine, executor: 
     try:
         return ThreadedDetector(YuNet(settings.yunet_path), executor)
     except Exception as error:  # OpenCV raises errors of its own, and for a damaged file of many types
-        raise StartError(f"the face detector cannot be loaded: {error}") from error
+        raise StartError(f"LANDMARKS_YUNET_PATH: {settings.yunet_path} cannot be loaded: {error}") from error
 
 
 def _detector_backend(settings: Settings, engine: TritonEngine | LocalEngine) -> DetectorBackend:

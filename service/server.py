@@ -247,7 +247,8 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
 def _port_in_use(host: str, port: int) -> StartError:
     return StartError(
         f"cannot listen on {_address(host, port)}: it is in use or not allowed; "
-        "stop the process that listens there, or set LANDMARKS_PORT and LANDMARKS_GRPC_PORT (0 takes a free port)"
+        "stop the process that listens there, or set LANDMARKS_PORT, LANDMARKS_GRPC_PORT or LANDMARKS_METRICS_PORT "
+        "(0 takes a free port)"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from landmarks.tensors import MAX_DETECTION_SIDE, Precision
@@ -23,6 +23,10 @@ _REST_PATHS: Final = frozenset(
     {"v1", "page", "docs", "openapi.json", "static-offline-docs", "healthz", "readyz", "metrics"}
 )
 """What the paths of REST begin with."""
+
+
+AnyCase: Final = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+"""Of a setting that takes one of several words: INFO is info."""
 
 
 class ListenSettings(BaseModel):
@@ -108,12 +112,12 @@ class SecuritySettings(BaseModel):
 class NetworkSettings(BaseModel):
     """Models and inference"""
 
-    engine: Literal["embedded", "local"] = Field(
+    engine: Annotated[Literal["embedded", "local"], AnyCase] = Field(
         "embedded",
         description="What runs the network when triton_url is unset: 'embedded' starts a Triton as a child process, "
         "'local' runs the same network and decoder in this process (where the Triton wheel does not run).",
     )
-    precision: Precision = Field(
+    precision: Annotated[Precision, AnyCase] = Field(
         "float32",
         description="Precision of the network that this process runs or starts a Triton for: 'int8' is the model "
         "repository's 8-bit network, faster on CPUs and hardly less accurate (docs/deploy/operate.md#8-bits).",
@@ -216,10 +220,10 @@ class LimitSettings(BaseModel):
 class ObservabilitySettings(BaseModel):
     """Logs and traces"""
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", description="Least severity that is logged; every request is a line of severity info."
     )
-    log_format: Literal["text", "json"] = Field(
+    log_format: Annotated[Literal["text", "json"], AnyCase] = Field(
         "text", description="Lines to read, or one JSON object a line with request_id and trace_id."
     )
     otlp_endpoint: str | None = Field(

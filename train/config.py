@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from landmarks.codec import CodecSpec, PixelRule, Quantizer
 from landmarks.layout import WFLW98
@@ -190,17 +191,22 @@ class Config(Recipe):
 ConfigT = TypeVar("ConfigT", bound=Strict)
 
 
+def shipped_configs() -> dict[str, Path]:
+    """The configurations that come with the package, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.toml"))}
+
+
 def load_config(kind: type[ConfigT], source: str, overrides: dict[str, Any] | None = None) -> ConfigT:
     """Reads a TOML file, or a configuration shipped with the package by its bare name ("compact", "detector").
 
     `overrides` replace top-level keys. Raises ConfigError when the file is missing or a key is unknown or unusable.
     """
-    shipped = Path(__file__).parent / "configs" / f"{source}.toml"
+    shipped = shipped_configs()
     try:
-        text = (shipped if shipped.is_file() else Path(source)).read_text("utf-8")
+        text = shipped.get(source, Path(source)).read_text("utf-8")
         values = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        names = ", ".join(sorted(path.stem for path in shipped.parent.glob("*.toml")))
+        names = ", ".join(shipped)
         raise ConfigError(f"cannot read the configuration {source!r} ({error}); shipped ones: {names}") from error
     return validated(kind, {**values, **(overrides or {})}, source)
 
@@ -210,5 +216,14 @@ def validated(kind: type[ConfigT], values: Any, source: str) -> ConfigT:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        reasons = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'config'}: {item['msg']}" for item in error.errors())
+        reasons = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'config'}: {_words(each)}" for each in error.errors())
         raise ConfigError(f"configuration {source!r}: {reasons}") from error
+
+
+def _words(problem: ErrorDetails) -> str:
+    """What is wrong with a key, in words that follow its name."""
+    if problem["type"] == "extra_forbidden":
+        return "there is no such key; train/config.py describes all"
+    if problem["type"] == "missing":
+        return "must be given"
+    return problem["msg"].removeprefix("Value error, ").replace("Input should", "must")

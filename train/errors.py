@@ -4,6 +4,7 @@ TrainError
 ├── ConfigError     the configuration, or an override
 ├── DataError       a data set's file
 └── TrainingError   a run: no checkpoint, another configuration, a loss that is not finite
+    └── UncalibratedError   its covariances were not fitted to errors
 """
 
 from __future__ import annotations
@@ -23,3 +24,7 @@ class DataError(TrainError):
 
 class TrainingError(TrainError):
     """Training, or work on a run's folder, cannot continue; the message says why."""
+
+
+class UncalibratedError(TrainingError):
+    """The covariances of a run were not fitted to its errors."""

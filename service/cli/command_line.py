@@ -6,6 +6,7 @@ Flags of settings and options are derived from `Settings` and `Options` (`servic
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ LANDMARKS_LOG_FORMAT. The flag wins.
 _DETECT = """\
 Prints one line of JSON for each image. Starts Triton for the call, unless --url
 or --triton-url names one that is already running, or --engine local does without.
-An image that fails does not stop the others; the exit status is 1 then.
+An image that fails does not stop the others; the exit status is 1 then, as it is
+where a part of a folder cannot be read. What else is left out of a folder is told.
 
 Variables of the environment (landmarks serve --help) set limits and timeouts, and
 LANDMARKS_API_KEY is the key that the service at --url requires.
@@ -61,6 +63,7 @@ class OutputArguments(BaseModel):
     overlay: Path | None = Field(
         None, description="Draw the points into this image; of several images, into PATH with their names added."
     )
+    overwrite: bool = Field(False, description="Replace the files of --out and --overlay that exist.")
     concurrency: int = Field(4, ge=1, description="Images processed at a time.")
 
 
@@ -118,8 +121,10 @@ def _serve(arguments: argparse.Namespace) -> Serve:
 
 
 def _detect(arguments: argparse.Namespace) -> Detect:
+    if "" in arguments.images:  # Path("") is the current folder
+        fail("image: must not be empty")
     return Detect(
-        arguments.images,
+        [Path(image) for image in arguments.images],
         _options(given(arguments, Options)),
         validated(OutputArguments, given(arguments, OutputArguments)),
         validated(ServiceArguments, given(arguments, ServiceArguments)),
@@ -147,7 +152,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=HelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser.set_defaults(command=_needs_a_command(parser))
+    commands = parser.add_subparsers(metavar="command")
     serve = _add_command(commands, "serve", _serve, "serve REST and gRPC until Ctrl-C or SIGTERM", _SERVE, "[flags]")
     for group in GROUPS:
         add_flags(serve, group)
@@ -157,7 +163,6 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument(
         "images",
         nargs="+",
-        type=Path,
         metavar="image",
         help=f"{IMAGE_FORMATS_TEXT} file; or a folder, with all below it; or a glob such as 'shots/**/*.png'",
     )
@@ -166,11 +171,20 @@ def _parser() -> argparse.ArgumentParser:
         add_flags(detect, model)
     about = "API keys, without which clients on other machines are refused: `landmarks keys new NAME` creates one."
     keys = commands.add_parser("keys", help="API keys", description=about, formatter_class=HelpFormatter)
-    new = _add_command(
-        keys.add_subparsers(required=True, metavar="command"), "new", _new_key, "create a key", _NEW_KEY, "name"
-    )
+    keys.set_defaults(command=_needs_a_command(keys))
+    new = _add_command(keys.add_subparsers(metavar="command"), "new", _new_key, "create a key", _NEW_KEY, "name")
     new.add_argument("name", help="whose key it is: letters, digits, dots, dashes and underscores")
     return parser
+
+
+def _needs_a_command(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], Command]:
+    """For `landmarks` alone: prints the help, and exits with status 2 as any incomplete command line does."""
+
+    def print_help(_: argparse.Namespace) -> Command:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+
+    return print_help
 
 
 def _new_key(arguments: argparse.Namespace) -> NewKey:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -20,13 +21,15 @@ from landmarks_client import ClientUsageError
 from service.bootstrap import image_limits
 from service.cli.answering import Answering, ImageError, UsageError, answering
 from service.cli.command_line import Detect, OutputArguments
-from service.cli.inputs import expand, name_of, overlay_paths
+from service.cli.inputs import Inputs, expand, name_of, overlay_paths
 from service.cli.interrupt import AsyncioInterrupt
 from service.cli.outputs import Body, Output, OutputError, make_format, new_file, resumed_file
 from service.drawing import draw
-from service.errors import ServiceError
+from service.errors import ErrorKind, ServiceError
 from service.images.decode import decode_srgb
-from service.settings import Settings
+from service.images.limits import ImageLimits
+from service.images.pixels import Pixels
+from service.settings import variable
 
 INTERRUPTED: Final = 130
 """What a shell reports of a program that Ctrl-C ended."""
@@ -63,20 +66,63 @@ async def _detect(command: Detect) -> int:
     overlay, omit = command.output.overlay, command.options.omit
     if overlay and "points" in omit:
         raise UsageError("--overlay draws the points: do not omit them")
-    images = expand(command.images)
+    inputs = expand(command.images)
+    images = inputs.images
+    _report(inputs)
+    if not images:
+        raise UsageError("there is no image in these folders")
     overlays = overlay_paths(overlay, images) if overlay else {}
+    _check_outputs(images, overlays, command.output)
     with _output(command.output, omit) as output:
         remaining = [image for image in images if name_of(image) not in output.completed]
         if len(remaining) < len(images):
             done = len(images) - len(remaining)
             sys.stderr.write(f"landmarks: {command.output.out} holds {done} of {len(images)} images already\n")
-        if not images:
-            raise UsageError("there is no image in these folders")
-        if not remaining:
-            return 0
-        async with answering(command) as service:
-            process = _processor(service, overlays, command.settings)
-            return await _write(remaining, process, output, command.output)
+        status = 0
+        if remaining:
+            async with answering(command) as service:
+                process = _processor(service, overlays, command)
+                status = await _write(remaining, process, output, command.output)
+    return 1 if inputs.unread else status
+
+
+def _check_outputs(images: list[Path], overlays: Mapping[Path, Path], arguments: OutputArguments) -> None:
+    """Before anything is computed. Raises UsageError for an output that is an image of the command line or another
+    output, OutputError for a drawing that exists and may not be replaced.
+    """
+    if arguments.resume and arguments.overwrite:
+        raise UsageError("--resume continues the output, --overwrite replaces it: choose one")
+    outputs = {_identity(path): f"--overlay: {path}" for path in overlays.values()}
+    if (out := arguments.out) is not None:
+        if _identity(out) in outputs:
+            raise UsageError(f"--out: {out} is the file of --overlay: choose another")
+        outputs[_identity(out)] = f"--out: {out}"
+    for image in images:
+        if output := outputs.get(_identity(image)):
+            raise UsageError(f"{output} would overwrite the image {image}: choose another name")
+    existing = [path for path in overlays.values() if isinstance(_identity(path), tuple)]
+    if existing and not (arguments.overwrite or arguments.resume):
+        more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
+        raise OutputError(f"{existing[0]}{more}: add --overwrite to replace drawings, or choose another --overlay")
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """Equal for two names of one file, links among them: its number where it exists, else the path."""
+    try:
+        found = path.stat()
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
+
+
+def _report(inputs: Inputs) -> None:
+    """Says what the folders hold and is left out."""
+    for path, reason in inputs.unread.items():
+        sys.stderr.write(f"{path}: left out: {reason}\n")
+    if inputs.others:
+        names = ", ".join(map(str, inputs.others[:3]))
+        more = f" and {len(inputs.others) - 3} more" if len(inputs.others) > 3 else ""
+        sys.stderr.write(f"landmarks: left out, as hidden or no image: {names}{more}\n")
 
 
 async def _write(
@@ -128,15 +174,19 @@ async def in_order(
 
 
 def _processor(
-    service: Answering, overlays: dict[Path, Path], settings: Settings
+    service: Answering, overlays: Mapping[Path, Path], command: Detect
 ) -> Callable[[Path], Awaitable[Outcome]]:
+    limits = image_limits(command.settings)
+    mode: Literal["wb", "xb"] = "wb" if command.output.overwrite or command.output.resume else "xb"
+
     async def process(image: Path) -> Outcome:
         outcome = Outcome(image)
         try:
-            data = await asyncio.to_thread(image.read_bytes)
+            data = await asyncio.to_thread(_read, image, limits)
             outcome = Outcome(image, await service.answer(data))
             if image in overlays:
-                await asyncio.to_thread(_draw, data, outcome.body or {}, service.layout, overlays[image], settings)
+                drawn = await asyncio.to_thread(_drawn, data, outcome.body or {}, service.layout, limits)
+                await asyncio.to_thread(write_image, drawn, overlays[image], mode)
         except ImageError as error:
             return replace(outcome, failure=error)
         except ServiceError as error:  # a remote service answered it under other limits than ours
@@ -148,16 +198,36 @@ def _processor(
     return process
 
 
-def _draw(data: bytes, body: Body, layout: PointLayout, overlay: Path, settings: Settings) -> None:
-    image = decode_srgb(data, image_limits(settings))
-    drawn = draw(image, [np.array(face["points"]) for face in body["faces"]], layout)
+def _read(image: Path, limits: ImageLimits) -> bytes:
+    """The file, of which no more is read than the limit allows. Raises ImageError for a larger one, and OSError."""
+    with image.open("rb") as file:
+        data = file.read(limits.max_bytes + 1)
+    if len(data) > limits.max_bytes:
+        message = f"the image file has more than {limits.max_bytes} bytes: shrink it, or set {variable('max_bytes')}"
+        raise ImageError(ErrorKind.TOO_MANY_BYTES.value, f"{message} ({ErrorKind.TOO_MANY_BYTES.value})")
+    return data
+
+
+def _drawn(data: bytes, body: Body, layout: PointLayout, limits: ImageLimits) -> Pixels:
+    """The image with the points of its faces. Raises ServiceError."""
+    return draw(decode_srgb(data, limits), [np.array(face["points"]) for face in body["faces"]], layout)
+
+
+def write_image(image: Pixels, path: Path, mode: Literal["wb", "xb"]) -> None:
+    """Writes it in the format of the path's suffix. Raises ImageError.
+
+    OpenCV encodes it, and does not write the file: a name that is not UTF-8 crashes `cv2.imwrite`.
+    """
     try:
-        written = cv2.imwrite(str(overlay), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
-    except cv2.error:  # the name ends like no image format
-        written = False
-    if not written:
-        message = f"cannot write {overlay}: does its folder exist, and is it named .png or .jpg?"
-        raise ImageError("unwritable", message)
+        if not path.suffix.isascii():
+            raise ValueError
+        _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        with path.open(mode) as file:
+            file.write(encoded.tobytes())
+    except (cv2.error, ValueError) as error:  # the name ends like no image format, or the image is too large for it
+        raise ImageError("unwritable", f"cannot write {path}: is it named .png or .jpg?") from error
+    except OSError as error:
+        raise ImageError("unwritable", f"cannot write {path}: {error.strerror}") from error
 
 
 @contextmanager
@@ -171,7 +241,10 @@ def _output(arguments: OutputArguments, omit: frozenset[str]) -> Iterator[Output
             raise UsageError("--resume continues the file of --out: name one")
         stream, output = None, Output(form, sys.stdout.buffer)
     else:
-        stream, output = (resumed_file if arguments.resume else new_file)(out, form)
+        if arguments.resume:
+            stream, output = resumed_file(out, form)
+        else:
+            stream, output = new_file(out, form, overwrite=arguments.overwrite)
     try:
         yield output
     finally:

@@ -70,6 +70,8 @@ def given(arguments: argparse.Namespace, model: type[BaseModel]) -> dict[str, An
 
 def validated(model: Callable[..., Model], values: Mapping[str, Any], name_of: Callable[[str], str] = flag) -> Model:
     """The model of these values. Where one is wrong, prints a line about each and exits with status 2."""
+    if empty := [name for name, value in values.items() if value == ""]:  # Path("") would be the current folder
+        fail(*(f"{name_of(name)}: must not be empty" for name in empty))
     try:
         return model(**values)
     except ValidationError as error:

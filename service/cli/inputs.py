@@ -3,41 +3,123 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Final
 
+from service.images.formats import SIGNATURE_BYTES, has_signature
+
 SUFFIXES: Final = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp"),
+        *(".dib", ".tif", ".tiff", ".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif"),
+    }
 )
+"""Files of other names are images too, where their first bytes are those of one."""
+SYSTEM_FOLDERS: Final = frozenset(
+    {"@eadir", "#recycle", "@recycle", "__macosx", "$recycle.bin", "system volume information"}
+)
+"""Folders of network disks and operating systems, in lower case: they hold thumbnails, metadata and deleted files."""
 
 
-def expand(given: Iterable[Path]) -> list[Path]:
-    """Files as they are, folders as all images in and below them, globs as the files they match; each file once.
+@dataclass(frozen=True)
+class Inputs:
+    """What a command line names."""
 
-    A name that is none of the three is kept: reading it fails with a message about it.
+    images: list[Path]
+    """To be answered, each once."""
+    unread: Mapping[Path, str]
+    """What the folders hold that may be or hold images and cannot be looked at, with the reason."""
+    others: list[Path]
+    """What the folders hold that is not taken: files that are no images, hidden files, hidden and system folders."""
+
+
+def expand(given: Iterable[Path]) -> Inputs:
+    """Files as they are, folders as all images in and below them, globs as the files and folders they match.
+
+    A name that is none of the three is an image: reading it fails with a message about it.
     """
-    return list(dict.fromkeys(image for each in given for image in _expanded(each)))
+    images: dict[Path, None] = {}
+    unread: dict[Path, str] = {}
+    others: dict[Path, None] = {}
+    for each in given:
+        for path in _matches(each):
+            if _is_folder(path):
+                images |= dict.fromkeys(sorted(_search(path, unread, others)))
+            else:
+                images[path] = None
+    return Inputs(list(images), unread, [path for path in others if path not in images])
 
 
-def _expanded(given: Path) -> Iterator[Path]:
+def _matches(given: Path) -> list[Path]:
+    """The path itself, if it exists; else what it matches as a glob; else itself."""
     try:
-        is_folder, exists = given.is_dir(), given.exists()
+        if given.exists():  # even one whose name has a bracket
+            return [given]
     except OSError:  # the name is too long, or its folder may not be read
-        is_folder, exists = False, True
-    if is_folder:
-        yield from sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    elif exists:  # even one whose name has a bracket
-        yield given
-    else:
-        found = sorted(Path(name) for name in glob.glob(str(given), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-        yield from (path for path in found if path.is_file()) if found else iter([given])
+        return [given]
+    return sorted(Path(name) for name in glob.glob(str(given), recursive=True)) or [given]  # noqa: PTH207 - Path.glob takes no absolute pattern
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _search(folder: Path, unread: dict[Path, str], others: dict[Path, None]) -> Iterable[Path]:
+    """The images in a folder and below it, in no order. What else it holds is entered in the other two."""
+
+    def note(error: OSError) -> None:
+        unread[Path(error.filename)] = error.strerror or str(error)
+
+    for root, folders, files in os.walk(folder, onerror=note):
+        below = [Path(root, name) for name in folders]
+        others |= dict.fromkeys(path for path in below if _is_ignored(path))
+        unread |= {
+            path: "a link to a folder is not followed: name it to have it searched"
+            for path in below
+            if path.is_symlink() and not _is_ignored(path)
+        }
+        folders[:] = [path.name for path in below if not _is_ignored(path)]
+        for name in files:
+            path = Path(root, name)
+            try:
+                if _is_ignored(path) or not _is_image(path):
+                    others[path] = None
+                else:
+                    yield path
+            except OSError as error:
+                unread[path] = error.strerror or str(error)
+
+
+def _is_ignored(path: Path) -> bool:
+    """Hidden, as the `._photo.jpg` that macOS leaves beside photo.jpg, or a system's folder."""
+    return path.name.startswith(".") or path.name.lower() in SYSTEM_FOLDERS
+
+
+def _is_image(path: Path) -> bool:
+    """By its name or its first bytes. Raises OSError for a link that leads nowhere and a file that cannot be read."""
+    path.stat()
+    if not path.is_file():  # to open a pipe could take forever
+        return False
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    with path.open("rb") as file:
+        return has_signature(file.read(SIGNATURE_BYTES))
 
 
 def name_of(image: Path) -> str:
-    """The path as text, whatever bytes the file's name has."""
-    return str(image).encode("utf-8", "replace").decode()
+    """The path as text. One that is not UTF-8 becomes a URI, `file:///...%FF.jpg`: no other path is written like it."""
+    try:
+        str(image).encode()
+    except UnicodeEncodeError:
+        return image.absolute().as_uri()
+    return str(image)
 
 
 def overlay_paths(overlay: Path, images: list[Path]) -> dict[Path, Path]:

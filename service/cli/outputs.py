@@ -26,6 +26,9 @@ class OutputError(Exception):
 class Format(Protocol):
     """How records become bytes. A record is the answer to one image."""
 
+    opening: bytes
+    """What every file of the format that can be resumed begins with."""
+
     def start(self) -> bytes:
         """What a new file begins with."""
 
@@ -44,6 +47,8 @@ class Format(Protocol):
 
 class JsonLines:
     """One line for each image: its name as `file`, and the answer."""
+
+    opening = b'{"file":'
 
     def start(self) -> bytes:
         return b""
@@ -70,6 +75,8 @@ class JsonLines:
 
 class Json:
     """One array of the records that JSON lines would have."""
+
+    opening = b""
 
     def __init__(self) -> None:
         self._separator = b""
@@ -105,6 +112,8 @@ class Csv:
     The number of points is that of the model, known with the first face, and so is whether it states their visibility.
     Rows before it are kept until then.
     """
+
+    opening = ",".join(_IMAGE).encode()
 
     def __init__(self, omit: Collection[str] = ()) -> None:
         """`omit`: which of points, scores, covariances and visibility have no columns."""
@@ -186,21 +195,25 @@ def _rows(rows: Sequence[Sequence[Any]]) -> bytes:
 
 def _complete_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
     """Each row and the offset in the file at which it ends; an incomplete last row is left out."""
-    end = 0
+    end, is_exhausted = 0, False
 
     def lines() -> Iterator[str]:
-        nonlocal end
+        nonlocal end, is_exhausted
         for line in file:
             if not line.endswith(b"\n"):
-                return
+                break
             end += len(line)
             yield line.decode()
+        is_exhausted = True
 
     try:
         for row in csv.reader(lines(), strict=True):
             yield row, end
-    except csv.Error:  # the file ends within a quoted name
-        return
+    except csv.Error as error:
+        if not is_exhausted:  # else the file ends within a quoted name
+            raise OutputError(
+                f"the row that ends at byte {end} was not written by landmarks detect: {error}"
+            ) from error
 
 
 def make_format(name: str, omit: Collection[str]) -> Format:
@@ -235,12 +248,13 @@ class Output:
             raise OutputError(f"the output cannot be written: {error.strerror}") from error
 
 
-def new_file(path: Path, form: Format) -> tuple[BinaryIO, Output]:
-    """Raises OutputError where the file exists, or cannot be created."""
+def new_file(path: Path, form: Format, *, overwrite: bool = False) -> tuple[BinaryIO, Output]:
+    """Raises OutputError where the file exists and is not to be overwritten, or cannot be created."""
     try:
-        stream = path.open("xb")
+        stream: BinaryIO = path.open("wb" if overwrite else "xb")
     except FileExistsError as error:
-        raise OutputError(f"{path} exists: add --resume to continue it, or remove it") from error
+        advice = "add --resume to continue it, or --overwrite to replace it"
+        raise OutputError(f"{path} exists: {advice}") from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
     return stream, Output(form, stream)
@@ -253,6 +267,9 @@ def resumed_file(path: Path, form: Format) -> tuple[BinaryIO, Output]:
     with ExitStack() as opened:
         try:
             stream = opened.enter_context(path.open("r+b"))
+            if not form.opening.startswith(stream.read(len(form.opening))):
+                raise OutputError("the file was not written by landmarks detect, or with another --format")
+            stream.seek(0)
             records = list(form.completed(stream))
             end = records[-1][1] if records else 0
             stream.truncate(end)

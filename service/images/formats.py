@@ -50,6 +50,15 @@ FORMATS: Final[Mapping[str, Format]] = {
 }
 
 
+SIGNATURE_BYTES: Final = 96
+"""The first bytes of a file among which every signature is found."""
+
+
+def has_signature(head: bytes) -> bool:
+    """Whether a file that begins with these bytes, SIGNATURE_BYTES of them, is of one of the formats."""
+    return any(form.signature.match(head) for form in FORMATS.values())
+
+
 def open_image(data: bytes) -> Source:
     """Reads an image file's header. Raises ServiceError of kind NOT_AN_IMAGE, DAMAGED_IMAGE or UNSUPPORTED_IMAGE."""
     for form in FORMATS.values():

@@ -71,7 +71,9 @@ def read_keys(settings: Settings) -> ApiKeys:
             raise SecurityError(f"LANDMARKS_API_KEYS_FILE: {settings.api_keys_file} cannot be read: {error}") from error
         _add(digests, (line.partition("#")[0] for line in lines), str(settings.api_keys_file))
     if not digests and (settings.api_keys is not None or settings.api_keys_file is not None):
-        raise SecurityError("API keys are required, but none is given: create one with `landmarks keys new NAME`")
+        raise SecurityError(
+            "LANDMARKS_API_KEYS and LANDMARKS_API_KEYS_FILE hold no key: create one with `landmarks keys new NAME`"
+        )
     return ApiKeys(digests)
 
 

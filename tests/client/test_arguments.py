@@ -93,6 +93,30 @@ def test_a_timeout_is_a_positive_number(timeout: float) -> None:
         client.models(timeout=timeout)
 
 
+@every_url
+@every_client
+@pytest.mark.anyio
+async def test_several_images_are_a_list(url: str, kind: Any) -> None:
+    async with asking(kind, url) as ask:
+        with pytest.raises(ClientUsageError, match=r"takes a list as images, not generator: pass list\(images\)"):
+            await ask("landmarks_batch", (b"" for _ in range(2)))
+        with pytest.raises(ClientUsageError, match="takes a list as images, not str: pass a list"):
+            await ask("landmarks_batch", "photo.jpg")
+        with pytest.raises(ClientUsageError, match="takes a list as each, not dict: pass a list"):
+            await ask("landmarks_batch", [b""], each={"topk": 4})
+
+
+@every_url
+@every_client
+@pytest.mark.anyio
+async def test_a_closed_client_says_so(url: str, kind: Any) -> None:
+    async with asking(kind, url) as ask:
+        await ask("close")
+        for method, arguments in (("landmarks", (b"",)), ("landmarks_batch", ([b""],)), ("models", ())):
+            with pytest.raises(ClientUsageError, match="the client is closed: create another one"):
+                await ask(method, *arguments)
+
+
 def test_each_has_options_for_each_image() -> None:
     with Client("http://127.0.0.1:1") as client, pytest.raises(ClientUsageError, match="1 options for 2 images"):
         client.landmarks_batch([b"", b""], each=[{}])

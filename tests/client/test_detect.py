@@ -21,8 +21,9 @@ from typing import Any
 
 import pytest
 
+from service.cli.answering import ImageError
 from service.cli.command_line import Detect, parse
-from service.cli.detect import detect
+from service.cli.detect import detect, write_image
 from service.deadline import Deadline
 from service.security.api_keys import ApiKeys, Protection
 from tests.conftest import ROOT
@@ -93,7 +94,8 @@ def test_a_folder_is_answered_in_order_and_a_bad_image_stops_nothing(
     assert [record["file"] for record in records] == [str(folder / "a.png"), str(folder / "deep" / "b.png")]
     (face,) = records[0]["faces"]
     assert (face["box"], len(face["points"]), "covariances" in face) == ([10, 10, 200, 200], 98, False)
-    first, last = capsys.readouterr().err.splitlines()
+    left_out, first, last = capsys.readouterr().err.splitlines()
+    assert left_out == f"landmarks: left out, as hidden or no image: {folder / 'notes.txt'}"
     assert first.startswith(f"{folder / 'deep' / 'bad.jpg'}: these bytes are not an image")
     assert last == "landmarks: 1 of 3 images failed: 1 not_an_image"
 
@@ -105,8 +107,9 @@ def test_csv_has_a_row_for_each_face(service: dict[str, Any], folder: Path, tmp_
         rows = list(csv.DictReader(file))
     assert [(row["faces"], row["face"], row["box_score"]) for row in rows] == [("2", "0", "0.875"), ("2", "1", "0.75")]
     assert (rows[0]["width"], rows[0]["height"], rows[0]["provenance"]) == ("320", "240", "sha256:00")
-    assert len(rows[0]) == 7 + 8 + 98 * 6
-    assert list(rows[0])[15:19] == ["x_0", "y_0", "x_1", "y_1"]
+    assert len(rows[0]) == 7 + 9 + 98 * 6
+    assert list(rows[0])[15:19] == ["passes", "x_0", "y_0", "x_1"]
+    assert rows[0]["passes"] == "1"
     assert float(rows[0]["xx_3"]) > float(rows[0]["xy_3"])
     # one step of the fake's points in a crop of 190 * 1.25 pixels on 256
     assert float(rows[0]["x_97"]) - float(rows[0]["x_0"]) == pytest.approx(97 * 190 * 1.25 / 256, abs=1e-2)
@@ -126,6 +129,7 @@ def test_an_incomplete_file_is_repaired_and_resumed(
     service: dict[str, Any], folder: Path, tmp_path: Path, suffix: str, capsys: Any
 ) -> None:
     (folder / "deep" / "bad.jpg").unlink()
+    (folder / "notes.txt").unlink()
     whole, torn = tmp_path / f"whole.{suffix}", tmp_path / f"torn.{suffix}"
     asked = (folder, "--url", service["http"], "--omit", "timings_ms,points,covariances")
     assert run(*asked, "--out", whole) == 0
@@ -150,8 +154,87 @@ def test_an_existing_file_is_not_overwritten(
     assert run(folder, "--url", service["http"], "--out", out) == 1
     assert "exists: add --resume" in capsys.readouterr().err
     assert run(folder, "--url", service["http"], "--out", out, "--resume") == 1
-    assert "line 1 was not written by landmarks detect" in capsys.readouterr().err
+    assert "was not written by landmarks detect" in capsys.readouterr().err
     assert out.read_text() == "precious\n"
+    assert run(folder / "a.png", "--url", service["http"], "--out", out, "--overwrite") == 0
+    assert json.loads(out.read_text())["file"] == str(folder / "a.png")
+
+
+def test_no_image_and_no_other_output_is_overwritten(
+    service: dict[str, Any], folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    source, link = folder / "a.png", tmp_path / "link.png"
+    link.symlink_to(source)
+    before = source.read_bytes()
+    for output in (source, link, folder / "deep" / ".." / "a.png"):
+        for name in ("--overlay", "--out"):
+            assert run(source, "--url", service["http"], name, output, "--overwrite") == 2
+            assert f"{name}: {output} would overwrite the image {source}" in capsys.readouterr().err
+    assert run(source, "--url", service["http"], "--out", source, "--resume") == 2
+    named_alike = folder / "o-a.png"
+    named_alike.write_bytes(IMAGE)
+    assert run(source, named_alike, "--url", service["http"], "--overlay", folder / "o.png", "--overwrite") == 2
+    assert run(source, "--url", service["http"], "--out", tmp_path / "x.png", "--overlay", tmp_path / "x.png") == 2
+    assert (source.read_bytes(), named_alike.read_bytes()) == (before, IMAGE)
+
+
+def test_a_drawing_is_replaced_on_request_only(
+    service: dict[str, Any], folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    drawing = tmp_path / "o-b.png"
+    drawing.write_text("precious")
+    asked = (folder / "a.png", folder / "deep" / "b.png", "--url", service["http"], "--overlay", tmp_path / "o.png")
+    assert run(*asked) == 1
+    assert f"{drawing} exists: add --overwrite" in capsys.readouterr().err
+    assert (drawing.read_text(), (tmp_path / "o-a.png").exists()) == ("precious", False)
+    assert run(*asked, "--overwrite") == 0
+    assert drawing.read_bytes().startswith(b"\x89PNG")
+    assert run(*asked, "--resume", "--out", tmp_path / "o.jsonl") == 0  # drawn before it was interrupted
+    assert run(*asked, "--resume", "--overwrite", "--out", tmp_path / "o.jsonl") == 2
+
+
+def test_names_that_are_not_utf_8_are_told_apart_and_drawn(service: dict[str, Any], tmp_path: Path) -> None:
+    """In a process of its own: writing such a name by OpenCV ends in a segmentation fault."""
+    for name in (b"x\xfe.png", b"x\xff.png"):
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(IMAGE)
+    out, drawn = tmp_path / "o.jsonl", tmp_path / "drawn"
+    drawn.mkdir()
+    command = [sys.executable, "-m", "service", "detect", str(tmp_path), "--url", service["http"], "--out", str(out)]
+    command += ["--overlay", str(drawn / "o.png")]
+    ended = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    names = [json.loads(line)["file"] for line in out.read_text().splitlines()]
+    assert names == [f"{tmp_path.as_uri()}/x%FE.png", f"{tmp_path.as_uri()}/x%FF.png"]
+    assert sorted(path.name.encode(errors="surrogateescape") for path in drawn.iterdir()) == [
+        b"o-x\xfe.png",
+        b"o-x\xff.png",
+    ]
+
+
+@pytest.mark.parametrize("name", ["o", "o.unknown", os.fsdecode(b"o.\xff"), "no/such/folder/o.png"])
+def test_an_overlay_that_cannot_be_written_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ImageError, match="cannot write"):
+        write_image(gradient_image(), tmp_path / name, "xb")
+
+
+def test_no_more_of_a_file_is_read_than_the_limit_allows(service: dict[str, Any], folder: Path, capsys: Any) -> None:
+    huge = folder / "huge.png"
+    with huge.open("wb") as file:
+        file.truncate(2**40)  # bytes, none of which are on the disk
+    assert run(huge, "--url", service["http"]) == 1
+    assert f"{huge}: the image file has more than {32 * 2**20} bytes" in capsys.readouterr().err
+
+
+def test_a_part_of_a_folder_that_is_not_searched_is_told_and_the_status_is_1(
+    service: dict[str, Any], folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    (folder / "deep" / "bad.jpg").unlink()
+    (tmp_path / "other").mkdir()
+    (folder / "link").symlink_to(tmp_path / "other")
+    out = tmp_path / "out.jsonl"
+    assert run(folder, "--url", service["http"], "--out", out) == 1
+    assert f"{folder / 'link'}: left out: a link to a folder" in capsys.readouterr().err
+    assert len(out.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -177,7 +260,7 @@ def test_a_service_that_requires_a_key_ends_the_run_at_the_first_image(
     monkeypatch.setenv("LANDMARKS_API_KEY", "lm_wrong")
     with running_apis(FakeEngine(), FakeDetector(), Protection(ApiKeys({"ana": bytes(32)}))) as service:
         assert run(folder, "--url", service[protocol]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    _, line = capsys.readouterr().err.splitlines()
     assert line.endswith(f"set LANDMARKS_API_KEY to a key of {service[protocol]}")
 
 
@@ -216,6 +299,7 @@ def test_ctrl_c_ends_it_cleanly_and_completed_images_are_kept(folder: Path, tmp_
             found = FakeDetector(((10, 10, 90, 90), 0.9)) if image.shape[1] == 300 else FakeDetector()
             return await found.detect(image, deadline=deadline)
 
+    (folder / "notes.txt").unlink()
     (folder / "deep" / "b.png").write_bytes(encoded(gradient_image(300, 240)))
     engine.gate = asyncio.Event()
     with running_apis(engine, Once()) as found:

@@ -21,6 +21,7 @@ from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image
 TEXT = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"^(landmarks detect .*|curl .*)$", TEXT, re.MULTILINE)
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+JAVASCRIPT = re.findall(r"```js\n(.*?)```", TEXT, re.DOTALL)
 PRINTED = ["(98, 2) float32\n(98,) (98, 2, 2)\n", "4 answers\n1\nnot_an_image\n"]
 
 
@@ -44,7 +45,7 @@ def with_addresses(text: str, service: dict[str, Any]) -> str:
 
 
 def test_there_are_examples() -> None:
-    assert (len(SHELL), len(PYTHON)) == (5, 2)
+    assert (len(SHELL), len(PYTHON), len(JAVASCRIPT)) == (5, 2, 1)
 
 
 @pytest.mark.anyio
@@ -66,3 +67,20 @@ async def test_a_command_runs(service: dict[str, Any], working_directory: Path, 
 def test_a_program_runs(service: dict[str, Any], working_directory: Path, number: int, capsys: Any) -> None:
     exec(compile(with_addresses(PYTHON[number], service), "docs/clients.md", "exec"), {})
     assert capsys.readouterr().out == PRINTED[number]
+
+
+def test_a_function_for_browsers_runs(service: dict[str, Any], working_directory: Path) -> None:
+    """In Node, whose `fetch` and `Blob` are those of browsers."""
+    if (node := shutil.which("node")) is None:
+        pytest.skip("node is not installed")
+    program = with_addresses(JAVASCRIPT[0], service) + (
+        'import { readFileSync } from "node:fs";\n'
+        'const file = new Blob([readFileSync("photo.jpg")], { type: "image/jpeg" });\n'
+        "console.log((await landmarks(file)).faces[0].points.length);\n"
+        'await landmarks(new Blob(["hello"])).catch((error) => console.log(error.message));\n'
+    )
+    command = [node, "--input-type=module", "--eval", program]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    points, problem = ended.stdout.splitlines()
+    assert points == "98"
+    assert problem.endswith("(not_an_image)")

@@ -51,3 +51,8 @@ def test_both_apis_carry_the_same_faces(messages: list[pb.Face]) -> None:
         )
         for name in Face.__dataclass_fields__:
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_face_is_printed_in_one_line() -> None:
+    face = rpc.answer(pb.DetectResponse(faces=[pb.Face(box=[1, 2.25, 3, 4], score=0.996, points=range(196))])).faces[0]
+    assert repr(face) == "<Face box=[1.0, 2.2, 3.0, 4.0] score=1.00 inter_ocular=0.0 points=98>"

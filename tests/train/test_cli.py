@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from tests.train.miniature import write_miniature
 from train.__main__ import main
 from train.commands import ALIASES, COMMANDS
 from train.commands.command_line import load_command, parse
+from train.errors import TrainingError, UncalibratedError
 
 CONFIG = """
 batch_size = 4
@@ -49,7 +51,7 @@ def run(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_export_writes_a_model_that_says_what_it_is(run: Path, repository_copy: Path) -> None:
-    done = landmarks_train("export", "--run", run, "--repository", repository_copy)
+    done = landmarks_train("export", "--run", run, "--repository", repository_copy, "--uncalibrated")
     assert done.returncode == 0, done.stderr
     import onnx
 
@@ -77,6 +79,13 @@ def test_export_writes_a_model_that_says_what_it_is(run: Path, repository_copy: 
     assert not list(repository_copy.glob("*/configs/int8.pbtxt"))
 
 
+def test_a_run_that_was_not_calibrated_is_exported_on_request_only(run: Path, repository_copy: Path) -> None:
+    before = model_path(repository_copy).read_bytes()
+    with pytest.raises(UncalibratedError, match=f"`landmarks-train calibrate --run {run} --data ...` first"):
+        parse(["export", "--run", str(run), "--repository", str(repository_copy)]).execute()
+    assert model_path(repository_copy).read_bytes() == before
+
+
 def test_a_calibrated_run_is_exported_calibrated(run: Path, repository_copy: Path, data: str, tmp_path: Path) -> None:
     calibrated = shutil.copytree(run, tmp_path / "run")
     done = landmarks_train("calibrate", "--run", calibrated, "--data", data, "--held-out", 2)
@@ -91,7 +100,7 @@ def test_a_calibrated_run_is_exported_calibrated(run: Path, repository_copy: Pat
 
 
 def test_the_exported_model_has_the_runs_figures(run: Path, repository_copy: Path, data: str) -> None:
-    landmarks_train("export", "--run", run, "--repository", repository_copy)
+    landmarks_train("export", "--run", run, "--repository", repository_copy, "--uncalibrated")
     from_run = landmarks_train("evaluate", "--run", run, "--data", data)
     from_model = landmarks_train("evaluate", "--model", model_path(repository_copy), "--data", data)
     report = json.loads((run / "report.json").read_text())
@@ -125,7 +134,7 @@ def test_triton_serves_what_was_exported(run: Path, repository_copy: Path, needs
     from service.engines.triton.engine import TritonEngine
     from service.triton_server.process import EmbeddedTriton
 
-    assert landmarks_train("export", "--run", run, "--repository", repository_copy).returncode == 0
+    assert landmarks_train("export", "--run", run, "--repository", repository_copy, "--uncalibrated").returncode == 0
 
     async def serve() -> tuple[int, bool]:
         triton = EmbeddedTriton(repository_copy)
@@ -212,6 +221,31 @@ def test_a_reading_that_cannot_be_is_one_line(
     monkeypatch.setattr("sys.argv", ["landmarks-train", "evaluate", "--run", str(run), "--data", data, *options])
     assert main() == 1
     assert capsys.readouterr().err.startswith(f"landmarks-train: {message}")
+
+
+@pytest.mark.parametrize(("backbone", "is_slow"), [("hrnet_w18", True), ("compact", False)])
+def test_a_large_network_on_a_cpu_comes_with_a_warning(
+    data: str, tmp_path: Path, backbone: str, is_slow: bool, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """It is printed before the training, which ends here because the folder holds a run."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (tmp_path / "checkpoint.pt").write_bytes(b"")
+    with pytest.raises(TrainingError):
+        parse(["fit", "--data", data, "--backbone", backbone, "--out", str(tmp_path)]).execute()
+    assert ("there is no CUDA device: hrnet_w18 (of the configuration h3r)" in capsys.readouterr().err) == is_slow
+
+
+def test_help_lists_the_shipped_configurations(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, names in (("fit", "compact, compact128, compact64,"), ("fit-detector", "detector, detector_finetune")):
+        with pytest.raises(SystemExit):
+            parse([command, "--help"])
+        assert f"a shipped one: {names}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse([])
+    assert "landmarks-train fit --data" in capsys.readouterr().err
 
 
 def test_help_teaches() -> None:

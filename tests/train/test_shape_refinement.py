@@ -222,7 +222,8 @@ def test_from_a_run_to_the_exported_network(tmp_path: Path, repository_copy: Pat
     description = json.loads((tmp_path / "shaped" / "run.json").read_text())
     assert description["started_from"] == json.loads((tmp_path / "run" / "run.json").read_text())["run_id"]
     # compares PyTorch with ONNX
-    exported = landmarks_train("export", "--run", tmp_path / "shaped", "--repository", repository_copy)
+    export = ("export", "--run", tmp_path / "shaped", "--repository", repository_copy)
+    exported = landmarks_train(*export, "--uncalibrated")
     assert exported.returncode == 0, exported.stderr
     assert identify(repository_copy / "heatmap" / "1" / "model.onnx")[0].run_id == description["run_id"]
     with pytest.raises(TrainingError, match="has the layer already"):

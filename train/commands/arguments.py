@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from train.config import shipped_configs
 from train.datasets.registry import FORMATS
 
 DATA_HELP: Final = f"a data set as FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
@@ -54,7 +55,10 @@ def add_repository(parser: argparse.ArgumentParser) -> None:
 
 def add_training(parser: argparse.ArgumentParser, config: str, weights: str) -> None:
     """What every training takes: its configuration, the run's folder, where it starts and with how many processes."""
-    parser.add_argument("--config", default=config, help="a TOML file, or a shipped one's name [%(default)s]")
+    names = ", ".join(
+        sorted(name for name in shipped_configs() if name.startswith("detector") == (config == "detector"))
+    )
+    parser.add_argument("--config", default=config, help=f"a TOML file, or a shipped one: {names} [%(default)s]")
     parser.add_argument("--out", required=True, type=Path, help="the run's folder: checkpoint, metrics, final report")
     parser.add_argument("--resume", action="store_true", help="continue from the folder's checkpoint")
     parser.add_argument("--weights", type=Path, help=weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ EPILOG: Final = """examples:
   landmarks-train fit --data faces300w:data/faces300w --config compact --out runs/compact
   torchrun --nproc-per-node 4 -m train fit --data wflw:data/wflw --weights hrnet_w18.pth --out runs/hrnet_w18
   landmarks-train evaluate --run runs/compact --data faces300w:data/faces300w --topk 1 9 --boxes P2
+  landmarks-train calibrate --run runs/compact --data faces300w:data/faces300w
   landmarks-train export --run runs/compact --repository model_repo
 """
 
@@ -74,6 +76,9 @@ def parse(arguments: Sequence[str]) -> Invocation:
             command.epilog = f"example:\n  landmarks-train {name} {module.EXAMPLE}"
             module.add_arguments(command)
             command.set_defaults(command=name, function=module.run)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
     values = vars(parser.parse_args(arguments))
     return Invocation(values.pop("command"), values.pop("function"), values)
 

@@ -10,8 +10,8 @@ from train.commands.arguments import add_repository
 from train.export.torch_to_onnx import export
 
 DETAILS: Final = (
-    "The network becomes ONNX with its codec and its golden points in it, is checked against PyTorch, and is "
-    "stamped into the configurations."
+    "The run must be finished and calibrated. The network becomes ONNX with its codec and its golden points in it, is "
+    "checked against PyTorch, and is stamped into the configurations."
 )
 EXAMPLE: Final = "--run runs/compact --repository model_repo"
 
@@ -20,13 +20,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run and the repository."""
     parser.add_argument("--run", required=True, type=Path, help="folder of the run")
     add_repository(parser)
+    parser.add_argument(
+        "--uncalibrated",
+        action="store_true",
+        help="export a run that was not calibrated: its covariances say nothing about its errors",
+    )
 
 
 def run(
     *,
     run: Path,
     repository: Path,
+    uncalibrated: bool,
 ) -> None:
     """Exports and prints what was written."""
-    metadata = export(run, repository)
+    metadata = export(run, repository, uncalibrated=uncalibrated)
     print(f"exported {metadata.name} (run {metadata.run_id}) into {repository}")

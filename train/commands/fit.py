@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from train.commands.arguments import add_training, add_training_data
 from train.config import Config, load_config
 from train.datasets.source import parse_mix
 from train.datasets.training_data import training_data
-from train.engine.distributed import process_group
+from train.engine.distributed import local_device, process_group, rank
 from train.engine.landmark_run import LandmarkRun
 from train.evaluation.plots import draw_curves, draw_evaluation
 from train.runs.folder import METRICS_FILE
@@ -18,6 +19,10 @@ from train.runs.folder import METRICS_FILE
 DETAILS: Final = (
     "The first data set is shown completely in every epoch, further ones as far as the configuration says. "
     "Without --config it is the paper's recipe, which wants a GPU; torchrun shares it among several."
+)
+SLOW: Final = (
+    "landmarks-train: there is no CUDA device: {} (of the configuration {}) is trained on the CPU, which is very slow; "
+    "--config compact trains a network that suits CPUs"
 )
 EXAMPLE: Final = "--data faces300w:data/faces300w --config compact --out runs/compact"
 
@@ -47,6 +52,8 @@ def run(
     sources = parse_mix(data, conversion)
     faces = training_data(sources, loaded)
     with process_group():
+        if rank() == 0 and loaded.name.startswith("hrnet") and local_device().type == "cpu":
+            print(SLOW.format(loaded.name, config), file=sys.stderr)
         run = LandmarkRun(loaded, faces, out, workers)
         run.prepare(resume, weights)
         predictions = run.train(sources[0].test_faces())

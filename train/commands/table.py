@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("number", choices=list(TABLES), help=subjects)
     add_data(parser)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs [%(default)s]")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of the table [%(default)s]")
+    parser.add_argument("--out", type=Path, default=Path("runs/tables"), help="folder of the table [%(default)s]")
     parser.add_argument("--sizes", type=int, nargs="+", choices=SIZES, default=SIZES, help="crop sizes [all]")
     chosen = ", ".join(number for number, entry in TABLES.items() if entry.any_config)
     parser.add_argument(

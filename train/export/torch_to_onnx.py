@@ -14,7 +14,8 @@ from landmarks.golden import GoldenError, check_golden_answer, golden_crop, with
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import remove_int8
 from landmarks.tensors import contract
-from train.errors import TrainingError
+from train.errors import TrainingError, UncalibratedError
+from train.evaluation.calibration import Calibration
 from train.evaluation.readers import HeatmapNetwork
 from train.evaluation.trained import from_run, load_run, open_export
 from train.export.onnx_file import install, write_onnx
@@ -22,13 +23,15 @@ from train.objectives import correction, objective_of
 from train.runs.folder import DESCRIPTION_FILE, layout_of, points_crop_of, read_report
 
 
-def export(folder: Path, repository: Path) -> ModelMetadata:
+def export(folder: Path, repository: Path, *, uncalibrated: bool = False) -> ModelMetadata:
     """Writes a run's network into a Triton model repository and stamps the repository's configurations.
+
+    `uncalibrated`: also a run that was not calibrated, whose covariances say nothing about its errors.
 
     The 8-bit version of the former network is removed: it would be another model than the rest of the repository.
 
     Raises TrainingError when the run has not finished or cannot be served, or when ONNX Runtime and PyTorch
-    disagree on the golden crop.
+    disagree on the golden crop, and UncalibratedError for a run that was not calibrated.
     """
     config, model = load_run(folder)
     read_report(folder)  # raises unless the run is finished
@@ -39,6 +42,11 @@ def export(folder: Path, repository: Path) -> ModelMetadata:
         raise TrainingError(
             f"{folder} was trained with the quantizer {config.quantizer!r}, whose decoding needs a correction: "
             "only unbiased ones can be served"
+        )
+    if not uncalibrated and Calibration.read(folder) is None:
+        raise UncalibratedError(
+            f"{folder} is not calibrated, so its covariances and scores would say nothing about its errors: run "
+            f"`landmarks-train calibrate --run {folder} --data ...` first, or add --uncalibrated"
         )
     trained = from_run(folder, config, model)
     metadata = ModelMetadata(

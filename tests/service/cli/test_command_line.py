@@ -112,13 +112,18 @@ def test_a_new_key_is_for_somebody() -> None:
         (["detect", "a", "--topk", "four"], "landmarks: --topk: topk must be a whole number\n"),
         (
             ["detect", "a", "--omit", "box"],
-            "landmarks: --omit: omit takes points, scores, covariances, timings_ms",
+            "landmarks: --omit: omit takes points, scores, covariances, visibility, timings_ms",
         ),
         (["detect", "a", "--concurrency", "0"], "landmarks: --concurrency: must be at least 1\n"),
         (["detect", "a", "--concurrency", "two"], "landmarks: --concurrency: must be a whole number\n"),
         (["detect", "a", "--format", "xml"], "landmarks: --format: must be one of jsonl, csv, json, not 'xml'\n"),
+        (["detect", "a", ""], "landmarks: image: must not be empty\n"),
+        (["detect", "a", "--out", ""], "landmarks: --out: must not be empty\n"),
+        (["detect", "a", "--overlay", "", "--ca", ""], "landmarks: --overlay: must not be empty\n"),
+        (["serve", "--yunet-path", ""], "landmarks: --yunet-path: must not be empty\n"),
         (["serve", "--prot", "1"], "unrecognized arguments: --prot 1"),
-        ([], "the following arguments are required: command"),
+        ([], "landmarks detect photo.jpg --overlay out.png"),
+        (["keys"], "create a key"),
     ],
 )
 def test_a_mistake_is_named_by_its_flag(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,3 +138,14 @@ def test_a_mistake_in_the_environment_is_named_by_its_variable(monkeypatch: Any,
         "landmarks: LANDMARKS_GRACE: must be at least 0",
         "landmarks: --threads: must be at least 0",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LOG_LEVEL", "INFO"), ("LOG_FORMAT", "Json"), ("ENGINE", "LOCAL"), ("PRECISION", "Int8")],
+)
+def test_words_are_taken_in_any_case(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"LANDMARKS_{name}", value)
+    command = parse(["serve"])
+    assert isinstance(command, Serve)
+    assert getattr(command.settings, name.lower()) == value.lower()

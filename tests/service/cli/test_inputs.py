@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from service.cli.inputs import expand, overlay_paths
+from service.cli.inputs import SUFFIXES, expand, name_of, overlay_paths
 
 
 @pytest.fixture
@@ -21,14 +23,74 @@ def folder(tmp_path: Path) -> Path:
 
 def test_images_are_files_folders_and_globs_each_once(folder: Path) -> None:
     a, b, bad = folder / "a.png", folder / "deep" / "b.png", folder / "deep" / "bad.jpg"
-    assert expand([b, folder]) == [b, a, bad]
-    assert expand([folder / "**" / "*.png"]) == [a, b]
-    assert expand([folder / "[ab].*"]) == [a]
+    assert expand([b, folder]).images == [b, a, bad]
+    assert expand([folder / "**" / "*.png"]).images == [a, b]
+    assert expand([folder / "[ab].*"]).images == [a]
+    assert expand([folder / "d*"]).images == [b, bad]  # a folder, as it would be without the quotes
     bracket = folder / "[x].png"
     bracket.write_bytes(b"")
-    assert expand([bracket]) == [bracket]
+    assert expand([bracket]).images == [bracket]
     missing, too_long = folder / "missing.jpg", folder / f"{'x' * 300}.jpg"
-    assert expand([missing, too_long]) == [missing, too_long]
+    assert expand([missing, too_long]).images == [missing, too_long]
+
+
+@pytest.mark.parametrize("name", ["a.JFIF", "a.jpe", "a.mpo", "a.dib", "a.heifs", "IMG_0001", "photo.jpg_original"])
+def test_an_image_is_known_by_its_name_or_its_first_bytes(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" if Path(name).suffix.lower() not in SUFFIXES else b"")
+    assert expand([tmp_path]).images == [path]
+
+
+def test_hidden_files_and_system_folders_are_no_images_unless_they_are_named(folder: Path) -> None:
+    hidden, thumbnail = folder / "._a.png", folder / "@eaDir" / "a.png"
+    thumbnail.parent.mkdir()
+    for path in (hidden, thumbnail):
+        path.write_bytes(b"")
+    found = expand([folder])
+    assert hidden not in found.images
+    assert thumbnail not in found.images
+    assert set(found.others) == {hidden, thumbnail.parent, folder / "notes.txt"}
+    found = expand([folder, hidden, thumbnail.parent])
+    assert {hidden, thumbnail} < set(found.images)
+    assert hidden not in found.others
+
+
+def test_what_cannot_be_looked_at_is_named_with_the_reason(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "c.png").write_bytes(b"")
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere")
+    (folder / "loop").symlink_to("loop")
+    os.mkfifo(folder / "pipe.jpg")  # opening it would not return
+    found = expand([folder])
+    assert {path.name: reason for path, reason in found.unread.items()} == {
+        "linked": "a link to a folder is not followed: name it to have it searched",
+        "gone.png": "No such file or directory",
+        "loop": "Too many levels of symbolic links",
+    }
+    assert folder / "pipe.jpg" in found.others
+    assert expand([folder / "linked"]).images == [folder / "linked" / "c.png"]
+
+
+def test_a_folder_that_may_not_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is raised here, because the user root may read everything."""
+    scandir = os.scandir
+
+    def refused(path: str) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    found = expand([folder])
+    assert (found.images, found.unread) == ([folder / "a.png"], {folder / "deep": "Permission denied"})
+
+
+def test_names_that_are_not_utf_8_differ_in_the_output(tmp_path: Path) -> None:
+    one, other = Path(os.fsdecode(b"x\xff.png")), Path(os.fsdecode(b"x\xfe.png"))
+    assert (name_of(one), name_of(other)) == (f"{Path.cwd().as_uri()}/x%FF.png", f"{Path.cwd().as_uri()}/x%FE.png")
+    assert name_of(Path("\u00fc\\xff.png")) == "\u00fc\\xff.png"
 
 
 def test_no_two_overlays_have_the_same_name() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.cli.outputs import Csv, JsonLines, OutputError, make_format, new_file, resumed_file
+from service.cli.outputs import Csv, Format, JsonLines, OutputError, make_format, new_file, resumed_file
 
 FACE = {"box": [1.0, 2.0, 3.0, 4.0], "box_source": "given", "box_score": None, "score": 0.5, "inter_ocular": 2.0}
 FACE |= {"passes": 2}
@@ -49,9 +49,29 @@ def test_a_csv_of_other_columns_is_refused(tmp_path: Path) -> None:
         resumed_file(path, make_format("json", ()))
     with pytest.raises(OutputError, match="cannot be written"):
         new_file(tmp_path / "no" / "folder.csv", JsonLines())
-    path.write_text("name,year\nAna,1990\n")
+    path.write_text("file,faces,face,width,height,model,provenance,year\na.png,1,0,8,9,m,s,1990\n")
     with pytest.raises(OutputError, match="other columns"):
         resumed_file(path, Csv())
+
+
+@pytest.mark.parametrize("form", [JsonLines(), Csv()], ids=["jsonl", "csv"])
+@pytest.mark.parametrize("content", [b"\xff\xd8\xff\xe0 no line feed", b'{"name": "Ana"}', b"name,year", b"x\ny\n"])
+def test_a_file_that_is_something_else_is_not_touched(tmp_path: Path, form: Format, content: bytes) -> None:
+    """Without a line feed, it would look like an incomplete first record."""
+    path = tmp_path / "precious"
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match="not written by landmarks detect"):
+        resumed_file(path, form)
+    assert path.read_bytes() == content
+
+
+def test_a_csv_that_was_changed_in_the_middle_is_not_truncated(tmp_path: Path) -> None:
+    form, path = Csv(OMIT), tmp_path / "out.csv"
+    content = form.start() + b'"a"b.png\n' + form.record("c.png", body(1))
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match="not written by landmarks detect"):
+        resumed_file(path, Csv(OMIT))
+    assert path.read_bytes() == content
 
 
 def large(faces: int, points: int, **more: Any) -> dict[str, Any]:
@@ -94,6 +114,7 @@ def test_the_columns_are_for_the_points_of_the_model(points: int) -> None:
     assert pieces[:2] == [b"", b""]  # until a face is found, the number of points is not known
     header, *rows = csv.reader(io.StringIO(b"".join(pieces).decode()))
     assert header[15:18] == ["passes", "x_0", "y_0"]
+    assert {tuple(row[14:18]) for row in rows if row[2]} == {("2.0", "2", "1.0", "1.0")}
     assert header[-3:] == [f"xx_{points - 1}", f"xy_{points - 1}", f"yy_{points - 1}"]
     assert {len(row) for row in rows} == {len(header)} == {16 + 6 * points}
     assert [(row[0], row[2]) for row in rows] == [
