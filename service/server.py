@@ -58,7 +58,7 @@ async def _serve(
         rpc, rpc_port = build_server(gateway, _address(settings.host, settings.grpc_port), protection, limits.total)
     except OSError as error:
         raise _port_in_use(settings.host, settings.grpc_port) from error
-    rest = RestServer(gateway, settings.grace, settings.read_timeout, protection, limits)
+    rest = RestServer(gateway, settings.grace, settings.read_timeout, protection, limits, settings.root_path)
     # the metrics server stops last: while the APIs stop, it reports that the service is no longer ready
     async with metrics_server(settings, gateway) as metrics_port:
         running = asyncio.create_task(rest.serve(sockets=[rest_socket]))
@@ -197,9 +197,11 @@ class RestServer(HttpServer):
         read_timeout: float = 10.0,
         protection: Protection | None = None,
         limits: ConnectionLimits | None = None,
+        root_path: str = "",
     ) -> None:
         tls = protection.tls if protection else None
-        super().__init__(build_app(gateway, protection), grace, read_timeout, tls, gateway.telemetry, limits)
+        app = build_app(gateway, protection, root_path)
+        super().__init__(app, grace, read_timeout, tls, gateway.telemetry, limits)
 
 
 async def _result_unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

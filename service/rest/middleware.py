@@ -44,7 +44,7 @@ _FOREIGN: Final = "a web page of another origin sends this request: LANDMARKS_CO
 _YEAR: Final = 365 * 24 * 3600
 
 
-def add_middleware(app: ASGIApp, gateway: Gateway, protection: Protection) -> ASGIApp:
+def add_middleware(app: ASGIApp, gateway: Gateway, protection: Protection, root_path: str = "") -> ASGIApp:
     """`app` behind all of the middleware."""
     inner: ASGIApp = ApiKeyMiddleware(app, gateway, protection.keys) if protection.keys else app
     if protection.cors_origins:
@@ -61,14 +61,17 @@ def add_middleware(app: ASGIApp, gateway: Gateway, protection: Protection) -> AS
         headers["Strict-Transport-Security"] = f"max-age={_YEAR}"
     if protection.cors_origins:
         headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    return CanonicalRequestMiddleware(RequestIdMiddleware(inner, headers))
+    return CanonicalRequestMiddleware(RequestIdMiddleware(inner, headers), root_path)
 
 
 class CanonicalRequestMiddleware:
-    """Answers HEAD as GET without the body, and a path that ends with a slash as the path without it."""
+    """Answers HEAD as GET without the body, and a path that ends with a slash, or begins with the path that a proxy
+    puts before it, as the path without these.
+    """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
         self._app = app
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -82,7 +85,10 @@ class CanonicalRequestMiddleware:
             await send(message)
 
         method = "GET" if is_head else scope["method"]
-        scope = {**scope, "method": method, "path": scope["path"].rstrip("/") or "/"}
+        path = scope["path"].rstrip("/")
+        if path == self._root_path or path.startswith(f"{self._root_path}/"):
+            path = path.removeprefix(self._root_path)
+        scope = {**scope, "method": method, "path": path or "/"}
         await self._app(scope, receive, send_without_body if is_head else send)
 
 
