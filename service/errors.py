@@ -65,6 +65,11 @@ class ErrorKind(Enum):
         "No valid API key came with the request",
         "Send your key as Authorization: Bearer or as X-API-Key.",
     )
+    FORBIDDEN = (
+        "forbidden",
+        "The host name or the web page that sends the request is not allowed",
+        "Use an address, or have the host or origin allowed: LANDMARKS_ALLOWED_HOSTS, LANDMARKS_CORS_ORIGINS.",
+    )
     NOT_FOUND = "not_found", "There is nothing at this address", "See /docs for the addresses."
     METHOD_NOT_ALLOWED = "method_not_allowed", "This address answers other methods", "See /docs for the methods."
     # the service

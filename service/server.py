@@ -28,6 +28,7 @@ from service.rest.protocol import http_protocol
 from service.rest.timeouts import CancelOnDisconnect
 from service.rpc.server import build_server
 from service.security.api_keys import Protection, SecurityError, is_loopback, read_protection
+from service.security.reload import keep_loaded, watched
 from service.security.tls import Tls
 from service.settings import Settings
 
@@ -57,14 +58,16 @@ async def _serve(
         rpc, rpc_port = build_server(gateway, _address(settings.host, settings.grpc_port), protection, limits.total)
     except OSError as error:
         raise _port_in_use(settings.host, settings.grpc_port) from error
-    rest = RestServer(gateway, settings.grace, settings.read_timeout, protection, limits)
+    rest = RestServer(gateway, settings.grace, settings.read_timeout, protection, limits, settings.root_path)
     # the metrics server stops last: while the APIs stop, it reports that the service is no longer ready
     async with metrics_server(settings, gateway) as metrics_port:
         running = asyncio.create_task(rest.serve(sockets=[rest_socket]))
         await wait_until_listening(rest, running, settings.host, settings.port)
         await rpc.start()
         _announce(settings, protection, rest_socket.getsockname()[1], rpc_port, metrics_port)
+        reloading = asyncio.create_task(keep_loaded(watched(protection, settings, gateway.metrics)))
         await stop.wait()
+        reloading.cancel()
         await stop_apis(gateway, rest, running, rpc, settings.grace)
 
 
@@ -73,7 +76,7 @@ def _protection(settings: Settings) -> Protection:
         protection = read_protection(settings)
     except SecurityError as error:
         raise StartError(str(error)) from error
-    if protection.keys and protection.tls is None and not is_loopback(settings.host):
+    if protection.keys and protection.tls is None and not is_loopback(settings.published_host or settings.host):
         logger.warning(
             "API keys are sent to %s unencrypted: set LANDMARKS_TLS_CERTIFICATE and LANDMARKS_TLS_KEY, unless a proxy "
             "in front of the service terminates TLS",
@@ -157,10 +160,10 @@ class HttpServer(uvicorn.Server):
                 # clients pool connections for about a minute; using one that the server has closed is an error to them
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=max(1, round(grace)),
-                **({} if tls is None else tls.uvicorn_options()),
             )
         )
         self.listening = asyncio.Event()
+        self._tls = tls
         self._limits = limits or ConnectionLimits()
         self._metrics = None if telemetry is None else telemetry.metrics
 
@@ -171,7 +174,7 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([])
         for sock in sockets or ():
-            listener = Listener(sock, self._protocol, self._limits, self.config.ssl, self._count_closed)
+            listener = Listener(sock, self._protocol, self._limits, self._tls, self._count_closed)
             self.servers.append(listener)  # type: ignore[arg-type]  # it has the two methods that uvicorn calls
         self.listening.set()
 
@@ -194,9 +197,11 @@ class RestServer(HttpServer):
         read_timeout: float = 10.0,
         protection: Protection | None = None,
         limits: ConnectionLimits | None = None,
+        root_path: str = "",
     ) -> None:
         tls = protection.tls if protection else None
-        super().__init__(build_app(gateway, protection), grace, read_timeout, tls, gateway.telemetry, limits)
+        app = build_app(gateway, protection, root_path)
+        super().__init__(app, grace, read_timeout, tls, gateway.telemetry, limits)
 
 
 async def _result_unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

@@ -19,6 +19,11 @@ PREFIX: Final = "LANDMARKS_"
 _NOT_SETTINGS: Final = frozenset({"LANDMARKS_API_KEY", "LANDMARKS_TEST_DATA"})
 """Variables of the environment that are for clients and for tests."""
 
+_REST_PATHS: Final = frozenset(
+    {"v1", "page", "docs", "openapi.json", "static-offline-docs", "healthz", "readyz", "metrics"}
+)
+"""What the paths of REST begin with."""
+
 
 AnyCase: Final = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 """Of a setting that takes one of several words: INFO is info."""
@@ -28,8 +33,19 @@ class ListenSettings(BaseModel):
     """Addresses and ports"""
 
     host: str = Field("127.0.0.1", description="Address that REST and gRPC listen on.")
+    published_host: str | None = Field(
+        None,
+        description="Address by which other machines reach a container that listens on all of its own; Compose sets "
+        "it to BIND. Whether clients must be authenticated follows from it, if it is set, instead of from host.",
+    )
     port: int = Field(8080, ge=0, le=65535, description="Port of REST; 0 takes a free one.")
     grpc_port: int = Field(8081, ge=0, le=65535, description="Port of gRPC; 0 takes a free one.")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path under which a reverse proxy serves REST, such as /faces, whether or not the proxy removes it "
+        "from requests; OpenAPI then names it as the server.",
+    )
     metrics_port: int | None = Field(
         None,
         ge=0,
@@ -38,6 +54,13 @@ class ListenSettings(BaseModel):
         "probes; 0 takes a free one. When it is set, REST has no /metrics.",
     )
     metrics_host: str | None = Field(None, description="Address that the metrics' port listens on; unset: host.")
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_no_path_of_rest(cls, value: str) -> str:
+        if value and value.split("/")[1] in _REST_PATHS:
+            raise ValueError(f"{value} begins like a path of REST itself: choose another one")
+        return value
 
     @field_validator("grpc_port", "metrics_port")
     @classmethod
@@ -72,12 +95,18 @@ class SecuritySettings(BaseModel):
         description="Allows a host that other machines can reach without API keys and clients' certificates, where "
         "the network itself keeps other clients away.",
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names in the header Host that REST answers while no client is authenticated, separated by "
+        "commas; addresses and localhost always are. Other names could be a web page's that resolve to this machine.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Origins whose pages may use REST from a browser, separated by commas: https://tools.example.com.",
+        description="Origins whose pages may use REST from a browser, separated by commas: https://tools.example.com. "
+        "What other pages post is refused.",
     )
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value

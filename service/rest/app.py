@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -43,10 +44,10 @@ _FRAMEWORK: Final = {
 }
 
 
-def build_app(gateway: Gateway, protection: Protection | None = None) -> ASGIApp:
-    """The ASGI application that serves `gateway`."""
+def build_app(gateway: Gateway, protection: Protection | None = None, root_path: str = "") -> ASGIApp:
+    """The ASGI application that serves `gateway`. `root_path`: what a proxy may put before the paths of requests."""
     protection = protection or Protection()
-    return add_middleware(_make_app(gateway, protection), gateway, protection)
+    return add_middleware(_make_app(gateway, protection, root_path), gateway, protection, root_path)
 
 
 def build_metrics_app(gateway: Gateway) -> ASGIApp:
@@ -57,11 +58,17 @@ def build_metrics_app(gateway: Gateway) -> ASGIApp:
     return add_middleware(app, gateway, Protection())
 
 
-def _make_app(gateway: Gateway, protection: Protection) -> FastAPI:
-    # its /docs load nothing from another host
+def _make_app(gateway: Gateway, protection: Protection, root_path: str) -> FastAPI:
     app: FastAPI = FastAPIOffline(
-        title="Face landmarks", description=_DESCRIPTION, version="1", redoc_url=None, redirect_slashes=False
+        title="Face landmarks",
+        description=_DESCRIPTION,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        servers=[{"url": root_path}] if root_path else None,
     )
+    _add_docs(app)
     _add_error_handlers(app)
     _add_landmarks(app, gateway)
     app.include_router(health_router(gateway, with_metrics=protection.metrics_here))
@@ -69,6 +76,20 @@ def _make_app(gateway: Gateway, protection: Protection) -> FastAPI:
     if protection.keys:
         _describe_keys(app)
     return app
+
+
+def _add_docs(app: FastAPI) -> None:
+    """/docs, which loads nothing from another host. Its links are relative, so that it works behind any proxy."""
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(
+            title=app.title,
+            openapi_url="openapi.json",
+            swagger_js_url="static-offline-docs/swagger-ui-bundle.js",
+            swagger_css_url="static-offline-docs/swagger-ui.css",
+            swagger_favicon_url="page/icon.svg",
+        )
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -208,5 +229,6 @@ _DESCRIPTION: Final = (
     "Sub-pixel landmarks of every face, each with its score and covariance: the 98 points of the WFLW layout, or those "
     "of the model served (GET /v1/layout names them). Pixels: (0, 0) is the centre of the top-left pixel, and the "
     "image is taken as shown, after its EXIF orientation.\n\n"
-    "    curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8080/v1/landmarks"
+    "    curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' ADDRESS/v1/landmarks\n\n"
+    "where ADDRESS is the address of this page without /docs."
 )

@@ -36,6 +36,7 @@ STATUS: Final[Mapping[ErrorKind, StatusCode]] = {
     ErrorKind.TOO_MANY_PIXELS: StatusCode.INVALID_ARGUMENT,
     ErrorKind.SIDE_TOO_LONG: StatusCode.INVALID_ARGUMENT,
     ErrorKind.UNAUTHENTICATED: StatusCode.UNAUTHENTICATED,
+    ErrorKind.FORBIDDEN: StatusCode.PERMISSION_DENIED,
     ErrorKind.NOT_FOUND: StatusCode.UNIMPLEMENTED,
     ErrorKind.METHOD_NOT_ALLOWED: StatusCode.UNIMPLEMENTED,
     ErrorKind.OVERLOADED: StatusCode.RESOURCE_EXHAUSTED,

@@ -24,6 +24,7 @@ STATUS: Final[Mapping[ErrorKind, int]] = {
     ErrorKind.TOO_MANY_PIXELS: 413,
     ErrorKind.SIDE_TOO_LONG: 413,
     ErrorKind.UNAUTHENTICATED: 401,
+    ErrorKind.FORBIDDEN: 403,
     ErrorKind.NOT_FOUND: 404,
     ErrorKind.METHOD_NOT_ALLOWED: 405,
     ErrorKind.OVERLOADED: 429,

@@ -50,6 +50,7 @@ def test_the_codes_are_stable():
     assert sorted(kind.value for kind in ErrorKind) == [
         "damaged_image",
         "deadline_exceeded",
+        "forbidden",
         "headers_too_large",
         "internal",
         "invalid_box",
