@@ -280,9 +280,9 @@ def test_the_list_of_commands_loads_none_of_them() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
     assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ") and line[4] != " "] == [
-        "fit", "evaluate", "export", "fit-shape", "calibrate", "fit-conversion", "import-checkpoint", "import-onnx",
-        "quantize", "robustness", "table", "fit-detector", "calibrate-detector", "evaluate-detector",
-        "export-detector", "synthesize-poses",
+        "fit", "evaluate", "predict", "export", "fit-shape", "fit-visibility", "calibrate", "fit-conversion",
+        "convert-points", "import-checkpoint", "import-onnx", "quantize", "robustness", "table", "fit-detector",
+        "calibrate-detector", "evaluate-detector", "export-detector", "synthesize-poses",
     ]  # fmt: skip
 
 
