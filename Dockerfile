@@ -122,7 +122,7 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=10m --retries=6 \
     CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8000/v2/health/ready"]
 ENTRYPOINT ["sh", "/opt/start_triton.sh"]
 # HTTP is for the health check only: the gateway uses gRPC. Connections end after five minutes, so that gateways resolve the
-# servers' addresses again. The last line is TRITON_OPTIONS of service/triton_server/malloc.py
+# servers' addresses again. The last line is triton_options() of service/triton_server/malloc.py
 CMD ["--model-repository=/models", "--model-config-name=gpu", "--disable-auto-complete-config", \
      "--http-address=127.0.0.1", "--metrics-address=0.0.0.0", "--exit-timeout-secs=20", \
      "--grpc-max-connection-age=300000", "--grpc-max-connection-age-grace=60000", \

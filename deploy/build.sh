@@ -34,3 +34,8 @@ for target; do
     --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "CREATED=$created" \
     --target "$target" $result .
 done
+
+case " $* " in *" triton-cpu "*)
+  grep -qs '^COMPOSE_FILE=' .env ||
+    echo "without a GPU: echo COMPOSE_FILE=docker-compose.yml:deploy/compose.cpu.yml >> .env, then docker compose up" >&2
+esac

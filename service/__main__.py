@@ -11,8 +11,9 @@ from pathlib import Path
 
 import cv2
 
-from service.cli.command_line import Detect, NewKey, Serve, parse
+from service.cli.command_line import Detect, Doctor, NewKey, Serve, parse
 from service.cli.detect import detect
+from service.cli.doctor import doctor
 from service.errors import StartError
 from service.observability.logs import set_up as set_up_log
 from service.security.api_keys import SecurityError, new_key
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_log(command.settings)
     for name in unknown_settings(os.environ):
         logger.warning("%s is not a setting: see `landmarks serve --help`", name)
+    if isinstance(command, Doctor):
+        return doctor(command.settings)
     memory.set_up()
     cv2.setLogLevel(0)  # damaged images are reported to the client
     try:

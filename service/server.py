@@ -28,6 +28,7 @@ from service.rest.protocol import http_protocol
 from service.rest.timeouts import CancelOnDisconnect
 from service.rpc.server import build_server
 from service.security.api_keys import Protection, SecurityError, is_loopback, read_protection
+from service.security.reload import keep_loaded, watched
 from service.security.tls import Tls
 from service.settings import Settings
 
@@ -64,7 +65,9 @@ async def _serve(
         await wait_until_listening(rest, running, settings.host, settings.port)
         await rpc.start()
         _announce(settings, protection, rest_socket.getsockname()[1], rpc_port, metrics_port)
+        reloading = asyncio.create_task(keep_loaded(watched(protection, settings, gateway.metrics)))
         await stop.wait()
+        reloading.cancel()
         await stop_apis(gateway, rest, running, rpc, settings.grace)
 
 
@@ -73,7 +76,7 @@ def _protection(settings: Settings) -> Protection:
         protection = read_protection(settings)
     except SecurityError as error:
         raise StartError(str(error)) from error
-    if protection.keys and protection.tls is None and not is_loopback(settings.host):
+    if protection.keys and protection.tls is None and not is_loopback(settings.published_host or settings.host):
         logger.warning(
             "API keys are sent to %s unencrypted: set LANDMARKS_TLS_CERTIFICATE and LANDMARKS_TLS_KEY, unless a proxy "
             "in front of the service terminates TLS",
@@ -144,10 +147,11 @@ class HttpServer(uvicorn.Server):
         tls: Tls | None = None,
         telemetry: Telemetry | None = None,
         limits: ConnectionLimits | None = None,
+        take: Callable[[int], None] = lambda _: None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                CancelOnDisconnect(app, read_timeout),
+                CancelOnDisconnect(app, read_timeout, take),
                 http=http_protocol(read_timeout, telemetry),
                 ws="none",
                 lifespan="off",
@@ -157,10 +161,10 @@ class HttpServer(uvicorn.Server):
                 # clients pool connections for about a minute; using one that the server has closed is an error to them
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=max(1, round(grace)),
-                **({} if tls is None else tls.uvicorn_options()),
             )
         )
         self.listening = asyncio.Event()
+        self._tls = tls
         self._limits = limits or ConnectionLimits()
         self._metrics = None if telemetry is None else telemetry.metrics
 
@@ -171,7 +175,7 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([])
         for sock in sockets or ():
-            listener = Listener(sock, self._protocol, self._limits, self.config.ssl, self._count_closed)
+            listener = Listener(sock, self._protocol, self._limits, self._tls, self._count_closed)
             self.servers.append(listener)  # type: ignore[arg-type]  # it has the two methods that uvicorn calls
         self.listening.set()
 
@@ -198,7 +202,7 @@ class RestServer(HttpServer):
     ) -> None:
         tls = protection.tls if protection else None
         app = build_app(gateway, protection, root_path)
-        super().__init__(app, grace, read_timeout, tls, gateway.telemetry, limits)
+        super().__init__(app, grace, read_timeout, tls, gateway.telemetry, limits, gateway.receive)
 
 
 async def _result_unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

@@ -33,6 +33,11 @@ class ListenSettings(BaseModel):
     """Addresses and ports"""
 
     host: str = Field("127.0.0.1", description="Address that REST and gRPC listen on.")
+    published_host: str | None = Field(
+        None,
+        description="Address by which other machines reach a container that listens on all of its own; Compose sets "
+        "it to BIND. Whether clients must be authenticated follows from it, if it is set, instead of from host.",
+    )
     port: int = Field(8080, ge=0, le=65535, description="Port of REST; 0 takes a free one.")
     grpc_port: int = Field(8081, ge=0, le=65535, description="Port of gRPC; 0 takes a free one.")
     root_path: str = Field(
@@ -90,12 +95,18 @@ class SecuritySettings(BaseModel):
         description="Allows a host that other machines can reach without API keys and clients' certificates, where "
         "the network itself keeps other clients away.",
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names in the header Host that REST answers while no client is authenticated, separated by "
+        "commas; addresses and localhost always are. Other names could be a web page's that resolve to this machine.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Origins whose pages may use REST from a browser, separated by commas: https://tools.example.com.",
+        description="Origins whose pages may use REST from a browser, separated by commas: https://tools.example.com. "
+        "What other pages post is refused.",
     )
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
@@ -195,6 +206,12 @@ class LimitSettings(BaseModel):
     max_images: int = Field(16, ge=1, le=MAX_ITEMS, description="Most images in one call.")
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Largest call of several images in bytes.")
     max_in_flight: int = Field(64, ge=1, description="Requests processed at a time; any more are refused at once.")
+    max_receiving_bytes: int = Field(
+        512 * 2**20,
+        ge=1,
+        description="Bytes of REST bodies that have not arrived as a whole; any more are refused. At least two "
+        "requests of the largest kind fit.",
+    )
     max_connections: int = Field(
         1000,
         ge=1,
@@ -209,7 +226,10 @@ class LimitSettings(BaseModel):
     )
     request_timeout: float = Field(30.0, gt=0, description="Seconds a request may take unless its client says less.")
     read_timeout: float = Field(
-        10.0, gt=0, description="Seconds of silence after which an incomplete request's connection is closed."
+        10.0,
+        gt=0,
+        description="Seconds in which the headers of a REST request must arrive, and intervals in which its body must "
+        "arrive at 1 KiB a second or end.",
     )
     grace: float = Field(
         30.0, ge=0, description="Seconds that requests in flight get to finish when the service stops."

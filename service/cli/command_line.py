@@ -24,6 +24,7 @@ _EXAMPLES = """\
 examples:
   landmarks serve                                       REST on 127.0.0.1:8080, gRPC on :8081
   landmarks serve --triton-url triton:8001              with a Triton that is already running
+  landmarks doctor                                      what is missing for that, and what to do
   landmarks detect photo.jpg --overlay out.png          JSON, and the points drawn in out.png
   landmarks detect *.jpg --url http://127.0.0.1:8080    by a service that is already running
   landmarks detect shots/ --out faces.csv --resume      a folder; continued after an interruption
@@ -43,6 +44,12 @@ where a part of a folder cannot be read. What else is left out of a folder is to
 
 Variables of the environment (landmarks serve --help) set limits and timeouts, and
 LANDMARKS_API_KEY is the key that the service at --url requires.
+"""
+_DOCTOR = """\
+Prints one line for each thing that `landmarks serve` with the same flags and
+variables of the environment needs, and what to do where it is missing; in a
+checkout with Docker also what Compose needs. The exit status is 1 where there is
+something to do.
 """
 _NEW_KEY = """\
 Prints a new key, which is stored nowhere, and the line that admits it:
@@ -106,7 +113,14 @@ class NewKey:
     name: str
 
 
-Command: TypeAlias = "Serve | Detect | NewKey"
+@dataclass(frozen=True)
+class Doctor:
+    """`landmarks doctor`"""
+
+    settings: Settings
+
+
+Command: TypeAlias = "Serve | Detect | NewKey | Doctor"
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
@@ -118,6 +132,10 @@ def parse(argv: Sequence[str] | None = None) -> Command:
 
 def _serve(arguments: argparse.Namespace) -> Serve:
     return Serve(_settings(given(arguments, Settings)))
+
+
+def _doctor(arguments: argparse.Namespace) -> Doctor:
+    return Doctor(_settings(given(arguments, Settings)))
 
 
 def _detect(arguments: argparse.Namespace) -> Detect:
@@ -157,6 +175,9 @@ def _parser() -> argparse.ArgumentParser:
     serve = _add_command(commands, "serve", _serve, "serve REST and gRPC until Ctrl-C or SIGTERM", _SERVE, "[flags]")
     for group in GROUPS:
         add_flags(serve, group)
+    doctor = _add_command(commands, "doctor", _doctor, "check what an installation needs", _DOCTOR, "[flags]")
+    for group in GROUPS:
+        add_flags(doctor, group)
     detect = _add_command(
         commands, "detect", _detect, "the landmarks of images, as JSON or CSV", _DETECT, "image [image ...] [flags]"
     )

@@ -48,6 +48,9 @@ class Metrics:
             "Connections closed at their limit: idle ones that gave way to a new one, and new ones refused",
             "reason",
         )
+        self.certificate_expiry = self._gauge(
+            "certificate_expiry_timestamp_seconds", "When the certificate of both APIs expires; 0 without TLS"
+        )
         self.triton_seconds = self._histogram(
             "triton_seconds", "Round-trip time of a call to Triton, by its result", SECONDS, "code"
         )

@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from service.security.tls import Tls
+
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 128
@@ -81,7 +83,7 @@ class Listener:
         sock: socket.socket,
         make_protocol: Callable[[], HttpConnection],
         limits: ConnectionLimits,
-        context: ssl.SSLContext | None = None,
+        tls: Tls | None = None,
         closed: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Starts to accept. Raises OSError when another socket listens on the port.
@@ -89,7 +91,7 @@ class Listener:
         `closed`: called for each connection that the limits close, with "idle" for one that gave way to a new one, and
         "refused" for a new one to which none could give way.
         """
-        self._socket, self._make_protocol, self._limits, self._context = sock, make_protocol, limits, context
+        self._socket, self._make_protocol, self._limits, self._tls = sock, make_protocol, limits, tls
         self._closed = closed
         self._connections: dict[Connection, None] = {}
         self._logged = -_LOG_SECONDS
@@ -128,7 +130,7 @@ class Listener:
     async def _open(self, connection: Connection) -> None:
         connection.protocol.on_lost = lambda: self._forget(connection)
         try:
-            await connection.open(self._context)
+            await connection.open(None if self._tls is None else self._tls.context)
         except OSError:  # no TLS, or no more of it
             self._forget(connection)
         except asyncio.CancelledError:

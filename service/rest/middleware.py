@@ -1,4 +1,4 @@
-"""The middleware of the REST API: HEAD, the request id, security headers, CORS, and the check of the API key.
+"""The middleware of the REST API: HEAD, request id, security headers, browsers, CORS, and the check of the API key.
 
 Plain ASGI, which costs a few microseconds per request.
 """
@@ -15,6 +15,7 @@ from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway
 from service.observability.request_scope import client
 from service.request_ids import request_id_or_new
+from service.rest.browsers import is_foreign, wrong_host
 from service.rest.errors import error_response
 from service.security.api_keys import MISSING_KEY, ApiKeys, Protection, key_of
 
@@ -35,6 +36,11 @@ _DESCRIPTION_POLICY: Final = (
     "frame-ancestors 'none'"
 )
 """For /docs: Swagger's page is started by a script in its markup."""
+_WRONG_HOST: Final = (
+    "this service requires no key, and therefore answers only to addresses, to localhost and to names in "
+    "LANDMARKS_ALLOWED_HOSTS"
+)
+_FOREIGN: Final = "a web page of another origin sends this request: LANDMARKS_CORS_ORIGINS names those that may"
 _YEAR: Final = 365 * 24 * 3600
 
 
@@ -49,6 +55,7 @@ def add_middleware(app: ASGIApp, gateway: Gateway, protection: Protection, root_
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Request-Timeout"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
+    inner = BrowserMiddleware(inner, gateway, protection)
     headers = dict(_HEADERS)
     if protection.tls is not None:
         headers["Strict-Transport-Security"] = f"max-age={_YEAR}"
@@ -132,16 +139,42 @@ class ApiKeyMiddleware:
             headers = Headers(scope=scope)
             holder = self._keys.holder(key_of(headers.get("authorization"), headers.get("x-api-key")))
             if holder is None:
-                await self._refuse(scope, receive, send)
+                await _refusal(self._gateway, ErrorKind.UNAUTHENTICATED, MISSING_KEY)(scope, receive, send)
                 return
             client.set(holder)
         await self._app(scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+
+class BrowserMiddleware:
+    """Refuses what pages of other sites have browsers send, by `service.rest.browsers`."""
+
+    def __init__(self, app: ASGIApp, gateway: Gateway, protection: Protection) -> None:
+        self._app = app
+        self._gateway = gateway
+        self._hosts = protection.hosts
+        self._origins = protection.cors_origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            if self._hosts is not None and wrong_host(headers, self._hosts) is not None:
+                await _refusal(self._gateway, ErrorKind.FORBIDDEN, _WRONG_HOST)(scope, receive, send)
+                return
+            if is_foreign(scope["method"], headers, self._origins):
+                await _refusal(self._gateway, ErrorKind.FORBIDDEN, _FOREIGN)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _refusal(gateway: Gateway, kind: ErrorKind, message: str) -> ASGIApp:
+    """Answers a request that no work is done for."""
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
         identity = scope["state"]["id"]
-        self._gateway.telemetry.refused("rest", identity, ErrorKind.UNAUTHENTICATED.value)
-        error = ServiceError(ErrorKind.UNAUTHENTICATED, MISSING_KEY)
-        await error_response(error, identity)(scope, receive, send)
+        gateway.telemetry.refused("rest", identity, kind.value)
+        await error_response(ServiceError(kind, message), identity)(scope, receive, send)
+
+    return refuse
 
 
 def is_public(path: str) -> bool:

@@ -25,6 +25,7 @@ STATUS: Final[Mapping[ErrorKind, StatusCode]] = {
     ErrorKind.TOO_MANY_BOXES: StatusCode.INVALID_ARGUMENT,
     ErrorKind.TOO_MANY_IMAGES: StatusCode.INVALID_ARGUMENT,
     ErrorKind.UNKNOWN_MODEL: StatusCode.NOT_FOUND,
+    ErrorKind.CLIENT_TOO_SLOW: StatusCode.DEADLINE_EXCEEDED,
     # what gRPC itself answers to metadata over the limit
     ErrorKind.HEADERS_TOO_LARGE: StatusCode.RESOURCE_EXHAUSTED,
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: StatusCode.INVALID_ARGUMENT,
@@ -36,6 +37,7 @@ STATUS: Final[Mapping[ErrorKind, StatusCode]] = {
     ErrorKind.TOO_MANY_PIXELS: StatusCode.INVALID_ARGUMENT,
     ErrorKind.SIDE_TOO_LONG: StatusCode.INVALID_ARGUMENT,
     ErrorKind.UNAUTHENTICATED: StatusCode.UNAUTHENTICATED,
+    ErrorKind.FORBIDDEN: StatusCode.PERMISSION_DENIED,
     ErrorKind.NOT_FOUND: StatusCode.UNIMPLEMENTED,
     ErrorKind.METHOD_NOT_ALLOWED: StatusCode.UNIMPLEMENTED,
     ErrorKind.OVERLOADED: StatusCode.RESOURCE_EXHAUSTED,

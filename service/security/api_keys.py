@@ -28,12 +28,12 @@ class SecurityError(ValueError):
     """The service cannot be protected as its settings ask. The message says why, and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ApiKeys:
-    """The keys that both APIs accept. With no keys at all, requests need none."""
+    """The keys that both APIs accept. Where there are none from the start, requests need none."""
 
     digests: Mapping[str, bytes] = field(default_factory=dict)
-    """SHA-256 of each key, by the name of its holder."""
+    """SHA-256 of each key, by the name of its holder. Replaced as a whole when the file of keys has changed."""
 
     def __bool__(self) -> bool:
         return bool(self.digests)
@@ -61,7 +61,19 @@ def new_key(name: str) -> tuple[str, str]:
 
 
 def read_keys(settings: Settings) -> ApiKeys:
-    """The keys of the file and of the environment together. Raises SecurityError."""
+    """The keys of the file and of the environment together. Raises SecurityError, also where keys are asked for and
+    none is given.
+    """
+    digests = read_digests(settings)
+    if not digests and (settings.api_keys is not None or settings.api_keys_file is not None):
+        raise SecurityError(
+            "LANDMARKS_API_KEYS and LANDMARKS_API_KEYS_FILE hold no key: create one with `landmarks keys new NAME`"
+        )
+    return ApiKeys(digests)
+
+
+def read_digests(settings: Settings) -> dict[str, bytes]:
+    """SHA-256 of the keys of the file and of the environment, by the names of their holders. Raises SecurityError."""
     digests: dict[str, bytes] = {}
     _add(digests, re.split(r"[,\s]+", settings.api_keys or ""), "LANDMARKS_API_KEYS")
     if settings.api_keys_file is not None:
@@ -70,11 +82,7 @@ def read_keys(settings: Settings) -> ApiKeys:
         except (OSError, UnicodeDecodeError) as error:
             raise SecurityError(f"LANDMARKS_API_KEYS_FILE: {settings.api_keys_file} cannot be read: {error}") from error
         _add(digests, (line.partition("#")[0] for line in lines), str(settings.api_keys_file))
-    if not digests and (settings.api_keys is not None or settings.api_keys_file is not None):
-        raise SecurityError(
-            "LANDMARKS_API_KEYS and LANDMARKS_API_KEYS_FILE hold no key: create one with `landmarks keys new NAME`"
-        )
-    return ApiKeys(digests)
+    return digests
 
 
 def _add(digests: dict[str, bytes], entries: Iterable[str], where: str) -> None:
@@ -102,6 +110,8 @@ class Protection:
     keys: ApiKeys = field(default_factory=ApiKeys)
     tls: Tls | None = None
     cors_origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] | None = None
+    """Names in the header Host that are answered, besides addresses and localhost; None for any name."""
     metrics_here: bool = True
     """Whether the REST API itself has `/metrics`."""
 
@@ -111,14 +121,17 @@ def read_protection(settings: Settings) -> Protection:
     tls = _tls(settings)
     keys = read_keys(settings)
     authenticates = bool(keys) or (tls is not None and tls.client_ca is not None)
-    if not (authenticates or settings.insecure or is_loopback(settings.host)):
+    address = settings.published_host or settings.host
+    if not (authenticates or settings.insecure or is_loopback(address)):
+        name = "LANDMARKS_PUBLISHED_HOST" if settings.published_host else "LANDMARKS_HOST"
         raise SecurityError(
-            f"LANDMARKS_HOST={settings.host} is reachable from other machines, and clients are not authenticated: "
+            f"{name}={address} is reachable from other machines, and clients are not authenticated: "
             "create a key with `landmarks keys new NAME` and set LANDMARKS_API_KEYS or LANDMARKS_API_KEYS_FILE, or set "
             "LANDMARKS_TLS_CLIENT_CA; where the network itself keeps other clients away, start with --insecure or "
             "LANDMARKS_INSECURE=true"
         )
-    return Protection(keys, tls, settings.cors_origins, metrics_here=settings.metrics_port is None)
+    hosts = None if authenticates else tuple(name.lower() for name in (settings.host, *settings.allowed_hosts))
+    return Protection(keys, tls, settings.cors_origins, hosts, metrics_here=settings.metrics_port is None)
 
 
 def is_loopback(host: str) -> bool:
@@ -135,16 +148,14 @@ def _tls(settings: Settings) -> Tls | None:
         if not certificate == key == settings.tls_client_ca:
             raise SecurityError("TLS needs both LANDMARKS_TLS_CERTIFICATE and LANDMARKS_TLS_KEY")
         return None
-    tls = Tls(certificate, key, settings.tls_client_ca)
     try:
-        tls.check()
+        return Tls(certificate, key, settings.tls_client_ca)
     except (OSError, ValueError) as error:
         raise SecurityError(
             f"TLS cannot be used with LANDMARKS_TLS_CERTIFICATE={_path(certificate)}, LANDMARKS_TLS_KEY={_path(key)}, "
             f"LANDMARKS_TLS_CLIENT_CA={_path(settings.tls_client_ca)} ({error}): give PEM files that belong together, "
             "the key without a passphrase"
         ) from error
-    return tls
 
 
 def _path(path: Path | None) -> str:

@@ -23,14 +23,19 @@ ALLOCATOR: Final = {
 }
 """Environment variables that glibc reads when a process starts. Those that are set already keep their values."""
 
-TRITON_OPTIONS: Final = (
-    # when a model's shared memory for tensors grows, the old mapping stays. This size holds the largest batch and the
-    # one before it, so that it never grows
-    f"--backend-config=python,shm-default-byte-size={32 << 20}",
-    # a pooled request object stays as large as the largest tensor that it ever held
-    "--grpc-infer-allocation-pool-size=0",
-)
-"""Options of tritonserver for the same purpose."""
+REGION_BYTES: Final = 32 << 20
+"""Bytes of each model's shared memory for tensors. When that grows, the old mapping stays; this size holds the largest
+batch and the one before it, so that it never grows."""
+
+
+def triton_options(region_bytes: int = REGION_BYTES) -> tuple[str, ...]:
+    """Options of tritonserver for the same purpose."""
+    return (
+        f"--backend-config=python,shm-default-byte-size={region_bytes}",
+        # a pooled request object stays as large as the largest tensor that it ever held
+        "--grpc-infer-allocation-pool-size=0",
+    )
+
 
 _MALLOPT: Final = {"MALLOC_ARENA_MAX": -8, "MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}
 """The numbers of the same parameters in <malloc.h>."""

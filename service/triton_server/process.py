@@ -14,6 +14,7 @@ import asyncio
 import importlib.util
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,13 +27,17 @@ from pathlib import Path
 
 from landmarks.repository import RepositoryError, check_release
 from service.triton_server import watchdog
-from service.triton_server.malloc import TRITON_OPTIONS, allocator_environment
+from service.triton_server.malloc import REGION_BYTES, allocator_environment, triton_options
 
 logger = logging.getLogger("service.triton_server")
 
 STUB_VERSIONS = ((3, 10), (3, 11), (3, 12))
 _LEVELS = {"W": logging.WARNING, "E": logging.ERROR}
 _TAIL_LINES = 60
+MODELS = 3
+"""Models of the repository that have a region in shared memory."""
+MIN_SHARED_MEMORY = 56 << 20
+"""Bytes of /dev/shm that the models' regions grow to, with full batches of crops and the largest images: measured."""
 
 
 class EmbeddedTritonError(RuntimeError):
@@ -56,15 +61,18 @@ class EmbeddedTriton:
         stop_timeout: float = 15.0,
         otlp_endpoint: str | None = None,
         config_name: str | None = None,
+        free: int | None = None,
     ) -> None:
         """`port`: of its gRPC API, 0 for a free one. `start_timeout`: seconds until it must be ready. `stop_timeout`:
         seconds for requests in flight before it is killed. `otlp_endpoint`: URL of a collector that gets its traces.
-        `config_name`: models use configs/<name>.pbtxt where they have that file.
+        `config_name`: models use configs/<name>.pbtxt where they have that file. `free`: bytes of /dev/shm that it may
+        use, by default what is free there.
         """
         self._options = [] if otlp_endpoint is None else trace_options(otlp_endpoint)
         self._options += [] if config_name is None else [f"--model-config-name={config_name}"]
         self._repository = model_repository
         self._config_name = config_name
+        self._free = free
         self._port = port
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
@@ -143,7 +151,7 @@ class EmbeddedTriton:
             "--allow-gpu-metrics=false",
             "--metrics-address=127.0.0.1",
             f"--metrics-port={metrics_port}",
-            *TRITON_OPTIONS,
+            *triton_options(region_bytes(free_shared_memory() if self._free is None else self._free)),
             *self._options,
         ]
         options = [f"--parent-pipe={self._stop_timeout}", f"--remove={folder}", "--"]
@@ -266,6 +274,31 @@ def environment(wheel: Path, libpython: Path) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         **allocator_environment(),
     }
+
+
+def free_shared_memory() -> int:
+    """Bytes that are free in /dev/shm, where Triton passes tensors to its models."""
+    try:
+        return shutil.disk_usage("/dev/shm").free  # noqa: S108
+    except OSError:
+        return 0
+
+
+def region_bytes(free: int) -> int:
+    """The first size of each model's region in shared memory of which `free` bytes are free.
+
+    Raises EmbeddedTritonError where even the smallest would not do.
+    """
+    if free >= MODELS * REGION_BYTES:
+        return REGION_BYTES
+    if free >= MIN_SHARED_MEMORY:
+        logger.info("%d MiB of shared memory are free: the models' regions begin small and grow", free >> 20)
+        return 1 << 20
+    raise EmbeddedTritonError(
+        f"Triton's models need {MIN_SHARED_MEMORY >> 20} MiB of shared memory, and /dev/shm has {free >> 20} MiB free: "
+        "start the container with --shm-size=256m (Kubernetes: an emptyDir of medium Memory at /dev/shm), or set "
+        "LANDMARKS_ENGINE=local"
+    )
 
 
 def trace_options(otlp_endpoint: str) -> list[str]:

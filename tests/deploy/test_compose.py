@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from service.security.api_keys import Protection, read_protection
+from service.security.api_keys import Protection, SecurityError, read_protection
 from service.settings import Settings
 from tests.conftest import ROOT
 from tests.deploy.tools import DEPLOY
@@ -51,14 +51,16 @@ def test_the_example_names_every_setting_with_its_default() -> None:
     text = "".join((ROOT / name).read_text() for name in (*GPU, *CPU, *CANDIDATE) if name != "-f")
     defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text))
     example = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (DEPLOY / "env.example").read_text(), re.MULTILINE))
-    example.pop("COMPOSE_PROJECT_NAME")
+    for name in ("COMPOSE_FILE", "COMPOSE_PROJECT_NAME"):  # Compose's own
+        example.pop(name)
     assert example == defaults
 
 
 def test_a_gpu_host_gets_nvidias_runtime_and_the_settings(compose: tuple[str, ...]) -> None:
     text = config(compose, *GPU, "config", BIND="10.1.2.3", TAG="1.2", GPUS="1", TRITON_CPUS="0-3")
     assert "runtime: nvidia" in text
-    assert "10.1.2.3" in text
+    assert text.count("10.1.2.3") >= 3  # two ports, and the gateway is told
+    assert re.search(r"LANDMARKS_PUBLISHED_HOST: ['\"]?10.1.2.3", text)
     assert "h3r-landmarks/triton:1.2" in text
     assert re.search(r"NVIDIA_VISIBLE_DEVICES: ['\"]1['\"]", text)
     assert "cpuset: 0-3" in text
@@ -104,4 +106,11 @@ def test_every_setting_of_the_gateway_exists() -> None:
 def test_the_container_starts_with_what_its_files_say() -> None:
     lines = dict(re.findall(r"^LANDMARKS_(\w+)=(.*)$", (DEPLOY / "gateway.env").read_text(), re.MULTILINE))
     given = {name.lower(): value for name, value in lines.items()} | {"host": "0.0.0.0"}
-    assert read_protection(Settings(**given)) == Protection()
+    (variable,) = re.findall(
+        r'LANDMARKS_PUBLISHED_HOST: "\$\{(\w+):-127.0.0.1\}"', (ROOT / "docker-compose.yml").read_text()
+    )
+    assert variable == "BIND"
+    assert read_protection(Settings(**given, published_host="127.0.0.1")) == Protection(hosts=("0.0.0.0",))
+    for published in ("0.0.0.0", "10.1.2.3"):
+        with pytest.raises(SecurityError, match=f"LANDMARKS_PUBLISHED_HOST={published} is reachable"):
+            read_protection(Settings(**given, published_host=published))

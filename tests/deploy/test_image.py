@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from service.triton_server.malloc import ALLOCATOR, TRITON_OPTIONS
+from service.triton_server.malloc import ALLOCATOR, triton_options
 from tests.conftest import ROOT
 from tests.deploy.tools import DEPLOY, run, tool
 
@@ -95,7 +95,7 @@ def test_tritons_memory_is_bounded_as_the_embedded_ones_is() -> None:
     for target in ("triton", "triton-cpu"):
         (image,) = re.findall(rf"^FROM \S+ AS {target}\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
         assert all(f" {name}={value}" in image for name, value in ALLOCATOR.items())
-        assert all(f'"{option}"' in image for option in TRITON_OPTIONS)
+        assert all(f'"{option}"' in image for option in triton_options())
 
 
 def test_images_are_built_from_files_in_the_build_context_only() -> None:

@@ -17,6 +17,7 @@ from landmarks.golden import check_golden_answer  # noqa: E402
 from landmarks.layout import WFLW98, PointLayout  # noqa: E402
 from landmarks.repository import model_path  # noqa: E402
 from landmarks.runtime import Network  # noqa: E402
+from tests.train.command import landmarks_train  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.backbones.refinement import RefinedNetwork, Visibility  # noqa: E402
 from train.commands.command_line import parse  # noqa: E402
@@ -206,7 +207,8 @@ def test_from_a_run_to_the_exported_network_and_back(
     with pytest.raises(TrainingError, match="choose another --out"):
         command(*arguments, "--out", tmp_path / "seen")
     command("calibrate", "--run", tmp_path / "seen", "--data", data, "--held-out", 2)
-    command("export", "--run", tmp_path / "seen", "--repository", repository_copy)
+    done = landmarks_train("export", "--run", tmp_path / "seen", "--repository", repository_copy)
+    assert done.returncode == 0, done.stderr
 
     # the file states and answers it, in the runtime that serves as well, and the points are those of the run before
     path = model_path(repository_copy)

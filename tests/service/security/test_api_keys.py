@@ -82,8 +82,8 @@ def test_a_file_of_keys_may_begin_with_a_byte_order_mark(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "none is given"),
-        ("# nothing\n", "none is given"),
+        ("", "hold no key"),
+        ("# nothing\n", "hold no key"),
         ("open sesame\n", "entry 1 is not name:sha256"),
         (f"a:{SESAME}\nb:open-sesame\n", "entry 2 is not name:sha256"),
         (f"a:{SESAME[:-1]}\n", "entry 1"),

@@ -1,0 +1,87 @@
+"""API keys and certificates that are replaced while the service runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from service.observability.metrics import Metrics
+from service.security.api_keys import Protection, read_digests
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SECONDS: Final = 2.0
+"""Between two looks at the files."""
+
+_State = tuple[tuple[int, int, int] | None, ...]
+
+
+class WatchedFiles:
+    """Files that are loaded again when they have changed; what cannot be loaded leaves what was loaded before."""
+
+    def __init__(self, paths: Sequence[Path], load: Callable[[], None]) -> None:
+        self._paths, self._load = paths, load
+        self._loaded = self._state()
+        self._failed: _State | None = None
+
+    def look(self) -> None:
+        """Loads the files if they have changed. Logs once what is wrong with them, and tries again each time."""
+        state = self._state()  # before loading: a change meanwhile is noticed next time
+        if state == self._loaded:
+            return
+        names = ", ".join(map(str, self._paths))
+        try:
+            self._load()
+        except (OSError, ValueError) as error:  # also SecurityError
+            if state != self._failed:
+                logger.error("%s cannot be used, and what was read before remains in use: %s", names, error)
+            self._failed = state
+        else:
+            logger.info("%s was read again", names)
+            self._loaded = state
+
+    def _state(self) -> _State:
+        return tuple(map(_state, self._paths))
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_mtime_ns, status.st_ino, status.st_size
+    return None
+
+
+def watched(protection: Protection, settings: Settings, metrics: Metrics) -> list[WatchedFiles]:
+    """The files of keys and of TLS, as far as the settings name them."""
+    files = []
+    if settings.api_keys_file is not None:
+
+        def load_keys() -> None:
+            protection.keys.digests = read_digests(settings)
+            if not protection.keys:
+                logger.warning("%s holds no key any more: every request is refused", settings.api_keys_file)
+
+        files.append(WatchedFiles([settings.api_keys_file], load_keys))
+    tls = protection.tls
+    if tls is not None:
+        metrics.certificate_expiry.set(tls.expires)
+
+        def load_tls() -> None:
+            tls.load()
+            metrics.certificate_expiry.set(tls.expires)
+
+        files.append(WatchedFiles([path for path in (tls.certificate, tls.key, tls.client_ca) if path], load_tls))
+    return files
+
+
+async def keep_loaded(files: Sequence[WatchedFiles]) -> None:
+    """Looks at the files until it is cancelled."""
+    while True:
+        await asyncio.sleep(SECONDS)
+        for each in files:
+            await asyncio.to_thread(each.look)

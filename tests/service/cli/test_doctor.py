@@ -1,0 +1,131 @@
+"""`landmarks doctor`: each check finds what is wrong, and says what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.cli import doctor as doctor_module
+from service.cli.doctor import Problem, Skipped, available_memory, compose_files, doctor, gpu, model_files, readable_by
+from service.settings import Settings
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a checkout on a machine with Docker, of whose variables none is for Compose."""
+    (tmp_path / "docker-compose.yml").touch()
+    (tmp_path / "deploy" / "secrets").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shutil, "which", {"docker": "/usr/bin/docker"}.get)
+    for name in ("COMPOSE_FILE", "SECRETS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_a_line_for_each_check_and_status_1_where_there_is_something_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor_module, "available_memory", lambda: 4 << 30)
+    settings = Settings(engine="local", port=0, grpc_port=0)
+    assert doctor(settings) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[6:22].strip() for line in lines] == list(doctor_module.CHECKS)
+    assert [line[:6].strip() for line in lines] == ["ok", "ok", "ok", "-", "ok", "ok", "-", "-"]
+    monkeypatch.setattr(doctor_module, "available_memory", lambda: 1 << 30)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert doctor(settings.model_copy(update={"port": port, "tls_key": tmp_path / "gone.pem"})) == 1
+    found = [line for line in capsys.readouterr().out.splitlines() if line.startswith("TO DO")]
+    for line, part in zip(found, (f"127.0.0.1:{port}", "1024 MiB are available", "LANDMARKS_TLS_CERT"), strict=True):
+        assert part in line
+
+
+def test_a_model_file_that_is_another_one_is_found(repository_copy: Path) -> None:
+    settings = Settings(model_repository=repository_copy)
+    assert model_files(settings).startswith(str(repository_copy))
+    detector = repository_copy / "detector" / "1" / "model.onnx"
+    detector.write_bytes(detector.read_bytes() + b"x")
+    with pytest.raises(Problem, match=r"detector/1/model.onnx is not the file that .*/detector/config.pbtxt states"):
+        model_files(settings)
+    detector.unlink()
+    with pytest.raises(Problem, match="write it by landmarks-train export-detector"):
+        model_files(settings)
+
+
+def test_a_triton_elsewhere_is_asked() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        url = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(Problem, match=f"no Triton at {url}"):
+            doctor_module.inference(Settings(triton_url=url))
+        server.listen()
+        assert doctor_module.inference(Settings(triton_url=url)) == f"Triton at {url}"
+
+
+def test_the_user_of_the_containers_must_read_the_keys(checkout: Path) -> None:
+    key = checkout / "deploy" / "secrets" / "server.key"
+    key.touch()
+    for mode, is_readable in ((0o644, True), (0o600, False)):
+        key.chmod(mode)
+        assert readable_by(key, 10001) == is_readable
+    assert readable_by(key, os.getuid())
+    with pytest.raises(Problem, match=r"user 10001 .* cannot read deploy/secrets/server.key: sudo chown 10001"):
+        compose_files(Settings())
+    (checkout / "mine").mkdir(mode=0o755)
+    (checkout / ".env").write_text("SECRETS=mine\n")
+    assert compose_files(Settings()) == "user 10001 can read mine"
+
+
+def test_without_a_gpu_the_line_of_the_settings_is_proposed(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_module, "GPU_DRIVER", checkout / "none")
+    line = "COMPOSE_FILE=docker-compose.yml:deploy/compose.cpu.yml"
+    for text in ("", f"#{line}\n"):
+        (checkout / ".env").write_text(text)
+        with pytest.raises(Problem, match=f"no driver of an NVIDIA GPU: .* echo {line} >> .env"):
+            gpu(Settings())
+    (checkout / ".env").write_text(f"TAG=1\n{line}\n")
+    assert gpu(Settings()).startswith("none needed")
+
+
+def test_a_gpu_needs_the_container_toolkit(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_module, "GPU_DRIVER", checkout)
+    with pytest.raises(Problem, match="container toolkit is missing"):
+        gpu(Settings())
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert gpu(Settings()) == "an NVIDIA GPU, with the container toolkit"
+
+
+def test_compose_is_skipped_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    checks: tuple[Callable[[Settings], str], ...] = (compose_files, gpu)
+    for check in checks:
+        with pytest.raises(Skipped):
+            check(Settings())
+
+
+def test_memory_is_what_the_control_group_leaves(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "meminfo").write_text("MemTotal:  8000 kB\nMemAvailable:     4000 kB\n")
+    assert available_memory(tmp_path) == 4000 << 10
+    group = tmp_path / "sys" / "fs" / "cgroup"
+    group.mkdir(parents=True)
+    (group / "memory.current").write_text("1000\n")
+    (group / "memory.max").write_text("max\n")
+    assert available_memory(tmp_path) == 4000 << 10
+    (group / "memory.max").write_text("3000\n")
+    assert available_memory(tmp_path) == 2000
+
+
+def test_the_line_for_hosts_without_a_gpu_names_files_that_exist() -> None:
+    names = doctor_module.CPU_COMPOSE.removeprefix("COMPOSE_FILE=").split(":")
+    assert all((ROOT / name).is_file() for name in names)
+    assert f"#{doctor_module.CPU_COMPOSE}\n" in (ROOT / "deploy" / "env.example").read_text()
+    assert doctor_module.CPU_COMPOSE in (ROOT / "deploy" / "build.sh").read_text()
