@@ -77,6 +77,7 @@ def test_a_service_that_fails_stops_the_work_until_it_is_continued(page, service
     service.engine.error = EngineUnavailable("gone")
     open_several(page, a=image(300), b=image(310))
     expect(page.get_by_role("alert")).to_contain_text("unavailable")
+    expect(page.locator("#status")).to_have_text(f"{page.locator('#problem-title').inner_text()}.")
     expect(rows(page)).to_have_text(["awaiting", "bwaiting"])
     service.engine.error = None
     page.get_by_role("button", name="Continue").click()
