@@ -230,8 +230,11 @@ _LANDMARKS_ERRORS: Final = tuple(
 _BATCH_ERRORS: Final = (
     ErrorKind.INVALID_REQUEST,
     ErrorKind.UNAUTHENTICATED,
+    ErrorKind.FORBIDDEN,
     ErrorKind.TOO_MANY_IMAGES,
+    ErrorKind.TOO_MANY_BOXES,
     ErrorKind.CLIENT_TOO_SLOW,
+    ErrorKind.HEADERS_TOO_LARGE,
     ErrorKind.UNSUPPORTED_MEDIA_TYPE,
     ErrorKind.TOO_MANY_BYTES,
     ErrorKind.OVERLOADED,
