@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from landmarks.codec import CodecSpec
 from landmarks.layout import WFLW98, LayoutError, PointLayout
-from landmarks.second_pass import PointsCrop
 from landmarks.uncertainty import squared_radius
 
 METADATA_KEY: Final = "landmarks_metadata"
@@ -19,6 +18,16 @@ METADATA_KEY: Final = "landmarks_metadata"
 
 class MetadataError(ValueError):
     """A model's metadata is missing, malformed, or belongs to another file; the message says which."""
+
+
+@dataclass(frozen=True)
+class PointsCrop:
+    """Where a model's crop lies about the points of a face. Both are medians over the faces that it was trained on."""
+
+    scale: float
+    """Side of the crop over the longer side of the box of the upright points."""
+    rise: float
+    """How far the crop's center lies above the center of that box, in sides of the crop."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from landmarks.crop import Crop, transform_points
 from landmarks.layout import PointLayout
+from landmarks.metadata import PointsCrop
 
 Refine = Literal["never", "auto", "always"]
 """Which faces get a second pass: none, those whose crop by points differs from their first (`differs`), or all."""
@@ -30,27 +30,18 @@ MIN_SIDE: Final = 1.0
 """Image pixels; points closer together than this are no face."""
 
 
-@dataclass(frozen=True)
-class PointsCrop:
-    """Where a model's crop lies about the points of a face. Both are medians over the faces that it was trained on."""
-
-    scale: float
-    """Side of the crop over the longer side of the box of the upright points."""
-    rise: float
-    """How far the crop's center lies above the center of that box, in sides of the crop."""
-
-    def crop(self, points: NDArray[np.floating[Any]], layout: PointLayout, size: int) -> Crop | None:
-        """The upright crop of `size` pixels about a face's points [P, 2]; None where they are no face."""
-        roll = roll_of(points, layout)
-        c, s = math.cos(roll), math.sin(roll)
-        to_upright = np.array([[c, s, 0.0], [-s, c, 0.0]])
-        upright = transform_points(to_upright, points)
-        low, high = upright.min(axis=0), upright.max(axis=0)
-        side = self.scale * float((high - low).max())
-        if not MIN_SIDE <= side < math.inf:
-            return None
-        x, y = ((low + high) / 2 - [0.0, self.rise * side]).tolist()
-        return Crop(c * x - s * y, s * x + c * y, side, size, roll)
+def crop_by_points(points: NDArray[np.floating[Any]], rule: PointsCrop, layout: PointLayout, size: int) -> Crop | None:
+    """The upright crop of `size` pixels about a face's points [P, 2]; None where they are no face."""
+    roll = roll_of(points, layout)
+    c, s = math.cos(roll), math.sin(roll)
+    to_upright = np.array([[c, s, 0.0], [-s, c, 0.0]])
+    upright = transform_points(to_upright, points)
+    low, high = upright.min(axis=0), upright.max(axis=0)
+    side = rule.scale * float((high - low).max())
+    if not MIN_SIDE <= side < math.inf:
+        return None
+    x, y = ((low + high) / 2 - [0.0, rule.rise * side]).tolist()
+    return Crop(c * x - s * y, s * x + c * y, side, size, roll)
 
 
 def roll_of(points: NDArray[np.floating[Any]], layout: PointLayout) -> float:
@@ -86,5 +77,6 @@ def second_crops(
     """
     if refine == "never":
         return {}
-    crops = ((i, rule.crop(each, layout, crop.size)) for i, (each, crop) in enumerate(zip(points, first, strict=True)))
+    pairs = enumerate(zip(points, first, strict=True))
+    crops = ((i, crop_by_points(each, rule, layout, crop.size)) for i, (each, crop) in pairs)
     return {i: crop for i, crop in crops if crop is not None and (refine == "always" or differs(first[i], crop))}

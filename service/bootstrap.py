@@ -63,6 +63,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                     max_batch_bytes=settings.max_batch_bytes,
                     max_in_flight=settings.max_in_flight,
                     request_timeout=settings.request_timeout,
+                    max_receiving_bytes=settings.max_receiving_bytes,
                     telemetry=telemetry,
                 )
     finally:

@@ -38,6 +38,11 @@ class ErrorKind(Enum):
     TOO_MANY_BOXES = "too_many_boxes", "More boxes than are answered at once", "Send the boxes in several requests."
     TOO_MANY_IMAGES = "too_many_images", "More images than are answered in one call", "Send them in several calls."
     UNKNOWN_MODEL = "unknown_model", "No such model is served", "Take a name from GET /v1/models or ListModels."
+    CLIENT_TOO_SLOW = (
+        "client_too_slow",
+        "The request's body arrives too slowly",
+        "Send it again over a faster connection, or a smaller image.",
+    )
     HEADERS_TOO_LARGE = "headers_too_large", "The headers are too large", "Send fewer and shorter header lines."
     # the image
     UNSUPPORTED_MEDIA_TYPE = (

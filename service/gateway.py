@@ -46,6 +46,7 @@ class Gateway:
         max_batch_bytes: int,
         max_in_flight: int,
         request_timeout: float,
+        max_receiving_bytes: int = 2**29,
         telemetry: Telemetry | None = None,
     ) -> None:
         """The limits are settings of the same names, described in `service.settings`."""
@@ -60,6 +61,9 @@ class Gateway:
         self._max_in_flight = max_in_flight
         self._request_timeout = request_timeout
         self._in_flight = 0
+        # one request of the largest kind can always be received
+        self._max_receiving_bytes = max(max_receiving_bytes, 2 * max(max_bytes, max_batch_bytes))
+        self._receiving_bytes = 0
 
     @property
     def models(self) -> tuple[ServedModel, ...]:
@@ -72,28 +76,55 @@ class Gateway:
 
     @contextmanager
     def admitted(self, protocol: ApiProtocol, request_id: str, headers: Mapping[str, str]) -> Iterator[None]:
-        """One request, from before its body is read until it is answered: admitted, counted, traced and logged.
+        """One request that was received as a whole, until it is answered: `observed`, and in a slot.
 
-        `headers`: those of the request, names in lower case, which may hold a trace to continue. Raises ServiceError
-        at once when too many requests are in flight, and for every error inside.
+        Raises as both of them do.
+        """
+        with self.observed(protocol, request_id, headers), self.slot(protocol):
+            yield
+
+    @contextmanager
+    def observed(self, protocol: ApiProtocol, request_id: str, headers: Mapping[str, str]) -> Iterator[None]:
+        """One request until it is answered: counted, traced and logged. Raises ServiceError for every error inside.
+
+        `headers`: those of the request, names in lower case, which may hold a trace to continue.
         """
         with self.telemetry.request(protocol, request_id, headers) as scope:
             try:
-                with self._acquire_slot(protocol):
-                    yield
+                yield
                 scope.code = "ok"
             except Exception as error:
                 failure = self._count_and_translate(error, request_id)
                 scope.code = failure.kind.value
                 raise failure from error
 
-    @contextmanager
-    def _acquire_slot(self, protocol: ApiProtocol) -> Iterator[None]:
+    def refuse_if_full(self, protocol: ApiProtocol) -> None:
+        """Raises ServiceError of kind OVERLOADED while as many requests are in flight as may be.
+
+        Before a body is received, so that none is sent in vain; without a slot, which a slow client would hold.
+        """
         if self._in_flight >= self._max_in_flight:
             self.metrics.count_rejection(protocol, "in_flight")
             raise ServiceError(
                 ErrorKind.OVERLOADED, f"{self._in_flight} requests are in flight already; try again after a moment"
             )
+
+    def receive(self, size: int) -> None:
+        """Counts bytes of bodies that have not arrived as a whole; negative ones when they have, or will not.
+
+        Raises ServiceError of kind OVERLOADED for more than may be kept at a time.
+        """
+        if size > 0 and self._receiving_bytes + size > self._max_receiving_bytes:
+            self.metrics.count_rejection("rest", "receiving")
+            raise ServiceError(
+                ErrorKind.OVERLOADED, "too many large bodies are being received; try again after a moment"
+            )
+        self._receiving_bytes += size
+
+    @contextmanager
+    def slot(self, protocol: ApiProtocol) -> Iterator[None]:
+        """A slot for a request that was received as a whole. Raises as `refuse_if_full` does."""
+        self.refuse_if_full(protocol)
         self._in_flight += 1
         self.metrics.in_flight.set(self._in_flight)
         try:

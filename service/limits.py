@@ -7,6 +7,10 @@ from typing import Final
 MAX_ITEMS: Final = 4096
 """Boxes of one image, or images of one batch, that the settings may allow at most."""
 
+MAX_FIELDS: Final = 16 * MAX_ITEMS
+"""Fields of a protobuf message, with those of a batch's images, or values of JSON: several times what the most boxes or
+images need. They are counted before they are parsed, because each may take 50 times its bytes then."""
+
 DEFAULT_MIN_SCORE: Final = 0.07
 """Least score of a detected face that is answered. docs/model-card.md has the scores of faces and of other boxes."""
 

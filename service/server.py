@@ -147,10 +147,11 @@ class HttpServer(uvicorn.Server):
         tls: Tls | None = None,
         telemetry: Telemetry | None = None,
         limits: ConnectionLimits | None = None,
+        take: Callable[[int], None] = lambda _: None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                CancelOnDisconnect(app, read_timeout),
+                CancelOnDisconnect(app, read_timeout, take),
                 http=http_protocol(read_timeout, telemetry),
                 ws="none",
                 lifespan="off",
@@ -201,7 +202,7 @@ class RestServer(HttpServer):
     ) -> None:
         tls = protection.tls if protection else None
         app = build_app(gateway, protection, root_path)
-        super().__init__(app, grace, read_timeout, tls, gateway.telemetry, limits)
+        super().__init__(app, grace, read_timeout, tls, gateway.telemetry, limits, gateway.receive)
 
 
 async def _result_unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

@@ -206,6 +206,12 @@ class LimitSettings(BaseModel):
     max_images: int = Field(16, ge=1, le=MAX_ITEMS, description="Most images in one call.")
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Largest call of several images in bytes.")
     max_in_flight: int = Field(64, ge=1, description="Requests processed at a time; any more are refused at once.")
+    max_receiving_bytes: int = Field(
+        512 * 2**20,
+        ge=1,
+        description="Bytes of REST bodies that have not arrived as a whole; any more are refused. At least two "
+        "requests of the largest kind fit.",
+    )
     max_connections: int = Field(
         1000,
         ge=1,
@@ -220,7 +226,10 @@ class LimitSettings(BaseModel):
     )
     request_timeout: float = Field(30.0, gt=0, description="Seconds a request may take unless its client says less.")
     read_timeout: float = Field(
-        10.0, gt=0, description="Seconds of silence after which an incomplete request's connection is closed."
+        10.0,
+        gt=0,
+        description="Seconds in which the headers of a REST request must arrive, and intervals in which its body must "
+        "arrive at 1 KiB a second or end.",
     )
     grace: float = Field(
         30.0, ge=0, description="Seconds that requests in flight get to finish when the service stops."

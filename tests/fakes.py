@@ -123,6 +123,7 @@ def make_gateway(engine: Any, detector: Any, **changes: Any) -> Gateway:
         max_batch_bytes=values["max_batch_bytes"],
         max_in_flight=values["max_in_flight"],
         request_timeout=values["request_timeout"],
+        max_receiving_bytes=values.get("max_receiving_bytes", 2**29),
         telemetry=values.get("telemetry"),
     )
 

@@ -75,7 +75,7 @@ export function setLive(on) {
   }
   hideProblem();
   state.point = null;
-  setStatus("Live: each image is shown together with its own points.");
+  setStatus("Live detection is on.");
   attempt(live, () => setLive(true)).finally(() => setLive(false));
 }
 

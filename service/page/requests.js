@@ -139,7 +139,6 @@ async function locate(image) {
   } catch (error) {
     await fail(image, asProblem(error));
   }
-  if (image === state.file) setStatus(statusOf(image));
 }
 
 function moveOn(image, progress) {

@@ -40,7 +40,8 @@ export function refresh() {
   const all = faces();
   byId("face-count").textContent = reply ? String(all.length) : "";
   byId("no-face").hidden = all.length > 0;
-  byId("no-face").textContent = reply ? "No face was found in this image. Draw a box around one: its points are then located." : "None yet.";
+  const advice = state.live ? "" : " Draw a box around one: its points are then located.";
+  byId("no-face").textContent = reply ? `No face was found in this image.${advice}` : "None yet.";
   const remove = state.live ? null : (index) => viewer.on.remove(index);
   showFaces(byId("faces"), state.layout, all, state.face, { select: selectFace, zoom: zoomToFace, remove });
   const isOpen = Boolean(file && (file.isDecoded || reply));

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, TypeVar
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -37,6 +37,8 @@ from service.rest.schema import (
 )
 from service.security.api_keys import Protection
 from service.wire.json import answer_body, batch_body, layout_body, models_body, to_json
+
+T = TypeVar("T")
 
 _FRAMEWORK: Final = {
     404: (ErrorKind.NOT_FOUND, "this path does not exist; see /docs"),
@@ -123,14 +125,14 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
     )
     async def landmarks(request: Request) -> Response:
         identity = _id(request)
-        with gateway.admitted("rest", identity, request.headers):
+        with gateway.observed("rest", identity, request.headers):
+            gateway.refuse_if_full("rest")
             deadline = _deadline(gateway, request)
-            seconds = deadline.remaining()
-            with stage("read"):
-                image, options = await asyncio.wait_for(read_request(request, gateway.max_bytes), seconds)
-            answer = await gateway.detect(image, options, deadline)
-            with stage("encode"):
-                return _response(request, answer_body(answer, identity))
+            image, options = await _received(request, read_request(request, gateway.max_bytes), deadline)
+            with gateway.slot("rest"):
+                answer = await gateway.detect(image, options, deadline)
+                with stage("encode"):
+                    return _response(request, answer_body(answer, identity))
 
     @app.post(
         "/v1/landmarks/batch",
@@ -141,16 +143,16 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
     )
     async def batch(request: Request) -> Response:
         identity = _id(request)
-        with gateway.admitted("rest", identity, request.headers):
+        with gateway.observed("rest", identity, request.headers):
+            gateway.refuse_if_full("rest")
             deadline = _deadline(gateway, request)
-            seconds = deadline.remaining()
-            with stage("read"):
-                requests = await asyncio.wait_for(
-                    read_batch(request, gateway.max_batch_bytes, gateway.max_images), seconds
-                )
-            outcomes = await gateway.detect_batch(requests, identity, deadline)
-            with stage("encode"):
-                return _response(request, batch_body(outcomes, identity))
+            requests = await _received(
+                request, read_batch(request, gateway.max_batch_bytes, gateway.max_images), deadline
+            )
+            with gateway.slot("rest"):
+                outcomes = await gateway.detect_batch(requests, identity, deadline)
+                with stage("encode"):
+                    return _response(request, batch_body(outcomes, identity))
 
     @app.get(
         "/v1/models",
@@ -182,6 +184,17 @@ def _describe_keys(app: FastAPI) -> None:
 def _deadline(gateway: Gateway, request: Request) -> Deadline:
     timeout = request.headers.get("x-request-timeout")
     return gateway.deadline(None if timeout is None else _seconds(timeout))
+
+
+async def _received(request: Request, reading: Awaitable[T], deadline: Deadline) -> T:
+    """What was read of a request. Raises ServiceError of kind CLIENT_TOO_SLOW for a body that takes too long."""
+    with stage("read"):
+        try:
+            return await asyncio.wait_for(reading, deadline.remaining())
+        except asyncio.TimeoutError as error:
+            if "x-request-timeout" in request.headers:
+                raise  # the client's own deadline
+            raise ServiceError(ErrorKind.CLIENT_TOO_SLOW, "the body did not arrive before the deadline") from error
 
 
 def _seconds(text: str) -> float:
@@ -217,7 +230,11 @@ _LANDMARKS_ERRORS: Final = tuple(
 _BATCH_ERRORS: Final = (
     ErrorKind.INVALID_REQUEST,
     ErrorKind.UNAUTHENTICATED,
+    ErrorKind.FORBIDDEN,
     ErrorKind.TOO_MANY_IMAGES,
+    ErrorKind.TOO_MANY_BOXES,
+    ErrorKind.CLIENT_TOO_SLOW,
+    ErrorKind.HEADERS_TOO_LARGE,
     ErrorKind.UNSUPPORTED_MEDIA_TYPE,
     ErrorKind.TOO_MANY_BYTES,
     ErrorKind.OVERLOADED,

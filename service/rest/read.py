@@ -20,6 +20,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from service.errors import ErrorKind, ServiceError
+from service.limits import MAX_FIELDS
 from service.request import ImageRequest, invalid, read_options
 from service.rest.body import bounded_body, read_body
 from service.rest.options import query_options
@@ -242,15 +243,16 @@ async def _options(form: FormData) -> Any:
 def _parsed(text: bytes | str, what: str) -> Any:
     if len(text) > FORM_OVERHEAD:
         raise ServiceError(ErrorKind.TOO_MANY_BYTES, _TOO_MUCH_JSON)
+    data = text.encode(errors="replace") if isinstance(text, str) else text
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_FIELDS:
+        raise ServiceError(
+            ErrorKind.TOO_MANY_BOXES, f"{what} has more than {MAX_FIELDS} values: send the boxes in several requests"
+        )
     try:
-        return orjson.loads(_without_byte_order_mark(text))
+        # JSON may begin with a byte order mark, which a reader may ignore (RFC 8259, section 8.1)
+        return orjson.loads(data.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise invalid(f"{what} is not JSON (which has no NaN or Infinity either)") from error
-
-
-def _without_byte_order_mark(text: bytes | str) -> bytes | str:
-    """JSON may begin with one, which a reader may ignore (RFC 8259, section 8.1)."""
-    return text.removeprefix("\ufeff") if isinstance(text, str) else text.removeprefix(codecs.BOM_UTF8)
 
 
 def _object(values: object, what: str) -> dict[str, object]:

@@ -1,57 +1,98 @@
-"""The timeout of the REST API for a request's body, and the end of work whose client has disconnected."""
+"""How fast the body of a REST request must arrive, and the end of work whose client has disconnected."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.errors import ErrorKind, ServiceError
 from service.rest.protocol import LINGER_BYTES, LINGER_SECONDS
+
+MIN_RATE: Final = 1024
+"""Bytes a second of a body, on average over each interval."""
 
 
 class CancelOnDisconnect:
-    """Cancels the work on a request when its client disconnects, or sends nothing of the body for `seconds`."""
+    """Cancels the work on a request when its client disconnects, and refuses a body that arrives too slowly.
 
-    def __init__(self, app: ASGIApp, seconds: float) -> None:
+    `seconds`: the intervals in which a body must arrive at MIN_RATE or end. `take`: called with the bytes of a body
+    that has not arrived as a whole, and with as many negative ones when it has; it may raise ServiceError.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float, take: Callable[[int], None] = lambda _: None) -> None:
         self._app = app
         self._seconds = seconds
+        self._take = take
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         closes = scope["http_version"] == "1.0" or "close" in Headers(scope=scope).get("connection", "").lower()
-        client = _Client(receive, send, self._seconds, lingers=closes)
+        client = _Client(receive, send, self._seconds, self._take, lingers=closes)
         try:
             await self._app(scope, client.receive, client.send)
         except asyncio.CancelledError:
             if not client.has_disconnected:
                 raise
         finally:
-            client.stop_watching()
+            client.stop()
 
 
 class _Client:
     """The client of the request that the current task works on."""
 
-    def __init__(self, receive: Receive, send: Send, seconds: float, *, lingers: bool) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, seconds: float, take: Callable[[int], None], *, lingers: bool
+    ) -> None:
         self.has_disconnected = False
         self._receive, self._send = receive, send
         self._seconds = seconds
+        self._take = take
+        self._taken = 0
+        self._interval_end, self._interval_bytes = 0.0, 0
         self._lingers = lingers
         self._answered = False
         self._task = asyncio.current_task()
         self._watch: asyncio.Task[None] | None = None
 
     async def receive(self) -> Message:
-        """The next part of the body. Raises asyncio.TimeoutError, which is answered like any deadline that passed."""
+        """The next part of the body. Raises ServiceError of kind CLIENT_TOO_SLOW, and what `take` raises."""
         if self._watch is not None:
             return await self._receive()
-        message = await asyncio.wait_for(self._receive(), self._seconds)
+        message = await self._receive_in_time()
+        size = len(message.get("body", b""))
+        self._interval_bytes += size
         if message["type"] == "http.request" and not message.get("more_body", False):
+            self._release()
             self._watch = asyncio.create_task(self._cancel_on_disconnect())
+        else:
+            self._take(size)
+            self._taken += size
         return message
+
+    async def _receive_in_time(self) -> Message:
+        loop = asyncio.get_running_loop()
+        if not self._interval_end:
+            self._interval_end = loop.time() + self._seconds
+        while True:
+            try:
+                return await asyncio.wait_for(self._receive(), max(self._interval_end - loop.time(), 0.001))
+            except asyncio.TimeoutError:
+                if self._interval_bytes < MIN_RATE * self._seconds:
+                    raise ServiceError(
+                        ErrorKind.CLIENT_TOO_SLOW,
+                        f"the body must arrive at {MIN_RATE} bytes a second, a small one within {self._seconds:g} s",
+                    ) from None
+                self._interval_end, self._interval_bytes = loop.time() + self._seconds, 0
+
+    def _release(self) -> None:
+        self._take(-self._taken)
+        self._taken = 0
 
     async def send(self, message: Message) -> None:
         is_last = message["type"] == "http.response.body" and not message.get("more_body")
@@ -72,7 +113,8 @@ class _Client:
                 return
             left -= len(message.get("body", b""))
 
-    def stop_watching(self) -> None:
+    def stop(self) -> None:
+        self._release()
         if self._watch is not None:
             self._watch.cancel()
 

@@ -25,6 +25,7 @@ STATUS: Final[Mapping[ErrorKind, StatusCode]] = {
     ErrorKind.TOO_MANY_BOXES: StatusCode.INVALID_ARGUMENT,
     ErrorKind.TOO_MANY_IMAGES: StatusCode.INVALID_ARGUMENT,
     ErrorKind.UNKNOWN_MODEL: StatusCode.NOT_FOUND,
+    ErrorKind.CLIENT_TOO_SLOW: StatusCode.DEADLINE_EXCEEDED,
     # what gRPC itself answers to metadata over the limit
     ErrorKind.HEADERS_TOO_LARGE: StatusCode.RESOURCE_EXHAUSTED,
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: StatusCode.INVALID_ARGUMENT,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from service.limits import MAX_ITEMS
-
-MAX_FIELDS: Final = 16 * MAX_ITEMS
-"""Fields of a message, with those of a batch's images: several times what the most boxes or images need."""
+from service.limits import MAX_FIELDS
 
 _VARINT, _FIXED64, _BYTES, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
 _FIXED: Final = {_FIXED64: 8, _FIXED32: 4, _START_GROUP: 0, _END_GROUP: 0}

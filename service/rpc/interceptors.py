@@ -11,9 +11,10 @@ from google.protobuf.message import DecodeError
 from landmarks_client.pb import landmarks_pb2 as pb
 from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway
+from service.limits import MAX_FIELDS
 from service.observability.request_scope import client
 from service.rpc.errors import Context, refuse, text_metadata
-from service.rpc.field_limit import MAX_FIELDS, has_too_many_fields
+from service.rpc.field_limit import has_too_many_fields
 from service.security.api_keys import MISSING_KEY, ApiKeys, key_of
 
 _PUBLIC_METHODS: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")

@@ -15,6 +15,7 @@ STATUS: Final[Mapping[ErrorKind, int]] = {
     ErrorKind.TOO_MANY_BOXES: 400,
     ErrorKind.TOO_MANY_IMAGES: 400,
     ErrorKind.UNKNOWN_MODEL: 404,
+    ErrorKind.CLIENT_TOO_SLOW: 408,
     ErrorKind.HEADERS_TOO_LARGE: 431,
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: 415,
     ErrorKind.NOT_AN_IMAGE: 415,

@@ -112,7 +112,7 @@ async def test_what_is_omitted_is_not_there():
     body = (await ask("rest", boxes=[BOX], omit=omit))[0].body
     assert AnswerModel.model_validate(body, strict=True)
     assert set(body) == {"request_id", "model", "image", "faces", "warnings"}
-    assert set(body["faces"][0]) == {"box", "box_source", "box_score", "score", "inter_ocular", "points"}
+    assert set(body["faces"][0]) == {"box", "box_source", "box_score", "score", "inter_ocular", "points", "passes"}
     message = (await ask("grpc", boxes=[BOX], omit=omit))[0].body
     assert not message.HasField("timings_ms")
     (face,) = message.faces

@@ -192,9 +192,11 @@ async def test_openapi_describes_request_answer_and_every_error():
     assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(operation["requestBody"]["content"])
     assert {p["name"] for p in operation["parameters"]} == {
         "box", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit", "min_score",
-        "X-Request-ID", "X-Request-Timeout",
+        "refine", "pixel_aspect", "X-Request-ID", "X-Request-Timeout",
     }  # fmt: skip
-    assert set(operation["responses"]) == {"200", "400", "401", "404", "413", "415", "422", "429", "500", "503", "504"}
+    assert set(operation["responses"]) == {
+        "200", "400", "401", "403", "404", "408", "413", "415", "422", "429", "431", "500", "503", "504",
+    }  # fmt: skip
     answer = response.json()["components"]["schemas"]["AnswerModel"]["properties"]
     assert set(answer) == {"request_id", "model", "image", "faces", "timings_ms", "warnings"}
     overloaded = operation["responses"]["429"]["content"]["application/problem+json"]["examples"]["overloaded"]["value"]

@@ -10,7 +10,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway
+from service.rest import timeouts
 from service.rpc.server import HealthServicer
 from service.server import RestServer
 from tests.contract.apis import open_apis
@@ -62,14 +64,43 @@ async def test_the_timeout_holds_for_a_second_request_too() -> None:
     assert answer.count(b"HTTP/1.1") == 1
 
 
-async def test_a_body_that_stops_coming_frees_its_slot() -> None:
+async def test_slow_bodies_hold_no_slot_and_are_refused() -> None:
     gateway = make_gateway(FakeEngine(), FakeDetector(), max_in_flight=1)
-    async with rest_port(gateway, read_timeout=0.5) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(HEAD + IMAGE[:100])
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 504")
-        writer.close()
+    async with rest_port(gateway, read_timeout=2) as port:
+        slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(64)]
+        for _, writer in slow:
+            writer.write(HEAD + IMAGE[:100])
         assert (await answer_to(port, last(HEAD) + IMAGE)).startswith(b"HTTP/1.1 200")
+        for reader, writer in slow:
+            answer = await asyncio.wait_for(reader.read(), 60)
+            assert answer.startswith(b"HTTP/1.1 408")
+            assert b'"code":"client_too_slow"' in answer
+            writer.close()
+    metrics = gateway.metrics.text().decode()
+    assert 'landmarks_requests_total{code="client_too_slow",door="rest",protocol="rest"} 64.0' in metrics
+
+
+async def test_a_body_that_was_fast_and_stops_is_refused_as_well() -> None:
+    parts, taken = [b"a" * 1000] * 3, list[int]()
+
+    async def receive() -> dict[str, Any]:
+        if not parts:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": parts.pop(0), "more_body": True}
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(3):
+            await receive()
+        with pytest.raises(ServiceError) as caught:
+            await receive()
+        assert caught.value.kind is ErrorKind.CLIENT_TOO_SLOW
+
+    async def send(message: Any) -> None:
+        """Nothing is sent."""
+
+    scope = {"type": "http", "http_version": "1.1", "headers": []}
+    await timeouts.CancelOnDisconnect(application, 0.1, taken.append)(scope, receive, send)
+    assert taken == [1000, 1000, 1000, -3000]
 
 
 async def test_the_work_for_a_client_that_disconnects_is_cancelled() -> None:

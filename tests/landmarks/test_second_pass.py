@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from landmarks.crop import Crop, transform_points
 from landmarks.layout import WFLW98
-from landmarks.second_pass import PointsCrop, differs, roll_of, second_crops
+from landmarks.metadata import PointsCrop
+from landmarks.second_pass import crop_by_points, differs, roll_of, second_crops
 
 RULE = PointsCrop(scale=1.5, rise=0.1)
 
@@ -34,7 +35,7 @@ def moved(points: NDArray[np.float64], roll: float, zoom: float, x: float, y: fl
 
 
 def test_the_crop_of_an_upright_face() -> None:
-    crop = RULE.crop(upright_face(), WFLW98, 256)
+    crop = crop_by_points(upright_face(), RULE, WFLW98, 256)
     assert crop is not None
     # the box is 100 wide and high, its center (0, 10); the crop of side 150 lies a tenth of that higher
     assert (crop.center_x, crop.center_y, crop.side, crop.size, crop.roll) == pytest.approx((0, -5, 150, 256, 0))
@@ -43,7 +44,7 @@ def test_the_crop_of_an_upright_face() -> None:
 @given(st.floats(-3.1, 3.1), st.floats(0.1, 20), st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
 def test_a_face_is_in_its_crop_as_if_it_were_upright(roll: float, zoom: float, x: float, y: float) -> None:
     points = moved(upright_face(), roll, zoom, x, y)
-    crop, plain = RULE.crop(points, WFLW98, 256), RULE.crop(upright_face(), WFLW98, 256)
+    crop, plain = crop_by_points(points, RULE, WFLW98, 256), crop_by_points(upright_face(), RULE, WFLW98, 256)
     assert crop is not None
     assert plain is not None
     expected = transform_points(plain.image_to_crop(), upright_face())
@@ -62,7 +63,7 @@ def test_a_layout_that_does_not_tell_eyes_from_mouth_has_no_roll() -> None:
 
 @pytest.mark.parametrize("points", [np.zeros((98, 2)), np.full((98, 2), np.nan)])
 def test_points_that_are_no_face_get_no_crop(points: NDArray[np.float64]) -> None:
-    assert RULE.crop(points, WFLW98, 256) is None
+    assert crop_by_points(points, RULE, WFLW98, 256) is None
 
 
 FIRST = Crop(100, 100, 200, 256)

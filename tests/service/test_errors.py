@@ -48,6 +48,7 @@ def test_exceptions_of_other_modules_get_a_kind_and_reveal_nothing(error, kind):
 
 def test_the_codes_are_stable():
     assert sorted(kind.value for kind in ErrorKind) == [
+        "client_too_slow",
         "damaged_image",
         "deadline_exceeded",
         "forbidden",

@@ -111,3 +111,19 @@ def test_an_unusable_request_id_is_replaced(given: str | None) -> None:
 
 def test_the_images_of_a_batch_are_numbered_from_0() -> None:
     assert image_ids("mine", 3) == ["mine/0", "mine/1", "mine/2"]
+
+
+def test_bodies_that_are_being_received_have_a_budget() -> None:
+    gateway = make_gateway(FakeEngine(), FakeDetector(), max_bytes=100, max_batch_bytes=50, max_receiving_bytes=300)
+    gateway.receive(200)
+    gateway.receive(100)
+    with pytest.raises(ServiceError, match="being received") as caught:
+        gateway.receive(1)
+    assert caught.value.kind is ErrorKind.OVERLOADED
+    gateway.receive(-200)
+    gateway.receive(200)
+
+
+def test_two_requests_of_the_largest_kind_can_be_received_at_a_time() -> None:
+    gateway = make_gateway(FakeEngine(), FakeDetector(), max_bytes=100, max_batch_bytes=150, max_receiving_bytes=1)
+    gateway.receive(300)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from landmarks.codec import Decoded
 from landmarks.layout import WFLW98
-from landmarks.second_pass import PointsCrop
+from landmarks.metadata import PointsCrop
 from service.answer import Face, Region
 from service.deadline import Deadline
 from service.errors import ServiceError

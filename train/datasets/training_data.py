@@ -13,7 +13,8 @@ import numpy as np
 
 from landmarks.crop import Crop
 from landmarks.layout import WFLW98, PointLayout
-from landmarks.second_pass import PointsCrop
+from landmarks.metadata import PointsCrop
+from landmarks.second_pass import crop_by_points
 from train.config import Config
 from train.datasets.face import AnnotatedFace
 from train.datasets.held_out import split_sets
@@ -64,7 +65,8 @@ def points_crop(faces: Sequence[AnnotatedFace], layout: PointLayout, config: Con
     unit = PointsCrop(1.0, 0.0)
     scales, rises = [], []
     for face in complete:
-        crop, about = Crop.around(face.box_of(config.boxes), config.crop_scale, 1), unit.crop(face.points, layout, 1)
+        crop = Crop.around(face.box_of(config.boxes), config.crop_scale, 1)
+        about = crop_by_points(face.points, unit, layout, 1)
         if about is not None:
             down = np.array([-math.sin(about.roll), math.cos(about.roll)])
             offset = np.array([about.center_x - crop.center_x, about.center_y - crop.center_y])

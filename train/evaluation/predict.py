@@ -15,7 +15,8 @@ from tqdm import tqdm
 from landmarks.codec import CodecSpec, Decoded, NetworkOutput, without_visibility
 from landmarks.crop import Crop, Matrix, transform_points
 from landmarks.layout import WFLW98, PointLayout
-from landmarks.second_pass import PointsCrop, Refine, second_crops
+from landmarks.metadata import PointsCrop
+from landmarks.second_pass import Refine, second_crops
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.errors import TrainingError
 from train.evaluation.predictions import Predictions

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from landmarks.codec import CodecSpec, NetworkOutput, without_visibility
-from landmarks.metadata import ModelMetadata
-from landmarks.second_pass import PointsCrop
+from landmarks.metadata import ModelMetadata, PointsCrop
 from landmarks.tensors import contract
 from train.backbones import build
 from train.config import Config

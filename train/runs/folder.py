@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from torch import Tensor, nn
 
 from landmarks.layout import WFLW98, PointLayout
-from landmarks.second_pass import PointsCrop
+from landmarks.metadata import PointsCrop
 from train.config import Config, Recipe, validated
 from train.datasets.registry import LAYOUTS
 from train.errors import TrainingError

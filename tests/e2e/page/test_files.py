@@ -60,6 +60,20 @@ def test_several_images_are_answered_one_by_one_and_each_can_be_shown(page):
     expect(rows(page).last.get_by_role("button")).to_have_attribute("aria-pressed", "true")
 
 
+def test_all_files_that_are_dropped_are_opened(page):
+    page.evaluate(
+        """(files) => {
+            const transfer = new DataTransfer();
+            for (const bytes of files) transfer.items.add(new File([new Uint8Array(bytes)], `${bytes.length}.png`));
+            const options = { dataTransfer: transfer, bubbles: true, cancelable: true };
+            document.body.dispatchEvent(new DragEvent("drop", options));
+        }""",
+        [list(image(300)), list(image(310))],
+    )
+    expect(page.locator("#images-count")).to_have_text("2 of 2")
+    expect(page.locator("#facts")).to_contain_text("300 \u00d7 240 px")
+
+
 def test_boxes_stay_with_their_image(page):
     open_several(page, a=image(300), b=image(310))
     expect(page.locator("#images-count")).to_have_text("2 of 2")
@@ -77,6 +91,7 @@ def test_a_service_that_fails_stops_the_work_until_it_is_continued(page, service
     service.engine.error = EngineUnavailable("gone")
     open_several(page, a=image(300), b=image(310))
     expect(page.get_by_role("alert")).to_contain_text("unavailable")
+    expect(page.locator("#status")).to_have_text(f"{page.locator('#problem-title').inner_text()}.")
     expect(rows(page)).to_have_text(["awaiting", "bwaiting"])
     service.engine.error = None
     page.get_by_role("button", name="Continue").click()

@@ -102,6 +102,15 @@ async def test_no_more_than_a_mebibyte_of_json_beside_the_image_is_parsed(body: 
     assert caught.value.kind is ErrorKind.TOO_MANY_BYTES
 
 
+@pytest.mark.parametrize("boxes", [b"[" + b"[]," * 40_000 + b"1]", b"[" * 70_000, b"[" + b"1," * 70_000 + b"1]"])
+async def test_values_are_counted_before_they_are_parsed(boxes: bytes) -> None:
+    """Malformed JSON is refused for their number as well."""
+    for body in (b'{"image": "AAAA", "boxes": %b}' % boxes, b'{"image": "AAAA", "boxes": %b' % boxes):
+        with pytest.raises(ServiceError, match="more than 65536 values") as caught:
+            await read_request(posted(body), 10**7)
+        assert caught.value.kind is ErrorKind.TOO_MANY_BOXES
+
+
 @pytest.mark.parametrize("text", [b"AA=A", b"A", b"A===", BASE64[: 2**20 - 4] + b"AA==" + BASE64, b"\xff", b"\\ud800"])
 async def test_what_is_not_base64(text: bytes) -> None:
     with pytest.raises(ServiceError, match="not base64") as caught:

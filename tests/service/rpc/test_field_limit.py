@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landmarks_client.pb import landmarks_pb2 as pb
-from service.rpc.field_limit import MAX_FIELDS, has_too_many_fields
+from service.limits import MAX_FIELDS
+from service.rpc.field_limit import has_too_many_fields
 from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, make_gateway
 

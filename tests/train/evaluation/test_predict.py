@@ -17,7 +17,8 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 from landmarks.codec import CodecSpec, Decoded, NetworkOutput, without_visibility
 from landmarks.crop import Crop, transform_points
 from landmarks.layout import WFLW98, PointLayout
-from landmarks.second_pass import PointsCrop, Refine
+from landmarks.metadata import PointsCrop
+from landmarks.second_pass import Refine, crop_by_points
 from tests.train.miniature import write_miniature
 from train.config import Config
 from train.datasets.face import AnnotatedFace
@@ -151,7 +152,7 @@ def rolled_face(folder: Path) -> AnnotatedFace:
 def test_a_second_pass_crops_a_face_by_its_points(tmp_path: Path, refine: Refine, calls: int) -> None:
     face, codec = rolled_face(tmp_path), CodecSpec(input_size=64, topk=1)
     first = Crop.around(face.box, 1.0, 64)
-    expected = PointsCrop(1.25, 0.0).crop(face.points, WFLW98, 64)
+    expected = crop_by_points(face.points, PointsCrop(1.25, 0.0), WFLW98, 64)
     assert expected is not None
     crops = [first, expected][:calls]
     shown = iter(crops)
