@@ -26,6 +26,8 @@ MIN_ZOOM: Final = 0.10
 MIN_SHIFT: Final = 0.05
 """From these differences on a second pass is worth its cost: of the roll, of the side, and of the center in sides of
 the first crop. The network was trained with larger ones, so it gains nothing by smaller."""
+SURE_SCORE: Final = 0.5
+"""A second answer with at least this score replaces the first, whatever that one's score is."""
 MIN_SIDE: Final = 1.0
 """Image pixels; points closer together than this are no face."""
 
@@ -62,6 +64,14 @@ def differs(first: Crop, second: Crop) -> bool:
     roll = (second.roll - first.roll + math.pi) % (2 * math.pi) - math.pi
     shift = math.hypot(second.center_x - first.center_x, second.center_y - first.center_y) / first.side
     return abs(roll) > MIN_ROLL or abs(second.side / first.side - 1) > MIN_ZOOM or shift > MIN_SHIFT
+
+
+def replaces(first_score: float, second_score: float) -> bool:
+    """Whether the second answer for a face, by the scores of both (`face_score`), is given instead of the first.
+
+    Where the first answer was wrong about where the face is, the second crop can miss it.
+    """
+    return second_score >= min(first_score, SURE_SCORE)
 
 
 def second_crops(

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from landmarks.crop import Crop, transform_covariances, transform_points, warp
 from landmarks.flip import average, with_mirrored
 from landmarks.layout import PointLayout
-from landmarks.second_pass import Refine, second_crops
+from landmarks.second_pass import Refine, replaces, second_crops
 from landmarks.uncertainty import face_score
 from service.answer import Face, Floats, Region, Role, ServedModel
 from service.deadline import Deadline
@@ -65,6 +65,11 @@ class CropAnswer:
     """[P], or [0] where the model does not state it"""
     passes: int = 1
     """Crops of the face that were answered up to this one."""
+
+    @property
+    def score(self) -> float:
+        """The score of the face: see `landmarks.uncertainty.face_score`."""
+        return float(face_score(self.points, self.covariances))
 
 
 class Landmarker(Protocol):
@@ -117,7 +122,7 @@ class EngineLandmarker:
         if second:
             again = await self._infer(image, list(second.values()), options, deadline)
             for i, answer in zip(second, again, strict=True):
-                seen[i] = replace(answer, passes=2)
+                seen[i] = replace(answer if replaces(seen[i].score, answer.score) else seen[i], passes=2)
         layout = model.metadata.layout
         faces = (to_image_coordinates(layout, region, answer) for region, answer in zip(regions, seen, strict=True))
         return Prediction(model, tuple(faces))

@@ -24,6 +24,7 @@ from landmarks.layout import PointLayout
 from train.backbones.refinement import Refined, RefinedNetwork, Visibility
 from train.config import Augment, Config
 from train.datasets.face import AnnotatedFace
+from train.datasets.spread import evenly_spread
 from train.datasets.training_data import TrainingData
 from train.datasets.visible import labels_of
 from train.errors import TrainingError
@@ -90,13 +91,9 @@ def fit_visibility(folder: Path, data: TrainingData, out: Path) -> VisibilityFig
 
 
 def evenly(data: TrainingData, limit: int | None) -> TrainingData:
-    """At most `limit` faces of each data set, evenly chosen."""
-
-    def chosen(faces: Sequence[AnnotatedFace]) -> list[AnnotatedFace]:
-        count = len(faces) if limit is None else min(limit, len(faces))
-        return [faces[i] for i in np.linspace(0, len(faces) - 1, count).round().astype(int)]
-
-    return replace(data, faces=chosen(data.faces), extra=[chosen(each) for each in data.extra])
+    """At most `limit` faces of each data set, evenly spread."""
+    extra = [evenly_spread(each, limit) for each in data.extra]
+    return replace(data, faces=evenly_spread(data.faces, limit), extra=extra)
 
 
 @torch.no_grad()

@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="runs that kept no image out: they measure how much harder the images held out here are than the rest",
     )
+    parser.add_argument("--limit", type=int, metavar="N", help="faces of each data set at most, evenly chosen [all]")
+    about = "of a face's spread in its covariances, 0 to 3, instead of the one fitted (decision 0015)"
+    parser.add_argument("--power", type=float, metavar="X", help=about)
     add_boxes(parser)
 
 
@@ -51,12 +54,18 @@ def run(
     conversion: Path | None,
     held_out: int | None,
     references: list[Path],
+    limit: int | None,
+    power: float | None,
     boxes: BoxKind,
 ) -> None:
     """Calibrates and prints the calibration."""
     if held_out is not None and held_out < 0:
         raise TrainingError("--held-out must not be negative; 0 says that nothing was held out")
-    calibration = calibrate_run(run, parse_mix(data, conversion), boxes, held_out, references)
+    if limit is not None and limit < 1:
+        raise TrainingError(f"--limit must be at least 1, not {limit}")
+    if power is not None and not 0 <= power <= 3:
+        raise TrainingError(f"--power must be from 0 to 3, not {power:g}")
+    calibration = calibrate_run(run, parse_mix(data, conversion), boxes, held_out, references, limit, power)
     if not calibration.held_out:
         print(NONE_HELD_OUT, file=sys.stderr)
     print(json.dumps(asdict(calibration), indent=2))

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from landmarks.layout import WFLW98
 from train.commands.arguments import add_data
-from train.datasets.face import AnnotatedFace
 from train.datasets.source import DataSource
+from train.datasets.spread import evenly_spread
 from train.errors import DataError
 from train.pose_synthesis.boxes import box_margins
 from train.pose_synthesis.dataset import Job, Plan, write
@@ -104,9 +104,3 @@ def check_at_least_1(values: Mapping[str, int | None]) -> None:
     for option, value in values.items():
         if value is not None and value < 1:
             raise DataError(f"{option} must be at least 1, not {value}")
-
-
-def evenly_spread(faces: list[AnnotatedFace], limit: int | None) -> list[AnnotatedFace]:
-    """At most `limit` of the faces, evenly spread."""
-    count = min(len(faces), limit or len(faces))
-    return [faces[i * len(faces) // count] for i in range(count)]

@@ -12,6 +12,7 @@ from landmarks.layout import PointLayout
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.datasets.held_out import split_sets
 from train.datasets.source import DataSource
+from train.datasets.spread import evenly_spread
 from train.errors import TrainingError
 from train.evaluation.calibration import Calibration, ErrorStats, calibrate, split_difficulty, uncalibrated
 from train.evaluation.predict import check_points, predict
@@ -24,19 +25,25 @@ def calibrate_run(
     boxes: BoxKind = "P2",
     every: int | None = None,
     references: Sequence[Path] = (),
+    limit: int | None = None,
+    power: float | None = None,
 ) -> Calibration:
     """Calibrates a run on the faces that its data sets have for training, and writes the result into the run's folder.
 
-    `every`: as in `split_sets`; None: as the run's own configuration says. `references`: runs that were trained on
-    all faces, which measure the difficulty of the faces that this one held out. Raises TrainingError when the set has
-    other points than the network, or when a reference held faces out itself.
+    `limit`: faces of each set at most, so that a large set does not decide alone. `power`: of the faces' spreads; None:
+    fitted. `every`: as in `split_sets`; None: as the run's own configuration says. `references`: runs that were trained
+    on all faces, which measure the difficulty of the faces that this one held out. Raises TrainingError when the set
+    has other points than the network, or when a reference held faces out itself.
     """
     every = load_run(folder)[0].held_out if every is None else every
     for reference in references:
         if load_run(reference)[0].held_out:
             raise TrainingError(f"{reference} held faces out of training itself: it cannot measure how hard they are")
     layout = sources[0].layout
-    split = split_sets([source.train_faces() for source in sources], every)
+    split = [
+        (evenly_spread(kept, limit), evenly_spread(out, limit))
+        for kept, out in split_sets([source.train_faces() for source in sources], every)
+    ]
     trained_on, out = ([face for part in parts for face in part] for parts in zip(*split, strict=True))
     faces = [*trained_on, *out]
     held_out = np.arange(len(faces)) >= len(trained_on)
@@ -45,7 +52,7 @@ def calibrate_run(
     ]
     stats, floor = error_stats(folder, faces, layout, boxes)
     geometric_mean = float(np.exp(np.mean(np.log(difficulties or [1.0]))))
-    calibration = calibrate(stats, held_out, floor, layout, geometric_mean)
+    calibration = calibrate(stats, held_out, floor, layout, geometric_mean, power)
     calibration.write(folder)
     return calibration
 

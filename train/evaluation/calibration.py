@@ -90,7 +90,12 @@ class ErrorStats:
 
 
 def calibrate(
-    stats: ErrorStats, held_out: NDArray[np.bool_], floor: float, layout: PointLayout, difficulty: float = 1.0
+    stats: ErrorStats,
+    held_out: NDArray[np.bool_],
+    floor: float,
+    layout: PointLayout,
+    difficulty: float = 1.0,
+    power: float | None = None,
 ) -> Calibration:
     """Fits a calibration to the errors of a network; `held_out` [faces] marks faces that it was not trained on.
 
@@ -100,7 +105,7 @@ def calibrate(
     all groups, for which the few faces held out are enough. It is divided by the `difficulty` of these faces: see
     `split_difficulty`.
     """
-    power = stats.power(layout)
+    power = stats.power(layout) if power is None else power
     distances = stats.normalized(power)
     tails = tails_by_group(distances, layout)
     factor = scale_factor(distances[held_out], tails, layout) / difficulty if held_out.any() else 1.0

@@ -16,7 +16,8 @@ from landmarks.codec import CodecSpec, Decoded, NetworkOutput, without_visibilit
 from landmarks.crop import Crop, Matrix, transform_points
 from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import PointsCrop
-from landmarks.second_pass import Refine, second_crops
+from landmarks.second_pass import Refine, replaces, second_crops
+from landmarks.uncertainty import face_score
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.errors import TrainingError
 from train.evaluation.predictions import Predictions
@@ -113,11 +114,16 @@ def predict(
             found = decode(pixels)
             again = second.crops(found[decoders[0]].points, crops, layout) if second else {}
             if again:
-                pixels, matrices_again = cut_all([part[i] for i in again], list(again.values()), images, cut)
+                pixels, second_batch = cut_all([part[i] for i in again], list(again.values()), images, cut)
                 better = decode(pixels)
-                found = {decoder: replaced(decoded, list(again), better[decoder]) for decoder, decoded in found.items()}
-                for i, matrix in zip(again, matrices_again, strict=True):
-                    batch[i] = matrix
+                kept = replacing(found[decoders[0]], list(again), better[decoders[0]])
+                at = [i for i, keep in zip(again, kept, strict=True) if keep]
+                found = {
+                    key: replaced(decoded, at, Decoded(*(each[kept] for each in better[key])))
+                    for key, decoded in found.items()
+                }
+                for i, keep, matrix in zip(again, kept, second_batch, strict=True):
+                    batch[i] = matrix if keep else batch[i]
             for decoder, decoded in found.items():
                 parts[decoder].append(decoded)
             matrices += batch
@@ -140,6 +146,13 @@ class SecondPass:
         """The second crops by the index of the face. `points` [N, P, 2] in pixels of the first crops."""
         in_image = [transform_points(crop.crop_to_image(), each) for crop, each in zip(first, points, strict=True)]
         return second_crops(in_image, first, self.rule, layout, self.refine)
+
+
+def replacing(first: Decoded, at: Sequence[int], second: Decoded) -> NDArray[np.bool_]:
+    """Which of the second answers [M, ...], for the faces `at` [M] of the first [N, ...], are given: bool [M]."""
+    before = face_score(first.points, first.covariances)[list(at)]
+    after = face_score(second.points, second.covariances)
+    return np.array([replaces(float(one), float(two)) for one, two in zip(before, after, strict=True)])
 
 
 def replaced(decoded: Decoded, at: Sequence[int], better: Decoded) -> Decoded:

@@ -148,7 +148,14 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path, capsys: p
     )
     assert capsys.readouterr().err.count("no face was held out") == 0
     calibrate_command.run(
-        run=tmp_path / "run", data=[f"faces300w:{source.root}"], conversion=None, held_out=0, references=[], boxes="P2"
+        run=tmp_path / "run",
+        data=[f"faces300w:{source.root}"],
+        conversion=None,
+        held_out=0,
+        references=[],
+        limit=None,
+        power=None,
+        boxes="P2",
     )
     assert "the covariances are fitted to training errors alone and will be too small" in capsys.readouterr().err
     held = LandmarkRun(config.model_copy(update={"held_out": 2}), TrainingData((), []), tmp_path / "held", workers=0)
