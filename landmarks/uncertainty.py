@@ -18,10 +18,10 @@ Floats = NDArray[np.floating[Any]]
 GAUSSIAN: Final = math.inf
 """The degrees of freedom of errors without heavy tails (the Student t distribution is then a Gaussian)."""
 
-SCORE_MIDPOINT: Final = 0.084
+SCORE_MIDPOINT: Final = 0.0542
 """Expected error, as a share of the face's extent, at which the score is 0.5: where half of the faces fail. Measured on
 corrupted images."""
-SCORE_STEEPNESS: Final = 6.0
+SCORE_STEEPNESS: Final = 7.45
 """Slope of the score over the logarithm of the expected error."""
 MAX_RATIO: Final = 1e6
 """Limit of the expected error as a multiple of SCORE_MIDPOINT, so that its power stays finite; the score is 0 there."""

@@ -11,7 +11,7 @@ MAX_FIELDS: Final = 16 * MAX_ITEMS
 """Fields of a protobuf message, with those of a batch's images, or values of JSON: several times what the most boxes or
 images need. They are counted before they are parsed, because each may take 50 times its bytes then."""
 
-DEFAULT_MIN_SCORE: Final = 0.07
+DEFAULT_MIN_SCORE: Final = 0.25
 """Least score of a detected face that is answered. docs/model-card.md has the scores of faces and of other boxes."""
 
 IMAGE_FORMATS: Final = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
