@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -97,6 +98,9 @@ class ApiFuzzer(Fuzzer):
     name = "apis"
 
     def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
         self._stack = ExitStack()
         self._pid, rest, rpc = self._stack.enter_context(started(**SETTINGS))
         self._url = f"http://127.0.0.1:{rest}"
@@ -125,7 +129,7 @@ class ApiFuzzer(Fuzzer):
         @hypothesis.settings(ROUND)
         @hypothesis.given(messages())
         def call(drawn: tuple[str, bytes]) -> None:
-            run.count(self._call(*drawn), drawn[1], f".{drawn[0]}")
+            run.count(self._checked(self._call(*drawn)), drawn[1], f".{drawn[0]}")
 
         call()
         for path, method in OPERATIONS:
@@ -145,12 +149,21 @@ class ApiFuzzer(Fuzzer):
             if right and case.media_type in IMAGES:
                 case.body = image
             request = requests.Request(**case.as_transport_kwargs(base_url=self._url)).prepare()
-            run.count(self._ask(request, case), _written(request), ".json")
+            run.count(self._checked(self._ask(request, case)), _written(request), ".json")
 
         try:
             ask()
         except Unsatisfiable:
             assert method == "GET"  # nothing can be wrong where nothing is given
+
+    def _checked(self, outcome: Outcome) -> Outcome:
+        """A crash, if the service has ended; then another one is started."""
+        ended = outcome.problem and os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if not ended:
+            return outcome
+        self.close()
+        self._start()
+        return Outcome("crash", f"the service ended with status {ended.si_status}: {outcome.problem}")
 
     def _ask(self, request: requests.PreparedRequest, case: Any = None) -> Outcome:
         try:
