@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from service.rpc.errors import CODE_KEY, PUSHBACK_KEY, REQUEST_ID_KEY
 from service.rpc.server import build_server
 from service.security.api_keys import Protection
 from service.server import RestServer, stop_apis
+from tests.fakes import make_gateway
 
 
 @dataclass(frozen=True)
@@ -174,3 +176,26 @@ async def open_apis(gateway: Gateway, shield: Protection | None = None) -> Async
             await stop_apis(gateway, server, running, rpc, grace=5)
             for api in apis.values():
                 await api.close()
+
+
+@contextmanager
+def in_a_thread(engine: Any, detector: Any, **changes: Any) -> Iterator[tuple[str, str]]:
+    """A gateway in a thread of its own, for clients that block; yields the addresses of REST and gRPC."""
+    ready = threading.Event()
+    found: list[Any] = []
+
+    async def serve() -> None:
+        async with open_apis(make_gateway(engine, detector, **changes)) as apis:
+            found.extend((apis["rest"].url, apis["grpc"].address, asyncio.get_running_loop(), stop := asyncio.Event()))
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    ready.wait(60)
+    rest, rpc, loop, stop = found
+    try:
+        yield rest, rpc
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()

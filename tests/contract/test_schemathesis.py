@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,8 +19,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.contract.apis import open_apis
-from tests.fakes import FakeDetector, FakeEngine, make_gateway
+from tests.contract.apis import in_a_thread
+from tests.fakes import FakeDetector, FakeEngine
 
 CHECKS = [
     not_a_server_error,
@@ -42,24 +40,8 @@ def unchanged(context: Any, value: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A gateway in a thread of its own."""
-    ready = threading.Event()
-    found: list[Any] = []
-
-    async def serve() -> None:
-        gateway = make_gateway(FakeEngine(), FakeDetector(((2, 2, 13, 13), 0.9)), max_in_flight=16)
-        async with open_apis(gateway) as apis:
-            found.extend((apis["rest"].url, asyncio.get_running_loop(), stop := asyncio.Event()))
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    ready.wait(60)
-    address, loop, stop = found
-    yield address
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
+    with in_a_thread(FakeEngine(), FakeDetector(((2, 2, 13, 13), 0.9)), max_in_flight=16) as (rest, _):
+        yield rest
 
 
 @pytest.fixture(scope="module")

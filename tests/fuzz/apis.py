@@ -149,7 +149,7 @@ class ApiFuzzer(Fuzzer):
             if right and case.media_type in IMAGES:
                 case.body = image
             request = requests.Request(**case.as_transport_kwargs(base_url=self._url)).prepare()
-            run.count(self._checked(self._ask(request, case)), _written(request), ".json")
+            run.count(self._checked(self._ask(request, case)), written(request), ".json")
 
         try:
             ask()
@@ -206,7 +206,7 @@ class ApiFuzzer(Fuzzer):
         self._stack.close()
 
 
-def _written(request: requests.PreparedRequest) -> bytes:
+def written(request: requests.PreparedRequest) -> bytes:
     """A request as it is kept: JSON, its body in base64."""
     body: Any = request.body or b""
     body = body.encode() if isinstance(body, str) else body

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import requests
 
-from tests.fuzz import images, run
+from landmarks_client.pb import landmarks_pb2 as pb
+from service.engines.port import EngineFailure
+from tests.contract.apis import in_a_thread
+from tests.fakes import FakeDetector, FakeEngine
+from tests.fuzz import apis, images, run
 from tests.fuzz.__main__ import main
+from tests.fuzz.apis import ApiFuzzer
 from tests.fuzz.files import files
 from tests.fuzz.images import ImageFuzzer
 from tests.fuzz.run import Outcome, Run
@@ -81,3 +87,32 @@ def test_memory_may_grow_by_15_percent(
     found = Run(fuzzer, tmp_path)
     found.fuzz(0, seed=1)
     assert found.report() == passed
+
+
+@pytest.mark.parametrize(
+    ("error", "codes"),
+    [
+        (None, ["gRPC OK", "gRPC OK", "REST 200"]),
+        (EngineFailure("broken"), ["gRPC INTERNAL internal", "gRPC internal in a batch", "REST 500"]),
+    ],
+)
+def test_faults_of_the_service_are_problems(
+    error: Exception | None, codes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine()
+    engine.error = error
+    message = pb.DetectRequest(image=apis.PORTRAIT, boxes=[pb.Box(x1=40, y1=20, x2=90, y2=70)])
+    batch = pb.DetectBatchRequest(requests=[message, message])
+    inputs = {"a.Detect": message.SerializeToString(), "a.DetectBatch": batch.SerializeToString()}
+    request = requests.Request("POST", "http://host/v1/landmarks?box=40,20,90,70", data=apis.PORTRAIT).prepare()
+    request.headers["Content-Type"] = "image/jpeg"
+    inputs["a.json"] = apis.written(request)
+
+    with in_a_thread(engine, FakeDetector()) as (rest, rpc):
+        ports = [int(address.rpartition(":")[2]) for address in (rest, rpc)]
+        monkeypatch.setattr(apis, "started", lambda **settings: nullcontext((os.getpid(), *ports)))
+        with closing(ApiFuzzer()) as fuzzer:
+            for (name, data), code in zip(inputs.items(), codes, strict=True):
+                (tmp_path / name).write_bytes(data)
+                outcome = fuzzer.repeat(tmp_path / name)
+                assert (outcome.code, bool(outcome.problem)) == (code, error is not None)
