@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import copyreg
 from typing import Any, Final
 
 DEADLINE_EXCEEDED: Final = "deadline_exceeded"
@@ -53,7 +52,7 @@ class LandmarksError(Exception):
         """For pickle and copy. An exception's own makes it anew from its message, which these constructors refuse: a
         process pool that got such an error from a child would wait forever.
         """
-        return copyreg.__newobj__, (type(self), *self.args), vars(self)
+        return BaseException.__new__, (type(self), *self.args), vars(self)
 
 
 class ServiceProblem(LandmarksError):
