@@ -6,6 +6,7 @@ import asyncio
 import string
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from landmarks_client import AsyncClient, Client, ClientUsageError, Tls
 from landmarks_client.rest import _query
-from landmarks_client.rpc import request
+from landmarks_client.rpc import _open_channel, request
 from landmarks_client.wire import ImagePart, checked_header, normalized_options, parse_target
 from tests.client.conftest import asking, every_client
 
@@ -129,6 +130,13 @@ def test_an_asynchronous_client_belongs_to_one_event_loop(url: str) -> None:
     client = asyncio.run(create())
     with pytest.raises(ClientUsageError, match="for the event loop in which it is created"):
         asyncio.run(client.models())
+
+
+def test_a_grpc_client_reconnects_within_a_second() -> None:
+    opened = Mock()
+    _open_channel(opened, parse_target("grpc://127.0.0.1:1", None, None))
+    (_, options), _ = opened.insecure_channel.call_args
+    assert 0 < dict(options)["grpc.max_reconnect_backoff_ms"] <= 1000  # gRPC's own is 120 s
 
 
 def test_each_has_options_for_each_image() -> None:
