@@ -98,7 +98,7 @@ def test_the_shipped_models_are_answered_as_stated_and_a_smaller_window_is_notic
     output = network(golden_crop()[None])
     check_golden_answer(network.metadata, decode_output(output, network.metadata.codec))
     monkeypatch.setattr(codec, "MOMENT_WINDOW", 7)
-    with pytest.raises(GoldenError, match="scores|covariances"):
+    with pytest.raises(GoldenError, match=r"scores|covariances"):
         check_golden_answer(network.metadata, decode_output(output, network.metadata.codec))
 
 

@@ -218,7 +218,7 @@ def test_from_a_run_to_the_exported_network_and_back(
     check_golden_answer(served.metadata, answer)
     assert answer.visibility[0, :33].mean() < answer.visibility[0, 33:].mean()
     assert np.allclose(golden_answer(before.network, before.codec).points, answer.points, atol=0.05)
-    for name, lines in (("heatmap", 1), ("decode", 0), ("landmarks", 2)):
+    for name, lines in (("heatmap", 1), ("decode", 0), ("landmarks", 3)):
         assert (repository_copy / name / "config.pbtxt").read_text().count('"visibility" ') == lines
     capsys.readouterr()
     command("evaluate", "--model", path, "--data", data, "--occlude")
