@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help up test test-containers mutation demo bench bench-detector soak lint types proto lock clean
+.PHONY: help up test test-containers mutation demo bench bench-detector soak fuzz lint types proto lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -46,6 +46,9 @@ bench-detector: $(if $(DATA),$(VENV)/dev.installed) ## face detectors compared: 
 soak: $(VENV)/dev.installed ## memory of the service after 1,000 and after 10,000 mixed requests
 	@exec $(BIN)/python -m bench.soak
 
+fuzz: $(VENV)/dev.installed ## damaged requests and images for SECONDS=600 each: the APIs, then the image reader
+	@exec $(BIN)/python -m tests.fuzz apis images --seconds $(or $(SECONDS),600)
+
 lint: $(VENV)/dev.installed ## style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -64,7 +67,7 @@ lock: $(VENV)/bin/python ## pin what the images install, with hashes, in deploy/
 	@$(PIP) 'uv>=0.9' && sh deploy/locks/lock.sh $(BIN)/uv
 
 clean: ## remove the environment and what tools left
-	rm -rf $(VENV) mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) mutants fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed; set PYTHON=/path/to/python3"; exit 1; }

@@ -109,9 +109,10 @@ def served() -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def started() -> Iterator[tuple[int, int, int]]:
+def started(**settings: str) -> Iterator[tuple[int, int, int]]:
     """Runs `landmarks serve` on free ports; yields its process id and the ports of REST and gRPC."""
-    environment = {**os.environ, "LANDMARKS_PORT": "0", "LANDMARKS_GRPC_PORT": "0", "LANDMARKS_LOG_LEVEL": "warning"}
+    settings = {"port": "0", "grpc_port": "0", "log_level": "warning", **settings}
+    environment = {**os.environ, **{f"LANDMARKS_{name.upper()}": value for name, value in settings.items()}}
     command = [sys.executable, "-m", "service", "serve"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None

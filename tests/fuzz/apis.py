@@ -1,0 +1,201 @@
+"""Requests to both APIs of a real service, drawn from the descriptions of these APIs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import hypothesis
+import requests
+import schemathesis
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+
+from bench.throughput import portrait, started
+from landmarks.decoders import DECODERS
+from landmarks_client.pb import landmarks_pb2 as pb
+from service.errors import ErrorKind
+from service.request import OMITTABLE
+from service.rpc.errors import CODE_KEY
+from tests.contract.test_schemathesis import CHECKS, IMAGES, OPERATIONS, is_short
+from tests.fuzz.files import damaged, files
+from tests.fuzz.run import HANG_SECONDS, ROUND, Fuzzer, Outcome, Run
+
+SETTINGS = {"engine": "local", "max_bytes": "1000000", "max_pixels": "4000000"}
+OWN_FAULTS = {kind.value for kind in (ErrorKind.INTERNAL, ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED)}
+RIGHT = {
+    grpc.StatusCode.OK,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+PORTRAIT, _ = portrait(160)
+
+numbers = st.one_of(st.floats(width=32), st.floats(-50, 250, width=32))
+boxes = st.builds(pb.Box, x1=numbers, y1=numbers, x2=numbers, y2=numbers)
+shares = st.floats(0, 1, width=32)
+texts = st.text(max_size=40)
+images = st.one_of(st.just(PORTRAIT), st.builds(lambda end: PORTRAIT[:end], st.integers(0, len(PORTRAIT))), damaged())
+
+VALID: dict[str, st.SearchStrategy[Any]] = {
+    "boxes": st.lists(st.just(pb.Box(x1=40, y1=20, x2=90, y2=70)), max_size=3),
+    "topk": st.integers(1, 9),
+    "max_faces": st.integers(1, 3),
+    "detector_threshold": shares,
+    "decoder": st.sampled_from([*DECODERS]),
+    "flip": st.booleans(),
+    "omit": st.lists(st.sampled_from(OMITTABLE), max_size=3),
+    "min_score": shares,
+    "refine": st.sampled_from(("never", "auto", "always")),
+    "pixel_aspect": st.floats(0.25, 4, width=32),
+}
+ANY = VALID | {
+    "boxes": st.lists(boxes, max_size=40),
+    "topk": st.integers(0, 2**32 - 1),
+    "max_faces": st.integers(0, 2**32 - 1),
+    "detector_threshold": numbers,
+    "model": texts,
+    "decoder": texts,
+    "omit": st.lists(texts, max_size=3),
+    "min_score": numbers,
+    "refine": texts,
+    "pixel_aspect": numbers,
+}
+"""Values of each option, most of them out of range."""
+
+
+@st.composite
+def detect_requests(draw: st.DrawFn) -> pb.DetectRequest:
+    """An image with options, at most two of which are out of range."""
+    options = draw(st.fixed_dictionaries({}, optional=VALID))
+    wrong = draw(st.lists(st.sampled_from([*ANY]), max_size=2))
+    return pb.DetectRequest(image=draw(images), **(options | {name: draw(ANY[name]) for name in wrong}))
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A method's name and a message, most of which can be read."""
+    method = draw(st.sampled_from(("Detect", "Detect", "DetectBatch")))
+    drawn = draw(st.lists(detect_requests(), min_size=1, max_size=1 if method == "Detect" else 3))
+    message = drawn[0] if method == "Detect" else pb.DetectBatchRequest(requests=drawn)
+    data = message.SerializeToString()
+    if draw(st.integers(0, 4)) == 0:
+        at = draw(st.integers(0, len(data)))
+        data = data[:at] + draw(st.binary(max_size=8)) + data[at + draw(st.integers(0, 8)) :]
+    return method, data
+
+
+class ApiFuzzer(Fuzzer):
+    """Requests over REST and gRPC, in turn."""
+
+    name = "apis"
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._pid, rest, rpc = self._stack.enter_context(started(**SETTINGS))
+        self._url = f"http://127.0.0.1:{rest}"
+        self._session = self._stack.enter_context(requests.Session())
+        self._channel = self._stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{rpc}"))
+        self._described = schemathesis.openapi.from_url(f"{self._url}/openapi.json")
+        # the memory of the most demanding requests is allocated before the first measurement
+        many = pb.DetectRequest(image=PORTRAIT, boxes=[pb.Box(x1=30, y1=20, x2=90, y2=80)] * 32, flip=True)
+        for method, message in (
+            ("Detect", many),
+            ("DetectBatch", pb.DetectBatchRequest(requests=[many] * 4)),
+        ):
+            self._call(method, message.SerializeToString())
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    def settle(self) -> None:
+        for data in (PORTRAIT, *files()):
+            self._call("Detect", pb.DetectRequest(image=data).SerializeToString())
+            self._session.post(f"{self._url}/v1/landmarks", data, headers={"Content-Type": "image/jpeg"})
+
+    def round(self, seed: int, run: Run) -> None:
+        @hypothesis.seed(seed)
+        @hypothesis.settings(ROUND)
+        @hypothesis.given(messages())
+        def call(drawn: tuple[str, bytes]) -> None:
+            run.count(self._call(*drawn), drawn[1], f".{drawn[0]}")
+
+        call()
+        for path, method in OPERATIONS:
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                self._rest_round(seed, run, path, method, mode)
+
+    def _rest_round(self, seed: int, run: Run, path: str, method: str, mode: Any) -> None:
+        cases = self._described[path][method].as_strategy(generation_mode=mode)
+        right = mode is GenerationMode.POSITIVE
+
+        @hypothesis.seed(seed)
+        @hypothesis.settings(ROUND, max_examples=OPERATIONS[path, method])
+        @hypothesis.given(cases, st.one_of(st.just(PORTRAIT), damaged()))
+        def ask(case: Any, image: bytes) -> None:
+            if is_short(case.headers.get("X-Request-Timeout")):
+                del case.headers["X-Request-Timeout"]
+            if right and case.media_type in IMAGES:
+                case.body = image
+            request = requests.Request(**case.as_transport_kwargs(base_url=self._url)).prepare()
+            run.count(self._ask(request, case), _written(request), ".json")
+
+        try:
+            ask()
+        except Unsatisfiable:
+            assert method == "GET"  # nothing can be wrong where nothing is given
+
+    def _ask(self, request: requests.PreparedRequest, case: Any = None) -> Outcome:
+        try:
+            response = self._session.send(request, timeout=HANG_SECONDS, allow_redirects=False)
+        except requests.RequestException as error:
+            return Outcome(f"REST {type(error).__name__}", str(error))
+        code = f"REST {response.status_code}"
+        problem = ""
+        if response.status_code >= 500 or re.search(r'"status":5\d\d\b', response.text):
+            problem = response.text
+        elif case is not None:
+            try:
+                case.validate_response(response, checks=CHECKS[:-1])  # whether wrong data are refused, the tests check
+            except AssertionError as error:
+                code, problem = f"{code} not as described", str(error)
+        return Outcome(code, problem)
+
+    def _call(self, method: str, message: bytes) -> Outcome:
+        try:
+            answer = self._channel.unary_unary(f"/landmarks.v1.Landmarks/{method}")(message, timeout=HANG_SECONDS)
+        except grpc.RpcError as error:
+            code = dict(error.trailing_metadata() or ()).get(CODE_KEY, "")
+            wrong = error.code() not in RIGHT or code in OWN_FAULTS
+            return Outcome(f"gRPC {error.code().name} {code}".strip(), str(error.details() or "-") if wrong else "")
+        if method == "DetectBatch":
+            for result in pb.DetectBatchResponse.FromString(answer).results:
+                if result.problem.status >= 500:
+                    return Outcome(f"gRPC {result.problem.code} in a batch", result.problem.detail)
+        return Outcome("gRPC OK")
+
+    def repeat(self, path: Path) -> Outcome:
+        if path.suffix == ".json":
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            request = requests.Request(kept["method"], self._url + kept["path"], headers=kept["headers"]).prepare()
+            request.body = base64.b64decode(kept["body"])
+            return self._ask(request)
+        return self._call(path.suffix[1:], path.read_bytes())
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def _written(request: requests.PreparedRequest) -> bytes:
+    """A request as it is kept: JSON, its body in base64."""
+    body: Any = request.body or b""
+    body = body.encode() if isinstance(body, str) else body
+    kept = {"method": request.method, "path": request.path_url, "headers": dict(request.headers)}
+    return json.dumps(kept | {"body": base64.b64encode(body).decode()}, default=str).encode()
