@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CLOSED: Final = "the client is closed: create another one, and send every request before it is closed"
+_LOOP: Final = "an AsyncClient is for the event loop in which it is created: create one inside each asyncio.run(...)"
 
 
 class Client:
@@ -115,7 +116,11 @@ class AsyncClient:
     """The asynchronous client, for one event loop. Cancelling a call cancels the request at the service, too."""
 
     def __init__(self, url: str, *, api_key: str | None = None, tls: Tls | None = None, timeout: float = 30.0) -> None:
-        """As `Client`. An event loop must be running."""
+        """As `Client`. Raises ClientUsageError where no event loop is running, too."""
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError as error:
+            raise ClientUsageError(_LOOP) from error
         self._timeout = timeout
         self._is_closed = False
         target = parse_target(url, api_key, tls)
@@ -161,6 +166,8 @@ class AsyncClient:
     async def _send(self, timeout: float | None, request_id: str | None, send: Callable[[Attempt], Awaitable[T]]) -> T:
         if self._is_closed:
             raise ClientUsageError(_CLOSED)
+        if asyncio.get_running_loop() is not self._loop:
+            raise ClientUsageError(_LOOP)
         attempts = Attempts(request_id or uuid.uuid4().hex, self._timeout if timeout is None else timeout)
         while True:
             try:

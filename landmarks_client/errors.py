@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 DEADLINE_EXCEEDED: Final = "deadline_exceeded"
 NO_ANSWER: Final = "no_answer"
@@ -47,6 +47,12 @@ class LandmarksError(Exception):
         """The id under which the service logs the request."""
         self.retry_after = retry_after
         """Seconds after which another attempt may succeed; None if it would fail again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy. An exception's own makes it anew from its message, which these constructors refuse: a
+        process pool that got such an error from a child would wait forever.
+        """
+        return BaseException.__new__, (type(self), *self.args), vars(self)
 
 
 class ServiceProblem(LandmarksError):

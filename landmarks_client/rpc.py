@@ -29,6 +29,10 @@ _CHANNEL_OPTIONS: Final = [
     ("grpc.max_receive_message_length", -1),
     # a connection of the client's own: by default all channels of a process share one
     ("grpc.use_local_subchannel_pool", 1),
+    # by default, calls fail for up to two minutes after a service that was away is back
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
 ]
 
 

@@ -67,7 +67,7 @@ class Options(BaseModel):
         frozenset(), strict=False, fail_fast=True, examples=[["covariances", "timings_ms"]]
     )
     min_score: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, examples=[0.5])
-    refine: Refine | None = Field(None, examples=["always"])
+    refine: Refine | None = Field(None, examples=["auto"])
     pixel_aspect: float | None = Field(
         None, ge=MIN_PIXEL_ASPECT, le=MAX_PIXEL_ASPECT, allow_inf_nan=False, examples=[2.0]
     )

@@ -6,6 +6,7 @@ Flags of settings and options are derived from `Settings` and `Options` (`servic
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -125,9 +126,20 @@ Command: TypeAlias = "Serve | Detect | NewKey | Doctor"
 
 def parse(argv: Sequence[str] | None = None) -> Command:
     """The command that is typed (None: in `sys.argv`). Where it makes no sense, says so and raises SystemExit(2)."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(_with_joined_boxes(sys.argv[1:] if argv is None else argv))
     command: Command = arguments.command(arguments)
     return command
+
+
+def _with_joined_boxes(argv: Sequence[str]) -> list[str]:
+    """`--box -5,0,90,120` as `--box=-5,0,90,120`: argparse takes a list that begins with a minus sign for a flag."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] == "--box" and re.match(r"-[\d.]", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _serve(arguments: argparse.Namespace) -> Serve:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from fastapi import FastAPI
@@ -128,7 +129,7 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
         with gateway.observed("rest", identity, request.headers):
             gateway.refuse_if_full("rest")
             deadline = _deadline(gateway, request)
-            image, options = await _received(request, read_request(request, gateway.max_bytes), deadline)
+            image, options = await _received(request, partial(read_request, request, gateway.max_bytes), deadline)
             with gateway.slot("rest"):
                 answer = await gateway.detect(image, options, deadline)
                 with stage("encode"):
@@ -147,7 +148,7 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
             gateway.refuse_if_full("rest")
             deadline = _deadline(gateway, request)
             requests = await _received(
-                request, read_batch(request, gateway.max_batch_bytes, gateway.max_images), deadline
+                request, partial(read_batch, request, gateway.max_batch_bytes, gateway.max_images), deadline
             )
             with gateway.slot("rest"):
                 outcomes = await gateway.detect_batch(requests, identity, deadline)
@@ -186,11 +187,12 @@ def _deadline(gateway: Gateway, request: Request) -> Deadline:
     return gateway.deadline(None if timeout is None else _seconds(timeout))
 
 
-async def _received(request: Request, reading: Awaitable[T], deadline: Deadline) -> T:
+async def _received(request: Request, read: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
     """What was read of a request. Raises ServiceError of kind CLIENT_TOO_SLOW for a body that takes too long."""
     with stage("read"):
         try:
-            return await asyncio.wait_for(reading, deadline.remaining())
+            seconds = deadline.remaining()  # first: what was called and is not awaited would write to the log
+            return await asyncio.wait_for(read(), seconds)
         except asyncio.TimeoutError as error:
             if "x-request-timeout" in request.headers:
                 raise  # the client's own deadline

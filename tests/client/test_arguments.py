@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import string
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landmarks_client import Client, ClientUsageError, Tls
+from landmarks_client import AsyncClient, Client, ClientUsageError, Tls
 from landmarks_client.rest import _query
-from landmarks_client.rpc import request
+from landmarks_client.rpc import _open_channel, request
 from landmarks_client.wire import ImagePart, checked_header, normalized_options, parse_target
 from tests.client.conftest import asking, every_client
 
@@ -115,6 +117,26 @@ async def test_a_closed_client_says_so(url: str, kind: Any) -> None:
         for method, arguments in (("landmarks", (b"",)), ("landmarks_batch", ([b""],)), ("models", ())):
             with pytest.raises(ClientUsageError, match="the client is closed: create another one"):
                 await ask(method, *arguments)
+
+
+@every_url
+def test_an_asynchronous_client_belongs_to_one_event_loop(url: str) -> None:
+    with pytest.raises(ClientUsageError, match=r"create one inside each asyncio.run\(...\)"):
+        AsyncClient(url)
+
+    async def create() -> AsyncClient:
+        return AsyncClient(url)
+
+    client = asyncio.run(create())
+    with pytest.raises(ClientUsageError, match="for the event loop in which it is created"):
+        asyncio.run(client.models())
+
+
+def test_a_grpc_client_reconnects_within_a_second() -> None:
+    opened = Mock()
+    _open_channel(opened, parse_target("grpc://127.0.0.1:1", None, None))
+    (_, options), _ = opened.insecure_channel.call_args
+    assert 0 < dict(options)["grpc.max_reconnect_backoff_ms"] <= 1000  # gRPC's own is 120 s
 
 
 def test_each_has_options_for_each_image() -> None:

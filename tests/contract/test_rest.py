@@ -223,9 +223,12 @@ async def test_the_examples_of_the_description_run():
         {"content": sample_image, "params": query},
         *({"content": sample_image, "params": {name: value}} for name, value in query.items()),
     )
-    assert set(options) == {"boxes", "topk", "max_faces", "detector_threshold", "decoder", "flip", "omit", "min_score"}
+    assert set(options) == {
+        "boxes", "topk", "max_faces", "detector_threshold", "decoder", "flip", "omit", "min_score",
+        "refine", "pixel_aspect",
+    }  # fmt: skip
     assert set(query) == set(options) - {"boxes"} | {"box"}
-    assert [response.status_code for response in responses] == [200] * (3 + 8)
+    assert [response.status_code for response in responses] == [200] * (3 + 10)
     assert responses[0].json()["faces"] == responses[1].json()["faces"] == responses[2].json()["faces"] != []
 
 

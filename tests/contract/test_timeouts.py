@@ -1,7 +1,9 @@
 """Clients that are slow or silent, or that disconnect, over real sockets."""
 
 import asyncio
+import gc
 import socket
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -62,6 +64,16 @@ async def test_the_timeout_holds_for_a_second_request_too() -> None:
         answer = await answer_to(port, HEAD + IMAGE + HEAD[:30])
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_a_deadline_that_has_passed_on_arrival_writes_nothing_but_its_answer() -> None:
+    head = HEAD.replace(b"\r\n\r\n", b"\r\nX-Request-Timeout: 1e-9\r\nConnection: close\r\n\r\n")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        async with rest_port(make_gateway(FakeEngine(), FakeDetector()), read_timeout=60) as port:
+            assert b'"code":"deadline_exceeded"' in await answer_to(port, head + IMAGE)
+        gc.collect()
+    assert caught == []
 
 
 async def test_slow_bodies_hold_no_slot_and_are_refused() -> None:

@@ -47,8 +47,8 @@ def face(variance: float, side: float = 100.0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_face_of_an_even_chance() -> None:
-    # an expected error of 8.4 pixels over a box of 100 by 100: 8.4 squared is two variances
-    assert face_score(*face(8.4**2 / 2)) == pytest.approx(0.5)
+    # an expected error of 5.42 pixels over a box of 100 by 100: 5.42 squared is two variances
+    assert face_score(*face(5.42**2 / 2)) == pytest.approx(0.5)
 
 
 def test_scores_fall_with_the_covariances() -> None:

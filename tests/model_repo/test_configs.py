@@ -35,10 +35,12 @@ def promised(*tensors: TensorSpec) -> list[tuple[str, str, tuple[int, ...]]]:
 
 
 def test_configurations_declare_the_contract(model_repository: Path) -> None:
-    tensors = contract(identify(model_path(model_repository))[0].codec)
+    metadata = identify(model_path(model_repository))[0]
+    tensors = contract(metadata.codec, metadata.has_visibility)
+    assert tensors.visibility is not None
     expected = {
-        "heatmap": ([tensors.crops], [tensors.heatmaps]),
-        "decode": ([tensors.heatmaps, DESCRIBE], [*tensors.outputs, METADATA]),
+        "heatmap": ([tensors.crops], [tensors.heatmaps, tensors.visibility]),
+        "decode": ([tensors.heatmaps, DESCRIBE], [tensors.points, tensors.scores, tensors.covariances, METADATA]),
         "landmarks": ([tensors.crops], list(tensors.outputs)),
         "detector": ([IMAGE, DESCRIBE], [BOXES, BOX_SCORES, METADATA]),
     }

@@ -22,9 +22,12 @@ def checked(face: AnnotatedFace, where: str) -> AnnotatedFace:
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of a text file that are not blank, numbered from 1. Raises DataError when it is missing or not text."""
+    """Lines of a text file that are not blank, numbered from 1, without the byte order mark that editors may put first.
+
+    Raises DataError when it is missing or not text.
+    """
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
     except OSError as error:
         raise missing(path, error) from error

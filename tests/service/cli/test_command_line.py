@@ -90,6 +90,13 @@ def test_a_new_key_is_for_somebody() -> None:
     assert parse(["keys", "new", "ana"]) == NewKey("ana")
 
 
+@pytest.mark.parametrize("flags", ["--box -5,-.5,3,4", "--box=-5,-.5,3,4", "--box -5,-.5,3,4 --flip"])
+def test_a_box_may_begin_outside_the_image(flags: str) -> None:
+    command = parse(["detect", "a.jpg", *flags.split()])
+    assert isinstance(command, Detect)
+    assert command.options.boxes == ((-5, -0.5, 3, 4),)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

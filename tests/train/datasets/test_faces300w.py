@@ -103,6 +103,12 @@ def test_faces300w_names_the_line_that_is_malformed(tmp_path: Path, bad: dict[st
         load(tmp_path, "train")
 
 
+def test_faces300w_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = write_faces300w(tmp_path, row()) / "annotations.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(load(tmp_path, "train")) == 1
+
+
 def test_faces300w_without_its_file_says_which(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"annotations\.jsonl: cannot be read"):
         load(tmp_path, "train")

@@ -90,7 +90,7 @@ def test_two_processes_take_the_steps_of_one(shared: Shared) -> None:
     one = sliced.steps()
     for rank in (0, 1):
         two = results(shared, rank)["steps"]
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-6)
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
         for name, value in one["model"].items():
             scale = float(value.abs().max())
             torch.testing.assert_close(two["model"][name], value, rtol=0, atol=1e-4 * scale, msg=name)

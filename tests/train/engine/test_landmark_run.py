@@ -152,7 +152,7 @@ def test_a_file_with_other_content_is_not_a_checkpoint(tmp_path: Path, content: 
 
 def test_the_run_of_another_network_is_named(tmp_path: Path) -> None:
     torch.save({"config": {"name": "detector", "held_out": 10}, "epoch": 1, "model": {}}, tmp_path / "checkpoint.pt")
-    with pytest.raises(ConfigError, match=r"checkpoint\.pt': stages: Field required"):
+    with pytest.raises(ConfigError, match=r"checkpoint\.pt': stages: must be given"):
         load_run(tmp_path)
 
 

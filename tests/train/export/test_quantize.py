@@ -64,7 +64,7 @@ def test_beside_the_network_in_its_repository(source: DataSource, repository_cop
     output = open_export(path).network(golden_crop()[None])
     assert np.abs(answered - decode_output(output, quantized.metadata.codec).points[0]).mean() < 0.4
     # coarser, and three drawn faces are no calibration, but the same face
-    assert 0.001 < np.abs(answered - np.array(plain.metadata.golden_points)).mean() < 1
+    assert 0.001 < np.abs(answered - np.array(plain.metadata.golden_points)).mean() < 1.5
 
     # what is quantized already is not quantized again
     path.replace(model_path(repository_copy))
