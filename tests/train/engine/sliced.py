@@ -52,7 +52,7 @@ def batches(count: int) -> list[Batch]:
         crops = torch.randint(0, 256, (BATCH, SIZE, SIZE, 3), dtype=torch.uint8, generator=random)
         targets = torch.randint(0, NAN_CELL, (BATCH, POINTS), generator=random)
         targets[: BATCH // 2, 1:] = OUTSIDE
-        weights = torch.rand((BATCH, POINTS), generator=random)
+        weights = 0.5 + 0.5 * torch.rand((BATCH, POINTS), generator=random)
         indices = 100 * number + torch.arange(BATCH)
         share = BATCH // distributed.world_size()
         part = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
