@@ -71,8 +71,9 @@ export async function showImage(image) {
     showWarnings([]);
     refresh();
   }
-  setStatus(statusOf(image));
   if (image.problem) showProblem(image.problem, detect);
+  // the work may have met a problem while the image was decoded: its status stays
+  else if (byId("problem").hidden) setStatus(statusOf(image));
 }
 
 /** Shows the next (1) or previous (-1) image of the list. */
