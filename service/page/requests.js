@@ -65,7 +65,7 @@ export async function showImage(image) {
   Object.assign(state, { face: 0, point: null, hovered: null });
   display(image, bitmap);
   viewer.fit();
-  updateList(state.images, image);
+  updateList(state.images, image, isPaused);
   if (image.reply) showAnswer();
   else {
     showWarnings([]);
