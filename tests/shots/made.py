@@ -22,13 +22,13 @@ def made_face(
     n = len(frames)
     move = step * np.arange(n, dtype=np.float64)[:, None, None]
     points = np.tile(np.array(at), (n, 98, 1)) + move
-    covariances = np.tile([0.04, 0.01, 0.09], (n, 98, 1))
-    boxes = np.tile([80.0, 180.0, 120.0, 220.0], (n, 1))
+    covariances = np.tile(np.array([0.04, 0.01, 0.09]), (n, 98, 1))
+    boxes = np.tile(np.array([80.0, 180.0, 120.0, 220.0]), (n, 1))
     return FaceTrack(
         identity,
         np.array(frames),
         boxes,
-        np.full(n, 0.9, np.float64),
+        np.full(n, 0.9),
         points + 0.5,
         4 * covariances,
         points,
