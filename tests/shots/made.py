@@ -30,7 +30,7 @@ def made_face(
         boxes,
         np.full(n, 0.9),
         points + 0.5,
-        4 * covariances,
+        covariances * 4.0,
         points,
         covariances,
     )
