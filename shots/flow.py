@@ -96,14 +96,18 @@ def _affine(before: NDArray[np.float32], after: NDArray[np.float32]) -> Matrix:
 
     A window that is only shifted goes astray where the image turns or grows: its gradients do not lie about its middle.
     """
-    source = np.column_stack([before.astype(np.float64), np.ones(len(before))])
+    middle = before.mean(axis=0)
+    # displacements, so that points on a line leave the map what it is across it
+    source = np.column_stack([before - middle, np.ones(len(before))]).astype(np.float64)
+    moved = (after - before).astype(np.float64)
     weights = np.ones(len(before))
     for _ in range(_ROUNDS):
         root = np.sqrt(weights)[:, None]
-        solution = np.linalg.lstsq(source * root, after * root, rcond=None)[0]
-        distance = np.linalg.norm(after - source @ solution, axis=1)
+        solution = np.linalg.lstsq(source * root, moved * root, rcond=1e-6)[0]
+        distance = np.linalg.norm(moved - source @ solution, axis=1)
         weights = 1 / np.maximum(distance / max(float(np.median(distance)), _FLOOR), 1.0) ** 2
-    return np.ascontiguousarray(solution.T)
+    linear = np.eye(2) + solution[:2].T
+    return np.column_stack([linear, middle + solution[2] - linear @ middle])
 
 
 def _part(
