@@ -6,11 +6,15 @@ answers with points. `average_maps` averages heatmaps, for comparison.
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec, Decoded
 from landmarks.layout import PointLayout
+
+F = TypeVar("F", bound=np.floating[Any])
 
 
 def with_mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -43,12 +47,19 @@ def average(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
 def mirror(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
     """The answer [N, ...] for crops of side `size` -> the answer for their mirror images."""
     flip = list(layout.flip)
-    points, scores, covariances = decoded.points[:, flip], decoded.scores[:, flip], decoded.covariances[:, flip]
+    scores, covariances = decoded.scores[:, flip], decoded.covariances[:, flip]
     # a network that does not state it has no columns
     visibility = decoded.visibility[:, flip] if decoded.visibility.shape[1] else decoded.visibility
     sign: NDArray[np.float32] = np.array([-1, 1], np.float32)
-    back = points * sign + np.array([size - 1, 0], np.float32)
+    back = mirror_points(decoded.points, size, layout)
     return Decoded(back, scores, covariances * (sign[:, None] * sign), visibility)
+
+
+def mirror_points(points: NDArray[F], size: int, layout: PointLayout) -> NDArray[F]:
+    """Points [..., P, 2] of crops of side `size` -> those of their mirror images, left and right exchanged."""
+    mirrored = points[..., list(layout.flip), :]
+    mirrored[..., 0] = size - 1 - mirrored[..., 0]
+    return mirrored
 
 
 def average_maps(heatmaps: NDArray[np.float32], codec: CodecSpec, layout: PointLayout) -> NDArray[np.float32]:

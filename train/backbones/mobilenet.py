@@ -1,8 +1,8 @@
 """MobileNetV2 up to its stride of 16, with the features of three strides side by side under one head.
 
-The shape of the small networks released with the code of Yu and Tao, "Heatmap Regression via Randomized Rounding": 0.60 M
-parameters and 0.51 G multiply-adds for 98 points at 256 pixels, as the README of the release states. The paper itself has
-none of it. Attributes are named so that every parameter has the name and shape of the released weights.
+The shape of the small networks released with the code of Yu and Tao, "Heatmap Regression via Randomized Rounding":
+0.60 M parameters and 0.51 G multiply-adds for 98 points at 256 pixels, as the README of the release states. The paper
+itself has no such network. Attributes are named so that every parameter has the name and shape of the released weights.
 
 Source of the blocks: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018.
 """
