@@ -6,8 +6,8 @@ Pixel convention (pixel rule "center", the project's own), for stride s = 4::
                    |---------------|---------------|---
     cell u                 0               1                     u = (x + 0.5) / s - 0.5
 
-Cell i is centred on crop pixel s*i + (s-1)/2, so a mirrored crop gives exactly mirrored heatmaps. The paper and its
-released checkpoints use pixel rule "corner", u = x / s.
+Cell i is centred on crop pixel s*i + (s-1)/2, so a mirrored crop gives exactly mirrored heatmaps. The paper (eq. 12)
+and the checkpoints released with its code use pixel rule "corner", u = x / s.
 
 Source: Yu and Tao, "Heatmap Regression via Randomized Rounding", TPAMI 2021 (arXiv:2009.00225). Its equations:
 

@@ -173,7 +173,7 @@ def draw_sizes(context: TableContext, measured: Mapping[tuple[int, str], NDArray
             values = [measured[size, method] for size in sizes]
             if sizes:
                 means = np.array([each.mean() for each in values])
-                reach = [means - [each.min() for each in values], [each.max() for each in values] - means]
+                reach = np.stack([means - [each.min() for each in values], [each.max() for each in values] - means])
                 axes.errorbar(sizes, means, reach, marker="o", capsize=3, label=f"ours, {method}")
         sizes = [64, 96, 128, 256, 384, 512]
         axes.plot(sizes, [by_k.column("k=9", str(size)) or 0 for size in sizes], "--", label="paper, method")
