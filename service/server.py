@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from service.bootstrap import running_gateway
 from service.errors import StartError
 from service.gateway import Gateway
+from service.memory import MemoryBudget
 from service.observability.request_scope import Telemetry
 from service.open_files import METRICS_CONNECTIONS, connection_limits, raise_open_files
 from service.rest.app import build_app, build_metrics_app
@@ -147,11 +148,11 @@ class HttpServer(uvicorn.Server):
         tls: Tls | None = None,
         telemetry: Telemetry | None = None,
         limits: ConnectionLimits | None = None,
-        take: Callable[[int], None] = lambda _: None,
+        memory: MemoryBudget | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                CancelOnDisconnect(app, read_timeout, take),
+                CancelOnDisconnect(app, read_timeout, memory),
                 http=http_protocol(read_timeout, telemetry),
                 ws="none",
                 lifespan="off",
@@ -202,7 +203,7 @@ class RestServer(HttpServer):
     ) -> None:
         tls = protection.tls if protection else None
         app = build_app(gateway, protection, root_path)
-        super().__init__(app, grace, read_timeout, tls, gateway.telemetry, limits, gateway.receive)
+        super().__init__(app, grace, read_timeout, tls, gateway.telemetry, limits, gateway.memory)
 
 
 async def _result_unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

@@ -20,6 +20,7 @@ from service.answer import ServedModel
 from service.deadline import Deadline
 from service.engines.checks import check_golden, check_request, check_result
 from service.engines.port import EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
+from service.memory import hold_during
 
 MAX_WAITING: Final = 64
 """Requests that may wait for the engine, as many as in Triton's queue."""
@@ -102,8 +103,9 @@ class LocalEngine:
         self._waiting += 1
         try:
             timeout = None if deadline is None else deadline.remaining()
-            future = asyncio.get_running_loop().run_in_executor(self._worker, work)
-            return await asyncio.wait_for(future, timeout)
+            future = self._worker.submit(work)
+            hold_during(future)
+            return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
         except asyncio.TimeoutError as error:
             raise EngineTimeout("the in-process engine did not answer in time") from error
         finally:
