@@ -54,7 +54,6 @@ class MemoryBudget:
 
     def has_room(self, peer: str, size: int) -> bool:
         """Whether a body of this peer may have so many bytes more."""
-        size *= BODY_COPIES
         return self.body_bytes + size <= self.bodies and self._by_peer.get(peer, 0) + size <= self._bodies_of_peer
 
     def body(self, peer: str) -> BodyHold:
@@ -63,8 +62,8 @@ class MemoryBudget:
 
     def change_body(self, peer: str, size: int) -> None:
         """Counts bytes of a body of this peer; negative ones when it has them no more."""
-        self.body_bytes += size * BODY_COPIES
-        self._by_peer[peer] += size * BODY_COPIES
+        self.body_bytes += size
+        self._by_peer[peer] += size
         if not self._by_peer[peer]:
             del self._by_peer[peer]
 
@@ -120,7 +119,7 @@ class MemoryBudget:
 
 
 class BodyHold:
-    """The bytes of one body."""
+    """The bytes that one body takes, with its copies."""
 
     def __init__(self, budget: MemoryBudget, peer: str) -> None:
         self.peer = peer
@@ -129,15 +128,15 @@ class BodyHold:
 
     def add(self, size: int) -> None:
         """Holds so many bytes more. Raises ServiceError of kind OVERLOADED where there is no room for them."""
-        if not self._budget.has_room(self.peer, size):
+        if size > 0 and not self._budget.has_room(self.peer, size):
             raise ServiceError(
                 ErrorKind.OVERLOADED, "the memory for bodies is taken by other requests; try again after a moment"
             )
         self._set(self.size + size)
 
-    def reduce_to(self, size: int) -> None:
-        """Holds no more than so many bytes."""
-        self._set(min(size, self.size))
+    def change_to(self, size: int) -> None:
+        """Holds so many bytes instead. Raises as `add` does."""
+        self.add(size - self.size)
 
     def release(self) -> None:
         self._set(0)

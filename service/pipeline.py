@@ -27,7 +27,7 @@ from service.landmarker import Landmarker
 from service.memory import MemoryBudget
 from service.pixel_aspect import SQUARE, Stretch
 from service.request import Options, check_options, checked_box
-from service.stages import Stopwatch, run_in_thread, timed
+from service.stages import Stopwatch, in_thread, run_in_thread, timed
 
 _RGB_BYTES: Final = 3
 """Of a pixel."""
@@ -84,7 +84,7 @@ class Pipeline:
         with Stopwatch() as stopwatch:
             check_options(options, self._landmarker.model_for(options.model), self._limits.max_faces)
             stretch = Stretch.of(options.pixel_aspect or 1.0)
-            source = await run_in_thread(self._executor, "decode", lambda: self._read_header(data, stretch))
+            source = await in_thread(self._executor, self._read_header, data, stretch)
             hold = await self._memory.take_image(memory_of(source, len(data), stretch), deadline.remaining() / 2)
             with hold.during_request():
                 image, size = await run_in_thread(self._executor, "decode", lambda: self._decode(source, stretch))

@@ -27,6 +27,7 @@ from service.rest.app import build_app, build_metrics_app
 from service.rest.listener import ConnectionLimits, HttpConnection, Listener
 from service.rest.protocol import http_protocol
 from service.rest.timeouts import CancelOnDisconnect
+from service.rpc.connections import keep_within
 from service.rpc.server import build_server
 from service.security.api_keys import Protection, SecurityError, is_loopback, read_protection
 from service.security.reload import keep_loaded, watched
@@ -56,7 +57,8 @@ async def _serve(
 ) -> None:
     limits = connection_limits(settings.max_connections, settings.max_connections_per_peer, raise_open_files())
     try:
-        rpc, rpc_port = build_server(gateway, _address(settings.host, settings.grpc_port), protection, limits.total)
+        address = _address(settings.host, settings.grpc_port)
+        rpc, rpc_port = build_server(gateway, address, protection, limits.total, settings.read_timeout)
     except OSError as error:
         raise _port_in_use(settings.host, settings.grpc_port) from error
     rest = RestServer(gateway, settings.grace, settings.read_timeout, protection, limits, settings.root_path)
@@ -66,9 +68,15 @@ async def _serve(
         await wait_until_listening(rest, running, settings.host, settings.port)
         await rpc.start()
         _announce(settings, protection, rest_socket.getsockname()[1], rpc_port, metrics_port)
-        reloading = asyncio.create_task(keep_loaded(watched(protection, settings, gateway.metrics)))
+        tasks = [
+            asyncio.create_task(keep_loaded(watched(protection, settings, gateway.metrics))),
+            asyncio.create_task(
+                keep_within(rpc_port, limits, lambda reason: gateway.metrics.connections_closed.labels(reason).inc())
+            ),
+        ]
         await stop.wait()
-        reloading.cancel()
+        for task in tasks:
+            task.cancel()
         await stop_apis(gateway, rest, running, rpc, settings.grace)
 
 

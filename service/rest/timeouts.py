@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ErrorKind, ServiceError
-from service.memory import BodyHold, MemoryBudget
+from service.memory import BODY_COPIES, BodyHold, MemoryBudget
 from service.rest.listener import peer_of
 from service.rest.protocol import LINGER_BYTES, LINGER_SECONDS
 
@@ -67,7 +67,7 @@ class _Client:
         message = await self._receive_in_time()
         size = len(message.get("body", b""))
         self._interval_bytes += size
-        self._body.add(size)
+        self._body.add(size * BODY_COPIES)
         if message["type"] == "http.request" and not message.get("more_body", False):
             self._watch = asyncio.create_task(self._cancel_on_disconnect())
         return message

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 def test_bodies_have_a_third_and_one_peer_its_share_of_that() -> None:
-    budget = MemoryBudget(6 * BODY_COPIES * 100, peer_share=0.5)
+    budget = MemoryBudget(600, peer_share=0.5)
     first, again, other = budget.body("a"), budget.body("a"), budget.body("b")
     first.add(60)
     again.add(40)
@@ -24,14 +24,15 @@ def test_bodies_have_a_third_and_one_peer_its_share_of_that() -> None:
     other.add(100)
     with pytest.raises(ServiceError):
         budget.body("c").add(1)
-    first.reduce_to(10)
-    again.add(50)
-    again.reduce_to(500)
+    first.change_to(10)
+    again.change_to(90)
+    with pytest.raises(ServiceError):
+        first.change_to(11)
     assert (first.size, again.size) == (10, 90)
     for each in (first, again, other, other):
         each.release()
     assert budget.body_bytes == 0
-    assert budget.largest_body == 100
+    assert budget.largest_body == 100 // BODY_COPIES
 
 
 async def test_images_wait_in_their_order_and_one_that_never_fits_is_refused_at_once() -> None:
