@@ -31,7 +31,7 @@ from service.stages import Stopwatch, in_thread, run_in_thread, timed
 
 _RGB_BYTES: Final = 3
 """Of a pixel."""
-_WORKING_BYTES: Final = 7
+_CROPPING_BYTES: Final = 7
 """Of a pixel of an image: its own, and those of the reduced images of a crop that covers all of it."""
 _DETECTION_BYTES: Final = 15
 """Of a pixel of the image that faces are searched in: its own, and those of the copies that a call to Triton makes."""
@@ -147,8 +147,8 @@ def memory_of(source: Source, size: int, stretch: Stretch) -> int:
     width, height = stretched_size(source, stretch)
     pixels = width * height
     stored = 0 if stretch == SQUARE else source.header.width * source.header.height * _RGB_BYTES
-    at_work = stored + pixels * _WORKING_BYTES + min(pixels, MAX_DETECTION_SIDE**2) * _DETECTION_BYTES
-    return max(decoding_bytes(source, size), at_work)
+    detection = pixels * _RGB_BYTES + min(pixels, MAX_DETECTION_SIDE**2) * _DETECTION_BYTES
+    return max(decoding_bytes(source, size), stored + pixels * _CROPPING_BYTES, detection)
 
 
 def stretched_size(source: Source, stretch: Stretch) -> tuple[int, int]:

@@ -34,8 +34,8 @@ MAX_CALLS = 512
 """In progress, those to health and reflection as well; of one peer its share. Those beyond are refused at once."""
 MAX_STREAMS = 128
 """Calls in progress on one connection. Clients wait with those beyond."""
-HEALTH_MESSAGES = 1
-"""Messages to the health service that are received at a time."""
+HEALTH_MESSAGES = 2
+"""Largest messages to the health service for which there is memory: one, and what is kept of slow ones."""
 _NO_COMPRESSION = 1
 """The bit of gRPC's algorithm "identity"."""
 MIN_PING_INTERVAL_MS = 5_000

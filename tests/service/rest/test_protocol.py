@@ -176,17 +176,21 @@ async def test_a_client_that_does_not_read_its_answers_is_disconnected(monkeypat
     monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.05)
     gateway = make_gateway(FakeEngine(), FakeDetector())
     async with rest_port(gateway, read_timeout=30) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
         with pytest.raises(ConnectionError):
-            for _ in range(10_000):  # until neither side has room
-                writer.write(request)
-                await writer.drain()
-                await asyncio.sleep(0)
-            await asyncio.wait_for(reader.read(), 30)
+            await send_and_do_not_read(writer, request)
         writer.close()
+
+
+async def send_and_do_not_read(writer: asyncio.StreamWriter, request: bytes) -> None:
+    """Sends requests until neither side has room for an answer, and waits for the end of the connection."""
+    while True:
+        writer.write(request)
+        await writer.drain()
+        await asyncio.sleep(0)
 
 
 async def test_the_port_of_the_metrics_has_the_same_limits() -> None:
