@@ -9,8 +9,8 @@ opens for three frames. Real clips show what cannot be made.
 - swim: deviation from the mean in these coordinates; smoothed over raw
 - kept: amplitude of a blink, or of the opening of the mouth, smoothed over raw; and whether its peak is in its frame
 - innovation: normalized innovation squared, 1 where the noise is as stated
-- flow: distance to where an optical flow that the method does not use (DIS) carries the point, smoothed over raw; `floor`
-  is that of the optical flow that the method uses
+- flow: distance to where an optical flow that the method does not use (DIS) carries the point, smoothed over raw;
+  `floor` is that of the optical flow that the method uses
 - lag: frames by which the smoothed points are late, for `smooth` and the live filter
 """
 

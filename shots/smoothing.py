@@ -36,6 +36,10 @@ FLOW_TRUST: Final = 1.0
 """Factor of the flow's variances."""
 GATE: Final = 9.0
 """Squared Mahalanobis distance of network and flow from which on the flow is not believed."""
+SHAPE_SHARE: Final = 0.4
+"""Share of the noise of a frame that changes the shape of a group of points, such as an eye; the rest moves them all."""
+SHAPE_GATE: Final = 2.0
+"""Mean normalized square of the change of a group's shape from which on the flow is not believed."""
 BLIND_SHARE: Final = 0.03
 """Of the size of a face: standard deviation of its motion from one frame to the next where no flow tells it."""
 
@@ -45,6 +49,8 @@ SETTINGS: Final[Mapping[str, Any]] = {
     "drift": DRIFT,
     "flow_trust": FLOW_TRUST,
     "gate": GATE,
+    "shape_share": SHAPE_SHARE,
+    "shape_gate": SHAPE_GATE,
 }
 
 
@@ -60,6 +66,8 @@ class Observed:
     """[F] where the points of the one before are; None for the first, after a gap, and where nothing is known"""
     steps: Sequence[int] = ()
     """[F] frames since the one before; 1 where left out"""
+    groups: Sequence[Sequence[int]] = ()
+    """Indices of points that move together, such as those of an eye"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +129,27 @@ def _motion(observed: Observed, t: int, noise: Floats, drift: Floats) -> tuple[F
     expected = motion + noise[t] + noise[t - 1]
     squared = np.einsum("pi,pij,pj->p", disagreement, inverse(expected), disagreement)
     excess = np.clip(1 - GATE / np.maximum(squared, 1e-12), 0, 1)
-    outer = disagreement[:, :, None] * disagreement[:, None, :]
-    return shift, motion + excess[:, None, None] * outer
+    motion = motion + excess[:, None, None] * _outer(disagreement)
+    for group in observed.groups:
+        members = list(group)
+        motion[members] += _shape_excess(disagreement[members], expected[members])
+    return shift, motion
+
+
+def _shape_excess(disagreement: Floats, expected: Floats) -> Floats:
+    """What is added to the variance of the motion of a group's points [G, 2] where its shape changes: [G, 2, 2].
+
+    Most of the noise moves the points of a group together, so a change of its shape shows long before that of a point.
+    """
+    of_shape = disagreement - disagreement.mean(axis=0)
+    squared = np.einsum("pi,pij,pj->p", of_shape, inverse(SHAPE_SHARE * expected), of_shape).mean() / 2
+    return max(0.0, 1 - SHAPE_GATE / max(float(squared), 1e-12)) * _outer(of_shape)
+
+
+def _outer(vectors: Floats) -> Floats:
+    """[P, 2] -> [P, 2, 2]"""
+    result: Floats = vectors[:, :, None] * vectors[:, None, :]
+    return result
 
 
 def matrices(covariances: Floats) -> Floats:
