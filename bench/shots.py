@@ -9,7 +9,7 @@ opens for three frames. Real clips show what cannot be made.
 - swim: deviation from the mean in these coordinates; smoothed over raw
 - kept: amplitude of a blink, or of the opening of the mouth, smoothed over raw; and whether its peak is in its frame
 - innovation: normalized innovation squared, 1 where the noise is as stated
-- flow: distance to where an optical flow that the method does not use (DIS) carries the point, smoothed over raw;
+- flow: distance to where an optical flow that the method does not use (DIS) carries the points; smoothed over raw.
   `floor` is that of the optical flow that the method uses
 - lag: frames by which the smoothed points are late, for `smooth` and the live filter
 """
@@ -38,7 +38,7 @@ from service.settings import Settings
 from shots.finding import png
 from shots.flow import Flow, follow
 from shots.reading.video import Video
-from shots.smoothing import Observed, OneEuro, smooth
+from shots.smoothing import EXPRESSIVE, Observed, OneEuro, smooth
 from shots.tracks import Floats
 from train.datasets.face import AnnotatedFace
 from train.datasets.image import read_image
@@ -196,7 +196,8 @@ async def tracked(frames: Images, find: Find, pixel_aspect: float = 1.0) -> Pair
     greys = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in frames[: len(found)]]
     raw, covariances = (np.stack(each) for each in zip(*found, strict=True))
     flow = [follow(greys[t], greys[t + 1], raw[t]) for t in range(len(found) - 1)]
-    result = smooth(Observed(raw, covariances, [None, *flow]))
+    groups = [WFLW98.groups[name] for name in EXPRESSIVE]
+    result = smooth(Observed(raw, covariances, [None, *flow], groups=groups))
     return Pair(raw, result.points, result.innovation, flow, greys)
 
 

@@ -204,6 +204,10 @@ def _finish(command: Track, raw: Path) -> int:
         _write_whole(arguments.out, write_tracks(shot))
         raw.unlink()
         sys.stderr.write(f"landmarks: {len(shot.faces)} faces in {len(shot.frames)} frames\n")
+        for face in shot.report["faces"]:
+            raw, smoothed = face["flicker"]["raw"], face["flicker"]["smoothed"]
+            told = f"{face['frames']} frames, {len(face['gaps'])} gaps, flicker {raw} -> {smoothed} px"
+            sys.stderr.write(f"landmarks: face {face['id']}: {told}\n")
     seen = Seen()
     for record in records:
         seen.add(record.frame)
