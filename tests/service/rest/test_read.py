@@ -141,9 +141,9 @@ async def test_what_is_not_base64(text: bytes) -> None:
 async def test_options_in_a_file_are_as_small_as_those_in_a_field() -> None:
     head = b'--b\r\nContent-Disposition: form-data; name="%b"; filename="a"\r\n\r\n'
     form = head % b"image" + b"x\r\n" + head % b"options" + b'{"boxes": %b}' % BOXES + b"\r\n--b--\r\n"
-    for read in (read_request(posted(form, FORM), 10**7), read_batch(posted(form, FORM), 10**7, max_images=3)):
+    for reading in (read_request(posted(form, FORM), 10**7), read_batch(posted(form, FORM), 10**7, max_images=3)):
         with pytest.raises(ServiceError, match="beside the image") as caught:
-            await read
+            await reading
         assert caught.value.kind is ErrorKind.TOO_MANY_BYTES
 
 
