@@ -165,7 +165,10 @@ def _resolver(setting: str, url: str) -> DnsResolver:
 
 
 def _triton_engine(resolver: Resolver, telemetry: Telemetry) -> TritonEngine:
-    return TritonEngine(resolver, lambda reason: telemetry.metrics.triton_retries.labels(reason).inc())
+    metrics = telemetry.metrics
+    return TritonEngine(
+        resolver, lambda reason: metrics.triton_retries.labels(reason).inc(), metrics.triton_retries_forgone.inc
+    )
 
 
 def _with_gauge(engine: TritonEngine, telemetry: Telemetry) -> TritonEngine:

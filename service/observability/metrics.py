@@ -56,6 +56,9 @@ class Metrics:
         )
         self.triton_endpoints = self._gauge("triton_endpoints", "Tritons that requests are sent to now")
         self.triton_retries = self._counter("triton_retries", "Calls sent to another Triton, by reason", "reason")
+        self.triton_retries_forgone = self._counter(
+            "triton_retries_forgone", "Calls that found a full queue and were not retried: the budget was spent"
+        )
         self._stages = self._histogram("stage_seconds", "Time in each stage of a request", SECONDS, *_PROTOCOL, "stage")
         self._stage: dict[tuple[ApiProtocol, str], Histogram] = {}
         self._faces = self._histogram("faces", "Faces per answered image", (0, 1, 2, 4, 8, 16, 32))
