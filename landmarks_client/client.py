@@ -40,9 +40,9 @@ _LOOP: Final = "an AsyncClient is for the event loop in which it is created: cre
 class Client:
     """The synchronous client of one service. It keeps connections open, and several threads may use it at once.
 
-    When the service is unavailable or overloaded, or a connection is lost, the request is sent again after the delay that
-    the service asks for, as long as its timeout allows. Retries after `overloaded` have a budget that all requests of a
-    client share (`landmarks_client.retry`). Create a new client in a forked child process: an older one shares its
+    When the service is unavailable or overloaded, or a connection is lost, the request is sent again after the delay
+    that the service asks for, as long as its timeout allows. Retries after `overloaded` have a budget that all requests
+    of a client share (`landmarks_client.retry`). Create a new client in a forked child process: an older one shares its
     connections with the parent.
     """
 

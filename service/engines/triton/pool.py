@@ -44,8 +44,8 @@ class EndpointPool(Generic[T]):
         """`verify`: see Endpoint. `on_retry`: called with the reason whenever a request is sent to another endpoint.
         `on_budget_spent`: called whenever one is not, because `budget` is spent.
 
-        Only retries of full queues have a budget. An endpoint that is unavailable is out of use after its first failure,
-        so that retries of its calls cannot multiply.
+        Only retries of full queues have a budget. An endpoint that is unavailable is out of use after its first
+        failure, so that retries of its calls cannot multiply.
         """
         self._resolve = resolve
         self._verify = verify
