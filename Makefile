@@ -15,7 +15,7 @@ LOCKED = $(PIP) --no-deps --require-hashes --only-binary :all: --find-links depl
 	--requirement deploy/locks/build.txt --requirement deploy/locks/$(1) && \
 	$(PIP) --no-index --no-deps --no-build-isolation --editable .
 
-.PHONY: help up test test-containers mutation demo bench bench-detector soak fuzz lint types proto lock clean
+.PHONY: help up test test-containers mutation demo bench bench-detector soak fuzz lint types proto lock audit clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -69,6 +69,9 @@ proto: ## generate the gRPC code from proto/
 
 lock: $(VENV)/bin/python ## pin what the images and `make up` install, with hashes, in deploy/locks/
 	@$(PIP) 'uv>=0.9' && sh deploy/locks/lock.sh $(BIN)/uv
+
+audit: $(VENV)/bin/python ## look for published advisories about what is pinned; says so where none can be reached
+	@$(PIP) 'pip-audit>=2.7' && PIP_AUDIT=$(BIN)/pip-audit $(BIN)/python deploy/locks/audit.py
 
 clean: ## remove the environment and what tools left
 	rm -rf $(VENV) mutants fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

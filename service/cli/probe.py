@@ -163,7 +163,7 @@ def _client(url: str, command: Probe) -> Client:
     paths = (tls.ca, tls.cert, tls.key)
     return Client(
         url,
-        api_key=os.environ.get(_KEY_VARIABLE),
+        api_key=os.environ.get(_KEY_VARIABLE) or None,  # Compose sets it to nothing
         tls=Tls(*paths) if any(paths) else None,
         timeout=command.arguments.timeout,
     )
