@@ -124,3 +124,14 @@ def test_make_installs_for_users_only_what_is_pinned_by_hash() -> None:
                 *("--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation"),
                 *("--editable", "."),
             ]
+
+
+def test_the_table_of_exposure_has_the_versions_of_the_locks() -> None:
+    text = (ROOT / "docs/deploy/exposure.md").read_text()
+    rows = re.findall(r"^\| [^|]+ \| ([a-z-]+)\b[^|]* \| ([\d.]+)[^|]* \| ([\d.]+)[^|]* \|$", text, re.MULTILINE)
+    assert len(rows) >= 10
+    for package, gateway, serve in rows:
+        assert (gateway, serve) == (pinned("gateway.txt")[package], pinned("serve.txt")[package]), package
+    for name, package in (("triton-cpu.txt", "numpy"), ("triton.txt", "numpy"), ("triton.txt", "openvino")):
+        assert pinned(name)[package] in text
+    assert pinned("triton-cpu.txt")["openvino"] == pinned("triton.txt")["openvino"]
