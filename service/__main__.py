@@ -11,9 +11,10 @@ from pathlib import Path
 
 import cv2
 
-from service.cli.command_line import Detect, Doctor, NewKey, Probe, Serve, parse
+from service.cli.command_line import Detect, Doctor, ExportTracks, NewKey, Probe, Serve, parse
 from service.cli.detect import detect
 from service.cli.doctor import doctor
+from service.cli.export_tracks import export_tracks
 from service.cli.probe import probe
 from service.errors import StartError
 from service.observability.logs import set_up as set_up_log
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _new_key(command.name)
     if isinstance(command, Probe):
         return probe(command)
+    if isinstance(command, ExportTracks):
+        return export_tracks(command)
     if isinstance(command, Serve):
         open_missing_streams()
     set_up_log(command.settings)
