@@ -47,7 +47,7 @@ def audit(folder: Path, known: dict[str, list[str]], unknown: tuple[str, ...] = 
     program.write_text(PROGRAM.format(python=sys.executable, known=json.dumps(known), unknown=repr(list(unknown))))
     program.chmod(0o755)
     environment = {**os.environ, "PIP_AUDIT": str(program), **settings}
-    command = [sys.executable, folder / "audit.py"]
+    command = [sys.executable, str(folder / "audit.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
