@@ -137,7 +137,7 @@ async def test_calls_of_an_endpoint_that_is_down_are_retried_without_a_budget() 
     async with doubles("a", "b") as (a, b), pool_of(a, b, budget=budget) as (pool, retries):
         a.failure = (grpc.StatusCode.UNAVAILABLE, "Server is stopping")
         assert await answered_by(pool, 2) == ["b", "b"]
-        assert retries == ["unavailable"]
+        assert set(retries) == {"unavailable"}  # once or twice: it may be used again between the two
 
 
 async def test_a_request_is_sent_to_three_endpoints_at_most() -> None:
