@@ -32,6 +32,7 @@ examples:
   landmarks detect *.jpg --url http://127.0.0.1:8080    by a service that is already running
   landmarks detect shots/ --out faces.csv --resume      a folder; continued after an interruption
   landmarks track plate.####.exr -o shot.tracks.json    the faces of a shot through its frames
+  landmarks probe grpc://127.0.0.1:8081                 whether a running service answers a portrait
   landmarks export-tracks shot.tracks.json --format nuke -o shot.nk
 """
 _SERVE = """\
@@ -82,6 +83,13 @@ written, to the tracks of the shot: faces get their numbers and are smoothed her
 example:
   landmarks merge part*.raw.jsonl -o shot.tracks.json
 """
+_PROBE = """\
+Asks each service for the landmarks of a portrait, and prints a line for each; the
+exit status is 1 where one of them does not answer rightly. With --port it asks again
+and again until it is stopped, and serves the results as metrics for Prometheus.
+
+LANDMARKS_API_KEY is the key, where the service requires one.
+"""
 _EXPORT_TRACKS = """\
 Writes tracks of `landmarks track` as a file of a VFX package. Each track is named
 after its face and point: face01_right_eye_outer_corner. A gap stays a gap.
@@ -124,17 +132,35 @@ class OutputArguments(BaseModel):
     concurrency: int = Field(4, ge=1, description="Images processed at a time.")
 
 
-class ServiceArguments(BaseModel):
-    """A service that is already running"""
+class TlsArguments(BaseModel):
+    """TLS of the service"""
 
     model_config = ConfigDict(frozen=True)
+
+    ca: Path | None = Field(None, description="PEM file of the authorities that its certificate may come from.")
+    cert: Path | None = Field(None, description="PEM file of your own certificate, where the service requires one.")
+    key: Path | None = Field(None, description="PEM file of the private key of --cert.")
+
+
+class ServiceArguments(TlsArguments):
+    """A service that is already running"""
 
     url: str | None = Field(
         None, description="Its address: http://127.0.0.1:8080 or grpc://127.0.0.1:8081; https:// or grpcs:// with TLS."
     )
-    ca: Path | None = Field(None, description="PEM file of the authorities that its certificate may come from.")
-    cert: Path | None = Field(None, description="PEM file of your own certificate, where the service requires one.")
-    key: Path | None = Field(None, description="PEM file of the private key of --cert.")
+
+
+class ProbeArguments(BaseModel):
+    """Questions"""
+
+    model_config = ConfigDict(frozen=True)
+
+    timeout: float = Field(10.0, gt=0, description="Seconds for an answer.")
+    port: int | None = Field(
+        None, ge=0, le=65535, description="Port of /metrics; 0 takes a free one. Unset: asks once and ends."
+    )
+    host: str = Field("127.0.0.1", description="Address that the port listens on.")
+    interval: float = Field(30.0, gt=0, description="Seconds between two questions.")
 
 
 def _checked_rate(text: str) -> str:
@@ -294,7 +320,16 @@ class Doctor:
     settings: Settings
 
 
-Command: TypeAlias = "Serve | Detect | Track | Merge | ExportTracks | NewKey | Doctor"
+@dataclass(frozen=True)
+class Probe:
+    """`landmarks probe`"""
+
+    urls: list[str]
+    arguments: ProbeArguments
+    tls: TlsArguments
+
+
+Command: TypeAlias = "Serve | Detect | Track | Merge | ExportTracks | NewKey | Doctor | Probe"
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
@@ -348,6 +383,14 @@ def _track(arguments: argparse.Namespace) -> Track:
 
 def _merge(arguments: argparse.Namespace) -> Merge:
     return Merge([Path(part) for part in arguments.parts], validated(MergeArguments, given(arguments, MergeArguments)))
+
+
+def _probe(arguments: argparse.Namespace) -> Probe:
+    return Probe(
+        arguments.urls,
+        validated(ProbeArguments, given(arguments, ProbeArguments)),
+        validated(TlsArguments, given(arguments, TlsArguments)),
+    )
 
 
 def _export_tracks(arguments: argparse.Namespace) -> ExportTracks:
@@ -408,6 +451,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     merge.add_argument("parts", nargs="+", metavar="part", help="file that `landmarks track --chunk` has written")
     add_flags(merge, MergeArguments)
+    probe = _add_command(
+        commands, "probe", _probe, "ask a running service, as a client does", _PROBE, "url [url ...] [flags]"
+    )
+    probe.add_argument("urls", nargs="+", metavar="url", help="http://host:port, https://, grpc:// or grpcs://")
+    add_flags(probe, ProbeArguments)
+    add_flags(probe, TlsArguments)
     formats = "\n".join(f"  {name:16} {exporter.summary}" for name, exporter in EXPORTERS.items())
     export = _add_command(
         commands,
