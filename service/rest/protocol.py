@@ -42,6 +42,10 @@ class _HeadersTooLarge(Exception):
     """Raised inside the parser's callbacks."""
 
 
+class _TwoHosts(Exception):
+    """Raised inside the parser's callbacks. A proxy may have routed the request by another one than is checked here."""
+
+
 def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> type[HttpToolsProtocol]:
     """The protocol of a server that disconnects a client whose request's headers take longer, in seconds.
 
@@ -135,6 +139,8 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
             self._count_header(len(name) + len(value) + 4, 1)
             if self.scope.get("method") is None:  # not a trailer, which would change headers that were checked
                 super().on_header(name, value)
+                if name.lower() == b"host" and sum(known == b"host" for known, _ in self.headers) > 1:
+                    raise _TwoHosts
 
         def _count_header(self, size: int, fields: int) -> None:
             self._header_bytes += size

@@ -75,6 +75,13 @@ async def test_a_chunked_body_with_an_upgrade(port: int) -> None:
     assert len(bodies(await answer_to(port, head(UPGRADES[0], length=None) + chunked + CLOSING))) == 2
 
 
+async def test_a_transfer_coding_that_is_not_read_is_named(port: int) -> None:
+    request = head(b"Connection: close\r\n", length=None).replace(b"chunked", b"gzip, chunked")
+    answer = await answer_to(port, request + b"%x\r\n%b\r\n0\r\n\r\n" % (len(IMAGE), IMAGE))
+    assert answer.startswith(b"HTTP/1.1 415 ")
+    assert b"Transfer-Encoding" in answer
+
+
 async def test_an_upgrade_of_http_1_0_and_one_without_a_body(port: int) -> None:
     old = head(UPGRADES[0]).replace(b"HTTP/1.1", b"HTTP/1.0") + IMAGE
     assert len(bodies(await answer_to(port, old))) == 1
@@ -93,6 +100,7 @@ async def test_an_upgrade_of_http_1_0_and_one_without_a_body(port: int) -> None:
         b"POST /v1/landmarks HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         b"POST /v1/landmarks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nhost: example.com\r\n\r\n",  # RFC 9112, section 3.2
     ],
 )
 async def test_what_is_not_http_gets_a_problem_document(port: int, garbage: bytes) -> None:
