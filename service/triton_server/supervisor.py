@@ -18,6 +18,9 @@ MAX_BACKOFF: Final = 60.0
 """Seconds between two attempts to start, at most."""
 BACKOFF_RESET_SECONDS: Final = 60.0
 """A server that ran for at least so long is restarted after the initial backoff again."""
+HANG_TIMEOUT: Final = 30.0
+"""Seconds after which a server is replaced that has answered correctly before, and no longer does. The golden crop is
+sent every 10 seconds and may take 10, so that a model which stops answering costs at most 50 seconds and a start."""
 CHECK_INTERVAL: Final = 1.0
 """Seconds between two looks at the health probe of a running server."""
 
@@ -26,7 +29,7 @@ class TritonSupervisor:
     """One running Triton at a time. It is the resolver of a TritonEngine: calling it returns the current address."""
 
     def __init__(
-        self, make: Callable[[], EmbeddedTriton], initial_backoff: float = 0.5, hang_timeout: float = 60.0
+        self, make: Callable[[], EmbeddedTriton], initial_backoff: float = 0.5, hang_timeout: float = HANG_TIMEOUT
     ) -> None:
         """`make`: returns the next server, not started yet. `initial_backoff`: seconds before it is started, doubled
         after each failure. `hang_timeout`: seconds without an answer after which a server that has answered before

@@ -14,7 +14,8 @@ from tritonclient.grpc import InferInput
 from service.deadline import Deadline
 from service.engines.port import EngineError, EngineOverloaded, EngineUnavailable
 from service.engines.triton.endpoint import Endpoint
-from service.engines.triton.resolver import Resolver
+from service.engines.triton.resolver import Resolver, host_of
+from service.engines.triton.tls import TritonTls
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +37,15 @@ class EndpointPool(Generic[T]):
         resolve: Resolver,
         verify: Callable[[Endpoint[T]], Awaitable[T]],
         on_retry: Callable[[Reason], None] = lambda _: None,
+        tls: TritonTls | None = None,
     ) -> None:
-        """`verify`: see Endpoint. `on_retry`: called with the reason whenever a request is sent to another endpoint."""
+        """`verify`, `tls`: see Endpoint. `on_retry`: called with the reason whenever a request is sent to another
+        endpoint.
+        """
         self._resolve = resolve
         self._verify = verify
         self._on_retry = on_retry
+        self._tls = tls
         self._endpoints: dict[str, Endpoint[T]] = {}
         self._probes: dict[str, asyncio.Task[None]] = {}
         self._draining: set[asyncio.Task[None]] = set()
@@ -143,7 +148,8 @@ class EndpointPool(Generic[T]):
             self._remove(address)
         for address in addresses:
             if address not in self._endpoints:
-                endpoint = self._endpoints[address] = Endpoint(address, self._verify)
+                endpoint = Endpoint(address, self._verify, self._tls, host_of(self._resolve, address))
+                self._endpoints[address] = endpoint
                 self._probes[address] = asyncio.create_task(_probe_periodically(endpoint))
 
     def _remove(self, address: str) -> None:
