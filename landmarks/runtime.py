@@ -6,7 +6,10 @@ OpenVINO is imported when a model is loaded, so that importing `landmarks` needs
 
 from __future__ import annotations
 
+import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -112,6 +115,19 @@ class DetectorNetwork:
     def __call__(self, images: NDArray[np.uint8]) -> DetectorMaps:
         """An RGB image [1, H, W, 3] -> a map per level, valid until the next call."""
         return [maps[0] for maps in self._request.infer([images], share_outputs=True).values()]
+
+
+@contextmanager
+def erased(tensor: Any) -> Iterator[NDArray[Any]]:
+    """The values of one of Triton's inputs, in whose place in the region of shared memory are zeros on leaving.
+
+    Otherwise they would stay there until those of another request take their place.
+    """
+    try:
+        yield tensor.as_numpy()  # a copy
+    finally:
+        place = np.from_dlpack(tensor)  # not a copy, but read-only to NumPy
+        ctypes.memset(place.ctypes.data, 0, place.nbytes)
 
 
 def identify(path: Path) -> tuple[ModelMetadata, str]:

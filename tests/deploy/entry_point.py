@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -37,10 +36,14 @@ def link_layout(folder: Path) -> None:
 
 
 class Container(NamedTuple):
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     grpc: int
     http: int
     folder: Path
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
 
     def answers(self) -> subprocess.CompletedProcess[str]:
         """The health check."""
@@ -50,7 +53,7 @@ class Container(NamedTuple):
     def wait_until_it_answers(self) -> None:
         end = time.monotonic() + 240
         while (check := self.answers()).returncode != 0:
-            assert self.process.poll() is None, self.process.communicate()[0]
+            assert self.process.poll() is None, self.log
             assert time.monotonic() < end, check.stderr
 
     def stub(self, model: str) -> int:
@@ -91,18 +94,14 @@ def container(folder: Path, repository: Path, **settings: object) -> Iterator[Co
         f"--http-port={http}",
         "--allow-metrics=false",
     ]
-    process = subprocess.Popen(
-        ["sh", str(folder / "start_triton.sh"), *options],
-        env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    command = ["sh", str(folder / "start_triton.sh"), *options]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield Container(process, grpc, http, folder)
     finally:
         if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=120)
+            process.terminate()
+            process.wait(120)
         for region in Path("/dev/shm").glob(f"{folder.name}-{os.getpid()}*"):
             region.unlink()

@@ -19,6 +19,7 @@ from service.engines.triton.tls import TritonTls
 from service.errors import StartError
 from service.settings import Settings
 from tests.deploy.entry_point import Container, container
+from tests.service.triton_double import until
 
 pytestmark = [pytest.mark.usefixtures("needs_triton"), pytest.mark.anyio]
 
@@ -101,12 +102,7 @@ async def test_files_that_are_replaced_are_used_for_the_next_connection(
             await engine.start()
         for name in ("crt", "key"):
             (tmp_path / f"mine.{name}").write_bytes((folder / f"gateway.{name}").read_bytes())
-        for _ in range(100):
-            try:
-                await engine.start()
-                break
-            except EngineUnavailable:
-                continue
+        await until(lambda: engine.endpoints == 1)
         assert await engine.ready()
 
 
