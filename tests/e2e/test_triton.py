@@ -98,13 +98,6 @@ async def test_concurrent_requests_share_batches(shared_triton: tuple[str, str])
     assert executions < faces
 
 
-async def test_a_requests_own_timeout_ends_its_wait(client: InferenceServerClient) -> None:
-    crops = InferInput("crops", [1, 256, 256, 3], "UINT8")
-    crops.set_data_from_numpy(golden_crop()[None])
-    with pytest.raises(InferenceServerException, match="Request timeout expired"):
-        await client.infer("landmarks", [crops], timeout=1)  # a microsecond
-
-
 async def test_triton_reports_its_own_metrics_and_listens_on_the_loopback_only(shared_triton: tuple[str, str]) -> None:
     url, metrics = shared_triton
     assert url.startswith("127.0.0.1:")
