@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -46,6 +45,7 @@ _DETECTOR_OPTIONS: Final = {
 }
 
 M = TypeVar("M", ModelMetadata, DetectorMetadata)
+R = TypeVar("R")
 
 
 class NetworkError(RuntimeError):
@@ -117,14 +117,12 @@ class DetectorNetwork:
         return [maps[0] for maps in self._request.infer([images], share_outputs=True).values()]
 
 
-@contextmanager
-def erased(tensor: Any) -> Iterator[NDArray[Any]]:
-    """The values of one of Triton's inputs, in whose place in the region of shared memory are zeros on leaving.
-
-    Otherwise they would stay there until those of another request take their place.
+def consume(tensor: Any, function: Callable[[NDArray[Any]], R]) -> R:
+    """The function's result for the values of one of Triton's inputs, in whose place in the region of shared memory
+    there are zeros afterwards. Otherwise they would stay there until those of another request take their place.
     """
     try:
-        yield tensor.as_numpy()  # a copy
+        return function(tensor.as_numpy())  # a copy
     finally:
         place = np.from_dlpack(tensor)  # not a copy, but read-only to NumPy
         ctypes.memset(place.ctypes.data, 0, place.nbytes)

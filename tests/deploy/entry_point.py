@@ -50,11 +50,14 @@ class Container(NamedTuple):
         command = [sys.executable, "-I", str(self.folder / "triton_answers.py"), str(self.http)]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
-    def wait_until_it_answers(self) -> None:
-        end = time.monotonic() + 240
+    def comes_up(self) -> bool:
+        """Waits until it answers; False when it has ended instead, as on a machine without enough memory or time."""
+        end = time.monotonic() + 300
         while (check := self.answers()).returncode != 0:
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < end, check.stderr
+            if self.process.poll() is not None and time.monotonic() < end:
+                return False
+            assert time.monotonic() < end, f"{check.stderr}\n{self.log}"
+        return True
 
     def stub(self, model: str) -> int:
         """The process of a model."""
@@ -71,7 +74,10 @@ class Container(NamedTuple):
 
 @contextmanager
 def container(folder: Path, repository: Path, **settings: object) -> Iterator[Container]:
-    """Starts Triton by the images' entry point, with settings of the environment (LANDMARKS_...)."""
+    """Starts Triton by the images' entry point, with settings of the environment (LANDMARKS_...).
+
+    As with a container, it is started again where it ends; here only until it has answered for the first time.
+    """
     link_layout(folder)
     for path in FILES:
         shutil.copy(path, folder)
@@ -95,13 +101,24 @@ def container(folder: Path, repository: Path, **settings: object) -> Iterator[Co
         "--allow-metrics=false",
     ]
     command = ["sh", str(folder / "start_triton.sh"), *options]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)
+
+    def start() -> Container:
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)
+        return Container(process, grpc, http, folder)
+
+    running = start()
     try:
-        yield Container(process, grpc, http, folder)
+        for _ in range(2):
+            if running.comes_up():
+                break
+            running = start()
+        else:
+            assert running.comes_up(), running.log
+        yield running
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(120)
+        if running.process.poll() is None:
+            running.process.terminate()
+        running.process.wait(120)
         for region in Path("/dev/shm").glob(f"{folder.name}-{os.getpid()}*"):
             region.unlink()

@@ -34,7 +34,6 @@ def test_a_model_that_does_not_answer_ends_the_container(
     needs_triton: None, model_repository: Path, tmp_path: Path, model: str, number: signal.Signals
 ) -> None:
     with container(tmp_path, model_repository, hung_after=5) as running:
-        running.wait_until_it_answers()
         stub = running.stub(model)
         os.kill(stub, number)
         assert running.process.wait(240) == BACKEND_DIED

@@ -52,7 +52,6 @@ def triton(
         "tls_client_ca": folder / "ca.crt",
     }
     with container(tmp_path_factory.mktemp("triton"), model_repository, **files) as running:
-        running.wait_until_it_answers()
         yield running
 
 

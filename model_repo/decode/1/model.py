@@ -10,7 +10,7 @@ import triton_python_backend_utils as pb_utils
 
 from landmarks.codec import CodecError, CodecSpec, Decoded, decode
 from landmarks.repository import check_stamp, model_path, precision_of, string_parameters
-from landmarks.runtime import erased, identify
+from landmarks.runtime import consume, identify
 from landmarks.tensors import DECODER_PARAMETER, DESCRIBE, METADATA, TOPK_PARAMETER, contract
 
 
@@ -45,15 +45,10 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse([pb_utils.Tensor(spec.name, values) for spec, values in tensors])
 
 
-def _decode_on_the_cpu(heatmaps: Any, spec: CodecSpec, topk: int | None, decoder: str | None) -> Decoded:
-    with erased(heatmaps) as values:
-        return decode(values, spec, topk, decoder)
-
-
 def decode_function(kind: str, device_id: str) -> Callable[[Any, CodecSpec, int | None, str | None], Decoded]:
     """Decodes Triton's tensors: with NumPy in an instance of kind CPU, else with PyTorch, on the GPU it has if any."""
     if kind == "CPU":
-        return _decode_on_the_cpu
+        return lambda heatmaps, *options: consume(heatmaps, lambda values: decode(values, *options))
     # PyTorch is installed where GPUs are
     import torch
     import torch_decode

@@ -7,7 +7,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from landmarks.repository import check_stamp, model_path, precision_of, string_parameters
-from landmarks.runtime import Network, erased
+from landmarks.runtime import Network, consume
 from landmarks.tensors import contract
 
 
@@ -25,8 +25,7 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
-        with erased(pb_utils.get_input_tensor_by_name(request, self._tensors.crops.name)) as crops:
-            predicted = self._network(crops)
+        predicted = consume(pb_utils.get_input_tensor_by_name(request, self._tensors.crops.name), self._network)
         # without visibility there is a tensor less
         tensors = zip(self._tensors.predicted, predicted, strict=False)
         return pb_utils.InferenceResponse([pb_utils.Tensor(spec.name, values) for spec, values in tensors])
