@@ -116,7 +116,7 @@ def test_evaluate_by_decoder_boxes_and_with_plots(run: Path, data: str, tmp_path
     both = json.loads(done.stdout)
     assert list(both) == ["P1", "P2"]
     for boxes, figures in both.items():
-        assert (figures["boxes"], figures["flip_averaged"], figures["faces"]) == (boxes, True, 4)
+        assert (figures["boxes"], figures["flip_averaged"], figures["faces"]) == (boxes, "points", 4)
         assert figures["by_decoder"]["argmax"]["nme"] == pytest.approx(figures["by_k"]["1"]["nme"], abs=1e-3)
         assert figures["by_decoder"]["topk"]["nme"] == pytest.approx(figures["by_k"]["9"]["nme"], abs=1e-3)
         assert {path.name for path in (tmp_path / boxes).iterdir()} == {
