@@ -2,7 +2,8 @@
 
 That is, when the network and its decoder, and the detector where there is one, answer the golden crop within 10
 seconds. A model that has answered other requests meanwhile is busy, and counts as well. PORT is that of Triton's HTTP
-API on this machine. Whether the answers are right is what gateways check.
+API on this machine. Whether the answers are right is what gateways check. The exit status is 2 when nothing listens
+there, as while Triton loads its models, and 1 when what listens does not answer.
 """
 
 import http.client
@@ -20,16 +21,24 @@ MODELS = {"landmarks": "crops", "detector": "image"}
 """Each model that gateways call, and the name of its input."""
 
 
-def main(arguments: "list[str]") -> "str | None":
-    """What does not answer; None when everything does."""
+def main(arguments: "list[str]") -> int:
+    """The exit status; standard error says what does not answer."""
     port = int(arguments[0]) if arguments else 8000
     try:
         served = [model for model in MODELS if model == "landmarks" or ask(port, f"/v2/models/{model}")[0] == 200]
         with ThreadPoolExecutor(len(served)) as threads:
-            failures = list(threads.map(lambda model: failure(port, model), served))
-    except OSError as error:
-        return f"no Triton on port {port}: {error}"
-    return "; ".join(text for text in failures if text) or None
+            failures = [text for text in threads.map(lambda model: failure(port, model), served) if text]
+    except ConnectionRefusedError as error:
+        return report(2, f"no Triton on port {port}: {error}")
+    except (OSError, http.client.HTTPException, LookupError, ValueError) as error:
+        return report(1, f"Triton does not answer as it should: {error!r}")
+    return report(1, "; ".join(failures)) if failures else 0
+
+
+def report(status: int, text: str) -> int:
+    """Writes the text, and returns the status."""
+    sys.stderr.write(f"{text}\n")
+    return status
 
 
 def failure(port: int, model: str) -> "str | None":

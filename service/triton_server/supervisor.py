@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,6 +20,8 @@ BACKOFF_RESET_SECONDS: Final = 60.0
 HANG_TIMEOUT: Final = 30.0
 """Seconds after which a server is replaced that has answered correctly before, and no longer does. The golden crop is
 sent every 10 seconds and may take 10, so that a model which stops answering costs at most 50 seconds and a start."""
+FIRST_ANSWER_TIMEOUT: Final = 300.0
+"""Seconds that a server has for its first correct answer, after it has loaded its models."""
 CHECK_INTERVAL: Final = 1.0
 """Seconds between two looks at the health probe of a running server."""
 
@@ -95,8 +96,8 @@ class TritonSupervisor:
         return time.monotonic() - started
 
     async def _hangs(self, exited: asyncio.Task[int]) -> bool:
-        """Waits until the server has exited (False), or has stopped answering for `hang_timeout` seconds (True)."""
-        last_answer = math.inf
+        """Waits until the server has exited (False), or has not answered for `hang_timeout` seconds (True)."""
+        last_answer = time.monotonic() + FIRST_ANSWER_TIMEOUT - self._hang_timeout
         while not exited.done():
             if self._is_healthy():
                 last_answer = time.monotonic()

@@ -7,8 +7,9 @@ a copy.
 - Triton 2.51 does not notice when the process of one of its Python models dies: it stays ready, and answers every
   request with an error. The watchdog then kills the server and exits with status 70.
 - With `--check PROGRAM`, that Python program, which succeeds while the models answer, is run three times in
-  `--hung-after SECONDS`. A server whose models have answered before, and not for so long, is killed likewise: it does
-  not notice either when the process of a model hangs. (The gateway of an embedded Triton checks that by itself.)
+  `--hung-after SECONDS`. A server whose models have not answered for so long, since it listens, is killed likewise: it
+  does not notice either when the process of a model hangs. The program ends with status 2 while the server does not
+  listen yet. (The gateway of an embedded Triton checks that by itself.)
 - SIGINT and SIGTERM are forwarded to the server, as an image's entry point has to.
 - With `--parent-pipe GRACE_SECONDS`, the server is stopped when standard input closes instead, which the operating
   system sees to even when the parent process is killed; signals are ignored. Dead processes are looked for once the
@@ -35,6 +36,8 @@ from pathlib import Path
 
 BACKEND_DIED = 70
 """The exit status after a model's process has died or hung: EX_SOFTWARE of sysexits.h."""
+NOT_LISTENING = 2
+"""The exit status of the program of `--check` while the server loads its models."""
 CHECK_INTERVAL = 1.0
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
 
@@ -167,12 +170,12 @@ def kill_when_backend_dies(
 def kill_when_hung(
     pid: int, check: str, hung_after: float, stopping: threading.Event, backend_died: threading.Event
 ) -> None:
-    """Kills the server once its models, which have answered before, answer no more, unless it is being stopped."""
-    answered_at = None
+    """Kills the server once its models have not answered for so long, unless it is being stopped."""
+    answered_at = None  # or when the server was found to listen
     while not (stopping.is_set() or backend_died.is_set()):
         began = time.monotonic()
-        answers, problem = run_check(check, hung_after)
-        if answers:
+        status, problem = run_check(check, hung_after)
+        if status == 0 or (answered_at is None and status != NOT_LISTENING):
             answered_at = began
         elif answered_at is not None and time.monotonic() - answered_at >= hung_after and not stopping.is_set():
             kill_because(f"no answer for {hung_after:g} s ({problem})", pid, backend_died)
@@ -180,14 +183,14 @@ def kill_when_hung(
         time.sleep(max(0.0, began + hung_after / 3 - time.monotonic()))
 
 
-def run_check(program: str, timeout: float) -> "tuple[bool, str]":
-    """Whether the models answer, and what the program says to it."""
+def run_check(program: str, timeout: float) -> "tuple[int, str]":
+    """The exit status of the program, and what it says."""
     command = [sys.executable, "-I", program]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        return False, f"the check took {timeout:g} s"
-    return done.returncode == 0, done.stderr.decode("utf-8", "replace").strip()
+        return 1, f"the check took {timeout:g} s"
+    return done.returncode, done.stderr.decode("utf-8", "replace").strip()
 
 
 def kill_because(reason: str, pid: int, backend_died: threading.Event) -> None:
