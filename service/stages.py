@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import ContextVar, Token, copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from service.answer import STAGES
+from service.memory import hold_during
 from service.observability.request_scope import stage
 
 T = TypeVar("T")
@@ -69,4 +70,11 @@ async def run_in_thread(executor: Executor, name: str, work: Callable[[], T]) ->
         with timed(name):
             return work()
 
-    return await asyncio.get_running_loop().run_in_executor(executor, copy_context().run, run)
+    return await in_thread(executor, copy_context().run, run)
+
+
+async def in_thread(executor: Executor, work: Callable[..., T], *values: Any) -> T:
+    """Runs work in a thread. What the request holds for its image it holds until the thread has ended."""
+    future = executor.submit(work, *values)
+    hold_during(future)
+    return await asyncio.wrap_future(future)

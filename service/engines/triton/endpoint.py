@@ -25,6 +25,7 @@ from landmarks_client.proxy import proxy_advice, proxy_options
 from service.deadline import Deadline
 from service.engines.port import EngineError, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.engines.triton.tls import TritonTls
+from service.memory import hold_during
 from service.observability.request_scope import round_trip
 
 logger = logging.getLogger(__name__)
@@ -219,6 +220,7 @@ class Endpoint(Generic[T]):
         task, result = asyncio.ensure_future(call), asyncio.get_running_loop().create_future()
         self._calls.add(task)
         self._results.add(result)
+        hold_during(task)
         task.add_done_callback(lambda _: self._settle(task, result, model))
         result.add_done_callback(self._results.discard)
         return result
