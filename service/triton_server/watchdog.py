@@ -160,10 +160,13 @@ def kill_when_backend_dies(
 ) -> None:
     """Kills the server once one of its own processes has died, unless it is being stopped."""
     ready.wait()
+    before: set[str] = set()
     while not stopping.is_set():
-        if has_dead_child(pid):
+        dead = dead_children(pid)
+        if dead & before:
             kill_because("a model's process has died", pid, backend_died)
             return
+        before = dead  # while it starts, Triton also has short-lived children, which it takes a moment to wait for
         time.sleep(CHECK_INTERVAL)
 
 
@@ -189,7 +192,7 @@ def run_check(program: str, timeout: float) -> "tuple[int, str]":
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        return 1, f"the check took {timeout:g} s"
+        return NOT_LISTENING, f"the check took {timeout:g} s"  # which says nothing about the server
     return done.returncode, done.stderr.decode("utf-8", "replace").strip()
 
 
@@ -201,10 +204,10 @@ def kill_because(reason: str, pid: int, backend_died: threading.Event) -> None:
     kill_group(pid)
 
 
-def has_dead_child(pid: int) -> bool:
-    """Whether a child of this process has ended, and its exit status was never read."""
-    children = [Path("/proc", child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in words(task)]
-    return any(words(child / "stat", after=")")[:1] == ["Z"] for child in children)
+def dead_children(pid: int) -> "set[str]":
+    """The children of this process that have ended, and whose exit status was not read yet."""
+    children = {child for task in Path(f"/proc/{pid}/task").glob("*/children") for child in words(task)}
+    return {child for child in children if words(Path("/proc", child, "stat"), after=")")[:1] == ["Z"]}
 
 
 def words(path: Path, after: str = "") -> "list[str]":

@@ -35,12 +35,12 @@ from tests.deploy.tools import DEPLOY
 def test_a_model_that_does_not_answer_ends_the_container(
     needs_triton: None, model_repository: Path, tmp_path: Path, model: str, number: signal.Signals
 ) -> None:
-    with container(tmp_path, model_repository, hung_after=5) as running:
+    with container(tmp_path, model_repository, hung_after=10) as running:
         # right after the first answer: the watchdog itself need not have seen one
         stub = running.stub(model)
         os.kill(stub, number)
         assert running.process.wait(600) == BACKEND_DIED
-    reason = "no answer for 5 s" if number == signal.SIGSTOP else "a model's process has died"
+    reason = "no answer for 10 s" if number == signal.SIGSTOP else "a model's process has died"
     assert f"E watchdog: {reason}" in running.log
     assert has_ended(stub)
 
