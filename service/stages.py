@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import ContextVar, Token, copy_context
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from service.answer import STAGES
 from service.memory import hold_during
 from service.observability.request_scope import stage
 
 T = TypeVar("T")
+
+INLINE_FACES: Final = 32
+"""Whose conversion and encoding take a few milliseconds."""
 
 
 class Stopwatch:
@@ -71,6 +74,11 @@ async def run_in_thread(executor: Executor, name: str, work: Callable[[], T]) ->
             return work()
 
     return await in_thread(executor, copy_context().run, run)
+
+
+async def with_faces(count: int, work: Callable[[], T]) -> T:
+    """The result of work on so many faces: in a thread where it would hold up the event loop."""
+    return await asyncio.to_thread(work) if count > INLINE_FACES else work()
 
 
 async def in_thread(executor: Executor, work: Callable[..., T], *values: Any) -> T:

@@ -18,6 +18,7 @@ from service.errors import ErrorKind, ServiceError
 from service.images.header import Colors, Header, Source, damaged, unsupported
 from service.images.ifd import directories, exif_orientation
 from service.images.pixels import Pixels
+from service.search import search
 
 MAX_SCANS: Final = 100
 """A progressive file has about ten. Every scan costs a pass over the whole image, even one of a few bytes."""
@@ -127,7 +128,7 @@ def _segments(data: bytes, position: int = 2) -> Iterator[_Segment]:
     A plain search for markers could find those of an embedded thumbnail.
     """
     for _ in range(_MAX_SEGMENTS):
-        match = _MARKER.search(data, position)
+        match = search(_MARKER, data, position)
         if match is None:
             return
         marker, position = match[1][0], match.end()

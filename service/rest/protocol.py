@@ -55,6 +55,10 @@ class _WrongHost(Exception):
     """As above."""
 
 
+class _UnknownCoding(Exception):
+    """As above."""
+
+
 class _TooManyPipelined(Exception):
     """As above."""
 
@@ -199,6 +203,9 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
         def on_headers_complete(self) -> None:
             if not self._has_upgrade():
                 hosts = sum(name == b"host" for name, _ in self.headers)
+                codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+                if codings not in ([], [b"chunked"]):
+                    raise _UnknownCoding  # RFC 9112, 6.1
                 if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
                     raise _WrongHost  # RFC 9112, 3.2
                 if len(self.pipeline) >= MAX_PIPELINED:

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
+from service.answer import count_faces
 from service.deadline import Deadline
 from service.errors import ServiceError
 from service.gateway import Gateway
@@ -25,6 +26,7 @@ from service.rpc.errors import REQUEST_ID_KEY, Context, abort, text_metadata
 from service.rpc.interceptors import ApiKeyInterceptor, ReceivingInterceptor
 from service.rpc.receiving import LOOKAHEAD_BYTES, Receiver
 from service.security.api_keys import Protection
+from service.stages import with_faces
 
 MESSAGE_OVERHEAD = 2**20
 """Bytes that a request may have in addition to its images. gRPC refuses a larger message before it is parsed."""
@@ -56,7 +58,7 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
             del request  # it has a copy of the image
             answer = await self._gateway.detect(image, options, deadline)
             with stage("encode"):
-                return answer_message(answer, identity)
+                return await with_faces(len(answer.faces), lambda: answer_message(answer, identity))
 
     async def DetectBatch(self, request: pb.DetectBatchRequest, context: Context) -> pb.DetectBatchResponse:  # noqa: N802
         async with self._admitted(context) as (identity, deadline):
@@ -64,7 +66,7 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
             del request  # it has copies of the images
             outcomes = await self._gateway.detect_batch(requests, identity, deadline)
             with stage("encode"):
-                return batch_message(outcomes, identity)
+                return await with_faces(count_faces(outcomes), lambda: batch_message(outcomes, identity))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: ARG002, N802
         return models_message(self._gateway.models)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -17,10 +18,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
+from service.landmarker import to_image_coordinates
 from service.memory import MemoryBudget
 from service.rest.listener import ConnectionLimits
 from service.rpc import connections, interceptors, receiving
 from service.rpc.connections import Peer, bytes_received, close_surplus, peer_of_call
+from service.rpc.convert import answer_message
 from service.rpc.server import build_server
 from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
@@ -161,6 +164,29 @@ async def test_a_call_without_a_message_is_refused() -> None:
     async with served() as (api, _, _):
         call = api.channel.stream_unary("/landmarks.v1.Landmarks/Detect")(iter(()))
         assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_large_messages_are_parsed_and_large_answers_written_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[tuple[str, bool]] = []
+
+    def recorded(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*values: Any) -> Any:
+            threads.append((name, threading.current_thread() is threading.main_thread()))
+            return work(*values)
+
+        return run
+
+    monkeypatch.setattr(interceptors, "_parsed", recorded("parse", interceptors._parsed))
+    monkeypatch.setattr("service.rpc.server.answer_message", recorded("answer", answer_message))
+    monkeypatch.setattr("service.landmarker.to_image_coordinates", recorded("face", to_image_coordinates))
+    box = (20.0, 30.0, 200.0, 210.0)
+    async with served(max_bytes=2**20, max_faces=100) as (api, _, _):
+        assert (await api.ask(IMAGE, boxes=[box])).code == "ok"
+        assert set(threads) == {("parse", True), ("answer", True), ("face", True)}
+        threads.clear()
+        assert (await api.ask(bytes(2**19))).code == "not_an_image"
+        assert (await api.ask(IMAGE, boxes=[box] * 33)).code == "ok"
+        assert set(threads) == {("parse", False), ("parse", True), ("answer", False), ("face", False)}
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])

@@ -25,7 +25,7 @@ from train.evaluation.predict import check_points, predict
 from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName, Flip
 from train.evaluation.trained import Trained, open_run
-from train.runs.folder import CONFIG_FILE, DESCRIPTION_FILE, REPORT_FILE
+from train.runs.folder import DESCRIPTION_FILE, REPORT_FILE, read_config
 
 UNKNOWN: Final = "-"
 """What a table shows where there is no figure."""
@@ -145,8 +145,7 @@ class TableContext:
             raise TrainingError(
                 f"{folder} was trained on {', '.join(data)}, not {self.source.name}: choose other --runs"
             )
-        config = folder / CONFIG_FILE
-        if validated(Config, json.loads(config.read_text("utf-8")), str(config)) != spec.config:
+        if read_config(folder) != spec.config:
             raise TrainingError(f"{folder} was trained by another configuration: choose other --runs, or its --epochs")
         return True
 

@@ -94,6 +94,7 @@ async def test_an_upgrade_of_http_1_0_and_one_without_a_body(port: int) -> None:
         b"POST /v1/landmarks HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         b"POST /v1/landmarks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n",
+        b"POST /v1/landmarks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 async def test_what_is_not_http_gets_a_problem_document(port: int, garbage: bytes) -> None:
