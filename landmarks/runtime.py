@@ -7,7 +7,6 @@ OpenVINO is imported when a model is loaded, so that importing `landmarks` needs
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,9 +21,6 @@ from landmarks.detector import DetectorMetadata
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import MODEL_KINDS, provenance
 from landmarks.tensors import TensorSpec, contract
-
-# with this package, importing OpenVINO would report the import to its makers
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     import openvino

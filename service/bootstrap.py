@@ -51,9 +51,10 @@ def image_limits(settings: Settings) -> ImageLimits:
 def memory_budget(settings: Settings) -> MemoryBudget:
     """What requests may hold, of the machine or the control group unless a setting says so.
 
-    One peer may have the same share of the bodies' memory as it may have of the connections.
+    One peer may have the same share of the bodies' memory as it may have of the connections, but always half: fewer
+    connections are no reason for smaller images.
     """
-    share = min(1.0, settings.max_connections_per_peer / settings.max_connections)
+    share = min(1.0, max(0.5, settings.max_connections_per_peer / settings.max_connections))
     budget = MemoryBudget(settings.max_memory or request_memory(), share)
     for name, wanted in (("max_bytes", settings.max_bytes), ("max_batch_bytes", settings.max_batch_bytes)):
         if budget.largest_body < wanted:
@@ -162,7 +163,7 @@ async def _primary_engine(settings: Settings, telemetry: Telemetry) -> AsyncIter
     if settings.engine == "local":
         yield LocalEngine(path)
         return
-    triton = _supervisor(settings, repository)
+    triton = _supervisor(settings, repository, telemetry)
     try:
         await triton.start()
         yield _with_gauge(_with_health_probe(_triton_engine(triton, telemetry), triton), telemetry)
@@ -172,11 +173,12 @@ async def _primary_engine(settings: Settings, telemetry: Telemetry) -> AsyncIter
         await triton.stop()
 
 
-def _supervisor(settings: Settings, repository: Path) -> TritonSupervisor:
+def _supervisor(settings: Settings, repository: Path, telemetry: Telemetry) -> TritonSupervisor:
     timeout, otlp = settings.startup_timeout, settings.otlp_endpoint
     config = INT8_CONFIG if settings.precision == "int8" else None
     return TritonSupervisor(
-        lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp, config_name=config)
+        lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp, config_name=config),
+        on_restart=telemetry.metrics.triton_restarts.inc,
     )
 
 
@@ -188,7 +190,10 @@ def _resolver(setting: str, url: str) -> DnsResolver:
 
 
 def _triton_engine(resolver: Resolver, telemetry: Telemetry, tls: TritonTls | None = None) -> TritonEngine:
-    return TritonEngine(resolver, lambda reason: telemetry.metrics.triton_retries.labels(reason).inc(), tls)
+    metrics = telemetry.metrics
+    return TritonEngine(
+        resolver, lambda reason: metrics.triton_retries.labels(reason).inc(), metrics.triton_retries_forgone.inc, tls
+    )
 
 
 def _triton_tls(settings: Settings) -> TritonTls | None:
@@ -287,7 +292,7 @@ async def _candidate_engine(settings: Settings, telemetry: Telemetry) -> AsyncIt
     elif settings.engine == "local":
         yield LocalEngine(model_path(repository, precision=settings.precision))
     else:
-        triton = _supervisor(settings, repository)
+        triton = _supervisor(settings, repository, telemetry)
         try:
             triton.start_in_background()
             yield _with_health_probe(_triton_engine(triton, telemetry), triton)

@@ -72,13 +72,15 @@ class TritonEngine:
         self,
         url: str | Resolver,
         on_retry: Callable[[Reason], None] = lambda _: None,
+        on_budget_spent: Callable[[], None] = lambda: None,
         tls: TritonTls | None = None,
     ) -> None:
-        """`url`: "host:port", several separated by commas; or a resolver. `on_retry`, `tls`: see EndpointPool.
+        """`url`: "host:port", several separated by commas; or a resolver. The others: see EndpointPool.
 
         Raises ValueError for text that is not host:port.
         """
-        self._pool = EndpointPool(DnsResolver(url) if isinstance(url, str) else url, self._verify, on_retry, tls)
+        resolver = DnsResolver(url) if isinstance(url, str) else url
+        self._pool = EndpointPool(resolver, self._verify, on_retry, on_budget_spent, tls=tls)
         self._further_checks: list[Callable[[Endpoint[Any]], Awaitable[None]]] = []
         self._crops = CallQueue(
             "landmarks", self._infer_batch, max_batch=lambda key: key.served.max_batch, **self._bounds()
