@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from landmarks.detection import (
     MAX_CANDIDATES,
     MAX_FACES,
+    NEVER,
     Detections,
+    canvas_side,
     decode,
     downweight_small,
     enlarged,
@@ -31,8 +33,6 @@ from landmarks.detector import DetectorMetadata, DetectorSpec, Level
 from landmarks.metadata import MetadataError
 
 SPEC = DetectorSpec()
-NEVER = -80.0
-"""A logit whose probability is nothing."""
 
 Box = tuple[float, float, float, float]
 
@@ -228,16 +228,25 @@ def blank_image(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("height", "width", "shapes"),
     [
-        (480, 640, [(480, 640), (240, 320), (120, 160)]),
-        (208, 100, [(208, 100)]),
-        (209, 7, [(209, 7), (104, 4)]),
+        (480, 640, [(480, 640), (120, 160), (30, 40)]),
+        (104, 100, [(104, 100)]),
+        (105, 7, [(105, 7), (26, 2)]),
         (1, 1, [(1, 1)]),
-        (3000, 2000, [(2048, 1365), (1024, 682), (512, 341), (256, 170), (128, 85)]),
-        (1, 500, [(1, 500), (1, 250), (1, 125)]),
+        (3000, 2000, [(2048, 1365), (512, 341), (128, 85), (32, 21)]),
+        (1, 500, [(1, 500), (1, 125), (1, 31)]),
     ],
 )
-def test_the_image_is_halved_until_no_face_is_too_large(height: int, width: int, shapes: list[tuple[int, int]]) -> None:
+def test_the_image_is_reduced_until_no_face_can_be_large(
+    height: int, width: int, shapes: list[tuple[int, int]]
+) -> None:
     assert [part.shape[:2] for part in pyramid(blank_image(height, width), SPEC, max_side=2048)] == shapes
+
+
+@pytest.mark.parametrize(
+    ("side", "canvas"), [(1, 32), (33, 64), (256, 256), (257, 320), (512, 512), (513, 640), (800, 896), (2048, 2048)]
+)
+def test_canvases_have_few_sizes(side: int, canvas: int) -> None:
+    assert canvas_side(side, 32) == canvas
 
 
 def test_padding_is_black_below_and_to_the_right() -> None:
@@ -259,7 +268,7 @@ def test_a_face_of_the_quarter_image_is_four_times_as_large_in_the_image() -> No
         return maps
 
     found = find_faces(blank_image(480, 640), network, SPEC)
-    assert asked == [(1, 480, 640, 3), (1, 256, 320, 3), (1, 128, 160, 3)]
+    assert asked == [(1, 512, 640, 3), (1, 128, 160, 3), (1, 32, 64, 3)]
     # pixel edges are kept: left edge 30 - 0.5 + 0.5 = 30 pixels from the border, times 4, less half a pixel
     assert found.boxes.tolist() == [pytest.approx((121.5, 81.5, 441.5, 481.5), abs=0.02)]
 
@@ -309,9 +318,9 @@ def test_reduced_pixels_keep_their_edges() -> None:
 def test_the_same_face_of_two_sizes_is_reported_once() -> None:
     def network(images: np.ndarray) -> list[np.ndarray]:
         maps = empty(*images.shape[1:3])
-        scale = images.shape[2] / 320
-        if scale in (1.0, 0.5):
-            put(maps, (100 * scale, 60 * scale, 180 * scale, 160 * scale), level=2 if scale == 1 else 1, score=0.9)
+        if images.shape[2] in (320, 96):
+            scale = 1.0 if images.shape[2] == 320 else 0.25
+            put(maps, (100 * scale, 60 * scale, 180 * scale, 160 * scale), level=2 if scale == 1 else 0, score=0.9)
         return maps
 
     assert len(find_faces(blank_image(256, 320), network, SPEC).boxes) == 1
