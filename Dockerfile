@@ -38,6 +38,7 @@ COPY pyproject.toml README.md ./
 COPY landmarks landmarks
 COPY landmarks_client landmarks_client
 COPY service service
+COPY shots shots
 COPY train train
 RUN python3 -m pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /dist .
 

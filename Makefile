@@ -54,7 +54,7 @@ lint: $(VENV)/dev.installed ## style
 	$(BIN)/ruff check .
 
 types: $(VENV)/dev.installed ## types, strictly
-	$(BIN)/mypy landmarks landmarks_client service train bench tests proto/write_comments.py
+	$(BIN)/mypy landmarks landmarks_client service shots train bench tests proto/write_comments.py
 	$(BIN)/mypy model_repo/heatmap/1/model.py
 	$(BIN)/mypy model_repo/decode/1/model.py
 	$(BIN)/mypy model_repo/decode/1/torch_decode.py
@@ -83,4 +83,4 @@ $(VENV)/demo.installed: $(VENV)/serve.installed
 
 $(VENV)/dev.installed: $(VENV)/bin/python pyproject.toml
 	@echo "installing what serving, training and tests need into $(VENV) ..."
-	@$(PIP) --editable '.[serve,train,test,dev]' && touch $@ $(VENV)/serve.installed
+	@$(PIP) --editable '.[serve,vfx,usd,train,test,dev]' && touch $@ $(VENV)/serve.installed

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import cv2
 
-from service.cli.command_line import Detect, Doctor, NewKey, Serve, parse
+from service.cli.command_line import Detect, Doctor, ExportTracks, NewKey, Serve, parse
 from service.cli.detect import detect
 from service.cli.doctor import doctor
+from service.cli.export_tracks import export_tracks
 from service.errors import StartError
 from service.observability.logs import set_up as set_up_log
 from service.security.api_keys import SecurityError, new_key
@@ -29,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = parse(argv)
     if isinstance(command, NewKey):
         return _new_key(command.name)
+    if isinstance(command, ExportTracks):
+        return export_tracks(command)
     if isinstance(command, Serve):
         open_missing_streams()
     set_up_log(command.settings)

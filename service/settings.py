@@ -135,8 +135,8 @@ class NetworkSettings(BaseModel):
     )
     triton_url: str | None = Field(
         None,
-        description="host:port of the gRPC endpoint of a Triton that is already running, or several separated by "
-        "commas; a name that resolves to several addresses counts as all of them.",
+        description="host:port (or unix:PATH) of the gRPC endpoint of a Triton that is already running, or several "
+        "separated by commas; a name that resolves to several addresses counts as all of them.",
     )
     model_repository: Path | None = Field(
         None,

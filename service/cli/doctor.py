@@ -92,12 +92,20 @@ def _tritons(url: str) -> str:
         raise Problem(f"LANDMARKS_TRITON_URL: {error}") from error
     for target in targets:
         try:
-            socket.create_connection(target, timeout=5).close()
+            _connect(*target)
         except OSError as error:
-            raise Problem(
-                f"no Triton at {target[0]}:{target[1]} ({error}): start it, or set LANDMARKS_TRITON_URL"
-            ) from error
+            name = f"{target[0]}:{target[1]}" if target[1] else target[0]
+            raise Problem(f"no Triton at {name} ({error}): start it, or set LANDMARKS_TRITON_URL") from error
     return f"Triton at {url}"
+
+
+def _connect(host: str, port: int) -> None:
+    """Raises OSError unless something listens there. `host`: also unix:PATH."""
+    if host.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(host.removeprefix("unix:"))
+    else:
+        socket.create_connection((host, port), timeout=5).close()
 
 
 def ports(settings: Settings) -> str:

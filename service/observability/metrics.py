@@ -54,6 +54,14 @@ class Metrics:
         self.triton_seconds = self._histogram(
             "triton_seconds", "Round-trip time of a call to Triton, by its result", SECONDS, "code"
         )
+        self.queue_seconds = self._histogram(
+            "queue_seconds",
+            "Time that a request waits for its first call, by the model that is called",
+            SECONDS,
+            "model",
+        )
+        for model in ("landmarks", "detector"):
+            self.queue_seconds.labels(model)
         self.triton_endpoints = self._gauge("triton_endpoints", "Tritons that requests are sent to now")
         self.triton_retries = self._counter("triton_retries", "Calls sent to another Triton, by reason", "reason")
         self._stages = self._histogram("stage_seconds", "Time in each stage of a request", SECONDS, *_PROTOCOL, "stage")

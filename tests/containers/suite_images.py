@@ -70,7 +70,7 @@ def copied_tree(folder: Path) -> Path:
     """A copy of the files that images are built from, to which files can be added."""
     for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("landmarks", "landmarks_client", "service", "train", "model_repo", "deploy"):
+    for name in ("landmarks", "landmarks_client", "service", "shots", "train", "model_repo", "deploy"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.whl"))
     return folder
 

@@ -122,8 +122,8 @@ def test_triton_has_shared_memory_and_its_image(manifests: dict[tuple[str, str],
 
 def test_triton_scales_by_its_queue_and_the_gateway_by_cpu(manifests: dict[tuple[str, str], Manifest]) -> None:
     queue, *_ = manifests["HorizontalPodAutoscaler", "triton"]["spec"]["metrics"]
-    (adapter,) = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
-    assert queue["pods"]["metric"]["name"] == adapter["name"]["as"]
+    (adapter,) = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text())["rules"]["external"]
+    assert queue["external"]["metric"]["name"] == adapter["name"]["as"]
     (cpu,) = manifests["HorizontalPodAutoscaler", "gateway"]["spec"]["metrics"]
     assert cpu["resource"]["name"] == "cpu"
     # a number of replicas beside an autoscaler would undo its work at every apply

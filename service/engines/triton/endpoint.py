@@ -85,15 +85,11 @@ class Endpoint(Generic[T]):
         parameters: dict[str, Any] | None = None,
         deadline: Deadline | None = None,
     ) -> Any:
-        """Triton's answer. Raises EngineError; after EngineUnavailable the endpoint is down.
-
-        The request carries its deadline as Triton's own queue timeout, so that Triton drops it by itself.
-        """
+        """Triton's answer. Raises EngineError; after EngineUnavailable the endpoint is down."""
         try:
             timeout = None if deadline is None else deadline.remaining()
-            microseconds = None if timeout is None else max(1, int(timeout * 1e6))
             with round_trip() as headers:
-                call = self._client.infer(model, inputs, parameters=parameters, timeout=microseconds, headers=headers)
+                call = self._client.infer(model, inputs, parameters=parameters, headers=headers)
                 return await asyncio.wait_for(self._detached(call), timeout)
         except asyncio.TimeoutError as error:
             raise EngineTimeout(f"Triton at {self.address} did not answer in time") from error
