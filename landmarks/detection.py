@@ -6,7 +6,7 @@ cells wide. Randomized rounding assigns the centre to one cell, as `landmarks.co
 cell is that of the probability to be the assigned one. So the 2 x 2 cells that a centre can be rounded to sum to the
 probability of a face, and their mean, weighted by their probabilities, is its centre to a fraction of a cell.
 
-Faces that are too large for the last level are found in the image at a quarter of its size, at a sixteenth, and so on.
+Faces that are too large for the last level are found in the image at half its size, at a quarter, and so on.
 
 Cells and pixels are related as in `landmarks.codec` (pixel rule "center"). Source of the rounding: Yu and Tao, "Heatmap
 Regression via Randomized Rounding" (arXiv:2009.00225); of centres and sizes on maps of several strides: Zhou et al.,
@@ -41,10 +41,6 @@ CELLS_PER_FACE: Final = 4.0
 CONTAINMENT_THRESHOLD: Final = 0.8
 """Where a larger share than this of the smaller of two boxes lies in the other, the one with the lower score is
 removed."""
-
-PYRAMID_STEP: Final = 4
-"""Factor between the sizes at which an image is searched. The levels find faces of a twentyfold range of sizes, so that
-two sizes overlap; a factor of 2 finds hardly more faces and costs a quarter more."""
 
 NEVER: Final = -80.0
 """A logit whose probability is nothing."""
@@ -95,14 +91,14 @@ def find_faces(
 
 
 def pyramid(image: RgbImage, spec: DetectorSpec, max_side: int) -> Iterator[RgbImage]:
-    """The image at full size, a quarter, a sixteenth and so on, until its longer side is at most half the largest face.
+    """The image at full size, half, a quarter and so on, until its longer side is at most half the largest face.
 
-    So a face that fills the image is seen whole at one size at least, and every other face at one or two sizes.
+    So even a face that fills the image is seen at two sizes.
     """
     image = reduced(image, max_side)
     yield image
     while max(image.shape[:2]) > spec.largest / 2:
-        image = _resized(image, 1 / PYRAMID_STEP)
+        image = _resized(image, 0.5)
         yield image
 
 

@@ -228,12 +228,12 @@ def blank_image(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("height", "width", "shapes"),
     [
-        (480, 640, [(480, 640), (120, 160), (30, 40)]),
+        (480, 640, [(480, 640), (240, 320), (120, 160), (60, 80)]),
         (104, 100, [(104, 100)]),
-        (105, 7, [(105, 7), (26, 2)]),
+        (105, 7, [(105, 7), (52, 4)]),
         (1, 1, [(1, 1)]),
-        (3000, 2000, [(2048, 1365), (512, 341), (128, 85), (32, 21)]),
-        (1, 500, [(1, 500), (1, 125), (1, 31)]),
+        (3000, 2000, [(2048, 1365), (1024, 682), (512, 341), (256, 170), (128, 85), (64, 42)]),
+        (1, 500, [(1, 500), (1, 250), (1, 125), (1, 62)]),
     ],
 )
 def test_the_image_is_reduced_until_no_face_can_be_large(
@@ -268,7 +268,7 @@ def test_a_face_of_the_quarter_image_is_four_times_as_large_in_the_image() -> No
         return maps
 
     found = find_faces(blank_image(480, 640), network, SPEC)
-    assert asked == [(1, 512, 640, 3), (1, 128, 160, 3), (1, 32, 64, 3)]
+    assert asked == [(1, 512, 640, 3), (1, 256, 320, 3), (1, 128, 160, 3), (1, 64, 96, 3)]
     # pixel edges are kept: left edge 30 - 0.5 + 0.5 = 30 pixels from the border, times 4, less half a pixel
     assert found.boxes.tolist() == [pytest.approx((121.5, 81.5, 441.5, 481.5), abs=0.02)]
 
@@ -318,9 +318,9 @@ def test_reduced_pixels_keep_their_edges() -> None:
 def test_the_same_face_of_two_sizes_is_reported_once() -> None:
     def network(images: np.ndarray) -> list[np.ndarray]:
         maps = empty(*images.shape[1:3])
-        if images.shape[2] in (320, 96):
-            scale = 1.0 if images.shape[2] == 320 else 0.25
-            put(maps, (100 * scale, 60 * scale, 180 * scale, 160 * scale), level=2 if scale == 1 else 0, score=0.9)
+        scale = images.shape[2] / 320
+        if scale in (1.0, 0.5):
+            put(maps, (100 * scale, 60 * scale, 180 * scale, 160 * scale), level=2 if scale == 1 else 1, score=0.9)
         return maps
 
     assert len(find_faces(blank_image(256, 320), network, SPEC).boxes) == 1
