@@ -81,9 +81,14 @@ def find_faces(
     """
     threshold = spec.threshold if threshold is None else threshold
     parts = list(pyramid(image, spec, max_side))
-    found = [
-        enlarged(decode(network(padded(part, spec.multiple)[None]), spec, threshold), part, image) for part in parts
-    ]
+    found = []
+    for part in parts:
+        faces = decode(network(padded(part, spec.multiple)[None]), spec, threshold)
+        if part is not parts[0]:
+            # smaller ones are less than half the largest face in the image of twice the size, where their box is better
+            large = _sizes(faces.boxes) >= spec.largest / 4
+            faces = Detections(faces.boxes[large], faces.scores[large])
+        found.append(enlarged(faces, part, image))
     boxes, scores = (np.concatenate(each) for each in zip(*found, strict=True))
     scores = downweight_small(boxes * parts[0].shape[1] / image.shape[1], scores, spec.small_size)
     kept = scores >= threshold
@@ -143,10 +148,14 @@ def downweight_small(boxes: NDArray[np.float64], scores: NDArray[np.float64], sm
     Their odds are multiplied by the fourth power of size / small_size. A button or a lamp of twelve pixels looks like a
     face, and an image has many: half of all false boxes were that small, and hardly any of the faces.
     """
-    sizes = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
-    odds = np.minimum(1.0, sizes / small_size) ** 4 * scores
+    odds = np.minimum(1.0, _sizes(boxes) / small_size) ** 4 * scores
     weighted: NDArray[np.float64] = odds / (odds + 1 - scores)
     return weighted
+
+
+def _sizes(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N] the root of the area of each box [N, 4]."""
+    return np.asarray(np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)))
 
 
 # ---------------------------------------------------------------- maps

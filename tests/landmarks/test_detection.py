@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -298,10 +299,27 @@ def test_a_face_is_as_small_as_it_was_looked_at(side: int) -> None:
             put(maps, (98.0, 98.0, 109.0, 109.0), score=0.9)
         return maps
 
-    found = find_faces(blank_image(side, side), network, SPEC, threshold=0.3, max_side=320)
+    spec = replace(SPEC, small_size=22.0)
+    found = find_faces(blank_image(side, side), network, spec, threshold=0.3, max_side=320)
     assert found.scores == pytest.approx([0.36])
     assert found.boxes[0, 2] - found.boxes[0, 0] == pytest.approx(11 * side / 320)
-    assert not len(find_faces(blank_image(side, side), network, SPEC, threshold=0.4, max_side=320).boxes)
+    assert not len(find_faces(blank_image(side, side), network, spec, threshold=0.4, max_side=320).boxes)
+
+
+def test_a_small_face_of_a_reduced_image_is_left_to_the_larger_one() -> None:
+    """52 pixels, a quarter of the largest face, are enough there; 51 are not."""
+
+    def network_of(side: float) -> Callable[[np.ndarray], list[np.ndarray]]:
+        def network(images: np.ndarray) -> list[np.ndarray]:
+            maps = empty(*images.shape[1:3])
+            if images.shape[2] == 160:
+                put(maps, (50.0, 50.0, 50 + side, 50 + side), level=1)
+            return maps
+
+        return network
+
+    assert len(find_faces(blank_image(320, 320), network_of(52.1), SPEC).boxes) == 1
+    assert len(find_faces(blank_image(320, 320), network_of(51.0), SPEC).boxes) == 0
 
 
 def test_reduced_pixels_keep_their_edges() -> None:
