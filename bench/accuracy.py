@@ -61,13 +61,16 @@ FILLS: Final = (0.5, 0.75, 1.0, 1.2)
 
 
 def found_points(answer: Answer, center: Array) -> Array | None:
-    """The points [N, 2] of the detected face whose box contains a face's center [2]; None if there is none."""
-    x, y = center
-    for found in answer.faces:
-        x1, y1, x2, y2 = found.box
-        if x1 < x < x2 and y1 < y < y2:
-            return found.points.astype(np.float64)
-    return None
+    """The points [N, 2] of the detected face whose box contains a face's center [2]; None if there is none.
+
+    Of several, which faces beside each other may have, that whose box has its middle nearest to the center.
+    """
+    boxes = np.array([found.box for found in answer.faces], np.float64).reshape(-1, 4)
+    contains = ((boxes[:, :2] < center) & (center < boxes[:, 2:])).all(axis=1)
+    if not contains.any():
+        return None
+    distance = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - center, axis=1)
+    return answer.faces[int(np.where(contains, distance, np.inf).argmin())].points.astype(np.float64)
 
 
 @asynccontextmanager
