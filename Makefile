@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help up test test-containers mutation demo bench bench-detector soak fuzz lint types proto lock clean
+.PHONY: help up test test-containers mutation demo bench bench-detector tables soak fuzz lint types proto lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -42,6 +42,26 @@ bench: $(VENV)/dev.installed ## faces per second served over faces per second in
 bench-detector: $(if $(DATA),$(VENV)/dev.installed) ## face detectors compared: DATA=faces300w:/data [MODEL=detector.onnx] [YUNET=yunet.onnx]
 	@test -n "$(DATA)" || { echo "give photographs: make bench-detector DATA=faces300w:/data"; exit 2; }
 	@exec $(BIN)/python -m bench.detector --model "$(or $(MODEL),model_repo/detector/1/model.onnx)" --data "$(DATA)" $(if $(YUNET),--yunet "$(YUNET)")
+
+# the cheapest first; every run is trained once, kept under runs/, and continued where it was interrupted
+TABLE = $(BIN)/landmarks-train $(1) --data "$(DATA)" --backbone compact --epochs $(or $(EPOCHS),30) --out $(or $(OUT),runs/tables)
+tables: $(if $(DATA),$(VENV)/dev.installed) ## the paper's tables with the compact backbone, for days: DATA=faces300w:/data [EPOCHS=30] [OUT=runs/tables]
+	@test -n "$(DATA)" || { echo "give a data set: make tables DATA=faces300w:/data"; exit 2; }
+	$(call TABLE,table 1)
+	$(call TABLE,table annotation)
+	$(call TABLE,figure 4)
+	$(call TABLE,figure 7)
+	$(call TABLE,figure 8) --sizes 64 --seeds 0 1 2
+	$(call TABLE,table 2) --seeds 0 1 2
+	$(call TABLE,table activation-sets)
+	$(call TABLE,figure 10) --sizes 64
+	$(call TABLE,table 10) --sizes 64
+	$(call TABLE,table 7) --sizes 64
+	$(call TABLE,table 8) --sizes 64 96 128
+	$(call TABLE,table 7) --sizes 64 128
+	$(call TABLE,table 9) --sizes 128
+	$(call TABLE,table 8) --sizes 64 96 128 256
+	$(call TABLE,figure 8) --sizes 64 96 128 256
 
 soak: $(VENV)/dev.installed ## memory of the service after 1,000 and after 10,000 mixed requests
 	@exec $(BIN)/python -m bench.soak

@@ -32,7 +32,7 @@ from service.engines.port import Engine
 from service.errors import ErrorKind, ServiceError
 from service.images.decode import DecodedImage
 from service.request import Options
-from service.stages import run_in_thread, timed
+from service.stages import run_in_thread, timed, with_faces
 
 DEFAULT_REFINE: Final[Refine] = "auto"
 """Refines half of the faces of hard photographs and few of others, for nearly all of the gain (docs/model-card.md)."""
@@ -130,8 +130,12 @@ class EngineLandmarker:
             for i, answer in zip(second, again, strict=True):
                 seen[i] = replace(combined(seen[i], answer), passes=2)
         layout = model.metadata.layout
-        faces = (to_image_coordinates(layout, region, answer) for region, answer in zip(regions, seen, strict=True))
-        return Prediction(model, tuple(faces))
+
+        def faces() -> tuple[Face, ...]:
+            pairs = zip(regions, seen, strict=True)
+            return tuple(to_image_coordinates(layout, region, answer) for region, answer in pairs)
+
+        return Prediction(model, await with_faces(len(regions), faces))
 
     async def _infer(
         self, image: DecodedImage, crops: Sequence[Crop], options: Options, deadline: Deadline

@@ -21,6 +21,7 @@ from service.deadline import Deadline
 from service.engines.call_queue import MAX_WAITING, CallQueue
 from service.engines.checks import check_golden, check_request, check_result, concatenate, one_by_one
 from service.engines.port import EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
+from service.memory import hold_during
 
 MAX_BATCH: Final = 8
 """Crops that are computed before another request's turn comes, as many as in a call to Triton."""
@@ -118,8 +119,9 @@ class LocalEngine:
         self._waiting += 1
         try:
             timeout = None if deadline is None else deadline.remaining()
-            future = asyncio.get_running_loop().run_in_executor(self._worker, work)
-            return await asyncio.wait_for(future, timeout)
+            future = self._worker.submit(work)
+            hold_during(future)
+            return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
         except asyncio.TimeoutError as error:
             raise EngineTimeout("the in-process engine did not answer in time") from error
         finally:

@@ -84,6 +84,30 @@ def landmark_model(width: int = 18, points: int = 98) -> Shapes:
     return entries | head("heatmap_head.head.layers", width, points)
 
 
+def mobilenet() -> Shapes:
+    """The backbone of the small landmark models: stem, then (expansion, channels, blocks) as published."""
+    entries: Shapes = unit("features.0", 3, 32, 3)
+    number, inputs = 1, 32
+    for expansion, outputs, blocks in ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3)):
+        for _ in range(blocks):
+            name, middle = f"features.{number}.conv", expansion * inputs
+            at = 0
+            if expansion > 1:
+                entries |= {f"{name}.0.weight": (middle, inputs, 1, 1)} | norm(f"{name}.1", middle)
+                at = 3
+            entries |= {f"{name}.{at}.weight": (middle, 1, 3, 3)} | norm(f"{name}.{at + 1}", middle)
+            entries |= {f"{name}.{at + 3}.weight": (outputs, middle, 1, 1)} | norm(f"{name}.{at + 4}", outputs)
+            number, inputs = number + 1, outputs
+    return entries
+
+
+def mobilenet_model(points: int = 98) -> Shapes:
+    """A released small landmark model."""
+    entries = {f"backbone.{name}": shape for name, shape in mobilenet().items()}
+    head_name = "heatmap_head.head.layers"
+    return entries | unit(head_name, 152, 152, 1) | {f"{head_name}.3.weight": (2 * points, 152, 1, 1)}
+
+
 def filled(shapes: Shapes, seed: int = 0) -> dict[str, Tensor]:
     """Random values of those shapes, tame enough for activations to stay finite."""
     generator = torch.Generator().manual_seed(seed)

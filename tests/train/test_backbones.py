@@ -13,6 +13,7 @@ from tests.train import published  # noqa: E402
 from train.backbones import BACKBONES, build  # noqa: E402
 from train.backbones.cost import cost_of  # noqa: E402
 from train.backbones.hrnet import HRNet  # noqa: E402
+from train.backbones.mobilenet import MobileNetV2  # noqa: E402
 from train.errors import ConfigError  # noqa: E402
 from train.objectives import heatmap_loss  # noqa: E402
 
@@ -44,7 +45,7 @@ COMPACT_SOME: dict[str, tuple[int, ...]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["compact", "hrnet_w18"])
+@pytest.mark.parametrize("name", ["compact", "hrnet_w18", "mobilenet_v2"])
 @pytest.mark.parametrize(("points", "size", "cells"), [(98, 64, 16), (5, 96, 24)])
 def test_bytes_give_maps_at_stride_four(name: str, points: int, size: int, cells: int) -> None:
     model = build(name, points).eval()
@@ -56,9 +57,9 @@ def test_bytes_give_maps_at_stride_four(name: str, points: int, size: int, cells
 
 
 def test_an_unknown_name_is_refused_with_those_known() -> None:
-    with pytest.raises(ConfigError, match="'resnet'; known: compact, compact_deep, hrnet_w18, hrnet_w32, hrnet_w48"):
+    with pytest.raises(ConfigError, match=r"'resnet'; known: compact, compact_deep, hrnet_w18, .*, mobilenet_v2"):
         build("resnet")
-    assert set(BACKBONES) == {"compact", "compact_deep", "hrnet_w18", "hrnet_w32", "hrnet_w48"}
+    assert set(BACKBONES) == {"compact", "compact_deep", "hrnet_w18", "hrnet_w32", "hrnet_w48", "mobilenet_v2"}
 
 
 def test_a_checkpoint_of_the_compact_backbone_has_the_names_and_shapes_of_earlier_ones() -> None:
@@ -87,6 +88,42 @@ def test_hrnet_w18_has_the_published_size_and_cost(points: int, millions: float,
     parameters, multiply_adds = cost_of("hrnet_w18", 256, points)
     assert round(parameters / 1e6, 2) == millions
     assert round(multiply_adds / 1e9, 2) == giga
+
+
+# ---------------------------------------------------------------- MobileNetV2
+
+
+def test_mobilenet_has_the_released_names_and_shapes() -> None:
+    with torch.device("meta"):
+        model = build("mobilenet_v2")
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    assert shapes == published.mobilenet() | published.unit("head", 152, 152, 1) | {"head.3.weight": (196, 152, 1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("points", "size", "millions", "giga"),
+    [(98, 256, 0.60, 0.51), (98, 160, 0.60, 0.20), (98, 128, 0.60, 0.13), (68, 256, 0.59, 0.47), (68, 128, 0.59, 0.12)],
+)
+def test_mobilenet_has_the_published_size_and_cost(points: int, size: int, millions: float, giga: float) -> None:
+    """As stated with the paper's code."""
+    parameters, multiply_adds = cost_of("mobilenet_v2", size, points)
+    assert round(parameters / 1e6, 2) == millions
+    assert round(multiply_adds / 1e9, 2) == giga
+
+
+def test_mobilenet_gives_its_foreground_from_the_features_of_three_strides() -> None:
+    model = build("mobilenet_v2").eval()
+    assert isinstance(model, MobileNetV2)
+    batch = crops(1, 64)
+    with torch.inference_mode():
+        seen = model.extract(batch)
+        x = model.features[:4](model.normalised(batch))
+        y = model.features[4:7](x)
+        foreground, both = model(batch), model.both(batch)
+    assert seen.shape == (1, 24 + 32 + 96, 16, 16)
+    assert torch.equal(seen[:, :24], x)
+    assert torch.equal(seen[:, 24:56], nn.functional.interpolate(y, (16, 16), mode="bilinear", align_corners=False))
+    assert torch.allclose(foreground, both[:, 1], atol=1e-5)
 
 
 def test_the_count_of_multiply_adds_misses_no_convolution(w18: HRNet) -> None:
@@ -119,7 +156,7 @@ def test_hrnet_gives_the_second_half_of_its_channels(w18: HRNet) -> None:
     batch = crops(2, 64)
     with torch.inference_mode():
         foreground, both = w18(batch), w18.both(batch)
-        channels = w18.head(w18.features(batch))
+        channels = w18.head(w18.extract(batch))
     assert both.shape == (2, 2, 98, 16, 16)
     assert torch.allclose(foreground, channels[:, 98:], atol=1e-5)
     assert torch.allclose(both.flatten(1, 2), channels, atol=1e-5)

@@ -14,6 +14,7 @@ from torch import nn
 from landmarks.layout import WFLW98
 from train.backbones.compact import Compact
 from train.backbones.hrnet import HRNet
+from train.backbones.mobilenet import MobileNetV2
 from train.backbones.refinement import RefinedNetwork
 from train.errors import ConfigError
 
@@ -23,6 +24,7 @@ BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {
     "hrnet_w18": partial(HRNet, width=18),
     "hrnet_w32": partial(HRNet, width=32),
     "hrnet_w48": partial(HRNet, width=48),
+    "mobilenet_v2": MobileNetV2,
 }
 """By the name that configurations and runs have: from the number of points to the network."""
 

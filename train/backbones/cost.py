@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from landmarks.layout import WFLW98
 from train.backbones import build
-from train.backbones.hrnet import HRNet
+from train.backbones.released import ReleasedNetwork
 
 
 class Cost(NamedTuple):
@@ -21,7 +21,7 @@ class Cost(NamedTuple):
 def cost_of(name: str, input_size: int, points: int = WFLW98.points) -> Cost:
     """The cost of a backbone by name for crops of `input_size` pixels; counted, not run. Raises ConfigError as `build`.
 
-    An HRNet is counted with both maps of its head, as published, although decoding needs the foreground alone.
+    A ReleasedNetwork is counted with both maps of its head, as published, though decoding needs the foreground alone.
     """
     with torch.device("meta"):
         model = build(name, points).eval()
@@ -37,5 +37,5 @@ def cost_of(name: str, input_size: int, points: int = WFLW98.points) -> Cost:
         if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
             layer.register_forward_hook(count)
     with torch.inference_mode():
-        model.both(crop) if isinstance(model, HRNet) else model(crop)
+        model.both(crop) if isinstance(model, ReleasedNetwork) else model(crop)
     return Cost(sum(parameter.numel() for parameter in model.parameters()), sum(costs))

@@ -56,7 +56,7 @@ def run(
     references: list[Path],
     limit: int | None,
     power: float | None,
-    boxes: BoxKind,
+    boxes: BoxKind | None,
 ) -> None:
     """Calibrates and prints the calibration."""
     if held_out is not None and held_out < 0:

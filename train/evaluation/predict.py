@@ -21,7 +21,7 @@ from landmarks.uncertainty import face_score
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.errors import TrainingError
 from train.evaluation.predictions import Predictions
-from train.evaluation.readers import DecoderName, HeatmapNetwork, make_decoder, make_flip_averaging_decoder
+from train.evaluation.readers import DecoderName, Flip, HeatmapNetwork, make_decoder, make_flip_averaging_decoder
 from train.objectives import Objective
 from train.samples.corruptions import Cropper, crop_face
 from train.samples.image_cache import ImageCache
@@ -85,12 +85,14 @@ def predict(
     progress: bool = False,
     layout: PointLayout = WFLW98,
     correction: float = 0.0,
-    flip: bool = False,
+    flip: Flip | None = None,
     cut: Cropper = crop_face,
     label: str = "evaluate",
     second: SecondPass | None = None,
 ) -> Predictions:
     """Computes the maps of every face once, or twice to average with its mirror image, and applies all decoders.
+
+    `flip`: what is averaged; see `train.evaluation.readers.Flip`.
 
     `correction`: cells, of the quantizer that the network was trained with (`train.objectives.correction`). `progress`:
     whether to show a progress bar, with the `label`. `second`: which faces are then cropped again, by the points that
@@ -100,7 +102,7 @@ def predict(
     if not faces:
         raise TrainingError("there are no faces to evaluate in this split")
     if flip:
-        decode = make_flip_averaging_decoder(network, codec, decoders, layout, correction)
+        decode = make_flip_averaging_decoder(network, codec, decoders, layout, correction, flip)
     else:
         decode = make_decoder(network, codec, decoders, correction)
     parts: dict[DecoderName, list[Decoded]] = {decoder: [] for decoder in decoders}

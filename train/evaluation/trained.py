@@ -15,6 +15,7 @@ from landmarks.metadata import ModelMetadata, PointsCrop
 from landmarks.tensors import contract
 from train.backbones import build
 from train.config import Config
+from train.datasets.face import BoxKind
 from train.evaluation.calibration import Calibration
 from train.evaluation.predict import torch_network
 from train.evaluation.readers import HeatmapNetwork
@@ -37,6 +38,8 @@ class Trained:
     """Degrees of freedom of its errors, by group: see `landmarks.uncertainty`."""
     points_crop: PointsCrop | None = None
     """Where a second pass crops a face about its points."""
+    boxes: BoxKind = "P2"
+    """The kind of boxes that it was trained about; of an exported file it is not known, and a detector's is meant."""
 
 
 def open_run(folder: Path) -> Trained:
@@ -59,6 +62,7 @@ def from_run(folder: Path, config: Config, model: nn.Module) -> Trained:
         correction(objective.quantizer),
         calibration.degrees_of_freedom if calibration else {},
         points_crop_of(folder),
+        config.boxes,
     )
 
 

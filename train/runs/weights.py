@@ -1,10 +1,10 @@
 """Published weights: imported as a run, to evaluate and export, or loaded into a model, to start training from.
 
-Two kinds of files are known, both with the published HRNet's parameter names:
+Two kinds of files are known, both with the published parameter names of HRNet or MobileNetV2:
 
 - the landmark models released with "Heatmap Regression via Randomized Rounding": `backbone.<name>` and
   `heatmap_head.head.layers.<n>`, which is `head.<n>` here;
-- HRNet classifiers trained on ImageNet: `<name>`, and a classification head that is not loaded.
+- classifiers trained on ImageNet: `<name>`, and a classification head that is not loaded.
 
 A prefix `module.`, which training on several GPUs adds, is removed. The `checkpoint.pt` of a run is read as well, with
 its averaged weights where it has them.
@@ -23,7 +23,9 @@ from torch import Tensor, nn
 
 from train.backbones import build
 from train.backbones.compact import Residual
+from train.backbones.released import ReleasedNetwork
 from train.config import Config, Stage
+from train.datasets.face import BoxKind
 from train.datasets.registry import FORMATS
 from train.errors import ConfigError, TrainingError
 from train.runs.files import read_torch_file
@@ -31,8 +33,6 @@ from train.runs.folder import require_no_run, write_finished_run
 
 Weights = dict[str, Tensor]
 
-CLASSIFIER: Final = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
-"""Prefixes of the parameters of a published classifier that a landmark network does not have."""
 HEAD: Final = "head."
 """Prefix of the parameters that a published classifier lacks."""
 NETWORK: Final = "network."
@@ -83,7 +83,8 @@ def load_weights(model: nn.Module, path: Path) -> str:
 
 def _assign(model: nn.Module, weights: Weights, path: Path, fresh_head: bool) -> None:
     wanted = model.state_dict()
-    given = {name: value for name, value in weights.items() if not name.startswith(CLASSIFIER)}
+    classifier = model.CLASSIFIER if isinstance(model, ReleasedNetwork) else ()
+    given = {name: value for name, value in weights.items() if not name.startswith(classifier)}
     if any(name.startswith(TILT) for name in given) and not any(name.startswith(TILT) for name in wanted):
         # the layers have to be fitted again to the network that is trained now
         fitted = (TILT, VISIBILITY)
@@ -134,21 +135,22 @@ RELEASED: Final[Mapping[int, str]] = {98: "wflw", 68: "300w"}
 def released_model(weights: Mapping[str, Tensor], path: Path) -> tuple[str, str]:
     """The name of the backbone and of the data set that the weights were trained on, by the shapes of the weights.
 
-    Raises TrainingError when they are not of an HRNet with a head for one of those sets.
+    Raises TrainingError when they are not of an HRNet or a MobileNetV2 with a head for one of those sets.
     """
     first, last = weights.get("stage2.0.branches.0.0.conv1.weight"), weights.get(HEAD + "3.weight")
-    if first is None or first.ndim == 0:
-        raise TrainingError(f"{path}: not an HRNet; it holds {_shortened(sorted(weights))}")
+    mobile = "features.0.0.weight" in weights
+    if not mobile and (first is None or first.ndim == 0):
+        raise TrainingError(f"{path}: neither an HRNet nor a MobileNetV2; it holds {_shortened(sorted(weights))}")
     if last is None or last.ndim == 0:
-        raise TrainingError(f"{path}: an HRNet without a landmark head; to train from it, give it to fit --weights")
+        raise TrainingError(f"{path}: a network without a landmark head; to train from it, give it to fit --weights")
     # a background and a foreground map per point
     points = len(last) // 2
     if points not in RELEASED:
         raise TrainingError(f"{path}: a head of {points} points; known are {', '.join(map(str, RELEASED))}")
-    return f"hrnet_w{len(first)}", RELEASED[points]
+    return "mobilenet_v2" if first is None else f"hrnet_w{len(first)}", RELEASED[points]
 
 
-def imported_config(name: str, input_size: int) -> Config:
+def imported_config(name: str, input_size: int, boxes: BoxKind = "P2") -> Config:
     """The configuration that released models are run with: their pixel rule is u = x / 4, their crops 1.25 boxes.
 
     Raises ConfigError for an unusable size.
@@ -158,18 +160,19 @@ def imported_config(name: str, input_size: int) -> Config:
         stages = (Stage(epochs=1, input_size=input_size),)
     except ValidationError as error:
         raise ConfigError(f"--input-size {input_size}: {error.errors()[0]['msg']}") from error
-    return Config(name=name, stages=stages, pixel_rule="corner", crop_scale=1.25, topk=9)
+    return Config(name=name, stages=stages, pixel_rule="corner", crop_scale=1.25, topk=9, boxes=boxes)
 
 
-def import_checkpoint(path: Path, folder: Path, input_size: int = 256) -> Config:
+def import_checkpoint(path: Path, folder: Path, input_size: int = 256, boxes: BoxKind = "P2") -> Config:
     """Writes a released landmark model into a folder as a finished run, whose covariances are not calibrated.
 
-    Raises TrainingError when the file is not one of the released HRNet models, or the folder already holds a run.
+    `boxes`: the kind that it was trained about, which the name of its release states.
+    Raises TrainingError when the file is not one of the released models, or the folder already holds a run.
     """
     require_no_run(folder)
     weights = read_weights(path)
     backbone, data = released_model(weights, path)
-    config, layout = imported_config(backbone, input_size), FORMATS[data].layout
+    config, layout = imported_config(backbone, input_size, boxes), FORMATS[data].layout
     model = build(config.name, layout.points)
     _assign(model, weights, path, fresh_head=False)
     write_finished_run(folder, config, layout, model.state_dict(), path, [data])

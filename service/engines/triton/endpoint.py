@@ -24,6 +24,7 @@ from tritonclient.utils import InferenceServerException
 from landmarks_client.proxy import proxy_advice, proxy_options
 from service.deadline import Deadline
 from service.engines.port import EngineError, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
+from service.memory import hold_during
 from service.observability.request_scope import round_trip
 
 logger = logging.getLogger(__name__)
@@ -166,6 +167,7 @@ class Endpoint(Generic[T]):
         task, result = asyncio.ensure_future(call), asyncio.get_running_loop().create_future()
         self._calls.add(task)
         self._results.add(result)
+        hold_during(task)
         task.add_done_callback(lambda _: self._settle(task, result))
         result.add_done_callback(self._results.discard)
         return result
