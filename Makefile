@@ -10,8 +10,12 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# what a lock file pins, by the hashes of its files; then the project itself, which needs no further package for that
+LOCKED = $(PIP) --no-deps --require-hashes --only-binary :all: --find-links deploy/wheels \
+	--requirement deploy/locks/build.txt --requirement deploy/locks/$(1) && \
+	$(PIP) --no-index --no-deps --no-build-isolation --editable .
 
-.PHONY: help up test test-containers mutation demo bench bench-detector tables soak fuzz lint types proto lock clean
+.PHONY: help up test test-containers mutation demo bench bench-detector tables soak fuzz lint types proto lock audit clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -83,8 +87,11 @@ types: $(VENV)/dev.installed ## types, strictly
 proto: ## generate the gRPC code from proto/
 	@sh proto/generate.sh
 
-lock: $(VENV)/bin/python ## pin what the images install, with hashes, in deploy/locks/
+lock: $(VENV)/bin/python ## pin what the images and `make up` install, with hashes, in deploy/locks/
 	@$(PIP) 'uv>=0.9' && sh deploy/locks/lock.sh $(BIN)/uv
+
+audit: $(VENV)/bin/python ## look for published advisories about what is pinned; says so where none can be reached
+	@$(PIP) 'pip-audit>=2.7' && PIP_AUDIT=$(BIN)/pip-audit $(BIN)/python deploy/locks/audit.py
 
 clean: ## remove the environment and what tools left
 	rm -rf $(VENV) mutants fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
@@ -94,13 +101,14 @@ $(VENV)/bin/python:
 	@sh deploy/prerequisites.sh $(PYTHON)
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/serve.installed: $(VENV)/bin/python pyproject.toml
+$(VENV)/serve.installed: $(VENV)/bin/python pyproject.toml deploy/locks/serve.txt
 	@echo "installing what serving needs into $(VENV) ..."
-	@$(PIP) --editable '.[serve]' && touch $@
+	@$(call LOCKED,serve.txt) && touch $@
 
-$(VENV)/demo.installed: $(VENV)/serve.installed
-	@$(PIP) scikit-image && touch $@
+$(VENV)/demo.installed: $(VENV)/bin/python pyproject.toml deploy/locks/demo.txt
+	@echo "installing what serving and the demo need into $(VENV) ..."
+	@$(call LOCKED,demo.txt) && touch $@ $(VENV)/serve.installed
 
 $(VENV)/dev.installed: $(VENV)/bin/python pyproject.toml
 	@echo "installing what serving, training and tests need into $(VENV) ..."
-	@$(PIP) --editable '.[serve,vfx,usd,train,test,dev]' && touch $@ $(VENV)/serve.installed
+	@$(PIP) --editable '.[serve,vfx,usd,train,test,dev]' && touch $@ $(VENV)/demo.installed $(VENV)/serve.installed

@@ -160,7 +160,7 @@ async def _primary_engine(settings: Settings, telemetry: Telemetry) -> AsyncIter
     if settings.engine == "local":
         yield LocalEngine(path)
         return
-    triton = _supervisor(settings, repository)
+    triton = _supervisor(settings, repository, telemetry)
     try:
         await triton.start()
         yield _with_gauge(_with_health_probe(_triton_engine(triton, telemetry), triton), telemetry)
@@ -170,11 +170,12 @@ async def _primary_engine(settings: Settings, telemetry: Telemetry) -> AsyncIter
         await triton.stop()
 
 
-def _supervisor(settings: Settings, repository: Path) -> TritonSupervisor:
+def _supervisor(settings: Settings, repository: Path, telemetry: Telemetry) -> TritonSupervisor:
     timeout, otlp = settings.startup_timeout, settings.otlp_endpoint
     config = INT8_CONFIG if settings.precision == "int8" else None
     return TritonSupervisor(
-        lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp, config_name=config)
+        lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp, config_name=config),
+        on_restart=telemetry.metrics.triton_restarts.inc,
     )
 
 
@@ -186,7 +187,10 @@ def _resolver(setting: str, url: str) -> DnsResolver:
 
 
 def _triton_engine(resolver: Resolver, telemetry: Telemetry) -> TritonEngine:
-    return TritonEngine(resolver, lambda reason: telemetry.metrics.triton_retries.labels(reason).inc())
+    metrics = telemetry.metrics
+    return TritonEngine(
+        resolver, lambda reason: metrics.triton_retries.labels(reason).inc(), metrics.triton_retries_forgone.inc
+    )
 
 
 def _with_gauge(engine: TritonEngine, telemetry: Telemetry) -> TritonEngine:
@@ -269,7 +273,7 @@ async def _candidate_engine(settings: Settings, telemetry: Telemetry) -> AsyncIt
     elif settings.engine == "local":
         yield LocalEngine(model_path(repository, precision=settings.precision))
     else:
-        triton = _supervisor(settings, repository)
+        triton = _supervisor(settings, repository, telemetry)
         try:
             triton.start_in_background()
             yield _with_health_probe(_triton_engine(triton, telemetry), triton)

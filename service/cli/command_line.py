@@ -31,6 +31,7 @@ examples:
   landmarks detect photo.jpg --overlay out.png          JSON, and the points drawn in out.png
   landmarks detect *.jpg --url http://127.0.0.1:8080    by a service that is already running
   landmarks detect shots/ --out faces.csv --resume      a folder; continued after an interruption
+  landmarks probe grpc://127.0.0.1:8081                 whether a running service answers a portrait
   landmarks export-tracks shot.tracks.json --format nuke -o shot.nk
 """
 _SERVE = """\
@@ -54,6 +55,13 @@ Prints one line for each thing that `landmarks serve` with the same flags and
 variables of the environment needs, and what to do where it is missing; in a
 checkout with Docker also what Compose needs. The exit status is 1 where there is
 something to do.
+"""
+_PROBE = """\
+Asks each service for the landmarks of a portrait, and prints a line for each; the
+exit status is 1 where one of them does not answer rightly. With --port it asks again
+and again until it is stopped, and serves the results as metrics for Prometheus.
+
+LANDMARKS_API_KEY is the key, where the service requires one.
 """
 _EXPORT_TRACKS = """\
 Writes tracks of `landmarks track` as a file of a VFX package. Each track is named
@@ -93,17 +101,35 @@ class OutputArguments(BaseModel):
     concurrency: int = Field(4, ge=1, description="Images processed at a time.")
 
 
-class ServiceArguments(BaseModel):
-    """A service that is already running"""
+class TlsArguments(BaseModel):
+    """TLS of the service"""
 
     model_config = ConfigDict(frozen=True)
+
+    ca: Path | None = Field(None, description="PEM file of the authorities that its certificate may come from.")
+    cert: Path | None = Field(None, description="PEM file of your own certificate, where the service requires one.")
+    key: Path | None = Field(None, description="PEM file of the private key of --cert.")
+
+
+class ServiceArguments(TlsArguments):
+    """A service that is already running"""
 
     url: str | None = Field(
         None, description="Its address: http://127.0.0.1:8080 or grpc://127.0.0.1:8081; https:// or grpcs:// with TLS."
     )
-    ca: Path | None = Field(None, description="PEM file of the authorities that its certificate may come from.")
-    cert: Path | None = Field(None, description="PEM file of your own certificate, where the service requires one.")
-    key: Path | None = Field(None, description="PEM file of the private key of --cert.")
+
+
+class ProbeArguments(BaseModel):
+    """Questions"""
+
+    model_config = ConfigDict(frozen=True)
+
+    timeout: float = Field(10.0, gt=0, description="Seconds for an answer.")
+    port: int | None = Field(
+        None, ge=0, le=65535, description="Port of /metrics; 0 takes a free one. Unset: asks once and ends."
+    )
+    host: str = Field("127.0.0.1", description="Address that the port listens on.")
+    interval: float = Field(30.0, gt=0, description="Seconds between two questions.")
 
 
 def _checked_rate(text: str) -> str:
@@ -189,7 +215,16 @@ class Doctor:
     settings: Settings
 
 
-Command: TypeAlias = "Serve | Detect | ExportTracks | NewKey | Doctor"
+@dataclass(frozen=True)
+class Probe:
+    """`landmarks probe`"""
+
+    urls: list[str]
+    arguments: ProbeArguments
+    tls: TlsArguments
+
+
+Command: TypeAlias = "Serve | Detect | ExportTracks | NewKey | Doctor | Probe"
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
@@ -227,6 +262,14 @@ def _detect(arguments: argparse.Namespace) -> Detect:
         validated(OutputArguments, given(arguments, OutputArguments)),
         validated(ServiceArguments, given(arguments, ServiceArguments)),
         _settings(given(arguments, NetworkSettings)),
+    )
+
+
+def _probe(arguments: argparse.Namespace) -> Probe:
+    return Probe(
+        arguments.urls,
+        validated(ProbeArguments, given(arguments, ProbeArguments)),
+        validated(TlsArguments, given(arguments, TlsArguments)),
     )
 
 
@@ -274,6 +317,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(detect)
     for model in (OutputArguments, ServiceArguments, NetworkSettings):
         add_flags(detect, model)
+    probe = _add_command(
+        commands, "probe", _probe, "ask a running service, as a client does", _PROBE, "url [url ...] [flags]"
+    )
+    probe.add_argument("urls", nargs="+", metavar="url", help="http://host:port, https://, grpc:// or grpcs://")
+    add_flags(probe, ProbeArguments)
+    add_flags(probe, TlsArguments)
     formats = "\n".join(f"  {name:16} {exporter.summary}" for name, exporter in EXPORTERS.items())
     export = _add_command(
         commands,

@@ -10,6 +10,7 @@ from torch import Tensor, nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from tests.train import published  # noqa: E402
+from tests.train.published import Shapes  # noqa: E402
 from train.backbones import BACKBONES, build  # noqa: E402
 from train.backbones.cost import cost_of  # noqa: E402
 from train.backbones.hrnet import HRNet  # noqa: E402
@@ -57,9 +58,13 @@ def test_bytes_give_maps_at_stride_four(name: str, points: int, size: int, cells
 
 
 def test_an_unknown_name_is_refused_with_those_known() -> None:
-    with pytest.raises(ConfigError, match=r"'resnet'; known: compact, compact_deep, hrnet_w18, .*, mobilenet_v2"):
+    with pytest.raises(
+        ConfigError, match=r"'resnet'; known: compact, compact_deep, hrnet_w18, .*, mobilenet_v2, pose_hrnet_w32"
+    ):
         build("resnet")
-    assert set(BACKBONES) == {"compact", "compact_deep", "hrnet_w18", "hrnet_w32", "hrnet_w48", "mobilenet_v2"}
+    poses = {"pose_hrnet_w32", "pose_hrnet_w48", "pose_resnet_50", "pose_resnet_101", "pose_resnet_152"}
+    faces = {"compact", "compact_deep", "hrnet_w18", "hrnet_w32", "hrnet_w48", "mobilenet_v2"}
+    assert set(BACKBONES) == faces | poses
 
 
 def test_a_checkpoint_of_the_compact_backbone_has_the_names_and_shapes_of_earlier_ones() -> None:
@@ -88,6 +93,40 @@ def test_hrnet_w18_has_the_published_size_and_cost(points: int, millions: float,
     parameters, multiply_adds = cost_of("hrnet_w18", 256, points)
     assert round(parameters / 1e6, 2) == millions
     assert round(multiply_adds / 1e9, 2) == giga
+
+
+# ---------------------------------------------------------------- pose networks
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "millions"),
+    [
+        ("pose_hrnet_w32", published.pose_hrnet(32, 17), 28.5),
+        ("pose_hrnet_w48", published.pose_hrnet(48, 17), 63.6),
+        ("pose_resnet_50", published.pose_resnet((3, 4, 6, 3), 17), 34.0),
+        ("pose_resnet_101", published.pose_resnet((3, 4, 23, 3), 17), 53.0),
+        ("pose_resnet_152", published.pose_resnet((3, 8, 36, 3), 17), 68.6),
+    ],
+)
+def test_pose_networks_have_the_published_names_shapes_and_sizes(name: str, shapes: Shapes, millions: float) -> None:
+    """Sizes as HRNet's paper states them."""
+    with torch.device("meta"):
+        model = build(name, 17)
+    assert {key: tuple(value.shape) for key, value in model.state_dict().items()} == shapes
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions
+
+
+def test_a_pose_resnet_gives_maps_and_expects_blue_first() -> None:
+    model = build("pose_resnet_50", 16).eval()
+    seen: list[Tensor] = []
+    handle = model.get_submodule("conv1").register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0]))
+    crop = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    crop[..., 2] = 255  # blue
+    with torch.inference_mode():
+        maps = model(crop)
+    handle.remove()
+    assert maps.shape == (1, 16, 16, 16)
+    assert seen[0][0, :, 3, 5].tolist() == pytest.approx([2.2489, -2.0357, -1.8044], abs=1e-4)
 
 
 # ---------------------------------------------------------------- MobileNetV2

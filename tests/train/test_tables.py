@@ -14,30 +14,32 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("torch", reason="the training dependencies are not installed")
+torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
 
-from landmarks.codec import CodecSpec, NetworkOutput, without_visibility
-from landmarks.decoders import Maps
-from tests.conftest import ROOT
-from tests.train.datasets import test_coco, test_mpii
-from tests.train.miniature import write_miniature
-from train.backbones import build
-from train.commands.command_line import parse
-from train.config import Config, load_config
-from train.datasets.source import DataSource
-from train.errors import ConfigError, DataError, TrainError, TrainingError
-from train.evaluation.metrics import pckh_by_joint
-from train.evaluation.predict import predict, torch_network
-from train.evaluation.trained import Trained
-from train.objectives import CellObjective
-from train.tables import heatmaps
-from train.tables.activation_sets import NAMES, read_all, synthetic_errors
-from train.tables.annotation import baseline, exact, method, nearest, unbiased
-from train.tables.context import Table, TableContext
-from train.tables.decoding import best, errors_by_k, mean_activations
-from train.tables.figures import activation_probabilities
-from train.tables.published import NUMBERS, Published, published
-from train.tables.quantization import bias, largest_error
+from landmarks.codec import CodecSpec, NetworkOutput, without_visibility  # noqa: E402
+from landmarks.decoders import Maps  # noqa: E402
+from tests.conftest import ROOT  # noqa: E402
+from tests.train import published as published_weights  # noqa: E402
+from tests.train.datasets import test_coco, test_mpii  # noqa: E402
+from tests.train.miniature import write_miniature  # noqa: E402
+from train.backbones import build  # noqa: E402
+from train.commands.command_line import parse  # noqa: E402
+from train.config import Config, load_config  # noqa: E402
+from train.datasets.source import DataSource  # noqa: E402
+from train.errors import ConfigError, DataError, TrainError, TrainingError  # noqa: E402
+from train.evaluation.metrics import pckh_by_joint  # noqa: E402
+from train.evaluation.predict import predict, torch_network  # noqa: E402
+from train.evaluation.trained import Trained  # noqa: E402
+from train.objectives import CellObjective  # noqa: E402
+from train.runs.weights import import_checkpoint  # noqa: E402
+from train.tables import heatmaps  # noqa: E402
+from train.tables.activation_sets import NAMES, read_all, synthetic_errors  # noqa: E402
+from train.tables.annotation import baseline, exact, method, nearest, unbiased  # noqa: E402
+from train.tables.context import Table, TableContext  # noqa: E402
+from train.tables.decoding import best, errors_by_k, mean_activations  # noqa: E402
+from train.tables.figures import activation_probabilities  # noqa: E402
+from train.tables.published import NUMBERS, Published, published  # noqa: E402
+from train.tables.quantization import bias, largest_error  # noqa: E402
 
 TINY = """
 batch_size = 2
@@ -442,6 +444,12 @@ def test_tables_11_and_13_on_a_miniature_of_mpii(tmp_path: Path) -> None:
     assert [row[1] for row in ours] == [row[1] for row in published(13).rows]
     assert all(0 <= float(row[11]) <= float(row[10]) <= 100 for row in ours)  # Mean@0.1, Mean
     assert (tmp_path / "table-13.png").is_file()
+    pose = tmp_path / "pose"
+    torch.save(published_weights.filled(published_weights.pose_hrnet(32, 16)), tmp_path / "pose.pth")
+    import_checkpoint(tmp_path / "pose.pth", pose, input_size=64)
+    make("table", tmp_path, f"mpii:{tmp_path}", "11", "--run", str(pose))
+    ours = [row[:4] for row in read(tmp_path / "table-11.csv") if row[3] == "ours"]
+    assert ours == [["HRNet-W32", "64x64", how, "ours"] for how in ("-", "inference")]
     make("table", tmp_path, f"mpii:{tmp_path}", "11", "--sizes", "64")
     rows = read(tmp_path / "table-11.csv")
     assert [row[2] for row in rows if row[3] == "ours"] == ["-", "inference", "training and inference"]
@@ -450,5 +458,6 @@ def test_tables_11_and_13_on_a_miniature_of_mpii(tmp_path: Path) -> None:
 
 def test_the_recipe_of_bodies_is_hrnets() -> None:
     recipe = load_config(Config, "hrnet_pose")
-    assert (recipe.name, recipe.epochs, recipe.milestones, recipe.batch_size) == ("hrnet_w32", 210, (170, 200), 128)
+    assert (recipe.name, recipe.epochs, recipe.milestones) == ("pose_hrnet_w32", 210, (170, 200))
+    assert (recipe.batch_size, recipe.topk) == (128, 11)
     assert (recipe.objective, recipe.sigma, recipe.quantizer, recipe.learning_rate) == ("gaussian", 2.0, "round", 1e-3)

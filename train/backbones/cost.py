@@ -28,13 +28,13 @@ def cost_of(name: str, input_size: int, points: int = WFLW98.points) -> Cost:
         crop = torch.zeros(1, input_size, input_size, 3, dtype=torch.uint8)
     costs: list[int] = []
 
-    def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        # one output takes a multiply-add for each element of `weight[0]`
-        each = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else 2
-        costs.append(each * output.numel())
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # an element of `weight[0]` is a multiply-add of each output of a convolution, of each input of a deconvolution
+        each = 2 if isinstance(layer, nn.BatchNorm2d) else layer.weight[0].numel()  # type: ignore[index]
+        costs.append(each * (inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output).numel())
 
     for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
             layer.register_forward_hook(count)
     with torch.inference_mode():
         model.both(crop) if isinstance(model, ReleasedNetwork) else model(crop)

@@ -62,12 +62,13 @@ class Bottleneck(nn.Module):
 class Exchange(nn.Module):
     """One module of a stage: four blocks on every branch, then each branch becomes a sum over all branches."""
 
-    def __init__(self, widths: list[int]) -> None:
+    def __init__(self, widths: list[int], outputs: int | None = None) -> None:
+        """`outputs`: so many branches, the finest, go on; None: all."""
         super().__init__()
         self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(width) for _ in range(BLOCKS))) for width in widths)
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(_path(widths, source, target) for source in range(len(widths)))
-            for target in range(len(widths))
+            for target in range(outputs or len(widths))
         )
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
@@ -107,13 +108,11 @@ def _apply_transition(transition: nn.ModuleList, xs: list[Tensor]) -> list[Tenso
     return [layer(xs[min(i, len(xs) - 1)]) for i, layer in enumerate(transition)]
 
 
-class HRNet(ReleasedNetwork):
-    """RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4], for any S divisible by 32: see ReleasedNetwork."""
+class HRNetBranches(nn.Module):
+    """The branches of an HRNet, for a network that adds them to itself: their parameters have no prefix."""
 
-    CLASSIFIER: ClassVar = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
-
-    def __init__(self, points: int = 98, width: int = 18) -> None:
-        super().__init__(points)
+    def add_branches(self, width: int, outputs: int | None = None) -> list[int]:
+        """Adds the layers; returns the channels of each branch. `outputs`: as for the last Exchange."""
         widths = [width << i for i in range(4)]
         self.conv1, self.bn1 = conv(3, 64, stride=2), nn.BatchNorm2d(64)
         self.conv2, self.bn2 = conv(64, 64, stride=2), nn.BatchNorm2d(64)
@@ -124,19 +123,35 @@ class HRNet(ReleasedNetwork):
         self.transition2 = _transition(widths[:2], widths[:3])
         self.stage3 = nn.Sequential(*(Exchange(widths[:3]) for _ in range(4)))
         self.transition3 = _transition(widths[:3], widths)
-        self.stage4 = nn.Sequential(*(Exchange(widths) for _ in range(3)))
+        self.stage4 = nn.Sequential(*(Exchange(widths, outputs if i == 2 else None) for i in range(3)))
+        return widths
+
+    def branches(self, x: Tensor) -> list[Tensor]:
+        """Normalised crops float32 [N, 3, S, S] -> the features of the branches, the first float [N, C, S/4, S/4]."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        xs = self.stage2(_apply_transition(self.transition1, [self.layer1(x)]))
+        xs = self.stage3(_apply_transition(self.transition2, xs))
+        xs = self.stage4(_apply_transition(self.transition3, xs))
+        return list(xs)
+
+
+class HRNet(HRNetBranches, ReleasedNetwork):
+    """RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4], for any S divisible by 32: see ReleasedNetwork."""
+
+    CLASSIFIER: ClassVar = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+
+    def __init__(self, points: int = 98, width: int = 18) -> None:
+        super().__init__(points)
+        widths = self.add_branches(width)
         self.head = self.new_head(sum(widths))
         self.initialise()
 
     def extract(self, crops: Tensor) -> Tensor:
         """All branches, resized to stride 4: float [N, 15 * width, S/4, S/4]."""
-        x = F.relu(self.bn1(self.conv1(self.normalised(crops))))
-        x = F.relu(self.bn2(self.conv2(x)))
-        xs = self.stage2(_apply_transition(self.transition1, [self.layer1(x)]))
-        xs = self.stage3(_apply_transition(self.transition2, xs))
-        xs = self.stage4(_apply_transition(self.transition3, xs))
+        first, *others = self.branches(self.normalised(crops))
         scaled = (
             F.interpolate(x, scale_factor=float(2**i), mode="bilinear", align_corners=False)
-            for i, x in enumerate(xs[1:], start=1)
+            for i, x in enumerate(others, start=1)
         )
-        return torch.cat([xs[0], *scaled], dim=1)
+        return torch.cat([first, *scaled], dim=1)

@@ -6,18 +6,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.backbones.layers import ConvNorm
-
-MEAN = (0.485, 0.456, 0.406)
-DEVIATION = (0.229, 0.224, 0.225)
-"""Mean and standard deviation of ImageNet's RGB in [0, 1], by which the published weights expect pixels normalised."""
+from train.backbones.layers import ConvNorm, ImageNetInput
 
 
-class ReleasedNetwork(nn.Module):
+class ReleasedNetwork(ImageNetInput):
     """RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4], for any S divisible by 32.
 
     The head has two channels per point: P background maps, then P foreground maps, as published weights do. Only the
@@ -28,15 +23,11 @@ class ReleasedNetwork(nn.Module):
     CLASSIFIER: ClassVar[tuple[str, ...]]
     """Prefixes of the parameters of a published classifier of ImageNet that the landmark network does not have."""
 
-    mean: Tensor
-    deviation: Tensor
     head: nn.Sequential
 
     def __init__(self, points: int) -> None:
         super().__init__()
         self.points = points
-        self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", 255 * torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
 
     def new_head(self, channels: int) -> nn.Sequential:
         """A projection that keeps the number of channels, then two maps per point; no biases."""
@@ -69,10 +60,6 @@ class ReleasedNetwork(nn.Module):
         """The head without its last layer."""
         x: Tensor = self.head[:-1](self.extract(crops))
         return x
-
-    def normalised(self, crops: Tensor) -> Tensor:
-        """RGB uint8 [N, S, S, 3] -> float32 [N, 3, S, S], normalised as the published weights expect."""
-        return (crops.to(torch.float32).permute(0, 3, 1, 2) - self.mean) / self.deviation
 
     def extract(self, crops: Tensor) -> Tensor:
         """RGB crops uint8 [N, S, S, 3] -> what the head is given, float [N, channels, S/4, S/4]."""

@@ -15,7 +15,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "calibrate": "fit the covariances of a run to its errors, before an export",
     "fit-conversion": "fit the conversion of 300-W's 68 points to WFLW's 98",
     "convert-points": "a data set with its points converted to those of WFLW",
-    "import-checkpoint": "make a run of a landmark model released with the paper",
+    "import-checkpoint": "make a run of a model released with the paper's or with HRNet's code",
     "import-onnx": "make a run of an exported network, to train it further",
     "quantize": "an 8-bit version of an exported network, for CPUs",
     "robustness": "the error against rotation, size, blur, JPEG, occlusion, boxes",

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from train.evaluation.coco_ap import coco_ap
 from train.evaluation.metrics import pckh_by_joint
 from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName
-from train.evaluation.trained import Trained
-from train.tables.context import BASELINE, ROUNDING, RunSpec, Table, TableContext
+from train.evaluation.trained import Trained, open_run
+from train.runs.folder import read_config
+from train.tables.context import BASELINE, ROUNDING, Table, TableContext
 from train.tables.plots import curves
 from train.tables.published import published
 
 K: Final = 11
 """That of the rows with the paper's method in tables 11 and 12: their figures are those of k = 11 in 13 and 14."""
-LABELS: Final = {"hrnet_w18": "HRNet-W18", "hrnet_w32": "HRNet-W32", "hrnet_w48": "HRNet-W48"}
+LABELS: Final = {
+    "pose_resnet_50": "ResNet-50",
+    "pose_resnet_101": "ResNet-101",
+    "pose_resnet_152": "ResNet-152",
+    "pose_hrnet_w32": "HRNet-W32",
+    "pose_hrnet_w48": "HRNet-W48",
+}
 """The paper's names of backbones."""
 SQUARE: Final = (
-    "Our HRNets are those of face landmarks, whose head is given all four branches; those of the paper's tables are "
-    "given the one of stride 4. Our crops are square (tables 12 and 14 of the paper: 256 x 192 and 384 x 288 pixels), "
-    "and people are cropped by their annotated boxes (the paper's rows without GT: by a detector's)."
+    "Our crops are square (tables 12 and 14 of the paper: 256 x 192 and 384 x 288 pixels), and people are cropped by "
+    "their annotated boxes (the paper's rows without GT: by a detector's)."
 )
-"""What our runs do not have in common with the paper's."""
+"""What ours do not have in common with the paper's."""
 
 Figures = Callable[[Predictions, DecoderName], list[str]]
 """The figures of a decoder as the table shows them."""
@@ -75,9 +81,9 @@ def by_backbone(context: TableContext, number: int, title: str, figures: Figures
     inference alone, and in training as well.
     """
     table = published(number)
-    size = context.sizes[0]
-    key = (LABELS.get(context.recipe.name, context.recipe.name), f"{size}x{size}", *(("yes",) if gt else ()))
-    baseline, method = (context.trained(spec) for spec in specs(context, size))
+    name, baseline, method = networks(context)
+    size = baseline.codec.input_size if baseline else context.sizes[0]
+    key = (name, f"{size}x{size}", *(("yes",) if gt else ()))
     found: dict[str, list[str]] = {}
     if baseline is not None:
         predictions = context.predict(baseline, ["quarter", K], flip="maps")
@@ -101,8 +107,7 @@ def over_k(context: TableContext, number: int, title: str, figures: Figures, plo
     """The network trained on rounded Gaussians, over k."""
     table = published(number)
     ours: dict[tuple[str, ...], list[str]] = {}
-    backbone = LABELS.get(context.recipe.name, context.recipe.name)
-    run: Trained | None = context.trained(specs(context, context.sizes[0])[0])
+    backbone, run, _ = networks(context, method=False)
     ks = [int(row[1]) for row in table.rows if row[1] != "-"]
     if run is not None:
         ks = [k for k in ks if k <= run.codec.cells**2]
@@ -121,7 +126,17 @@ def over_k(context: TableContext, number: int, title: str, figures: Figures, plo
         curves(context.out / f"table-{number}.png", {backbone: (ks, values)}, "k, cells averaged", plotted)
 
 
-def specs(context: TableContext, size: int) -> Sequence[RunSpec]:
-    """The runs on Gaussians about rounded cells, and about cells drawn by randomized rounding."""
-    seed = context.seeds[0]
-    return [context.spec(size, seed, objective="gaussian", quantizer=each) for each in (BASELINE, ROUNDING)]
+def networks(context: TableContext, method: bool = True) -> tuple[str, Trained | None, Trained | None]:
+    """The paper's name of the backbone, the network on Gaussians about rounded cells, and that on cells drawn by
+    randomized rounding (unless `method` is false).
+
+    The first is the run that the command line names, which has no second, or one by the recipe. None where it is
+    missing.
+    """
+    if context.run:
+        name = read_config(context.run).name
+        return LABELS.get(name, name), open_run(context.run), None
+    name, size, seed = context.recipe.name, context.sizes[0], context.seeds[0]
+    quantizers = (BASELINE, ROUNDING) if method else (BASELINE,)
+    runs = [context.trained(context.spec(size, seed, objective="gaussian", quantizer=each)) for each in quantizers]
+    return LABELS.get(name, name), runs[0], runs[1] if method else None

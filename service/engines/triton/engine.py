@@ -67,12 +67,18 @@ class _TensorKey(NamedTuple):
 class TritonEngine:
     """Tritons reached by gRPC. A request goes to the least busy of them, and to another one when that fails."""
 
-    def __init__(self, url: str | Resolver, on_retry: Callable[[Reason], None] = lambda _: None) -> None:
-        """`url`: "host:port", several separated by commas; or a resolver. `on_retry`: see EndpointPool.
+    def __init__(
+        self,
+        url: str | Resolver,
+        on_retry: Callable[[Reason], None] = lambda _: None,
+        on_budget_spent: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`url`: "host:port", several separated by commas; or a resolver. The others: see EndpointPool.
 
         Raises ValueError for text that is not host:port.
         """
-        self._pool = EndpointPool(DnsResolver(url) if isinstance(url, str) else url, _verify, on_retry)
+        resolver = DnsResolver(url) if isinstance(url, str) else url
+        self._pool = EndpointPool(resolver, _verify, on_retry, on_budget_spent)
         self._crops = CallQueue(
             "landmarks", self._infer_batch, max_batch=lambda key: key.served.max_batch, **self._bounds()
         )

@@ -155,6 +155,32 @@ def test_a_released_mobilenet_becomes_a_run(tmp_path: Path) -> None:
     assert np.allclose(trained.network(crops).heatmaps, by_hand, rtol=1e-3, atol=1e-3 * float(np.abs(by_hand).max()))
 
 
+@pytest.mark.parametrize(
+    ("shapes", "name", "data"),
+    [
+        (published.pose_hrnet(32, 16), "pose_hrnet_w32", "mpii"),
+        (published.pose_resnet((3, 4, 6, 3), 17), "pose_resnet_50", "coco"),
+    ],
+)
+def test_a_released_pose_network_is_known_by_its_shapes(tmp_path: Path, shapes: Shapes, name: str, data: str) -> None:
+    config = import_checkpoint(write(tmp_path / "model.pth", shapes), tmp_path / "run", input_size=64)
+    assert (config.name, config.objective, config.pixel_rule, config.boxes) == (name, "gaussian", "corner", "P2")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"] == [data]
+    trained = open_run(tmp_path / "run")
+    assert trained.codec.topk == 11
+    assert trained.network(np.zeros((1, 64, 64, 3), np.uint8)).heatmaps.shape == (1, trained.codec.points, 16, 16)
+
+
+def test_a_pose_network_starts_from_a_classifier_with_its_own_head(tmp_path: Path) -> None:
+    path = write(tmp_path / "imagenet.pth", published.backbone(32) | published.classifier())
+    model = build("pose_hrnet_w32", 16)
+    head = model.state_dict()["final_layer.weight"].clone()
+    load_weights(model, path)
+    given = torch.load(path, weights_only=True)["stage4.2.fuse_layers.0.3.0.weight"]
+    assert torch.equal(model.state_dict()["stage4.2.fuse_layers.0.3.0.weight"], given)
+    assert torch.equal(model.state_dict()["final_layer.weight"], head)
+
+
 def test_a_mobilenet_starts_from_a_classifier_without_its_deeper_blocks(tmp_path: Path) -> None:
     deeper: Shapes = {
         "features.14.conv.0.weight": (576, 96, 1, 1),
@@ -271,6 +297,7 @@ def test_weights_of_another_width_change_nothing(tmp_path: Path) -> None:
         (published.landmark_model(points=106), "a head of 106 points; known are 98, 68"),
         (published.backbone(18), "without a landmark head; to train from it, give it to fit --weights"),
         ({"features.0.weight": (3,)}, "neither an HRNet nor a MobileNetV2; it holds features.0.weight"),
+        (published.pose_hrnet(32, 14), "not a known pose network: it has 14 points"),
         ({"stage2.0.branches.0.0.conv1.weight": ()}, "neither an HRNet nor a MobileNetV2"),
     ],
 )
