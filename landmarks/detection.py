@@ -216,8 +216,8 @@ def _decode_level(level: Level, maps: NDArray[np.float32], threshold: float) -> 
 def _windows(maps: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
     """The 3 x 3 cells of maps [C, h, w] around each of N cells, NEVER beyond the maps: [C, N, 3, 3]."""
     framed = np.pad(maps, ((0, 0), (1, 1), (1, 1)), constant_values=NEVER)
-    windows = np.lib.stride_tricks.sliding_window_view(framed, (3, 3), axis=(1, 2))
-    return windows[:, rows, columns].astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(framed, (len(maps), 3, 3))[0, rows, columns]
+    return np.asarray(np.moveaxis(windows, 1, 0), np.float64)
 
 
 # ---------------------------------------------------------------- non-maximum suppression
