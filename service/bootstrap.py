@@ -50,9 +50,10 @@ def image_limits(settings: Settings) -> ImageLimits:
 def memory_budget(settings: Settings) -> MemoryBudget:
     """What requests may hold, of the machine or the control group unless a setting says so.
 
-    One peer may have the same share of the bodies' memory as it may have of the connections.
+    One peer may have the same share of the bodies' memory as it may have of the connections, but always half: fewer
+    connections are no reason for smaller images.
     """
-    share = min(1.0, settings.max_connections_per_peer / settings.max_connections)
+    share = min(1.0, max(0.5, settings.max_connections_per_peer / settings.max_connections))
     budget = MemoryBudget(settings.max_memory or request_memory(), share)
     for name, wanted in (("max_bytes", settings.max_bytes), ("max_batch_bytes", settings.max_batch_bytes)):
         if budget.largest_body < wanted:

@@ -223,8 +223,8 @@ class LimitSettings(BaseModel):
         500,
         ge=1,
         description="Open connections of each API from one address (IPv6: one network of 64 bits), which may also have "
-        "this share of the memory for bodies and of the calls of gRPC. Behind a reverse proxy all clients have its "
-        "address: set the value of max_connections.",
+        "this share (at least half) of the memory for bodies and of the calls of gRPC. Behind a reverse proxy all "
+        "clients have its address: set the value of max_connections.",
     )
     request_timeout: float = Field(30.0, gt=0, description="Seconds a request may take unless its client says less.")
     read_timeout: float = Field(

@@ -93,8 +93,8 @@ def test_the_gpu_image_is_built_on_a_substitute_for_nvidias(images: None, tmp_pa
     )
     substitute = "h3r-landmarks/tritonserver-substitute"
     docker("build", "--tag", substitute, str(tmp_path))
-    # without PyTorch, which is for GPUs
-    without = "--build-arg TRITON_LOCK=triton.txt"
+    # without PyTorch, which is for GPUs, and with the NumPy of the substitute's Triton, which is the wheel's
+    without = "--build-arg TRITON_LOCK=triton-cpu.txt"
     built = build("triton", TAG=TAG, TRITON_IMAGE=substitute, BUILD_OPTIONS=without)
     assert built.returncode == 0, built.stderr[-5000:]
     image = f"h3r-landmarks/triton:{TAG}"

@@ -7,8 +7,10 @@ from concurrent.futures import Future
 
 import pytest
 
+from service.bootstrap import memory_budget
 from service.errors import ErrorKind, ServiceError
 from service.memory import BODY_COPIES, ImageHold, MemoryBudget, hold_during
+from service.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -87,6 +89,17 @@ async def test_work_that_outlives_its_request_holds_the_bytes() -> None:
     await asyncio.sleep(0)
     assert budget.image_bytes == 0
     hold_during(thread)  # outside of a request there is nothing to hold
+
+
+@pytest.mark.parametrize(("connections", "share"), [(10, 0.5), (700, 0.7), (5000, 1.0)])
+def test_a_peer_may_fill_at_least_half_of_the_bodies_memory(connections: int, share: float) -> None:
+    budget = memory_budget(Settings(max_memory=2**30, max_connections=1000, max_connections_per_peer=connections))
+    assert (budget.total, budget.peer_share) == (2**30, share)
+
+
+def test_without_a_setting_the_machine_says_how_much_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.bootstrap.request_memory", lambda: 12345)
+    assert memory_budget(Settings()).total == 12345
 
 
 def release(hold: ImageHold) -> None:
