@@ -117,7 +117,7 @@ def test_faces_larger_than_a_tile_are_cut_by_it(images: list[BoxedImage]) -> Non
     assert np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1)) > 0.95 * SIZE
 
 
-@given(st.integers(8, 90), st.integers(8, 90), st.integers(0, 2**32 - 1))
+@given(st.integers(32, 120), st.integers(32, 120), st.integers(0, 2**32 - 1))
 def test_a_cover_leaves_more_than_half_of_a_face(height: int, width: int, seed: int) -> None:
     mask = cover(height, width, np.random.default_rng(seed))
     assert mask.shape == (height, width)
