@@ -200,7 +200,7 @@ class MosaicComposer:
 
 
 def cover(height: int, width: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """[height, width] a part of a face: one side, a band across it, or an ellipse. At most two fifths of it, but for rounding."""
+    """[height, width] a part of a face: one side, a band across it, or an ellipse: up to two fifths, rounded."""
     mask = np.zeros((height, width), np.uint8)
     share = rng.uniform(0.15, 0.4)
     kind = int(rng.integers(6))
