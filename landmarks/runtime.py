@@ -6,6 +6,8 @@ OpenVINO is imported when a model is loaded, so that importing `landmarks` needs
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -40,6 +42,7 @@ _DETECTOR_OPTIONS: Final = {
 }
 
 M = TypeVar("M", ModelMetadata, DetectorMetadata)
+R = TypeVar("R")
 
 
 class NetworkError(RuntimeError):
@@ -109,6 +112,17 @@ class DetectorNetwork:
     def __call__(self, images: NDArray[np.uint8]) -> DetectorMaps:
         """An RGB image [1, H, W, 3] -> a map per level, valid until the next call."""
         return [maps[0] for maps in self._request.infer([images], share_outputs=True).values()]
+
+
+def consume(tensor: Any, function: Callable[[NDArray[Any]], R]) -> R:
+    """The function's result for the values of one of Triton's inputs, in whose place in the region of shared memory
+    there are zeros afterwards. Otherwise they would stay there until those of another request take their place.
+    """
+    try:
+        return function(tensor.as_numpy())  # a copy
+    finally:
+        place = np.from_dlpack(tensor)  # not a copy, but read-only to NumPy
+        ctypes.memset(place.ctypes.data, 0, place.nbytes)
 
 
 def identify(path: Path) -> tuple[ModelMetadata, str]:
