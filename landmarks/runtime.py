@@ -36,8 +36,9 @@ _OPTIONS: Final = {
 _DETECTOR_OPTIONS: Final = {
     **_OPTIONS,
     # compiled kernels that OpenVINO caches: one for each layer and size of image, about 40 for a size. Its default of
-    # 5,000 takes 650 MB once images of many sizes have been run. These take 60 MB, and suffice for a few sizes.
-    "CPU_RUNTIME_CACHE_CAPACITY": 512,
+    # 5,000 takes 650 MB once images of many sizes have been run. These take 130 MB, and suffice for two dozen sizes
+    # of `landmarks.detection.canvas_side`: six photographs of different sizes, at four sizes each.
+    "CPU_RUNTIME_CACHE_CAPACITY": 1024,
 }
 
 M = TypeVar("M", ModelMetadata, DetectorMetadata)
