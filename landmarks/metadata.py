@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from landmarks.codec import CodecSpec
 from landmarks.layout import WFLW98, LayoutError, PointLayout
-from landmarks.uncertainty import squared_radius
+from landmarks.uncertainty import AspectRange, FaceScorer, squared_radius
 
 METADATA_KEY: Final = "landmarks_metadata"
 """Key of the JSON text in the ONNX file's metadata."""
@@ -60,6 +60,8 @@ class ModelMetadata:
 
     points_crop: PointsCrop | None = None
     """Where the crop of a second pass lies about the points of the first; None in models without one."""
+    face_aspects: AspectRange | None = None
+    """The aspects of the faces that it was trained on; None in models that do not state them."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and isinstance(self.run_id, str)):
@@ -80,11 +82,17 @@ class ModelMetadata:
         """Whether the model states the visibility of its points."""
         return bool(self.golden_visibility)
 
+    @property
+    def scorer(self) -> FaceScorer:
+        """How the reliability of its faces is scored."""
+        return FaceScorer(self.layout, self.face_aspects)
+
     def to_json(self) -> str:
         """One canonical line of JSON: equal metadata gives equal text."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values |= {"codec": json.loads(self.codec.to_json()), "layout": self.layout.to_mapping()}
         values["points_crop"] = self.points_crop and asdict(self.points_crop)
+        values["face_aspects"] = self.face_aspects and asdict(self.face_aspects)
         return json.dumps(values, sort_keys=True)
 
     @classmethod
@@ -100,6 +108,7 @@ class ModelMetadata:
                 "golden_covariances": [],
                 "golden_visibility": [],
                 "points_crop": None,
+                "face_aspects": None,
             } | values
             if set(values) != names:
                 raise MetadataError(f"model metadata needs exactly the keys {sorted(names)}, got {sorted(values)}")
@@ -114,6 +123,8 @@ class ModelMetadata:
             values["golden_visibility"] = tuple(map(float, values["golden_visibility"]))
             if values["points_crop"] is not None:
                 values["points_crop"] = PointsCrop(**values["points_crop"])
+            if values["face_aspects"] is not None:
+                values["face_aspects"] = AspectRange(**values["face_aspects"])
             for freedom in values["degrees_of_freedom"].values():
                 squared_radius(0.5, freedom)
             return cls(**values)

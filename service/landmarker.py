@@ -24,7 +24,6 @@ from landmarks.crop import Crop, transform_covariances, transform_points, warp
 from landmarks.flip import average, with_mirrored
 from landmarks.layout import PointLayout
 from landmarks.second_pass import Refine, replaces, second_crops
-from landmarks.uncertainty import face_score
 from service.answer import Face, Floats, Region, Role, ServedModel
 from service.deadline import Deadline
 from service.engines.port import Engine
@@ -63,13 +62,10 @@ class CropAnswer:
     """[P, 2, 2]"""
     visibility: Floats
     """[P], or [0] where the model does not state it"""
+    score: float
+    """The score of the face: see `landmarks.uncertainty.FaceScorer`."""
     passes: int = 1
     """Crops of the face that were answered up to this one."""
-
-    @property
-    def score(self) -> float:
-        """The score of the face: see `landmarks.uncertainty.face_score`."""
-        return float(face_score(self.points, self.covariances))
 
 
 class Landmarker(Protocol):
@@ -135,9 +131,11 @@ class EngineLandmarker:
         inputs = with_mirrored(crop_pixels) if options.flip else crop_pixels
         with timed("infer"):
             decoded = await self._engine.infer(inputs, decoder=options.decoder, topk=options.topk, deadline=deadline)
+        metadata = self._engine.model.metadata
         if options.flip:
-            decoded = average(decoded, crop_pixels.shape[1], self._engine.model.metadata.layout)
-        return [CropAnswer(*each) for each in zip(crops, *decoded, strict=True)]
+            decoded = average(decoded, crop_pixels.shape[1], metadata.layout)
+        scores = metadata.scorer(decoded.points, decoded.covariances).tolist()
+        return [CropAnswer(*each) for each in zip(crops, *decoded, scores, strict=True)]
 
 
 def unknown_model_message(name: str | None, models: Sequence[ServedModel]) -> str:
@@ -179,7 +177,7 @@ def to_image_coordinates(layout: PointLayout, region: Region, answer: CropAnswer
     xx, xy, yy = covariances_in_image[:, 0, 0], covariances_in_image[:, 0, 1], covariances_in_image[:, 1, 1]
     return Face(
         **vars(region),
-        score=np.float32(face_score(points_in_image, covariances_in_image)),
+        score=np.float32(answer.score),
         inter_ocular=np.float32(layout.inter_ocular(points_in_image)),
         points=points_in_image.astype(np.float32),
         scores=np.ascontiguousarray(answer.scores, np.float32),

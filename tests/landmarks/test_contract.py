@@ -14,6 +14,7 @@ from landmarks.codec import CodecSpec
 from landmarks.layout import PointLayout
 from landmarks.metadata import MetadataError, ModelMetadata
 from landmarks.tensors import TensorSpec, contract
+from landmarks.uncertainty import AspectRange, FaceScorer
 
 METADATA = ModelMetadata(
     name="compact",
@@ -99,6 +100,18 @@ def test_metadata_that_states_no_tails_has_none() -> None:
     older = json.loads(METADATA.to_json())
     del older["degrees_of_freedom"]
     assert ModelMetadata.from_json(json.dumps(older)) == replace(METADATA, degrees_of_freedom={})
+
+
+def test_metadata_states_the_aspects_of_faces_or_none() -> None:
+    stated = replace(METADATA, face_aspects=AspectRange(0.7, 1.5))
+    assert ModelMetadata.from_json(stated.to_json()) == stated
+    assert stated.scorer == FaceScorer(METADATA.layout, AspectRange(0.7, 1.5))
+    older = json.loads(METADATA.to_json())
+    assert older.pop("face_aspects") is None
+    assert ModelMetadata.from_json(json.dumps(older)) == METADATA
+    for spoilt in ({"low": 1.5, "high": 0.7}, {"low": 1.0}, [0.7, 1.5], {"low": "a", "high": 1.0}):
+        with pytest.raises(MetadataError):
+            ModelMetadata.from_json(json.dumps({**older, "face_aspects": spoilt}))
 
 
 @pytest.mark.parametrize("freedom", [2.0, None, "many"])

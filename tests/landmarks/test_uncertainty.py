@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landmarks.uncertainty import GAUSSIAN, face_score, share_within, squared_radius
+from landmarks.layout import WFLW98, PointLayout
+from landmarks.uncertainty import GAUSSIAN, AspectRange, FaceScorer, aspect_of, share_within, squared_radius
+
+face_score = FaceScorer(WFLW98)
+UPRIGHT = PointLayout(
+    "four", ("a", "b", "c", "d"), (0, 1, 2, 3), {"all": (0, 1, 2, 3)}, "box", upright=((0, 1), (2, 3))
+)
 
 
 def test_the_gaussian_ellipses_by_hand() -> None:
@@ -66,3 +72,55 @@ def test_a_score_does_not_depend_on_the_size_of_the_picture() -> None:
 def test_points_without_extent_have_no_score() -> None:
     points, covariances = face(1.0)
     assert face_score(np.stack([points, 0 * points]), np.stack([covariances] * 2))[1] == pytest.approx(0.0)
+
+
+# ---------------------------------------------------------------- the aspect of a face
+
+
+def turned(points: np.ndarray, degrees: float) -> np.ndarray:
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.asarray(points @ np.array([[c, s], [-s, c]]))
+
+
+EYES_AND_MOUTH = np.array([[-2.0, 0.0], [2.0, 0.0], [-1.0, 5.0], [1.0, 5.0]])
+"""Four pixels wide and five high."""
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 90, 180, -120])
+def test_the_aspect_of_a_face_does_not_depend_on_its_roll(degrees: float) -> None:
+    assert aspect_of(7 + 3 * turned(EYES_AND_MOUTH, degrees), UPRIGHT) == pytest.approx(0.8)
+
+
+def test_the_aspect_of_several_faces_and_of_none() -> None:
+    squeezed = EYES_AND_MOUTH * [0.5, 1.0]
+    aspects = aspect_of(np.stack([EYES_AND_MOUTH, squeezed, 0 * squeezed]), UPRIGHT)
+    assert aspects == pytest.approx([0.8, 0.4, 1.0])
+
+
+def test_plausible_are_the_aspects_within_the_range_and_little_beyond() -> None:
+    plausible = AspectRange(0.5, 2.0).plausibility(np.array([0.0, 0.25, 0.5, 1.0, 2.0, 2.0 * math.exp(0.1), 4.0]))
+    assert plausible == pytest.approx([0.0, 0.0, 0.99, 1.0, 0.99, 0.5, 0.0], abs=1e-3)
+
+
+@given(st.floats(0.05, 20.0), st.floats(1.0, 3.0))
+def test_a_face_is_less_plausible_the_farther_its_aspect_is_from_the_range(aspect: float, factor: float) -> None:
+    aspects = AspectRange(0.5, 2.0)  # 1 is in the middle
+    away = aspect * factor if aspect > 1 else aspect / factor
+    near, far = aspects.plausibility(np.array([aspect, away]))
+    assert 0 <= far <= near <= 1
+
+
+@pytest.mark.parametrize("ends", [(0.0, 1.0), (1.5, 0.7), (1.0, 1.0), (0.5, math.inf), (math.nan, 1.0)])
+def test_a_range_without_aspects_is_refused(ends: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="range of aspects"):
+        AspectRange(*ends)
+
+
+def test_a_squeezed_face_has_a_low_score_where_the_network_states_its_aspects() -> None:
+    covariances = np.broadcast_to(np.eye(2) * 1e-4, (2, 4, 2, 2))
+    faces = np.stack([EYES_AND_MOUTH, EYES_AND_MOUTH * [0.5, 1.0]])
+    ignorant, scorer = FaceScorer(UPRIGHT), FaceScorer(UPRIGHT, AspectRange(0.7, 1.5))
+    assert ignorant(faces, covariances) == pytest.approx([1.0, 1.0])
+    assert scorer(faces, covariances) == pytest.approx([1.0, 0.0], abs=1e-3)
+    without_upright = PointLayout("four", UPRIGHT.point_names, UPRIGHT.flip, UPRIGHT.groups, "box")
+    assert FaceScorer(without_upright, AspectRange(0.7, 1.5))(faces, covariances) == pytest.approx([1.0, 1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,14 @@ from train.datasets.held_out import split_sets
 from train.datasets.source import DataSource
 from train.datasets.spread import evenly_spread
 from train.errors import TrainingError
-from train.evaluation.calibration import Calibration, ErrorStats, calibrate, split_difficulty, uncalibrated
+from train.evaluation.calibration import (
+    Calibration,
+    ErrorStats,
+    aspect_range,
+    calibrate,
+    split_difficulty,
+    uncalibrated,
+)
 from train.evaluation.predict import check_points, predict
 from train.evaluation.trained import load_run, open_run
 
@@ -40,10 +48,8 @@ def calibrate_run(
         if load_run(reference)[0].held_out:
             raise TrainingError(f"{reference} held faces out of training itself: it cannot measure how hard they are")
     layout = sources[0].layout
-    split = [
-        (evenly_spread(kept, limit), evenly_spread(out, limit))
-        for kept, out in split_sets([source.train_faces() for source in sources], every)
-    ]
+    sets = [source.train_faces() for source in sources]
+    split = [(evenly_spread(kept, limit), evenly_spread(out, limit)) for kept, out in split_sets(sets, every)]
     trained_on, out = ([face for part in parts for face in part] for parts in zip(*split, strict=True))
     faces = [*trained_on, *out]
     held_out = np.arange(len(faces)) >= len(trained_on)
@@ -53,6 +59,7 @@ def calibrate_run(
     stats, floor = error_stats(folder, faces, layout, boxes)
     geometric_mean = float(np.exp(np.mean(np.log(difficulties or [1.0]))))
     calibration = calibrate(stats, held_out, floor, layout, geometric_mean, power)
+    calibration = replace(calibration, aspects=aspect_range([each for part in sets for each in part], layout))
     calibration.write(folder)
     return calibration
 

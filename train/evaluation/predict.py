@@ -17,7 +17,7 @@ from landmarks.crop import Crop, Matrix, transform_points
 from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import PointsCrop
 from landmarks.second_pass import Refine, replaces, second_crops
-from landmarks.uncertainty import face_score
+from landmarks.uncertainty import AspectRange, FaceScorer
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.errors import TrainingError
 from train.evaluation.predictions import Predictions
@@ -89,12 +89,13 @@ def predict(
     cut: Cropper = crop_face,
     label: str = "evaluate",
     second: SecondPass | None = None,
+    aspects: AspectRange | None = None,
 ) -> Predictions:
     """Computes the maps of every face once, or twice to average with its mirror image, and applies all decoders.
 
     `correction`: cells, of the quantizer that the network was trained with (`train.objectives.correction`). `progress`:
     whether to show a progress bar, with the `label`. `second`: which faces are then cropped again, by the points that
-    the first of the decoders found.
+    the first of the decoders found. `aspects`: those that the network states.
     Raises TrainingError when there are no faces, CodecError for an unknown decoder.
     """
     if not faces:
@@ -103,6 +104,7 @@ def predict(
         decode = make_flip_averaging_decoder(network, codec, decoders, layout, correction)
     else:
         decode = make_decoder(network, codec, decoders, correction)
+    scorer = FaceScorer(layout, aspects)
     parts: dict[DecoderName, list[Decoded]] = {decoder: [] for decoder in decoders}
     matrices: list[Matrix] = []
     images = images or ImageCache(limit=0)
@@ -116,7 +118,7 @@ def predict(
             if again:
                 pixels, second_batch = cut_all([part[i] for i in again], list(again.values()), images, cut)
                 better = decode(pixels)
-                kept = replacing(found[decoders[0]], list(again), better[decoders[0]])
+                kept = replacing(found[decoders[0]], list(again), better[decoders[0]], scorer)
                 at = [i for i, keep in zip(again, kept, strict=True) if keep]
                 found = {
                     key: replaced(decoded, at, Decoded(*(each[kept] for each in better[key])))
@@ -132,7 +134,7 @@ def predict(
         key: Decoded(*(np.concatenate(column) for column in zip(*rows, strict=True))) for key, rows in parts.items()
     }
     truth = [transform_points(matrix, face.points) for matrix, face in zip(matrices, faces, strict=True)]
-    return Predictions(decoded_by, np.stack(truth), np.stack(matrices), faces, layout, boxes, flip)
+    return Predictions(decoded_by, np.stack(truth), np.stack(matrices), faces, layout, boxes, flip, aspects=aspects)
 
 
 @dataclass(frozen=True)
@@ -148,10 +150,10 @@ class SecondPass:
         return second_crops(in_image, first, self.rule, layout, self.refine)
 
 
-def replacing(first: Decoded, at: Sequence[int], second: Decoded) -> NDArray[np.bool_]:
+def replacing(first: Decoded, at: Sequence[int], second: Decoded, scorer: FaceScorer) -> NDArray[np.bool_]:
     """Which of the second answers [M, ...], for the faces `at` [M] of the first [N, ...], are given: bool [M]."""
-    before = face_score(first.points, first.covariances)[list(at)]
-    after = face_score(second.points, second.covariances)
+    before = scorer(first.points, first.covariances)[list(at)]
+    after = scorer(second.points, second.covariances)
     return np.array([replaces(float(one), float(two)) for one, two in zip(before, after, strict=True)])
 
 
