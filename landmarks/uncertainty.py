@@ -28,30 +28,8 @@ SCORE_STEEPNESS: Final = 7.45
 """Slope of the score over the logarithm of the expected error."""
 MAX_RATIO: Final = 1e6
 """Limit of the expected error as a multiple of SCORE_MIDPOINT, so that its power stays finite; the score is 0 there."""
-
-ASPECT_MARGIN: Final = 0.10
-"""How far, in the logarithm, a face's aspect lies outside the range of its network's where the score is halved."""
-ASPECT_STEEPNESS: Final = 46.0
-"""Slope of that factor over the logarithm of the aspect: it is 0.99 at the ends of the range."""
-
-
-@dataclass(frozen=True)
-class AspectRange:
-    """The aspects of the faces that a network was trained on: see `aspect_of`."""
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.low < self.high < math.inf:
-            raise ValueError(f"a range of aspects needs 0 < low < high, not {self.low!r} and {self.high!r}")
-
-    def plausibility(self, aspects: Floats) -> Floats:
-        """About 1 for aspects [...] within the range, falling to 0 outside it: [...], from 0 to 1."""
-        middle, half = math.log(self.low * self.high) / 2, math.log(self.high / self.low) / 2
-        outside = np.abs(np.log(np.clip(aspects, 1e-6, 1e6)) - middle) - half
-        factor: Floats = 1 / (1 + np.exp(ASPECT_STEEPNESS * (outside - ASPECT_MARGIN)))
-        return factor
+MAX_LOGIT: Final = 50.0
+"""Limit of a plausibility's logit, so that its exponential stays finite."""
 
 
 def squared_radius(share: float, degrees_of_freedom: float = GAUSSIAN) -> float:
@@ -80,42 +58,70 @@ def share_within(squared_distance: Floats, degrees_of_freedom: float = GAUSSIAN)
 
 
 @dataclass(frozen=True)
+class Plausibility:
+    """The probability that an answer is one for a face of true proportions: a logistic regression on its features.
+
+    Of a picture that is squeezed in one direction a network answers with points that are pulled towards those of a face
+    of true proportions, and with covariances that seem sure of them. How the points lie and which covariances are wide
+    tells such an answer from others.
+    """
+
+    weights: tuple[float, ...]
+    """[3 P], of `features_of`."""
+    bias: float
+
+    def __post_init__(self) -> None:
+        if not self.weights or not all(map(math.isfinite, (*self.weights, self.bias))):
+            raise ValueError("a plausibility needs finite weights and a finite bias")
+
+    def __call__(self, features: Floats) -> Floats:
+        """Features [..., 3 P] -> probabilities [...]."""
+        logits = features @ np.array(self.weights) + self.bias
+        probability: Floats = 1 / (1 + np.exp(-np.clip(logits, -MAX_LOGIT, MAX_LOGIT)))
+        return probability
+
+
+@dataclass(frozen=True)
 class FaceScorer:
     """How reliable a network's answer for a face is."""
 
     layout: PointLayout
-    aspects: AspectRange | None = None
-    """None where the network does not state them: the score then ignores the aspect."""
+    plausibility: Plausibility | None = None
+    """None where the network does not state it: the score then does not tell squeezed faces from others."""
 
     def __call__(self, points: Floats, covariances: Floats) -> Floats:
         """Approximate probability that a face's points err by less than 10 % of the inter-ocular distance: [...].
 
         From points [..., P, 2] and their calibrated covariances [..., P, 2, 2] in the same pixels: the root mean square
         of the expected errors, divided by the square root of the area of the points' bounding box, through a logistic
-        function of its logarithm. A face whose aspect is that of no face, as in a picture that is squeezed, has a
-        lower score: the covariances do not tell.
+        function of its logarithm; times the plausibility.
         """
-        points = np.asarray(points, np.float64)
+        points, variances = np.asarray(points, np.float64), np.trace(np.asarray(covariances, np.float64), 0, -2, -1)
         extent = np.ptp(points, axis=-2).prod(axis=-1)
-        expected = np.trace(np.asarray(covariances, np.float64), axis1=-2, axis2=-1).mean(axis=-1)
-        relative = np.sqrt(np.maximum(expected, 0) / np.maximum(extent, 1e-9))
+        relative = np.sqrt(np.maximum(variances.mean(axis=-1), 0) / np.maximum(extent, 1e-9))
         score: Floats = 1 / (1 + np.minimum(relative / SCORE_MIDPOINT, MAX_RATIO) ** SCORE_STEEPNESS)
-        if self.aspects is not None and self.layout.upright is not None:
-            score = score * self.aspects.plausibility(aspect_of(points, self.layout))
-        return score
+        if self.plausibility is None:
+            return score
+        return score * self.plausibility(features_of(points, covariances, self.layout))
 
 
-def aspect_of(points: Floats, layout: PointLayout) -> Floats:
-    """Width over height of the box of faces' upright points [..., P, 2]: [...].
+def features_of(points: Floats, covariances: Floats, layout: PointLayout) -> Floats:
+    """What `Plausibility` judges faces by: [..., 3 P], which moving, enlarging or rotating a face leaves as they are.
 
-    The roll is undone as `landmarks.second_pass.roll_of` has it. Points that coincide have the aspect 1. The layout
-    must have `upright`.
+    From points [..., P, 2] and covariances [..., P, 2, 2]: how far each point lies to the right of the points' mean,
+    then how far below it, in root mean squares of the distances from it on a face that is upright; then the logarithms
+    of the expected errors in the same unit. A layout without `upright` counts as upright.
     """
-    assert layout.upright is not None
-    upper, lower = (points[..., list(part), :].mean(axis=-2, keepdims=True) for part in layout.upright)
-    down = lower - upper
-    along = (points * down).sum(axis=-1)
-    across = points[..., 0] * down[..., 1] - points[..., 1] * down[..., 0]
-    width, height = np.ptp(across, axis=-1), np.ptp(along, axis=-1)
-    aspect: Floats = np.divide(width, height, out=np.ones_like(width), where=height > 0)
-    return aspect
+    centered = np.asarray(points, np.float64)
+    centered = centered - centered.mean(axis=-2, keepdims=True)
+    size = np.maximum(np.sqrt((centered**2).sum(axis=-1).mean(axis=-1)), 1e-9)[..., None]
+    x, y = centered[..., 0] / size, centered[..., 1] / size
+    if layout.upright is not None:
+        upper, lower = (np.stack([x[..., part], y[..., part]]).mean(axis=-1) for part in map(list, layout.upright))
+        down = lower - upper
+        down = down / np.maximum(np.sqrt((down**2).sum(axis=0)), 1e-9)
+        (dx, dy) = down[..., None]
+        x, y = x * dy - y * dx, x * dx + y * dy
+    variances = np.trace(np.asarray(covariances, np.float64), 0, -2, -1)
+    features: Floats = np.concatenate([x, y, 0.5 * np.log(np.maximum(variances, 1e-12)) - np.log(size)], axis=-1)
+    return features

@@ -14,7 +14,7 @@ from landmarks.codec import CodecSpec
 from landmarks.layout import PointLayout
 from landmarks.metadata import MetadataError, ModelMetadata
 from landmarks.tensors import TensorSpec, contract
-from landmarks.uncertainty import AspectRange, FaceScorer
+from landmarks.uncertainty import FaceScorer, Plausibility
 
 METADATA = ModelMetadata(
     name="compact",
@@ -102,16 +102,17 @@ def test_metadata_that_states_no_tails_has_none() -> None:
     assert ModelMetadata.from_json(json.dumps(older)) == replace(METADATA, degrees_of_freedom={})
 
 
-def test_metadata_states_the_aspects_of_faces_or_none() -> None:
-    stated = replace(METADATA, face_aspects=AspectRange(0.7, 1.5))
+def test_metadata_states_which_faces_are_plausible_or_does_not() -> None:
+    plausibility = Plausibility((0.25,) * 294, -1.5)
+    stated = replace(METADATA, plausibility=plausibility)
     assert ModelMetadata.from_json(stated.to_json()) == stated
-    assert stated.scorer == FaceScorer(METADATA.layout, AspectRange(0.7, 1.5))
+    assert stated.scorer == FaceScorer(METADATA.layout, plausibility)
     older = json.loads(METADATA.to_json())
-    assert older.pop("face_aspects") is None
+    assert older.pop("plausibility") is None
     assert ModelMetadata.from_json(json.dumps(older)) == METADATA
-    for spoilt in ({"low": 1.5, "high": 0.7}, {"low": 1.0}, [0.7, 1.5], {"low": "a", "high": 1.0}):
+    for spoilt in ({"weights": [1.0] * 98, "bias": 0.0}, {"weights": [1.0] * 294}, [1.0], {"weights": [], "bias": 0.0}):
         with pytest.raises(MetadataError):
-            ModelMetadata.from_json(json.dumps({**older, "face_aspects": spoilt}))
+            ModelMetadata.from_json(json.dumps({**older, "plausibility": spoilt}))
 
 
 @pytest.mark.parametrize("freedom", [2.0, None, "many"])

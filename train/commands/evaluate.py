@@ -123,7 +123,7 @@ def run(
             flip=flip,
             second=second_pass(network, refine),
             cut=occluder or crop_face,
-            aspects=network.aspects,
+            plausibility=network.plausibility,
         )
         if occluder:
             predictions = replace(predictions, covered=occluder.covered)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -18,13 +19,16 @@ from train.errors import TrainingError
 from train.evaluation.calibration import (
     Calibration,
     ErrorStats,
-    aspect_range,
     calibrate,
     split_difficulty,
     uncalibrated,
 )
+from train.evaluation.plausibility import fit_plausibility
 from train.evaluation.predict import check_points, predict
 from train.evaluation.trained import load_run, open_run
+
+PLAUSIBILITY_FACES: Final = 800
+"""Faces of each data set that the plausibility is fitted to, at most: each is shown four times."""
 
 
 def calibrate_run(
@@ -48,8 +52,10 @@ def calibrate_run(
         if load_run(reference)[0].held_out:
             raise TrainingError(f"{reference} held faces out of training itself: it cannot measure how hard they are")
     layout = sources[0].layout
-    sets = [source.train_faces() for source in sources]
-    split = [(evenly_spread(kept, limit), evenly_spread(out, limit)) for kept, out in split_sets(sets, every)]
+    split = [
+        (evenly_spread(kept, limit), evenly_spread(out, limit))
+        for kept, out in split_sets([source.train_faces() for source in sources], every)
+    ]
     trained_on, out = ([face for part in parts for face in part] for parts in zip(*split, strict=True))
     faces = [*trained_on, *out]
     held_out = np.arange(len(faces)) >= len(trained_on)
@@ -59,7 +65,9 @@ def calibrate_run(
     stats, floor = error_stats(folder, faces, layout, boxes)
     geometric_mean = float(np.exp(np.mean(np.log(difficulties or [1.0]))))
     calibration = calibrate(stats, held_out, floor, layout, geometric_mean, power)
-    calibration = replace(calibration, aspects=aspect_range([each for part in sets for each in part], layout))
+    calibration.write(folder)
+    judged = [face for part in split for face in evenly_spread([*part[0], *part[1]], PLAUSIBILITY_FACES)]
+    calibration = replace(calibration, plausibility=fit_plausibility(open_run(folder), judged, layout, boxes))
     calibration.write(folder)
     return calibration
 

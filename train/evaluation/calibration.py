@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec
 from landmarks.layout import PointLayout
-from landmarks.uncertainty import AspectRange, aspect_of
-from train.datasets.face import AnnotatedFace
+from landmarks.uncertainty import Plausibility
 from train.evaluation.metrics import Array
 from train.evaluation.student import Tails, fit_power, fit_scale_factor, fit_tails
 from train.runs.folder import CALIBRATION_FILE
 
-ASPECT_TAIL: Final = 0.001
-"""Share of the faces whose aspect lies below the range of a calibration, and above it: labels that are wrong."""
-
 
 @dataclass(frozen=True)
 class Calibration:
-    """How errors are spread about the points of each group of a layout, and the aspects of faces."""
+    """How errors are spread about the points of each group of a layout, and which faces are plausible."""
 
     tails: Mapping[str, Tails]
     floor: float
@@ -36,8 +32,8 @@ class Calibration:
     """Of these, the number of faces that the network was not trained on."""
     power: float = 0.0
     """The power of a face's spread in its covariances: see `landmarks.codec.CodecSpec.covariance_power`."""
-    aspects: AspectRange | None = None
-    """The aspects of the faces, of either split; None where the layout has none, or in calibrations made before."""
+    plausibility: Plausibility | None = None
+    """See `train.evaluation.plausibility`; None in calibrations made before there was one."""
 
     @property
     def degrees_of_freedom(self) -> dict[str, float]:
@@ -68,17 +64,9 @@ class Calibration:
             return None
         values: dict[str, Any] = json.loads(path.read_text())
         tails = {name: Tails(**each) for name, each in values.pop("tails").items()}
-        aspects = values.pop("aspects", None)
-        return cls(tails=tails, aspects=aspects and AspectRange(**aspects), **values)
-
-
-def aspect_range(faces: Sequence[AnnotatedFace], layout: PointLayout) -> AspectRange | None:
-    """The aspects of all but ASPECT_TAIL of the faces at either end; None without a face that has all of its points."""
-    complete = [face.points for face in faces if not np.isnan(face.points).any()]
-    if layout.upright is None or not complete:
-        return None
-    low, high = np.quantile(aspect_of(np.stack(complete), layout), [ASPECT_TAIL, 1 - ASPECT_TAIL]).tolist()
-    return AspectRange(round(low, 3), round(high, 3)) if high - low > 0.001 else None
+        stated = values.pop("plausibility", None)
+        plausibility = stated and Plausibility(tuple(stated["weights"]), stated["bias"])
+        return cls(tails=tails, plausibility=plausibility, **values)
 
 
 def uncalibrated(codec: CodecSpec) -> CodecSpec:

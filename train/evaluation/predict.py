@@ -17,7 +17,7 @@ from landmarks.crop import Crop, Matrix, transform_points
 from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import PointsCrop
 from landmarks.second_pass import Refine, replaces, second_crops
-from landmarks.uncertainty import AspectRange, FaceScorer
+from landmarks.uncertainty import FaceScorer, Plausibility
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.errors import TrainingError
 from train.evaluation.predictions import Predictions
@@ -89,13 +89,13 @@ def predict(
     cut: Cropper = crop_face,
     label: str = "evaluate",
     second: SecondPass | None = None,
-    aspects: AspectRange | None = None,
+    plausibility: Plausibility | None = None,
 ) -> Predictions:
     """Computes the maps of every face once, or twice to average with its mirror image, and applies all decoders.
 
     `correction`: cells, of the quantizer that the network was trained with (`train.objectives.correction`). `progress`:
     whether to show a progress bar, with the `label`. `second`: which faces are then cropped again, by the points that
-    the first of the decoders found. `aspects`: those that the network states.
+    the first of the decoders found. `plausibility`: the network's.
     Raises TrainingError when there are no faces, CodecError for an unknown decoder.
     """
     if not faces:
@@ -104,7 +104,7 @@ def predict(
         decode = make_flip_averaging_decoder(network, codec, decoders, layout, correction)
     else:
         decode = make_decoder(network, codec, decoders, correction)
-    scorer = FaceScorer(layout, aspects)
+    scorer = FaceScorer(layout, plausibility)
     parts: dict[DecoderName, list[Decoded]] = {decoder: [] for decoder in decoders}
     matrices: list[Matrix] = []
     images = images or ImageCache(limit=0)
@@ -134,7 +134,9 @@ def predict(
         key: Decoded(*(np.concatenate(column) for column in zip(*rows, strict=True))) for key, rows in parts.items()
     }
     truth = [transform_points(matrix, face.points) for matrix, face in zip(matrices, faces, strict=True)]
-    return Predictions(decoded_by, np.stack(truth), np.stack(matrices), faces, layout, boxes, flip, aspects=aspects)
+    return Predictions(
+        decoded_by, np.stack(truth), np.stack(matrices), faces, layout, boxes, flip, plausibility=plausibility
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import nn
 from landmarks.codec import CodecSpec, NetworkOutput, without_visibility
 from landmarks.metadata import ModelMetadata, PointsCrop
 from landmarks.tensors import contract
-from landmarks.uncertainty import AspectRange
+from landmarks.uncertainty import Plausibility
 from train.backbones import build
 from train.config import Config
 from train.evaluation.calibration import Calibration
@@ -38,8 +38,8 @@ class Trained:
     """Degrees of freedom of its errors, by group: see `landmarks.uncertainty`."""
     points_crop: PointsCrop | None = None
     """Where a second pass crops a face about its points."""
-    aspects: AspectRange | None = None
-    """The aspects of the faces that it was trained on: see `landmarks.uncertainty.FaceScorer`."""
+    plausibility: Plausibility | None = None
+    """Tells answers for squeezed faces from others."""
 
 
 def open_run(folder: Path) -> Trained:
@@ -62,7 +62,7 @@ def from_run(folder: Path, config: Config, model: nn.Module) -> Trained:
         correction(objective.quantizer),
         calibration.degrees_of_freedom if calibration else {},
         points_crop_of(folder),
-        calibration.aspects if calibration else None,
+        calibration.plausibility if calibration else None,
     )
 
 
@@ -106,5 +106,5 @@ def open_export(path: Path) -> Trained:
         metadata.crop_scale,
         degrees_of_freedom=metadata.degrees_of_freedom,
         points_crop=metadata.points_crop,
-        aspects=metadata.face_aspects,
+        plausibility=metadata.plausibility,
     )

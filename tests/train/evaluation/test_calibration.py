@@ -12,11 +12,9 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 
 from landmarks.codec import CodecSpec
 from landmarks.layout import WFLW98
-from landmarks.uncertainty import AspectRange
-from tests.train.miniature import drawn_shape, write_miniature
+from tests.train.miniature import write_miniature
 from train.commands import calibrate as calibrate_command
 from train.config import Config
-from train.datasets.face import AnnotatedFace
 from train.datasets.layouts import AFLW19
 from train.datasets.source import DataSource
 from train.datasets.training_data import TrainingData
@@ -26,7 +24,6 @@ from train.evaluation.calibrate_run import calibrate_run
 from train.evaluation.calibration import (
     Calibration,
     ErrorStats,
-    aspect_range,
     calibrate,
     mirrored_group,
     split_difficulty,
@@ -121,24 +118,6 @@ def test_a_calibration_is_applied_group_by_group() -> None:
     assert calibration.degrees_of_freedom == {"pupils": 7.12}
 
 
-def test_the_aspects_are_those_of_all_faces_but_the_most_extreme() -> None:
-    """A thousand faces of aspects 0.8 to 1.2, and one that is labelled wrong at either end."""
-
-    def face(aspect: float) -> AnnotatedFace:
-        points = drawn_shape()
-        points *= [aspect / np.ptp(points[:, 0]), 1 / np.ptp(points[:, 1])]
-        return AnnotatedFace(Path("a.png"), points, np.zeros(4))
-
-    faces = [face(aspect) for aspect in np.linspace(0.8, 1.2, 1000)]
-    found = aspect_range([*faces, face(0.1), face(9.0)], WFLW98)
-    assert found == AspectRange(pytest.approx(0.8, abs=0.002), pytest.approx(1.2, abs=0.002))  # type: ignore[arg-type]
-    incomplete = AnnotatedFace(Path("a.png"), np.full((98, 2), np.nan), np.zeros(4))
-    assert aspect_range([incomplete], WFLW98) is None
-    assert aspect_range([incomplete, *faces], WFLW98) is not None
-    assert aspect_range(faces, AFLW19) is None
-    assert aspect_range([face(1.0)], WFLW98) is None  # a single face is no range
-
-
 def test_an_uncalibrated_codec_adds_the_square_of_a_tenth_of_a_cell() -> None:
     spec = uncalibrated(CodecSpec(covariance_scale=3.0, covariance_power=1.0))
     assert (spec.covariance_scale, spec.covariance_floor, spec.covariance_power) == (1.0, 0.16, 0.0)
@@ -159,7 +138,7 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path, capsys: p
     calibrated = open_run(tmp_path / "run")
     assert calibrated.codec == calibration.apply(config.codec(32), WFLW98)
     assert calibrated.degrees_of_freedom == calibration.degrees_of_freedom
-    assert calibrated.aspects == calibration.aspects
+    assert calibrated.plausibility == calibration.plausibility is not None
     # again, from the same moments as before
     assert calibrate_run(tmp_path / "run", [source], every=2) == calibration
     json.loads((tmp_path / "run" / "calibration.json").read_text())
