@@ -31,6 +31,9 @@ RIDGE: Final = 3.0
 """Weight of the squared coefficients of standardized features beside the log-likelihood of all samples."""
 DOUBTED: Final = 0.002
 """Share of the true faces whose plausibility is below a half."""
+STEEPNESS: Final = 4.0
+"""Factor of the fitted logits. Nearly all true faces then have a plausibility of 1, so that the covariances rank their
+scores as before."""
 STEPS: Final = 30
 """Newton steps, at most."""
 MIN_DEVIATION: Final = 1e-6
@@ -103,7 +106,7 @@ def fit(true: Array, false: Array, layout: PointLayout) -> Plausibility:
     true, false = (np.concatenate([each, mirrored(each, layout)]) for each in (true, false))
     x, is_true = np.concatenate([true, false]), np.repeat([1.0, 0.0], [len(true), len(false)])
     mean, deviation = x.mean(axis=0), x.std(axis=0) + MIN_DEVIATION
-    weights = (regression((x - mean) / deviation, is_true) / deviation).round(4)
+    weights = (STEEPNESS * regression((x - mean) / deviation, is_true) / deviation).round(4)
     return Plausibility(tuple(weights.tolist()), round(-float(np.quantile(true @ weights, DOUBTED)), 4))
 
 

@@ -25,7 +25,7 @@ def features(faces: int, squeeze: float, seed: int) -> np.ndarray:
     """Of noisy faces, all squeezed to that share of their width."""
     rng = np.random.default_rng(seed)
     points = (drawn_shape() * [squeeze, 1.0])[None] + rng.normal(0, 0.02, (faces, 98, 2))
-    return features_of(points, np.broadcast_to(np.eye(2) * 1e-4, (faces, 98, 2, 2)), WFLW98)
+    return features_of(points, np.broadcast_to(1e-4 * np.eye(2), (faces, 98, 2, 2)), WFLW98)
 
 
 def test_squeezed_faces_are_found_and_few_others_are_doubted() -> None:
@@ -44,7 +44,7 @@ def test_the_mirror_image_of_features_is_that_of_the_mirrored_face() -> None:
     points = drawn_shape() + np.random.default_rng(0).normal(0, 0.1, (98, 2))
     covariances = np.random.default_rng(1).uniform(0.1, 1, (98, 1, 1)) * np.eye(2)
     flip = list(WFLW98.flip)
-    expected = features_of(points[flip] * [-1, 1], covariances[flip], WFLW98)
+    expected = features_of(points[flip] * [-1.0, 1.0], covariances[flip], WFLW98)
     assert mirrored(features_of(points, covariances, WFLW98)[None], WFLW98)[0] == pytest.approx(expected)
 
 
