@@ -13,7 +13,7 @@ from train.evaluation.faces_report import draw, page, report
 from train.evaluation.trained import open_trained
 
 DETAILS: Final = (
-    "Of the faces to test on as they are, and in pictures that are turned, squeezed or cut, or in which eyes are closed. "
+    "Of the faces to test on as they are, and in pictures that are turned, squeezed or cut, or where eyes are closed. "
     "Writes faces.md, the tables, and faces.png into a folder."
 )
 EXAMPLE: Final = "--model model_repo/heatmap/1/model.onnx --data 300-W=faces300w:data/faces300w --every 4 --out results"

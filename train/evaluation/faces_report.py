@@ -215,15 +215,15 @@ def changed(ask: Ask, faces: Sequence[AnnotatedFace]) -> list[Table]:
         ),
         table(
             "Share of the frame",
-            "The longer side of the face's box over that of a square frame: at 1 it touches forehead and chin, beyond they "
-            "are cut off. The box is cut with the picture.",
+            "The longer side of the face's box over that of a square frame: at 1 it touches forehead and chin, beyond "
+            "it cuts them off. The box is cut with the picture.",
             [f"{share:g}" for share in SHARES],
             [asked(lambda _, face, s=share: filling(face, s)) for share in SHARES],  # type: ignore[misc]
             "points in the frame only, %",
         ),
         table(
             "Cut by an edge",
-            "The photograph's edge cuts that share off the face's box: the left, the top, the right and the bottom one by "
+            "The photograph's edge cuts that share off the face's box: the left, the top, the right, the bottom one by "
             "turns.",
             [f"{share:.0%}" for share in CUTS],
             [asked(lambda i, face, s=share: cut(face, s, EDGES[i % 4])) for share in CUTS],  # type: ignore[misc]
@@ -288,8 +288,8 @@ def eyes(plain: Answers) -> list[Table]:
         "mean difference, %": tuple(mean(np.abs(said - true), mask) for mask in masks),
     }
     note = (
-        "Distance of the lids, mean of three pairs of points, over that of the outer eye corners; by the labelled one, on "
-        "faces that look about at the camera."
+        "Distance of the lids, mean of three pairs of points, over that of the outer eye corners; by the labelled one, "
+        "on faces that look about at the camera."
     )
     tables = [Table("Open and closed eyes", note, tuple(cases), rows)]
     closed = true < NEARLY_CLOSED
