@@ -96,10 +96,14 @@ def fit_visibility(folder: Path, data: TrainingData, out: Path) -> VisibilityFig
     return figures(network, samples)
 
 
-def evenly(data: TrainingData, limit: int | None) -> TrainingData:
-    """At most `limit` faces of each data set, evenly spread."""
-    extra = [evenly_spread(each, limit) for each in data.extra]
-    return replace(data, faces=evenly_spread(data.faces, limit), extra=extra)
+def evenly(data: TrainingData, limits: Sequence[int] | None) -> TrainingData:
+    """At most as many faces of each data set, evenly spread, as the limits say: one for all, or one for each."""
+    if not limits:
+        return data
+    sets = [data.faces, *data.extra]
+    each = limits if len(limits) > 1 else [limits[0]] * len(sets)
+    faces, *extra = (evenly_spread(faces, limit) for faces, limit in zip(sets, each, strict=True))
+    return replace(data, faces=faces, extra=extra)
 
 
 @torch.no_grad()

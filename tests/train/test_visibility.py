@@ -24,13 +24,14 @@ from train.commands.command_line import parse  # noqa: E402
 from train.config import Config, Stage  # noqa: E402
 from train.datasets.face import AnnotatedFace  # noqa: E402
 from train.datasets.registry import FORMATS  # noqa: E402
+from train.datasets.training_data import TrainingData  # noqa: E402
 from train.datasets.visible import asymmetry, labels_of  # noqa: E402
 from train.errors import DataError, TrainingError  # noqa: E402
 from train.evaluation.metrics import visibility_figures  # noqa: E402
 from train.evaluation.trained import open_export, open_run  # noqa: E402
 from train.export.torch_to_onnx import golden_answer  # noqa: E402
 from train.samples.augment import at_pixels  # noqa: E402
-from train.visibility import OCCLUDED_WEIGHT, Samples, batches, fit, with_mirrored  # noqa: E402
+from train.visibility import OCCLUDED_WEIGHT, Samples, batches, evenly, fit, with_mirrored  # noqa: E402
 
 TRIANGLE = PointLayout("triangle", ("right", "left", "middle"), (1, 0, 2), {"all": (0, 1, 2)}, "box")
 
@@ -168,6 +169,13 @@ def test_samples_of_unknown_points_do_not_count() -> None:
         assert refined.visibility(features).min() > 0.9
 
 
+def test_limits_are_those_of_each_set_or_of_all() -> None:
+    data = TrainingData(("a", "b"), [face([[0, 0]])] * 9, extra=[[face([[0, 0]])] * 4])
+    for limits, counts in ((None, (9, 4)), ([5], (5, 4)), ([2, 3], (2, 3))):
+        chosen = evenly(data, limits)
+        assert (len(chosen.faces), *map(len, chosen.extra)) == counts
+
+
 def test_the_same_samples_give_the_same_layer() -> None:
     generator = torch.Generator().manual_seed(0)
     samples = Samples(torch.randn(50, 9, generator=generator), torch.ones(50, 3), torch.ones(50, 3))
@@ -220,6 +228,11 @@ def test_from_a_run_to_the_exported_network_and_back(
         command("fit-visibility", "--data", data, "--run", tmp_path / "seen", "--out", tmp_path / "again")
     with pytest.raises(TrainingError, match="choose another --out"):
         command(*arguments, "--out", tmp_path / "seen")
+    for wrong in (("0",), ("4", "4")):
+        with pytest.raises(
+            TrainingError, match="--limit takes one number of at least 1, or one for each of the 1 data"
+        ):
+            command(*arguments[:-1], *wrong, "--out", tmp_path / "none")
     command("calibrate", "--run", tmp_path / "seen", "--data", data, "--held-out", 2)
     done = landmarks_train("export", "--run", tmp_path / "seen", "--repository", repository_copy)
     assert done.returncode == 0, done.stderr
