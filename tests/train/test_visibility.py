@@ -229,9 +229,7 @@ def test_from_a_run_to_the_exported_network_and_back(
     with pytest.raises(TrainingError, match="choose another --out"):
         command(*arguments, "--out", tmp_path / "seen")
     for wrong in (("0",), ("4", "4")):
-        with pytest.raises(
-            TrainingError, match="--limit takes one number of at least 1, or one for each of the 1 data"
-        ):
+        with pytest.raises(TrainingError, match="one number of at least 1, or one for each of the 1 data"):
             command(*arguments[:-1], *wrong, "--out", tmp_path / "none")
     command("calibrate", "--run", tmp_path / "seen", "--data", data, "--held-out", 2)
     done = landmarks_train("export", "--run", tmp_path / "seen", "--repository", repository_copy)

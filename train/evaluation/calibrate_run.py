@@ -39,12 +39,14 @@ def calibrate_run(
     references: Sequence[Path] = (),
     limit: int | None = None,
     power: float | None = None,
+    poses: Sequence[DataSource] = (),
 ) -> Calibration:
     """Calibrates a run on the faces that its data sets have for training, and writes the result into the run's folder.
 
     `limit`: faces of each set at most, so that a large set does not decide alone. `power`: of the faces' spreads; None:
     fitted. `every`: as in `split_sets`; None: as the run's own configuration says. `references`: runs that were trained
-    on all faces, which measure the difficulty of the faces that this one held out. Raises TrainingError when the set
+    on all faces, which measure the difficulty of the faces that this one held out. `poses`: further sets that only the
+    plausibility of faces is fitted to, such as synthesized poses. Raises TrainingError when the set
     has other points than the network, or when a reference held faces out itself.
     """
     every = load_run(folder)[0].held_out if every is None else every
@@ -66,7 +68,8 @@ def calibrate_run(
     geometric_mean = float(np.exp(np.mean(np.log(difficulties or [1.0]))))
     calibration = calibrate(stats, held_out, floor, layout, geometric_mean, power)
     calibration.write(folder)
-    judged = [face for part in split for face in evenly_spread([*part[0], *part[1]], PLAUSIBILITY_FACES)]
+    every_set = [source.train_faces() for source in (*sources, *poses)]
+    judged = [face for part in every_set for face in evenly_spread(part, min(PLAUSIBILITY_FACES, limit or len(part)))]
     calibration = replace(calibration, plausibility=fit_plausibility(open_run(folder), judged, layout, boxes))
     calibration.write(folder)
     return calibration

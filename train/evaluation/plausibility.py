@@ -27,11 +27,11 @@ ROLL: Final = 30.0
 """Degrees of a face that is shown turned, at most, to either side."""
 JITTER: Final = 0.06
 """Standard deviation of the edges of boxes, in sides of the box."""
-RIDGE: Final = 30.0
+RIDGE: Final = 10.0
 """Weight of the squared coefficients of standardized features beside the log-likelihood of all samples."""
-DOUBTED: Final = 0.001
+DOUBTED: Final = 0.0009
 """Share of the true faces whose plausibility is below a half."""
-STEEPNESS: Final = 4.0
+STEEPNESS: Final = 2.0
 """Factor of the fitted logits. Nearly all true faces then have a plausibility of 1, so that the covariances rank their
 scores as before."""
 STEPS: Final = 30

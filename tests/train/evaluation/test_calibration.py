@@ -156,6 +156,7 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path, capsys: p
         references=[],
         limit=None,
         power=None,
+        poses=[f"faces300w:{source.root}"],
         boxes="P2",
     )
     assert "the covariances are fitted to training errors alone and will be too small" in capsys.readouterr().err
