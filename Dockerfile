@@ -38,6 +38,7 @@ COPY pyproject.toml README.md ./
 COPY landmarks landmarks
 COPY landmarks_client landmarks_client
 COPY service service
+COPY shots shots
 COPY train train
 RUN python3 -m pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /dist .
 
@@ -115,7 +116,9 @@ RUN install --directory --owner 10001 --group 10001 /engines
 ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 \
     MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=16777216 MALLOC_TRIM_THRESHOLD_=33554432 \
     # the network needs a higher precision than TF32
-    NVIDIA_TF32_OVERRIDE=0
+    NVIDIA_TF32_OVERRIDE=0 \
+    # Triton's ONNX Runtime reports nothing to its makers
+    ORT_DISABLE_TELEMETRY=1
 USER 10001:10001
 EXPOSE 8001 8002
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10m --retries=6 \

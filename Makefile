@@ -10,8 +10,12 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# what a lock file pins, by the hashes of its files; then the project itself, which needs no further package for that
+LOCKED = $(PIP) --no-deps --require-hashes --only-binary :all: --find-links deploy/wheels \
+	--requirement deploy/locks/build.txt --requirement deploy/locks/$(1) && \
+	$(PIP) --no-index --no-deps --no-build-isolation --editable .
 
-.PHONY: help up test test-containers mutation demo bench bench-detector soak fuzz lint types proto lock clean
+.PHONY: help up test test-containers mutation demo bench bench-detector tables soak fuzz lint types proto lock audit clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -43,6 +47,26 @@ bench-detector: $(if $(DATA),$(VENV)/dev.installed) ## face detectors compared: 
 	@test -n "$(DATA)" || { echo "give photographs: make bench-detector DATA=faces300w:/data"; exit 2; }
 	@exec $(BIN)/python -m bench.detector --model "$(or $(MODEL),model_repo/detector/1/model.onnx)" --data "$(DATA)" $(if $(YUNET),--yunet "$(YUNET)")
 
+# the cheapest first; every run is trained once, kept under runs/, and continued where it was interrupted
+TABLE = $(BIN)/landmarks-train $(1) --data "$(DATA)" --backbone compact --epochs $(or $(EPOCHS),30) --out $(or $(OUT),runs/tables)
+tables: $(if $(DATA),$(VENV)/dev.installed) ## the paper's tables with the compact backbone, for days: DATA=faces300w:/data [EPOCHS=30] [OUT=runs/tables]
+	@test -n "$(DATA)" || { echo "give a data set: make tables DATA=faces300w:/data"; exit 2; }
+	$(call TABLE,table 1)
+	$(call TABLE,table annotation)
+	$(call TABLE,figure 4)
+	$(call TABLE,figure 7)
+	$(call TABLE,figure 8) --sizes 64 --seeds 0 1 2
+	$(call TABLE,table 2) --seeds 0 1 2
+	$(call TABLE,table activation-sets)
+	$(call TABLE,figure 10) --sizes 64
+	$(call TABLE,table 10) --sizes 64
+	$(call TABLE,table 7) --sizes 64
+	$(call TABLE,table 8) --sizes 64 96 128
+	$(call TABLE,table 7) --sizes 64 128
+	$(call TABLE,table 9) --sizes 128
+	$(call TABLE,table 8) --sizes 64 96 128 256
+	$(call TABLE,figure 8) --sizes 64 96 128 256
+
 soak: $(VENV)/dev.installed ## memory of the service after 1,000 and after 10,000 mixed requests
 	@exec $(BIN)/python -m bench.soak
 
@@ -54,7 +78,7 @@ lint: $(VENV)/dev.installed ## style
 	$(BIN)/ruff check .
 
 types: $(VENV)/dev.installed ## types, strictly
-	$(BIN)/mypy landmarks landmarks_client service train bench tests proto/write_comments.py
+	$(BIN)/mypy landmarks landmarks_client service shots train bench tests proto/write_comments.py
 	$(BIN)/mypy model_repo/heatmap/1/model.py
 	$(BIN)/mypy model_repo/decode/1/model.py
 	$(BIN)/mypy model_repo/decode/1/torch_decode.py
@@ -63,8 +87,11 @@ types: $(VENV)/dev.installed ## types, strictly
 proto: ## generate the gRPC code from proto/
 	@sh proto/generate.sh
 
-lock: $(VENV)/bin/python ## pin what the images install, with hashes, in deploy/locks/
+lock: $(VENV)/bin/python ## pin what the images and `make up` install, with hashes, in deploy/locks/
 	@$(PIP) 'uv>=0.9' && sh deploy/locks/lock.sh $(BIN)/uv
+
+audit: $(VENV)/bin/python ## look for published advisories about what is pinned; says so where none can be reached
+	@$(PIP) 'pip-audit>=2.7' && PIP_AUDIT=$(BIN)/pip-audit $(BIN)/python deploy/locks/audit.py
 
 clean: ## remove the environment and what tools left
 	rm -rf $(VENV) mutants fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
@@ -74,13 +101,14 @@ $(VENV)/bin/python:
 	@sh deploy/prerequisites.sh $(PYTHON)
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/serve.installed: $(VENV)/bin/python pyproject.toml
+$(VENV)/serve.installed: $(VENV)/bin/python pyproject.toml deploy/locks/serve.txt
 	@echo "installing what serving needs into $(VENV) ..."
-	@$(PIP) --editable '.[serve]' && touch $@
+	@$(call LOCKED,serve.txt) && touch $@
 
-$(VENV)/demo.installed: $(VENV)/serve.installed
-	@$(PIP) scikit-image && touch $@
+$(VENV)/demo.installed: $(VENV)/bin/python pyproject.toml deploy/locks/demo.txt
+	@echo "installing what serving and the demo need into $(VENV) ..."
+	@$(call LOCKED,demo.txt) && touch $@ $(VENV)/serve.installed
 
 $(VENV)/dev.installed: $(VENV)/bin/python pyproject.toml
 	@echo "installing what serving, training and tests need into $(VENV) ..."
-	@$(PIP) --editable '.[serve,train,test,dev]' && touch $@ $(VENV)/serve.installed
+	@$(PIP) --editable '.[serve,vfx,usd,train,test,dev]' && touch $@ $(VENV)/demo.installed $(VENV)/serve.installed

@@ -1,20 +1,22 @@
 """Faces per second of the service, and of the same functions called directly in one process ("bare").
 
 "bare" decodes the image, crops, runs the network and decodes the heatmaps in one thread of this process; the network
-itself uses every core. The requests contain the face's box, so that the detector does not take part. Every round
-measures each path for a few seconds, one after the other, so that a ratio compares neighbours in time; the medians over
-the rounds are printed.
+itself uses every core. The requests contain the face's box, so that the detector does not take part, unless
+--no-boxes is given. Every round measures each path for a few seconds, one after the other, so that a ratio compares
+neighbours in time; the medians over the rounds are printed, and the longest time in which no request was completed,
+which shows whether the service stands still at times.
 
     python -m bench.throughput
     python -m bench.throughput --concurrency 1 --precision int8
+    python -m bench.throughput --rounds 5 --seconds 60 --no-boxes
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
-import statistics
 import subprocess
 import sys
 import time
@@ -23,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -71,34 +73,42 @@ def bare_request(jpeg: bytes, box: tuple[float, ...], precision: Precision) -> R
     return request
 
 
-def served_request(url: str, jpeg: bytes, box: tuple[float, ...]) -> Request:
-    """A request of a client with a connection of its own."""
+def served_request(url: str, jpeg: bytes, box: tuple[float, ...] | None) -> Request:
+    """A request of a client with a connection of its own. Without a box, the service detects the face."""
     client = Client(url)
 
     def request() -> None:
-        assert len(client.landmarks(jpeg, boxes=[box]).faces) == 1
+        assert len(client.landmarks(jpeg, boxes=[box] if box else []).faces) == 1
 
     return request
 
 
-def connect_all(count: int, url: str, jpeg: bytes, box: tuple[float, ...]) -> list[Request]:
+def connect_all(count: int, url: str, jpeg: bytes, box: tuple[float, ...] | None) -> list[Request]:
     """So many clients of one API, each with a connection of its own."""
     return [served_request(url, jpeg, box) for _ in range(count)]
 
 
-def rate(clients: list[Request], seconds: float) -> float:
-    """Requests per second of all clients together, each sending the next as soon as the last is answered."""
+class Measured(NamedTuple):
+    per_second: float
+    """Requests of all clients together."""
+    longest_gap: float
+    """Seconds between two completions that follow each other, of whichever clients."""
+
+
+def measure(clients: list[Request], seconds: float) -> Measured:
+    """Each client sends its next request as soon as the last is answered."""
     start = time.perf_counter()
 
-    def work(request: Request) -> int:
-        count = 0
+    def work(request: Request) -> list[float]:
+        completed = []
         while time.perf_counter() - start < seconds:
             request()
-            count += 1
-        return count
+            completed.append(time.perf_counter())
+        return completed
 
     with ThreadPoolExecutor(len(clients)) as threads:
-        return sum(threads.map(work, clients)) / (time.perf_counter() - start)
+        completed = sorted(itertools.chain(*threads.map(work, clients)))
+    return Measured(len(completed) / (completed[-1] - start), float(np.diff(completed, prepend=start).max()))
 
 
 @contextmanager
@@ -143,36 +153,41 @@ def main() -> int:
     parser.add_argument(
         "--precision", choices=get_args(Precision), default="float32", help="of the landmark network [%(default)s]"
     )
+    parser.add_argument("--no-boxes", action="store_true", help="let the service detect the face")
     args = parser.parse_args()
 
-    jpeg, box = portrait(args.size)
+    jpeg, face = portrait(args.size)
+    box = None if args.no_boxes else face
     os.environ["LANDMARKS_PRECISION"] = args.precision
     with served() as (rest_port, rpc_port):
-        bare = bare_request(jpeg, box, args.precision)
+        bare = bare_request(jpeg, face, args.precision)
         paths: dict[str, Callable[[], list[Request]]] = {"bare": lambda: [bare]}
         for count in args.concurrency:
             paths |= {
                 f"REST, concurrency {count}": partial(connect_all, count, f"http://127.0.0.1:{rest_port}", jpeg, box),
                 f"gRPC, concurrency {count}": partial(connect_all, count, f"grpc://127.0.0.1:{rpc_port}", jpeg, box),
             }
-        rates: dict[str, list[float]] = {name: [] for name in paths}
+        measured: dict[str, list[Measured]] = {name: [] for name in paths}
         with tqdm(total=(args.rounds + 1) * len(paths), unit="measurement", leave=False) as bar:
             for round_number in range(args.rounds + 1):
                 for name, connect in paths.items():
-                    found = rate(connect(), args.seconds if round_number else 1.0)
+                    found = measure(connect(), args.seconds if round_number else 1.0)
                     if round_number:  # the first round warms up
-                        rates[name].append(found)
+                        measured[name].append(found)
                     bar.update()
-    print_table(rates, len(jpeg))
+    print_table(measured, len(jpeg))
     return 0
 
 
-def print_table(rates: dict[str, list[float]], jpeg_bytes: int) -> None:
-    bare = np.array(rates["bare"])
+def print_table(measured: dict[str, list[Measured]], jpeg_bytes: int) -> None:
+    """Medians of the rates, and the longest gap of all rounds."""
+    bare = np.array([each.per_second for each in measured["bare"]])
     print(f"one face in a JPEG of {jpeg_bytes:,} bytes; median of {len(bare)} rounds\n")
-    print("| path | faces/s | over bare |\n| --- | ---: | ---: |")
-    for name, values in rates.items():
-        print(f"| {name} | {statistics.median(values):.1f} | {statistics.median(np.array(values) / bare):.2f} |")
+    print("| path | faces/s | over bare | longest gap, ms |\n| --- | ---: | ---: | ---: |")
+    for name, values in measured.items():
+        rates = np.array([each.per_second for each in values])
+        gap = max(each.longest_gap for each in values)
+        print(f"| {name} | {np.median(rates):.1f} | {np.median(rates / bare):.2f} | {1e3 * gap:.0f} |")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ Pixel convention (pixel rule "center", the project's own), for stride s = 4::
                    |---------------|---------------|---
     cell u                 0               1                     u = (x + 0.5) / s - 0.5
 
-Cell i is centred on crop pixel s*i + (s-1)/2, so a mirrored crop gives exactly mirrored heatmaps. The paper and its
-released checkpoints use pixel rule "corner", u = x / s.
+Cell i is centred on crop pixel s*i + (s-1)/2, so a mirrored crop gives exactly mirrored heatmaps. The paper (eq. 12)
+and the checkpoints released with its code use pixel rule "corner", u = x / s.
 
 Source: Yu and Tao, "Heatmap Regression via Randomized Rounding", TPAMI 2021 (arXiv:2009.00225). Its equations:
 
@@ -167,9 +167,10 @@ class CodecSpec:
 def quantize(u: Floats, quantizer: Quantizer, rng: np.random.Generator | None = None) -> NDArray[np.int64]:
     """Cell coordinates (any shape, float) -> integer cells of the same shape.
 
-    "floor", "round" (halves up) and "ceil" are eq. 10 with a threshold of 1, 0.5 and 0. "random" is the paper's
-    randomized rounding (eq. 15): floor(u) + 1 with probability frac(u), else floor(u), independently for every number.
-    It needs `rng`; CodecError without one.
+    "floor", "round" (halves up) and "ceil" are eq. 10 with a threshold of 1, 0.5 and 0, but "ceil" leaves whole numbers
+    as they are, which eq. 10 with a threshold of 0 moves up by one. "random" is randomized rounding (eq. 15):
+    floor(u) + 1 with probability frac(u), else floor(u), independently for every number. It needs `rng`; CodecError
+    without one.
     """
     low = np.floor(u)
     if quantizer == "floor":

@@ -103,7 +103,7 @@ def quarter_shift(maps: Maps, strongest: Strongest) -> Coordinates:
     """The strongest cell, moved by 1/4 towards the larger of its two neighbours, on each axis separately.
 
     Not moved along an axis where the neighbours are equal, or where one is missing because the map ends. The customary
-    compensation that Section 4.6 of the paper explains.
+    compensation that section 4.6 of the paper discusses.
     """
     peak = argmax(maps, strongest)
     columns, rows = peak.astype(np.int64).T

@@ -16,7 +16,7 @@ Regression via Randomized Rounding" (arXiv:2009.00225); of centres and sizes on 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -40,6 +40,12 @@ CELLS_PER_FACE: Final = 4.0
 CONTAINMENT_THRESHOLD: Final = 0.8
 """Where a larger share than this of the smaller of two boxes lies in the other, the one with the lower score is
 removed."""
+
+MAX_FACES: Final = 1024
+"""Faces of an image that are found: the best. A service that should answer more needs the boxes of its callers."""
+MAX_CANDIDATES: Final = 4 * MAX_FACES
+"""Peaks of a map, and boxes of an image, that are considered: the best. A face has one to four of them. This bounds the
+memory and the time that an image takes, whatever it shows."""
 
 QUADRANTS: Final = np.array(
     [np.pad(np.ones((2, 2)), ((down, 1 - down), (right, 1 - right))) for down in (0, 1) for right in (0, 1)]
@@ -65,7 +71,7 @@ def find_faces(
     threshold: float | None = None,
     max_side: int = MAX_DETECTION_SIDE,
 ) -> Detections:
-    """The faces of an image, best first.
+    """The faces of an image, best first, at most MAX_FACES.
 
     `threshold` replaces the spec's. An image with a longer side than `max_side` pixels is reduced to that first.
     """
@@ -146,9 +152,10 @@ def to_sides(values: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
 
 
 def decode(maps: DetectorMaps, spec: DetectorSpec, threshold: float) -> Detections:
-    """Every peak of the maps [3, h, w] whose score reaches the threshold, in pixels of the network's input.
+    """The peaks of the maps [3, h, w] whose score reaches the threshold, in pixels of the network's input.
 
-    One face may have several, from several levels or from equal cells; `suppress` leaves one.
+    At most the MAX_CANDIDATES highest peaks of each level. One face may have several, from several levels or from equal
+    cells; `suppress` leaves one.
     """
     found = [_decode_level(level, maps_, threshold) for level, maps_ in zip(spec.levels, maps, strict=True)]
     boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -160,6 +167,8 @@ def _decode_level(level: Level, maps: NDArray[np.float32], threshold: float) -> 
     peaks = probability == cv2.dilate(probability, np.ones((3, 3), np.uint8))
     # the peak is the largest of its four cells
     rows, columns = np.nonzero(peaks & (probability >= threshold / 4))
+    highest = _best_first(probability[rows, columns])
+    rows, columns = rows[highest], columns[highest]
 
     windows = _windows(probability, rows, columns).astype(np.float64)
     masses = np.einsum("nyx,qyx->nq", windows, QUADRANTS)
@@ -190,22 +199,35 @@ def _windows(values: NDArray[np.float32], rows: NDArray[np.int64], columns: NDAr
 
 
 def suppress(found: Detections, nms_iou: float) -> Detections:
-    """The best of each group of boxes that overlap by more than an IoU or contain one another, best first."""
-    rectangles = np.concatenate([found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]], axis=1)
-    kept = np.asarray(cv2.dnn.NMSBoxes(rectangles.tolist(), found.scores.tolist(), 0.0, nms_iou), np.int64).reshape(-1)
-    alone = kept[_without_contained(found.boxes[kept])]
-    return Detections(found.boxes[alone], found.scores[alone])
+    """The best of each group of boxes that overlap by more than an IoU or contain one another, best first.
 
-
-def _without_contained(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """[N] whether a box neither lies in a better one that is kept nor contains one; boxes [N, 4] are best first.
-
-    A face whose levels disagree about its size gets boxes that contain one another and have a small IoU.
+    Of the MAX_CANDIDATES best boxes at most MAX_FACES are left. One box at a time is compared with those after it, so
+    that memory grows with the number of boxes and not with its square.
     """
-    shared = (np.minimum(boxes[:, None, 2:], boxes[:, 2:]) - np.maximum(boxes[:, None, :2], boxes[:, :2])).clip(0)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    contained = shared.prod(axis=2) > CONTAINMENT_THRESHOLD * np.minimum(areas[:, None], areas)
-    kept = np.zeros(len(boxes), bool)
-    for i, row in enumerate(contained):
-        kept[i] = not (row & kept).any()
-    return kept
+    order = _best_first(found.scores)
+    boxes, left = found.boxes[order], np.ones(len(order), bool)
+    kept: list[int] = []
+    for i in range(len(order)):
+        if left[i] and len(kept) < MAX_FACES:
+            kept.append(i)
+            left[i + 1 :] &= ~_overlapping(boxes[i], boxes[i + 1 :], nms_iou)
+    best = order[kept]
+    return Detections(found.boxes[best], found.scores[best])
+
+
+def _best_first(scores: NDArray[Any]) -> NDArray[np.int64]:
+    """Indices of the MAX_CANDIDATES highest of N scores, from the highest on; equal ones in their order."""
+    return np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
+
+
+def _overlapping(box: NDArray[np.float64], others: NDArray[np.float64], nms_iou: float) -> NDArray[np.bool_]:
+    """[N] whether a box [4] and each of the others [N, 4] are taken for one face.
+
+    They are where their IoU is large, or where one contains the other: a face whose levels disagree about its size gets
+    boxes that contain one another and have a small IoU.
+    """
+    shared = (np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])).clip(0).prod(axis=1)
+    area, areas = (box[2:] - box[:2]).prod(), (others[:, 2:] - others[:, :2]).prod(axis=1)
+    overlap: NDArray[np.bool_] = shared > nms_iou * (area + areas - shared)
+    contained: NDArray[np.bool_] = shared > CONTAINMENT_THRESHOLD * np.minimum(area, areas)
+    return overlap | contained

@@ -1,16 +1,20 @@
 """Flip averaging: a face is inferred together with its mirror image, and the two answers are averaged.
 
-Points are averaged rather than heatmaps: that works for both pixel rules of the codec, and with a server that answers
-with points.
+The service averages points rather than heatmaps: that works for both pixel rules of the codec, and with a server that
+answers with points. `average_maps` averages heatmaps, for comparison.
 """
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.codec import Decoded
+from landmarks.codec import CodecSpec, Decoded
 from landmarks.layout import PointLayout
+
+F = TypeVar("F", bound=np.floating[Any])
 
 
 def with_mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -43,9 +47,38 @@ def average(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
 def mirror(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
     """The answer [N, ...] for crops of side `size` -> the answer for their mirror images."""
     flip = list(layout.flip)
-    points, scores, covariances = decoded.points[:, flip], decoded.scores[:, flip], decoded.covariances[:, flip]
+    scores, covariances = decoded.scores[:, flip], decoded.covariances[:, flip]
     # a network that does not state it has no columns
     visibility = decoded.visibility[:, flip] if decoded.visibility.shape[1] else decoded.visibility
     sign: NDArray[np.float32] = np.array([-1, 1], np.float32)
-    back = points * sign + np.array([size - 1, 0], np.float32)
+    back = mirror_points(decoded.points, size, layout)
     return Decoded(back, scores, covariances * (sign[:, None] * sign), visibility)
+
+
+def mirror_points(points: NDArray[F], size: int, layout: PointLayout) -> NDArray[F]:
+    """Points [..., P, 2] of crops of side `size` -> those of their mirror images, left and right exchanged."""
+    mirrored = points[..., list(layout.flip), :]
+    mirrored[..., 0] = size - 1 - mirrored[..., 0]
+    return mirrored
+
+
+def average_maps(heatmaps: NDArray[np.float32], codec: CodecSpec, layout: PointLayout) -> NDArray[np.float32]:
+    """Logits for `with_mirrored` crops [2 N, P, cells, cells] -> the logarithms of the mean of both softmaxes [N, ...].
+
+    With pixel rule "corner" the map of a mirrored crop, once mirrored back, lies 1 - 1/stride cells to the left of the
+    crop's own. It is moved by one cell to the right, as HRNet's code does it, which leaves 1/stride of a cell.
+    """
+    count = len(heatmaps) // 2
+    seen, back = heatmaps[:count], heatmaps[count:, list(layout.flip), :, ::-1]
+    if codec.pixel_rule == "corner":
+        back = np.concatenate([back[..., :1], back[..., :-1]], axis=-1)
+    mean = (_softmax(seen) + _softmax(back)) / 2
+    logits: NDArray[np.float32] = np.log(np.maximum(mean, np.finfo(np.float32).tiny))
+    return logits
+
+
+def _softmax(heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each map [..., cells, cells] normalised to a sum of one."""
+    weights = np.exp(heatmaps - heatmaps.max(axis=(-2, -1), keepdims=True))
+    normalised: NDArray[np.float32] = weights / weights.sum(axis=(-2, -1), keepdims=True)
+    return normalised

@@ -6,7 +6,6 @@ OpenVINO is imported when a model is loaded, so that importing `landmarks` needs
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -20,9 +19,6 @@ from landmarks.detector import DetectorMetadata
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import MODEL_KINDS, provenance
 from landmarks.tensors import TensorSpec, contract
-
-# with this package, importing OpenVINO would report the import to its makers
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     import openvino

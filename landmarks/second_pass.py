@@ -1,7 +1,8 @@
 """The second pass: a face is cropped again by the points of its first answer, upright, and answered again.
 
 Detectors' boxes are off by some percent and know no roll, and tight boxes cut the crop short; the points of the first
-answer tell where the face is, how large, and how it is rolled. Serving and evaluation share what is here.
+answer tell where the face is, how large, and how it is rolled. The two answers are averaged. Serving and evaluation
+share what is here.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.crop import Crop, transform_points
+from landmarks.codec import Decoded
+from landmarks.crop import Crop, Matrix, transform_covariances, transform_points
 from landmarks.layout import PointLayout
 from landmarks.metadata import PointsCrop
+
+Floats = NDArray[np.floating[Any]]
 
 Refine = Literal["never", "auto", "always"]
 """Which faces get a second pass: none, those whose crop by points differs from their first (`differs`), or all."""
@@ -27,7 +31,7 @@ MIN_SHIFT: Final = 0.05
 """From these differences on a second pass is worth its cost: of the roll, of the side, and of the center in sides of
 the first crop. The network was trained with larger ones, so it gains nothing by smaller."""
 SURE_SCORE: Final = 0.5
-"""A second answer with at least this score replaces the first, whatever that one's score is."""
+"""A second answer with at least this score counts, whatever the first one's score is."""
 MIN_SIDE: Final = 1.0
 """Image pixels; points closer together than this are no face."""
 
@@ -66,12 +70,38 @@ def differs(first: Crop, second: Crop) -> bool:
     return abs(roll) > MIN_ROLL or abs(second.side / first.side - 1) > MIN_ZOOM or shift > MIN_SHIFT
 
 
-def replaces(first_score: float, second_score: float) -> bool:
-    """Whether the second answer for a face, by the scores of both (`FaceScorer`), is given instead of the first.
+def counts(first_score: float, second_score: float) -> bool:
+    """Whether the second answer for a face, by the scores of both (`FaceScorer`), is averaged with the first.
 
     Where the first answer was wrong about where the face is, the second crop can miss it.
     """
     return second_score >= min(first_score, SURE_SCORE)
+
+
+def average_passes(first: Decoded, second: Decoded, first_to_second: Matrix) -> Decoded:
+    """The mean of two answers for one face, in pixels of the second's crop.
+
+    `first`, `second`: points [P, 2] and so on, each in its own crop's pixels. `first_to_second`: the 2x3 matrix between
+    these. A point of the one weighs as much as its variance is smaller than that of the other. Covariances, scores and
+    visibility are means with the same weights: the errors of two crops of a face are almost the same ones, so that
+    averaging makes them a little smaller, and far from as small as those of independent answers.
+    """
+    points = transform_points(first_to_second, first.points)
+    covariances = transform_covariances(first_to_second, first.covariances)
+    before, after = (np.trace(each, axis1=-2, axis2=-1) for each in (covariances, second.covariances))
+    weights = np.divide(before, before + after, out=np.full(before.shape, 0.5), where=before + after > 0)
+
+    def mean(one: Floats, other: Floats) -> NDArray[np.float32]:
+        share = weights.reshape(weights.shape + (1,) * (other.ndim - 1))
+        return np.asarray(one + (other - one) * share, np.float32)
+
+    return Decoded(
+        mean(points, second.points),
+        mean(first.scores, second.scores),
+        mean(covariances, second.covariances),
+        # a network that does not state it has no columns
+        mean(first.visibility, second.visibility) if len(second.visibility) else second.visibility,
+    )
 
 
 def second_crops(

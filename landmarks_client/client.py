@@ -14,7 +14,7 @@ from landmarks_client.errors import ClientUsageError, LandmarksError
 from landmarks_client.options import Options
 from landmarks_client.rest import AsyncRestTransport, RestTransport
 from landmarks_client.results import Answer, ModelDescription
-from landmarks_client.retry import Attempts
+from landmarks_client.retry import Attempts, RetryBudget
 from landmarks_client.rpc import AsyncRpcTransport, RpcTransport
 from landmarks_client.wire import (
     AsyncTransport,
@@ -40,8 +40,9 @@ _LOOP: Final = "an AsyncClient is for the event loop in which it is created: cre
 class Client:
     """The synchronous client of one service. It keeps connections open, and several threads may use it at once.
 
-    When the service is overloaded or a connection is lost, the request is sent again after the delay that the service
-    asks for, as long as its timeout allows. Create a new client in a forked child process: an older one shares its
+    When the service is unavailable or overloaded, or a connection is lost, the request is sent again after the delay
+    that the service asks for, as long as its timeout allows. Retries after `overloaded` have a budget that all requests
+    of a client share (`landmarks_client.retry`). Create a new client in a forked child process: an older one shares its
     connections with the parent.
     """
 
@@ -51,6 +52,7 @@ class Client:
         Raises ClientUsageError for an invalid address, API key, or set of TLS files.
         """
         self._timeout = timeout
+        self._budget = RetryBudget()
         self._is_closed = False
         target = parse_target(url, api_key, tls)
         self._transport: Transport = RpcTransport(target) if target.is_grpc else RestTransport(target)
@@ -104,7 +106,8 @@ class Client:
     def _send(self, timeout: float | None, request_id: str | None, send: Callable[[Attempt], T]) -> T:
         if self._is_closed:
             raise ClientUsageError(_CLOSED)
-        attempts = Attempts(request_id or uuid.uuid4().hex, self._timeout if timeout is None else timeout)
+        limit = self._timeout if timeout is None else timeout
+        attempts = Attempts(request_id or uuid.uuid4().hex, limit, self._budget)
         while True:
             try:
                 return send(attempts.next())
@@ -122,6 +125,7 @@ class AsyncClient:
         except RuntimeError as error:
             raise ClientUsageError(_LOOP) from error
         self._timeout = timeout
+        self._budget = RetryBudget()
         self._is_closed = False
         target = parse_target(url, api_key, tls)
         self._transport: AsyncTransport = AsyncRpcTransport(target) if target.is_grpc else AsyncRestTransport(target)
@@ -168,7 +172,8 @@ class AsyncClient:
             raise ClientUsageError(_CLOSED)
         if asyncio.get_running_loop() is not self._loop:
             raise ClientUsageError(_LOOP)
-        attempts = Attempts(request_id or uuid.uuid4().hex, self._timeout if timeout is None else timeout)
+        limit = self._timeout if timeout is None else timeout
+        attempts = Attempts(request_id or uuid.uuid4().hex, limit, self._budget)
         while True:
             try:
                 return await send(attempts.next())

@@ -28,7 +28,12 @@ def proxy_advice(address: str) -> str:
 
 
 def is_local(address: str) -> bool:
-    """Whether host:port is an address of this machine alone, or stands for all of its own (0.0.0.0, ::)."""
+    """Whether host:port is an address of this machine alone, or stands for all of its own (0.0.0.0, ::).
+
+    unix:PATH is one.
+    """
+    if address.startswith("unix:"):
+        return True
     host = _host(address)
     try:
         ip = ipaddress.ip_address(host)

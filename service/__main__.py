@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-
-from service.cli.command_line import Detect, Doctor, NewKey, Serve, parse
+from service.cli.command_line import Detect, Doctor, ExportTracks, NewKey, Probe, Serve, parse
 from service.cli.detect import detect
 from service.cli.doctor import doctor
+from service.cli.export_tracks import export_tracks
+from service.cli.probe import probe
 from service.errors import StartError
+from service.images.opencv import silence_opencv
 from service.observability.logs import set_up as set_up_log
 from service.security.api_keys import SecurityError, new_key
 from service.server import serve
@@ -29,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = parse(argv)
     if isinstance(command, NewKey):
         return _new_key(command.name)
+    if isinstance(command, Probe):
+        return probe(command)
+    if isinstance(command, ExportTracks):
+        return export_tracks(command)
     if isinstance(command, Serve):
         open_missing_streams()
     set_up_log(command.settings)
@@ -37,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(command, Doctor):
         return doctor(command.settings)
     memory.set_up()
-    cv2.setLogLevel(0)  # damaged images are reported to the client
+    silence_opencv()
     try:
         return asyncio.run(_run(command))
     except StartError as error:

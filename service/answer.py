@@ -7,6 +7,7 @@ This module stands at the bottom of the package: it imports nothing of `service`
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -101,3 +102,8 @@ class Answer:
     """The part that `model` plays in the rollout."""
     rejected: int = 0
     """Detected boxes that are not answered because the score of their points is too low."""
+
+
+def count_faces(outcomes: Iterable[object]) -> int:
+    """The faces of the answers among the outcomes of a batch."""
+    return sum(len(outcome.faces) for outcome in outcomes if isinstance(outcome, Answer))

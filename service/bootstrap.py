@@ -26,6 +26,8 @@ from service.errors import StartError
 from service.gateway import Gateway
 from service.images.limits import ImageLimits
 from service.landmarker import EngineLandmarker, Landmarker
+from service.machine_memory import request_memory
+from service.memory import MemoryBudget
 from service.model_files import model_file, model_repository
 from service.observability.request_scope import Telemetry
 from service.pipeline import Pipeline, PipelineLimits
@@ -45,6 +47,25 @@ def image_limits(settings: Settings) -> ImageLimits:
     return ImageLimits(settings.max_bytes, settings.max_pixels, settings.max_side)
 
 
+def memory_budget(settings: Settings) -> MemoryBudget:
+    """What requests may hold, of the machine or the control group unless a setting says so.
+
+    One peer may have the same share of the bodies' memory as it may have of the connections, but always half: fewer
+    connections are no reason for smaller images.
+    """
+    share = min(1.0, max(0.5, settings.max_connections_per_peer / settings.max_connections))
+    budget = MemoryBudget(settings.max_memory or request_memory(), share)
+    for name, wanted in (("max_bytes", settings.max_bytes), ("max_batch_bytes", settings.max_batch_bytes)):
+        if budget.largest_body < wanted:
+            logger.warning(
+                "at most %d bytes are taken, fewer than LANDMARKS_%s: requests have %d MiB (LANDMARKS_MAX_MEMORY)",
+                budget.largest_body,
+                name.upper(),
+                budget.total >> 20,
+            )
+    return budget
+
+
 @asynccontextmanager
 async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """The gateway, ready to answer. On leaving, everything that was started has ended. Raises StartError."""
@@ -55,15 +76,16 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             await _start(detector, settings.startup_timeout)
             async with _running_landmarker(settings, engine, executor, telemetry) as landmarker:
                 limits = PipelineLimits(image_limits(settings), settings.max_faces, settings.min_score)
+                memory = memory_budget(settings)
                 yield Gateway(
-                    Pipeline(landmarker, detector, executor, limits),
+                    Pipeline(landmarker, detector, executor, limits, memory),
                     Readiness(engine, detector),
                     max_bytes=settings.max_bytes,
                     max_images=settings.max_images,
                     max_batch_bytes=settings.max_batch_bytes,
                     max_in_flight=settings.max_in_flight,
                     request_timeout=settings.request_timeout,
-                    max_receiving_bytes=settings.max_receiving_bytes,
+                    memory=memory,
                     telemetry=telemetry,
                 )
     finally:
@@ -139,7 +161,7 @@ async def _primary_engine(settings: Settings, telemetry: Telemetry) -> AsyncIter
     if settings.engine == "local":
         yield LocalEngine(path)
         return
-    triton = _supervisor(settings, repository)
+    triton = _supervisor(settings, repository, telemetry)
     try:
         await triton.start()
         yield _with_gauge(_with_health_probe(_triton_engine(triton, telemetry), triton), telemetry)
@@ -149,11 +171,12 @@ async def _primary_engine(settings: Settings, telemetry: Telemetry) -> AsyncIter
         await triton.stop()
 
 
-def _supervisor(settings: Settings, repository: Path) -> TritonSupervisor:
+def _supervisor(settings: Settings, repository: Path, telemetry: Telemetry) -> TritonSupervisor:
     timeout, otlp = settings.startup_timeout, settings.otlp_endpoint
     config = INT8_CONFIG if settings.precision == "int8" else None
     return TritonSupervisor(
-        lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp, config_name=config)
+        lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp, config_name=config),
+        on_restart=telemetry.metrics.triton_restarts.inc,
     )
 
 
@@ -165,7 +188,10 @@ def _resolver(setting: str, url: str) -> DnsResolver:
 
 
 def _triton_engine(resolver: Resolver, telemetry: Telemetry) -> TritonEngine:
-    return TritonEngine(resolver, lambda reason: telemetry.metrics.triton_retries.labels(reason).inc())
+    metrics = telemetry.metrics
+    return TritonEngine(
+        resolver, lambda reason: metrics.triton_retries.labels(reason).inc(), metrics.triton_retries_forgone.inc
+    )
 
 
 def _with_gauge(engine: TritonEngine, telemetry: Telemetry) -> TritonEngine:
@@ -248,7 +274,7 @@ async def _candidate_engine(settings: Settings, telemetry: Telemetry) -> AsyncIt
     elif settings.engine == "local":
         yield LocalEngine(model_path(repository, precision=settings.precision))
     else:
-        triton = _supervisor(settings, repository)
+        triton = _supervisor(settings, repository, telemetry)
         try:
             triton.start_in_background()
             yield _with_health_probe(_triton_engine(triton, telemetry), triton)

@@ -13,6 +13,7 @@ from service.answer import Answer, ServedModel
 from service.deadline import Deadline
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError, translate
+from service.memory import MemoryBudget
 from service.observability.metrics import ApiProtocol
 from service.observability.request_scope import Telemetry, current
 from service.pipeline import Pipeline
@@ -46,24 +47,24 @@ class Gateway:
         max_batch_bytes: int,
         max_in_flight: int,
         request_timeout: float,
-        max_receiving_bytes: int = 2**29,
+        memory: MemoryBudget | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
-        """The limits are settings of the same names, described in `service.settings`."""
+        """The limits are settings of the same names, described in `service.settings`; bodies that the budget `memory`
+        could never hold are refused as too large. None sets no limit.
+        """
+        self.memory = memory or MemoryBudget()
         self.pipeline = pipeline
         self.readiness = readiness
         self.telemetry = telemetry or Telemetry()
         self.metrics = self.telemetry.metrics
         self.metrics.in_flight_limit.set(max_in_flight)
-        self.max_bytes = max_bytes
-        self.max_batch_bytes = max_batch_bytes
+        self.max_bytes = min(max_bytes, self.memory.largest_body)
+        self.max_batch_bytes = min(max_batch_bytes, self.memory.largest_body)
         self.max_images = max_images
         self._max_in_flight = max_in_flight
         self._request_timeout = request_timeout
         self._in_flight = 0
-        # one request of the largest kind can always be received
-        self._max_receiving_bytes = max(max_receiving_bytes, 2 * max(max_bytes, max_batch_bytes))
-        self._receiving_bytes = 0
 
     @property
     def models(self) -> tuple[ServedModel, ...]:
@@ -108,18 +109,6 @@ class Gateway:
             raise ServiceError(
                 ErrorKind.OVERLOADED, f"{self._in_flight} requests are in flight already; try again after a moment"
             )
-
-    def receive(self, size: int) -> None:
-        """Counts bytes of bodies that have not arrived as a whole; negative ones when they have, or will not.
-
-        Raises ServiceError of kind OVERLOADED for more than may be kept at a time.
-        """
-        if size > 0 and self._receiving_bytes + size > self._max_receiving_bytes:
-            self.metrics.count_rejection("rest", "receiving")
-            raise ServiceError(
-                ErrorKind.OVERLOADED, "too many large bodies are being received; try again after a moment"
-            )
-        self._receiving_bytes += size
 
     @contextmanager
     def slot(self, protocol: ApiProtocol) -> Iterator[None]:

@@ -6,7 +6,7 @@ models that share the requests, and `ShadowComparison` for two models that are c
 ::
 
     regions -> crops -> Engine.infer -> points in crop pixels
-    -> of the faces that are worth it: crops by these points -> Engine.infer -> points in crop pixels
+    -> of the faces that are worth it: crops by these points -> Engine.infer -> points in crop pixels -> their mean
     -> to_image_coordinates -> faces
 """
 
@@ -20,17 +20,19 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.crop import Crop, transform_covariances, transform_points, warp
+from landmarks.codec import Decoded
+from landmarks.crop import Crop, compose, transform_covariances, transform_points, warp
 from landmarks.flip import average, with_mirrored
 from landmarks.layout import PointLayout
-from landmarks.second_pass import Refine, replaces, second_crops
+from landmarks.second_pass import Refine, average_passes, counts, second_crops
+from landmarks.uncertainty import FaceScorer
 from service.answer import Face, Floats, Region, Role, ServedModel
 from service.deadline import Deadline
 from service.engines.port import Engine
 from service.errors import ErrorKind, ServiceError
 from service.images.decode import DecodedImage
 from service.request import Options
-from service.stages import run_in_thread, timed
+from service.stages import run_in_thread, timed, with_faces
 
 DEFAULT_REFINE: Final[Refine] = "auto"
 """Refines half of the faces of hard photographs and few of others, for nearly all of the gain (docs/model-card.md)."""
@@ -66,6 +68,11 @@ class CropAnswer:
     """The score of the face: see `landmarks.uncertainty.FaceScorer`."""
     passes: int = 1
     """Crops of the face that were answered up to this one."""
+
+    @property
+    def decoded(self) -> Decoded:
+        """What the network answered."""
+        return Decoded(self.points, self.scores, self.covariances, self.visibility)
 
 
 class Landmarker(Protocol):
@@ -118,10 +125,14 @@ class EngineLandmarker:
         if second:
             again = await self._infer(image, list(second.values()), options, deadline)
             for i, answer in zip(second, again, strict=True):
-                seen[i] = replace(answer if replaces(seen[i].score, answer.score) else seen[i], passes=2)
+                seen[i] = replace(combined(seen[i], answer, model.metadata.scorer), passes=2)
         layout = model.metadata.layout
-        faces = (to_image_coordinates(layout, region, answer) for region, answer in zip(regions, seen, strict=True))
-        return Prediction(model, tuple(faces))
+
+        def faces() -> tuple[Face, ...]:
+            pairs = zip(regions, seen, strict=True)
+            return tuple(to_image_coordinates(layout, region, answer) for region, answer in pairs)
+
+        return Prediction(model, await with_faces(len(regions), faces))
 
     async def _infer(
         self, image: DecodedImage, crops: Sequence[Crop], options: Options, deadline: Deadline
@@ -158,6 +169,15 @@ def crops_by_points(answers: Sequence[CropAnswer], model: ServedModel, refine: R
     points = [transform_points(answer.crop.crop_to_image(), answer.points) for answer in answers]
     first = [answer.crop for answer in answers]
     return second_crops(points, first, metadata.points_crop, metadata.layout, refine)
+
+
+def combined(first: CropAnswer, second: CropAnswer, scorer: FaceScorer) -> CropAnswer:
+    """The mean of the answers of two passes; the first where the second crop missed the face."""
+    if not counts(first.score, second.score):
+        return first
+    first_to_second = compose(second.crop.image_to_crop(), first.crop.crop_to_image())
+    mean = average_passes(first.decoded, second.decoded, first_to_second)
+    return CropAnswer(second.crop, *mean, float(scorer(mean.points, mean.covariances)))
 
 
 def cut(image: DecodedImage, crops: Sequence[Crop]) -> NDArray[np.uint8]:

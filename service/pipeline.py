@@ -15,16 +15,26 @@ from typing import Final
 
 import numpy as np
 
+from landmarks.tensors import MAX_DETECTION_SIDE
 from service.answer import Answer, Face, ImageSize, Region, ServedModel
 from service.deadline import Deadline
 from service.detectors.port import Detector
-from service.images.decode import DecodedImage, decode_image
+from service.images.decode import DecodedImage, decode_source, decoding_bytes, read_header
+from service.images.header import Source
 from service.images.limits import ImageLimits, check_size
 from service.images.pixels import Pixels
 from service.landmarker import Landmarker
-from service.pixel_aspect import Stretch
+from service.memory import MemoryBudget
+from service.pixel_aspect import SQUARE, Stretch
 from service.request import Options, check_options, checked_box
-from service.stages import Stopwatch, run_in_thread, timed
+from service.stages import Stopwatch, in_thread, run_in_thread, timed
+
+_RGB_BYTES: Final = 3
+"""Of a pixel."""
+_CROPPING_BYTES: Final = 7
+"""Of a pixel of an image: its own, and those of the reduced images of a crop that covers all of it."""
+_DETECTION_BYTES: Final = 15
+"""Of a pixel of the image that faces are searched in: its own, and those of the copies that a call to Triton makes."""
 
 CONFIDENT_SCORE: Final = 0.5
 """Detected faces with at least this score come first: their points are more likely right than not."""
@@ -44,8 +54,16 @@ class PipelineLimits:
 class Pipeline:
     """Everything that happens to an image. There is one for the process; calls run side by side."""
 
-    def __init__(self, landmarker: Landmarker, detector: Detector, executor: Executor, limits: PipelineLimits) -> None:
-        """`executor`: threads that decode."""
+    def __init__(
+        self,
+        landmarker: Landmarker,
+        detector: Detector,
+        executor: Executor,
+        limits: PipelineLimits,
+        memory: MemoryBudget | None = None,
+    ) -> None:
+        """`executor`: threads that decode. `memory`: what images may hold; None sets no limit."""
+        self._memory = memory or MemoryBudget()
         self._landmarker = landmarker
         self._detector = detector
         self._executor = executor
@@ -66,10 +84,13 @@ class Pipeline:
         with Stopwatch() as stopwatch:
             check_options(options, self._landmarker.model_for(options.model), self._limits.max_faces)
             stretch = Stretch.of(options.pixel_aspect or 1.0)
-            image, size = await run_in_thread(self._executor, "decode", lambda: self._decode(data, stretch))
-            with timed("detect"):
-                regions = await self._find_regions(image.pixels, size, options, stretch, deadline)
-            prediction = await self._landmarker.faces(image, regions, options, deadline)
+            source = await in_thread(self._executor, self._read_header, data, stretch)
+            hold = await self._memory.take_image(memory_of(source, len(data), stretch), deadline.remaining() / 2)
+            with hold.during_request():
+                image, size = await run_in_thread(self._executor, "decode", lambda: self._decode(source, stretch))
+                with timed("detect"):
+                    regions = await self._find_regions(image.pixels, size, options, stretch, deadline)
+                prediction = await self._landmarker.faces(image, regions, options, deadline)
             faces, rejected = prediction.faces, 0
             if not options.boxes:
                 min_score = self._limits.min_score if options.min_score is None else options.min_score
@@ -87,9 +108,15 @@ class Pipeline:
             rejected=rejected,
         )
 
-    def _decode(self, data: bytes, stretch: Stretch) -> tuple[DecodedImage, ImageSize]:
+    def _read_header(self, data: bytes, stretch: Stretch) -> Source:
+        """The image file, of a size that is answered. Raises ServiceError."""
+        source = read_header(data, self._limits.image)
+        check_size(*stretched_size(source, stretch), self._limits.image)
+        return source
+
+    def _decode(self, source: Source, stretch: Stretch) -> tuple[DecodedImage, ImageSize]:
         """The image with square pixels, and the size that it has in the file. Raises ServiceError."""
-        stored = decode_image(data, self._limits.image)
+        stored = decode_source(source, self._limits.image)
         height, width = stored.pixels.shape[:2]
         check_size(*stretch.size(width, height), self._limits.image)
         return replace(stored, pixels=stretch.pixels(stored.pixels)), ImageSize(width, height)
@@ -113,6 +140,21 @@ class Pipeline:
             if np.float32(score) >= threshold
         ]
         return regions[: self._limits.max_faces]
+
+
+def memory_of(source: Source, size: int, stretch: Stretch) -> int:
+    """Most bytes of memory that a file of `size` bytes takes until its request is answered."""
+    width, height = stretched_size(source, stretch)
+    pixels = width * height
+    stored = 0 if stretch == SQUARE else source.header.width * source.header.height * _RGB_BYTES
+    detection = pixels * _RGB_BYTES + min(pixels, MAX_DETECTION_SIDE**2) * _DETECTION_BYTES
+    return max(decoding_bytes(source, size), stored + pixels * _CROPPING_BYTES, detection)
+
+
+def stretched_size(source: Source, stretch: Stretch) -> tuple[int, int]:
+    """Width and height of the image as it is shown, with square pixels."""
+    width, height = source.header.width, source.header.height
+    return stretch.size(*(height, width) if source.header.orientation > 4 else (width, height))
 
 
 def with_score(faces: tuple[Face, ...], min_score: float) -> tuple[Face, ...]:

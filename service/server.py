@@ -20,12 +20,14 @@ from starlette.types import ASGIApp
 from service.bootstrap import running_gateway
 from service.errors import StartError
 from service.gateway import Gateway
+from service.memory import MemoryBudget
 from service.observability.request_scope import Telemetry
 from service.open_files import METRICS_CONNECTIONS, connection_limits, raise_open_files
 from service.rest.app import build_app, build_metrics_app
 from service.rest.listener import ConnectionLimits, HttpConnection, Listener
 from service.rest.protocol import http_protocol
 from service.rest.timeouts import CancelOnDisconnect
+from service.rpc.connections import keep_within
 from service.rpc.server import build_server
 from service.security.api_keys import Protection, SecurityError, is_loopback, read_protection
 from service.security.reload import keep_loaded, watched
@@ -55,7 +57,8 @@ async def _serve(
 ) -> None:
     limits = connection_limits(settings.max_connections, settings.max_connections_per_peer, raise_open_files())
     try:
-        rpc, rpc_port = build_server(gateway, _address(settings.host, settings.grpc_port), protection, limits.total)
+        address = _address(settings.host, settings.grpc_port)
+        rpc, rpc_port = build_server(gateway, address, protection, limits.total, settings.read_timeout)
     except OSError as error:
         raise _port_in_use(settings.host, settings.grpc_port) from error
     rest = RestServer(gateway, settings.grace, settings.read_timeout, protection, limits, settings.root_path)
@@ -65,9 +68,15 @@ async def _serve(
         await wait_until_listening(rest, running, settings.host, settings.port)
         await rpc.start()
         _announce(settings, protection, rest_socket.getsockname()[1], rpc_port, metrics_port)
-        reloading = asyncio.create_task(keep_loaded(watched(protection, settings, gateway.metrics)))
+        tasks = [
+            asyncio.create_task(keep_loaded(watched(protection, settings, gateway.metrics))),
+            asyncio.create_task(
+                keep_within(rpc_port, limits, lambda reason: gateway.metrics.connections_closed.labels(reason).inc())
+            ),
+        ]
         await stop.wait()
-        reloading.cancel()
+        for task in tasks:
+            task.cancel()
         await stop_apis(gateway, rest, running, rpc, settings.grace)
 
 
@@ -147,11 +156,11 @@ class HttpServer(uvicorn.Server):
         tls: Tls | None = None,
         telemetry: Telemetry | None = None,
         limits: ConnectionLimits | None = None,
-        take: Callable[[int], None] = lambda _: None,
+        memory: MemoryBudget | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                CancelOnDisconnect(app, read_timeout, take),
+                CancelOnDisconnect(app, read_timeout, memory),
                 http=http_protocol(read_timeout, telemetry),
                 ws="none",
                 lifespan="off",
@@ -202,7 +211,7 @@ class RestServer(HttpServer):
     ) -> None:
         tls = protection.tls if protection else None
         app = build_app(gateway, protection, root_path)
-        super().__init__(app, grace, read_timeout, tls, gateway.telemetry, limits, gateway.receive)
+        super().__init__(app, grace, read_timeout, tls, gateway.telemetry, limits, gateway.memory)
 
 
 async def _result_unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

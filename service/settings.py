@@ -135,8 +135,8 @@ class NetworkSettings(BaseModel):
     )
     triton_url: str | None = Field(
         None,
-        description="host:port of the gRPC endpoint of a Triton that is already running, or several separated by "
-        "commas; a name that resolves to several addresses counts as all of them.",
+        description="host:port (or unix:PATH) of the gRPC endpoint of a Triton that is already running, or several "
+        "separated by commas; a name that resolves to several addresses counts as all of them.",
     )
     model_repository: Path | None = Field(
         None,
@@ -206,11 +206,12 @@ class LimitSettings(BaseModel):
     max_images: int = Field(16, ge=1, le=MAX_ITEMS, description="Most images in one call.")
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Largest call of several images in bytes.")
     max_in_flight: int = Field(64, ge=1, description="Requests processed at a time; any more are refused at once.")
-    max_receiving_bytes: int = Field(
-        512 * 2**20,
-        ge=1,
-        description="Bytes of REST bodies that have not arrived as a whole; any more are refused. At least two "
-        "requests of the largest kind fit.",
+    max_memory: int = Field(
+        0,
+        ge=0,
+        description="Bytes that requests may hold at a time, a third of it bodies and the rest images; 0: what a "
+        "limit of the control group leaves (all but 512 MiB, at least half), else half of the machine's memory. What "
+        "could never fit is refused as too large; bodies are refused as overloaded, and images wait.",
     )
     max_connections: int = Field(
         1000,
@@ -221,8 +222,9 @@ class LimitSettings(BaseModel):
     max_connections_per_peer: int = Field(
         500,
         ge=1,
-        description="Open connections of REST from one address (IPv6: one network of 64 bits). Behind a reverse proxy "
-        "all clients have its address.",
+        description="Open connections of each API from one address (IPv6: one network of 64 bits), which may also have "
+        "this share (at least half) of the memory for bodies and of the calls of gRPC. Behind a reverse proxy all "
+        "clients have its address: set the value of max_connections.",
     )
     request_timeout: float = Field(30.0, gt=0, description="Seconds a request may take unless its client says less.")
     read_timeout: float = Field(

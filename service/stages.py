@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import ContextVar, Token, copy_context
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from service.answer import STAGES
+from service.memory import hold_during
 from service.observability.request_scope import stage
 
 T = TypeVar("T")
+
+INLINE_FACES: Final = 32
+"""Whose conversion and encoding take a few milliseconds."""
 
 
 class Stopwatch:
@@ -69,4 +73,16 @@ async def run_in_thread(executor: Executor, name: str, work: Callable[[], T]) ->
         with timed(name):
             return work()
 
-    return await asyncio.get_running_loop().run_in_executor(executor, copy_context().run, run)
+    return await in_thread(executor, copy_context().run, run)
+
+
+async def with_faces(count: int, work: Callable[[], T]) -> T:
+    """The result of work on so many faces: in a thread where it would hold up the event loop."""
+    return await asyncio.to_thread(work) if count > INLINE_FACES else work()
+
+
+async def in_thread(executor: Executor, work: Callable[..., T], *values: Any) -> T:
+    """Runs work in a thread. What the request holds for its image it holds until the thread has ended."""
+    future = executor.submit(work, *values)
+    hold_during(future)
+    return await asyncio.wrap_future(future)

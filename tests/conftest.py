@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import re
 import shutil
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,8 +89,26 @@ def needs_triton() -> None:
 
 
 @pytest.fixture(scope="session")
-def triton_url(needs_triton: None, model_repository: Path) -> Iterator[str]:
-    """The gRPC address of a real Triton that serves the shipped repository for the whole session."""
-    triton = EmbeddedTriton(model_repository)
-    yield asyncio.run(triton.start())
+def shared_triton(needs_triton: None, model_repository: Path) -> Iterator[tuple[str, str]]:
+    """A real Triton that serves the shipped repository for the whole session: host:port of its gRPC API, and the URL
+    of its metrics.
+    """
+    triton = EmbeddedTriton(model_repository, port=0)
+    yield asyncio.run(triton.start()), triton.metrics_url
     asyncio.run(triton.stop())
+
+
+@pytest.fixture(scope="session")
+def triton_url(shared_triton: tuple[str, str]) -> str:
+    """Its gRPC API."""
+    return shared_triton[0]
+
+
+def counted(metrics_url: str, model: str) -> tuple[int, int]:
+    """The samples that a model of a Triton has computed, and the batches that they came in."""
+    with urllib.request.urlopen(metrics_url, timeout=60) as answer:
+        text = answer.read().decode()
+    names = ("nv_inference_count", "nv_inference_exec_count")
+    found = [re.search(rf'^{name}{{model="{model}",version="1"}} (\d+)', text, re.MULTILINE) for name in names]
+    samples, batches = [int(match[1]) for match in found if match is not None]
+    return samples, batches

@@ -115,15 +115,16 @@ def make_gateway(engine: Any, detector: Any, **changes: Any) -> Gateway:
     limits = PipelineLimits(image_limits, values["max_faces"], values["min_score"])
     executor = ThreadPoolExecutor(2)
     landmarker = values.get("landmarker") or EngineLandmarker(engine, executor)
+    memory = values.get("memory")
     return Gateway(
-        Pipeline(landmarker, detector, executor, limits),
+        Pipeline(landmarker, detector, executor, limits, memory),
         Readiness(engine, detector, max_age=0),
         max_bytes=values["max_bytes"],
         max_images=values["max_images"],
         max_batch_bytes=values["max_batch_bytes"],
         max_in_flight=values["max_in_flight"],
         request_timeout=values["request_timeout"],
-        max_receiving_bytes=values.get("max_receiving_bytes", 2**29),
+        memory=memory,
         telemetry=values.get("telemetry"),
     )
 

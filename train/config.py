@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -76,11 +77,7 @@ class Photometric(Strict):
 
 
 class Augment(Strict):
-    """Random changes of each training sample.
-
-    Defaults follow section 5.3 of the paper, except: brightness 0.4 (paper 0.125), contrast and saturation 0.4 (paper
-    0.5). The paper does not give the probability of erasing.
-    """
+    """Random changes of each training sample. The defaults are this project's; `configs/h3r.toml` has the paper's."""
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored crop")
     rotation: float = Field(30.0, ge=0, description="largest rotation in degrees")
@@ -108,7 +105,7 @@ class Recipe(Strict):
     learning_rate: float = Field(2e-3, gt=0, description="peak, after a linear warm-up")
     weight_decay: float = Field(0.05, ge=0)
     warmup_epochs: float = Field(2.0, ge=0)
-    gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
+    gradient_clip: float = Field(5.0, ge=0, description="largest gradient norm; 0: no limit")
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of the averaged weights, which then are the run's result; 0: no averaging"
     )
@@ -138,13 +135,21 @@ class Config(Recipe):
         description="share of the data sets beyond the first that an epoch shows: of all, or a list with one for each",
     )
     held_out: int = Field(0, ge=0, description="about every n-th image is kept out of training, to calibrate on")
+    samples: int | None = Field(
+        None,
+        ge=1,
+        description="train on so many faces of the first data set alone (Table 7 of the paper); none: on all",
+    )
     boxes: BoxKind = Field("P2", description="P1: crops about the tight box of the points; P2: about a detector's box")
+    flip_averaging: bool = Field(
+        False, description="the run's own evaluation averages every crop with its mirror image, at twice the cost"
+    )
     objective: Literal["cells", "cell_sigmoid", "gaussian"] = Field(
         "cells",
         description="cells: cross-entropy over the map's cells (the only one that is served); see train.objectives",
     )
     quantizer: Quantizer | Literal["none"] = Field("random", description="none: for the gaussian objective alone")
-    sigma: float = Field(1.0, gt=0, description="of the gaussian objective, in cells")
+    sigma: float = Field(1.0, ge=0, description="of the gaussian objective, in cells; 0: a single active cell")
     pixel_rule: PixelRule = "center"
     stride: Literal[4] = Field(4, description="crop pixels per heatmap cell of every backbone")
     topk: int = Field(9, ge=1)
@@ -157,9 +162,34 @@ class Config(Recipe):
 
     @model_validator(mode="after")
     def _one_cell_needs_rounding(self) -> Config:
-        if self.quantizer == "none" and self.objective != "gaussian":
+        if self.quantizer == "none" and (self.objective != "gaussian" or not self.sigma):
             raise ValueError(f"the objective {self.objective!r} marks one cell: it needs a quantizer")
         return self
+
+    def with_epochs(self, epochs: int) -> Config:
+        """The same schedule in fewer or more epochs: stages and milestones keep their share of the whole.
+
+        Raises ConfigError where a stage would be left without an epoch.
+        """
+        if epochs < len(self.stages):
+            raise ConfigError(
+                f"--epochs {epochs}: the configuration has {len(self.stages)} stages of at least one epoch"
+            )
+        ends = [
+            self._scaled(sum(stage.epochs for stage in self.stages[:i]), epochs) for i in range(len(self.stages) + 1)
+        ]
+        spans = [max(1, end - start) for start, end in pairwise(ends)]
+        if sum(spans) != epochs:
+            raise ConfigError(f"--epochs {epochs}: too few for the stages of the configuration; choose more")
+        stages = [
+            Stage(epochs=span, input_size=stage.input_size) for span, stage in zip(spans, self.stages, strict=True)
+        ]
+        milestones = tuple(self._scaled(milestone, epochs) for milestone in self.milestones)
+        return self.model_copy(update={"stages": tuple(stages), "milestones": milestones})
+
+    def _scaled(self, epoch: int, epochs: int) -> int:
+        """Where an epoch of the schedule lies in one of so many epochs."""
+        return round(epoch * epochs / self.epochs)
 
     def extra_fractions(self, sets: int) -> tuple[float, ...]:
         """The share of each of the data sets beyond the first. Raises ConfigError unless the list has as many."""

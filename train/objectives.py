@@ -4,7 +4,8 @@ Three objectives are compared: one active cell with a softmax over all cells (th
 active cell with a sigmoid per cell (`cell_sigmoid`), and a Gaussian (`gaussian`). Each rounds the point by a
 `landmarks.codec.Quantizer` (eq. 10 and 15) or, the Gaussian alone, not at all. `landmarks.decoders` decodes the maps.
 
-Equations are those of Yu and Tao, "Heatmap Regression via Randomized Rounding" (arXiv:2009.00225).
+Equations are those of Yu and Tao, "Heatmap Regression via Randomized Rounding" (arXiv:2009.00225). Eq. 7 does not say
+what the softmax of its cross-entropy is taken over: see docs/decisions/0045.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class CellObjective:
 
 class CellSigmoidObjective(CellObjective):
     """One active cell per map as well (eq. 5), but every cell is a yes or no of its own: a sigmoid per cell instead of
-    the paper's softmax over the cells. Compared in Table 9. Targets as in CellObjective.
+    the softmax over the cells. Targets as in CellObjective.
     """
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -109,15 +110,17 @@ class CellSigmoidObjective(CellObjective):
 
 class GaussianObjective:
     """A Gaussian of height 1 (eq. 3 and 4) about the rounded point or, without a quantizer, about the point itself;
-    trained by squared error (eq. 6).
+    trained by squared error (eq. 6). A sigma of 0 is its limit, one active cell (eq. 5).
 
     Targets float32 [P, 2]: its center (column, row) in cells, NaN for a point outside the map.
     """
 
     def __init__(self, sigma: float, quantizer: Quantizer | None = "random") -> None:
-        """`sigma`: standard deviation in cells. Raises CodecError unless it is positive."""
-        if not sigma > 0:
-            raise CodecError(f"sigma must be positive, in cells, not {sigma}")
+        """`sigma`: standard deviation in cells. Raises CodecError where it is negative, or 0 without a quantizer."""
+        if not sigma >= 0:
+            raise CodecError(f"sigma must not be negative, in cells, but is {sigma}")
+        if not sigma and quantizer is None:
+            raise CodecError("a sigma of 0 marks one cell: it needs a quantizer")
         self.sigma = sigma
         self.quantizer: Quantizer | None = quantizer
 
@@ -194,9 +197,12 @@ def flat_cells(
 
 
 def gaussian_maps(centers: Tensor, sigma: float, cells: int) -> Tensor:
-    """Centers float [..., 2] (column, row), in cells -> maps [..., cells, cells] of height 1 (eq. 3 and 4)."""
+    """Centers float [..., 2] (column, row), in cells -> maps [..., cells, cells] of height 1 (eq. 3 and 4).
+
+    With a sigma of 0, 1 at the center, which is a whole cell, and 0 elsewhere (eq. 5).
+    """
     squares = (torch.arange(cells, device=centers.device) - centers[..., None]) ** 2
-    x, y = torch.exp(-squares / (2 * sigma**2)).unbind(-2)
+    x, y = (torch.exp(-squares / (2 * sigma**2)) if sigma else (squares == 0).to(centers.dtype)).unbind(-2)
     return y[..., :, None] * x[..., None, :]
 
 

@@ -10,16 +10,18 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from service.cli.flags import HelpFormatter, add_flag, add_flags, fail, flag, given, validated
 from service.limits import IMAGE_FORMATS_TEXT
 from service.request import Options, refusal
 from service.settings import GROUPS, NetworkSettings, Settings, variable
 from service.wire.text import TEXT_OPTIONS, field_schemas
+from shots.exporters import EXPORTERS
 
 _EXAMPLES = """\
 examples:
@@ -29,6 +31,8 @@ examples:
   landmarks detect photo.jpg --overlay out.png          JSON, and the points drawn in out.png
   landmarks detect *.jpg --url http://127.0.0.1:8080    by a service that is already running
   landmarks detect shots/ --out faces.csv --resume      a folder; continued after an interruption
+  landmarks probe grpc://127.0.0.1:8081                 whether a running service answers a portrait
+  landmarks export-tracks shot.tracks.json --format nuke -o shot.nk
 """
 _SERVE = """\
 Starts Triton and serves REST and gRPC until Ctrl-C or SIGTERM. Once they are
@@ -51,6 +55,28 @@ Prints one line for each thing that `landmarks serve` with the same flags and
 variables of the environment needs, and what to do where it is missing; in a
 checkout with Docker also what Compose needs. The exit status is 1 where there is
 something to do.
+"""
+_PROBE = """\
+Asks each service for the landmarks of a portrait, and prints a line for each; the
+exit status is 1 where one of them does not answer rightly. With --port it asks again
+and again until it is stopped, and serves the results as metrics for Prometheus.
+
+LANDMARKS_API_KEY is the key, where the service requires one.
+"""
+_EXPORT_TRACKS = """\
+Writes tracks of `landmarks track` as a file of a VFX package. Each track is named
+after its face and point: face01_right_eye_outer_corner. A gap stays a gap.
+
+formats:
+{formats}
+
+docs/vfx.md says where the origin of each lies, how it counts frames and how it
+marks gaps. A format with a file for each track takes a folder as -o.
+
+examples:
+  landmarks export-tracks shot.tracks.json --format nuke -o shot.nk
+  landmarks export-tracks shot.tracks.json --format 3de --points 'jaw,nose,*_eye_*_corner' -o shot.txt
+  landmarks export-tracks shot.tracks.json --format after-effects --faces 1 --rate 24 -o face.txt
 """
 _NEW_KEY = """\
 Prints a new key, which is stored nowhere, and the line that admits it:
@@ -75,17 +101,77 @@ class OutputArguments(BaseModel):
     concurrency: int = Field(4, ge=1, description="Images processed at a time.")
 
 
-class ServiceArguments(BaseModel):
-    """A service that is already running"""
+class TlsArguments(BaseModel):
+    """TLS of the service"""
 
     model_config = ConfigDict(frozen=True)
+
+    ca: Path | None = Field(None, description="PEM file of the authorities that its certificate may come from.")
+    cert: Path | None = Field(None, description="PEM file of your own certificate, where the service requires one.")
+    key: Path | None = Field(None, description="PEM file of the private key of --cert.")
+
+
+class ServiceArguments(TlsArguments):
+    """A service that is already running"""
 
     url: str | None = Field(
         None, description="Its address: http://127.0.0.1:8080 or grpc://127.0.0.1:8081; https:// or grpcs:// with TLS."
     )
-    ca: Path | None = Field(None, description="PEM file of the authorities that its certificate may come from.")
-    cert: Path | None = Field(None, description="PEM file of your own certificate, where the service requires one.")
-    key: Path | None = Field(None, description="PEM file of the private key of --cert.")
+
+
+class ProbeArguments(BaseModel):
+    """Questions"""
+
+    model_config = ConfigDict(frozen=True)
+
+    timeout: float = Field(10.0, gt=0, description="Seconds for an answer.")
+    port: int | None = Field(
+        None, ge=0, le=65535, description="Port of /metrics; 0 takes a free one. Unset: asks once and ends."
+    )
+    host: str = Field("127.0.0.1", description="Address that the port listens on.")
+    interval: float = Field(30.0, gt=0, description="Seconds between two questions.")
+
+
+def _checked_rate(text: str) -> str:
+    try:
+        if Fraction(text) <= 0:
+            raise ValueError
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("must be a number above 0 such as 24 or 24000/1001") from None
+    return text
+
+
+def _checked_faces(text: str) -> str:
+    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text):
+        raise ValueError("must be numbers of faces such as 1,3")
+    return text
+
+
+FaceNumbers: TypeAlias = Annotated[str, AfterValidator(_checked_faces)]
+"""Numbers of faces, separated by commas."""
+Rate: TypeAlias = Annotated[str, AfterValidator(_checked_rate)]
+"""Frames per second as text that `Fraction` reads: 24, 23.976 or 24000/1001."""
+
+
+class ExportArguments(BaseModel):
+    """Export"""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Annotated[Literal[tuple(EXPORTERS)], Field(description="The package to write for.")]  # type: ignore[valid-type]
+    out: Path = Field(
+        description="File to write; or folder, for a format with a file for each track.",
+        json_schema_extra={"short": "-o"},
+    )
+    points: str | None = Field(
+        None, description="Groups, names or patterns of names of points, separated by commas. By default all."
+    )
+    faces: FaceNumbers | None = Field(None, description="Numbers of faces, separated by commas. By default all.")
+    kind: Literal["smoothed", "raw"] = Field("smoothed", description="The smoothed points, or those of each frame.")
+    rate: Rate | None = Field(
+        None, description="Frames per second, as 24 or 24000/1001, instead of what the tracks say."
+    )
+    overwrite: bool = Field(False, description="Replace files that exist.")
 
 
 @dataclass(frozen=True)
@@ -108,6 +194,14 @@ class Detect:
 
 
 @dataclass(frozen=True)
+class ExportTracks:
+    """`landmarks export-tracks`"""
+
+    tracks: Path
+    export: ExportArguments
+
+
+@dataclass(frozen=True)
 class NewKey:
     """`landmarks keys new`"""
 
@@ -121,7 +215,16 @@ class Doctor:
     settings: Settings
 
 
-Command: TypeAlias = "Serve | Detect | NewKey | Doctor"
+@dataclass(frozen=True)
+class Probe:
+    """`landmarks probe`"""
+
+    urls: list[str]
+    arguments: ProbeArguments
+    tls: TlsArguments
+
+
+Command: TypeAlias = "Serve | Detect | ExportTracks | NewKey | Doctor | Probe"
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
@@ -160,6 +263,18 @@ def _detect(arguments: argparse.Namespace) -> Detect:
         validated(ServiceArguments, given(arguments, ServiceArguments)),
         _settings(given(arguments, NetworkSettings)),
     )
+
+
+def _probe(arguments: argparse.Namespace) -> Probe:
+    return Probe(
+        arguments.urls,
+        validated(ProbeArguments, given(arguments, ProbeArguments)),
+        validated(TlsArguments, given(arguments, TlsArguments)),
+    )
+
+
+def _export_tracks(arguments: argparse.Namespace) -> ExportTracks:
+    return ExportTracks(Path(arguments.tracks), validated(ExportArguments, given(arguments, ExportArguments)))
 
 
 def _settings(flags: dict[str, Any]) -> Settings:
@@ -202,6 +317,23 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(detect)
     for model in (OutputArguments, ServiceArguments, NetworkSettings):
         add_flags(detect, model)
+    probe = _add_command(
+        commands, "probe", _probe, "ask a running service, as a client does", _PROBE, "url [url ...] [flags]"
+    )
+    probe.add_argument("urls", nargs="+", metavar="url", help="http://host:port, https://, grpc:// or grpcs://")
+    add_flags(probe, ProbeArguments)
+    add_flags(probe, TlsArguments)
+    formats = "\n".join(f"  {name:16} {exporter.summary}" for name, exporter in EXPORTERS.items())
+    export = _add_command(
+        commands,
+        "export-tracks",
+        _export_tracks,
+        "the tracks of a shot, for a VFX package",
+        _EXPORT_TRACKS.format(formats=formats),
+        "shot.tracks.json --format FORMAT -o PATH [flags]",
+    )
+    export.add_argument("tracks", metavar="shot.tracks.json", help="file that `landmarks track` has written")
+    add_flags(export, ExportArguments)
     about = "API keys, without which clients on other machines are refused: `landmarks keys new NAME` creates one."
     keys = commands.add_parser("keys", help="API keys", description=about, formatter_class=HelpFormatter)
     keys.set_defaults(command=_needs_a_command(keys))

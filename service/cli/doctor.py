@@ -24,6 +24,7 @@ from landmarks.repository import (
 )
 from service.engines.triton.resolver import parse_targets
 from service.errors import StartError
+from service.machine_memory import available_memory
 from service.model_files import model_file, model_repository
 from service.security.api_keys import SecurityError, read_protection
 from service.server import bound_socket
@@ -92,12 +93,20 @@ def _tritons(url: str) -> str:
         raise Problem(f"LANDMARKS_TRITON_URL: {error}") from error
     for target in targets:
         try:
-            socket.create_connection(target, timeout=5).close()
+            _connect(*target)
         except OSError as error:
-            raise Problem(
-                f"no Triton at {target[0]}:{target[1]} ({error}): start it, or set LANDMARKS_TRITON_URL"
-            ) from error
+            name = f"{target[0]}:{target[1]}" if target[1] else target[0]
+            raise Problem(f"no Triton at {name} ({error}): start it, or set LANDMARKS_TRITON_URL") from error
     return f"Triton at {url}"
+
+
+def _connect(host: str, port: int) -> None:
+    """Raises OSError unless something listens there. `host`: also unix:PATH."""
+    if host.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(host.removeprefix("unix:"))
+    else:
+        socket.create_connection((host, port), timeout=5).close()
 
 
 def ports(settings: Settings) -> str:
@@ -128,22 +137,6 @@ def memory(settings: Settings) -> str:  # noqa: ARG001
             f"{available >> 20} MiB are available, about {MEMORY_MIB} MiB are needed: end other programs, or add"
         )
     return f"{available >> 20} MiB available"
-
-
-def available_memory(root: Path = Path("/")) -> int:
-    """Bytes that this process could use: the machine's available memory, or what its control group has left."""
-    meminfo = (root / "proc/meminfo").read_text()
-    available = int(re.findall(r"^MemAvailable: +(\d+) kB", meminfo, re.MULTILINE)[0]) << 10
-    for limit, used in (
-        ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
-        ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        try:
-            left = int((root / limit).read_text()) - int((root / used).read_text())
-        except (OSError, ValueError):  # another version of control groups, or "max"
-            continue
-        available = min(available, left)
-    return available
 
 
 def protection(settings: Settings) -> str:

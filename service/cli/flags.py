@@ -49,13 +49,17 @@ def add_flags(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
 def add_flag(
     group: argparse._ArgumentGroup, name: str, field: str, schema: Mapping[str, Any], note: str = "", **how: Any
 ) -> None:
-    """One flag, whose value stays text: the model validates it. `note` follows the field's description."""
+    """One flag, whose value stays text: the model validates it. `note` follows the field's description.
+
+    A field whose schema has `short`, such as "-o", has that flag too.
+    """
     text = f"{schema.get('description', '')} {note}".strip().replace("%", "%%")
     if schema["type"] == "boolean":
         how = {"action": argparse.BooleanOptionalAction}
     else:
         how = {"metavar": metavar(schema)} | how
-    group.add_argument(flag(name), dest=field, default=argparse.SUPPRESS, help=text, **how)
+    names = [schema["short"], flag(name)] if "short" in schema else [flag(name)]
+    group.add_argument(*names, dest=field, default=argparse.SUPPRESS, help=text, **how)
 
 
 def title_of(model: type[BaseModel]) -> str:

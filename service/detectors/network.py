@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from concurrent.futures import Executor
 from typing import Final
@@ -17,6 +16,7 @@ from service.detectors.backends import DetectorBackend, ServedDetector
 from service.detectors.port import largest_first
 from service.engines.port import EngineError
 from service.images.pixels import Pixels
+from service.stages import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class NetworkDetector:
     async def detect(self, image: Pixels, *, deadline: Deadline | None = None) -> Detections:
         small = image
         if max(image.shape[:2]) > self._max_side:
-            small = await asyncio.get_running_loop().run_in_executor(self._executor, reduced, image, self._max_side)
+            small = await in_thread(self._executor, reduced, image, self._max_side)
         found = await self._backend.detect(small, deadline)
         return largest_first(enlarged(found, small, image))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -16,6 +15,7 @@ from landmarks.detection import Detections, enlarged, reduced
 from service.deadline import Deadline
 from service.detectors.port import largest_first
 from service.images.pixels import Pixels
+from service.stages import in_thread
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class ThreadedDetector:
         *,
         deadline: Deadline | None = None,  # noqa: ARG002 - a thread cannot be stopped; the pipeline ends the wait
     ) -> Detections:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._detect, image)
+        return await in_thread(self._executor, self._detect, image)
 
     async def ready(self) -> bool:
         return True

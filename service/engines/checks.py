@@ -45,6 +45,11 @@ def concatenate(parts: list[Decoded], tensors: Contract) -> Decoded:
     return Decoded(*(np.concatenate(arrays) for arrays in zip(empty, *parts, strict=True)))
 
 
+def one_by_one(decoded: Decoded) -> list[Decoded]:
+    """The result of a batch as those of its faces, each with a batch axis of 1: what `concatenate` takes."""
+    return [Decoded(*(values[i : i + 1] for values in decoded)) for i in range(len(decoded.points))]
+
+
 def check_golden(metadata: ModelMetadata, decoded: Decoded) -> None:
     """Raises EngineFailure unless every result of a batch of golden crops is the one stated in the model's metadata."""
     try:

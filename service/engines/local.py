@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,23 @@ from landmarks.runtime import Network, NetworkError
 from landmarks.tensors import contract
 from service.answer import ServedModel
 from service.deadline import Deadline
-from service.engines.checks import check_golden, check_request, check_result
+from service.engines.call_queue import MAX_WAITING, CallQueue
+from service.engines.checks import check_golden, check_request, check_result, concatenate, one_by_one
 from service.engines.port import EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
+from service.memory import hold_during
 
-MAX_WAITING: Final = 64
-"""Requests that may wait for the engine, as many as in Triton's queue."""
+MAX_BATCH: Final = 8
+"""Crops that are computed before another request's turn comes, as many as in a call to Triton."""
 
 T = TypeVar("T")
+
+
+class _Key(NamedTuple):
+    """What crops of one call have in common."""
+
+    network: Network
+    decoder: str | None
+    topk: int | None
 
 
 class LocalEngine:
@@ -35,6 +45,13 @@ class LocalEngine:
         self._path = model_path
         self._network: Network | None = None
         self._waiting = 0
+        self._crops = CallQueue(
+            "landmarks",
+            self._infer_batch,
+            max_batch=lambda _: MAX_BATCH,
+            max_calls=lambda: 1,
+            max_waiting=lambda: MAX_WAITING,
+        )
         self._worker = ThreadPoolExecutor(1, "landmarks-engine")
 
     @property
@@ -52,7 +69,8 @@ class LocalEngine:
         except (NetworkError, MetadataError) as error:
             raise EngineFailure(str(error)) from error
         codec = network.metadata.codec
-        check_golden(network.metadata, await self._infer(network, golden_crop(codec.input_size)[None]))
+        golden = await self._infer_batch(_Key(network, None, None), [golden_crop(codec.input_size)], None)
+        check_golden(network.metadata, golden[0])
         self._network = network
 
     async def infer(
@@ -67,22 +85,21 @@ class LocalEngine:
         if network is None:
             raise EngineUnavailable("the engine is not started, or closed")
         check_request(crops, decoder, topk, network.metadata.codec)
-        return await self._infer(network, crops, decoder, topk, deadline)
+        faces = await self._crops.submit(_Key(network, decoder, topk), list(crops), deadline)
+        return concatenate(faces, contract(network.metadata.codec, network.metadata.has_visibility))
 
-    async def _infer(
-        self,
-        network: Network,
-        crops: NDArray[np.uint8],
-        decoder: str | None = None,
-        topk: int | None = None,
-        deadline: Deadline | None = None,
-    ) -> Decoded:
-        codec = network.metadata.codec
+    async def _infer_batch(
+        self, key: _Key, crops: Sequence[NDArray[np.uint8]], deadline: Deadline | None
+    ) -> list[Decoded]:
+        """The results of crops [S, S, 3], each of one face."""
+        network, codec = key.network, key.network.metadata.codec
         try:
-            decoded = await self.run(lambda: decode_output(network(crops), codec, topk, decoder), deadline)
+            decoded = await self.run(
+                lambda: decode_output(network(np.stack(crops)), codec, key.topk, key.decoder), deadline
+            )
         except RuntimeError as error:
             raise EngineFailure(f"OpenVINO failed: {error}") from error
-        return check_result(decoded, contract(codec, network.metadata.has_visibility), len(crops))
+        return one_by_one(check_result(decoded, contract(codec, network.metadata.has_visibility), len(crops)))
 
     async def ready(self) -> bool:
         """True once started: the golden crop was answered correctly then, and the weights in memory do not change."""
@@ -102,8 +119,9 @@ class LocalEngine:
         self._waiting += 1
         try:
             timeout = None if deadline is None else deadline.remaining()
-            future = asyncio.get_running_loop().run_in_executor(self._worker, work)
-            return await asyncio.wait_for(future, timeout)
+            future = self._worker.submit(work)
+            hold_during(future)
+            return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
         except asyncio.TimeoutError as error:
             raise EngineTimeout("the in-process engine did not answer in time") from error
         finally:

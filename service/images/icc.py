@@ -48,14 +48,21 @@ def to_srgb(profile: bytes, grey: bool) -> ToSrgb:
     return unchanged if largest_change <= 1 else convert
 
 
-def cmyk_to_srgb(image: Pillow.Image, profile: bytes) -> Pillow.Image:
-    """A CMYK image with the colours that the profile defines for its inks. Raises ColourError."""
+def cmyk_to_rgb(inks: Pixels) -> Pixels:
+    """Inks [H, W, 4] of a file without a profile -> RGB."""
+    return np.asarray(Pillow.fromarray(inks, "CMYK").convert("RGB"), np.uint8)
+
+
+def cmyk_to_srgb(profile: bytes) -> ToSrgb:
+    """The function that converts inks [H, W, 4] to the colours that the profile defines. Raises ColourError."""
     mode, transform = _transform(profile)
     if mode != "CMYK":
         raise ColourError(f"a profile for {mode} in a file of CMYK pixels")
-    converted = ImageCms.applyTransform(image, transform)
-    assert converted is not None, "only a transform in place returns nothing"
-    return converted
+
+    def convert(inks: Pixels) -> Pixels:
+        return np.asarray(ImageCms.applyTransform(Pillow.fromarray(inks, "CMYK"), transform), np.uint8)
+
+    return convert
 
 
 def _transform(profile: bytes) -> tuple[str, Any]:

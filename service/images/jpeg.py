@@ -18,6 +18,7 @@ from service.errors import ErrorKind, ServiceError
 from service.images.header import Colors, Header, Source, damaged, unsupported
 from service.images.ifd import directories, exif_orientation
 from service.images.pixels import Pixels
+from service.search import search
 
 MAX_SCANS: Final = 100
 """A progressive file has about ten. Every scan costs a pass over the whole image, even one of a few bytes."""
@@ -34,6 +35,8 @@ _JFIF: Final = b"\xff\xe0\x00\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
 _LOSSLESS: Final = 3
 _PROCESSES: Final = (0, 1, 2, _LOSSLESS, 9, 10)
 """Sequential, progressive and lossless Huffman coding; sequential and progressive arithmetic coding."""
+
+_PROGRESSIVE: Final = (2, 10)
 
 _COLORS: Final[Mapping[int, Colors]] = {1: "grey", 3: "rgb", 4: "cmyk"}
 """By the number of components."""
@@ -107,7 +110,16 @@ def read_jpeg(data: bytes) -> Source:
         _profile(file),
         file.multi_picture is not None and _has_several_images(data, file.multi_picture, frame),
     )
-    return Source(header, lambda: _decode(b"".join(file.essential), header.colors, frame.process))
+    return Source(
+        header, lambda: _decode(b"".join(file.essential), header.colors, frame.process), _bytes_per_pixel(file, frame)
+    )
+
+
+def _bytes_per_pixel(file: _File, frame: _Frame) -> int:
+    """The pixels as stored, then as RGB; of files of several scans libjpeg-turbo keeps the coefficients, of 16 bits."""
+    has_coefficients = file.scans > 1 or frame.process in _PROGRESSIVE
+    stored = 4 if frame.components == 4 else 3
+    return 1 + stored + max(2 * frame.components if has_coefficients else 0, 3 if stored == 4 else 0)
 
 
 def _segments(data: bytes, position: int = 2) -> Iterator[_Segment]:
@@ -116,7 +128,7 @@ def _segments(data: bytes, position: int = 2) -> Iterator[_Segment]:
     A plain search for markers could find those of an embedded thumbnail.
     """
     for _ in range(_MAX_SEGMENTS):
-        match = _MARKER.search(data, position)
+        match = search(_MARKER, data, position)
         if match is None:
             return
         marker, position = match[1][0], match.end()
@@ -230,7 +242,8 @@ def _size(data: bytes, offset: int) -> tuple[int, int] | None:
 
 def _decode(data: bytes, colors: Colors, process: int) -> Pixels:
     if colors == "cmyk":
-        return ~_decode_to(data, "CMYK")  # Adobe's programs, which all others follow, store 255 for no ink
+        inks = _decode_to(data, "CMYK")
+        return np.invert(inks, out=inks)  # Adobe's programs, which all others follow, store 255 for no ink
     if colors == "grey" and process == _LOSSLESS:  # libjpeg-turbo converts no colours of lossless files
         return np.repeat(_decode_to(data, "GRAY"), 3, axis=2)
     return _decode_to(data, "RGB")

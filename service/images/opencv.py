@@ -9,6 +9,13 @@ from service.images.header import damaged
 from service.images.pixels import Pixels
 
 
+def silence_opencv() -> None:
+    """OpenCV writes nothing to standard error about damaged images, which are reported to the client."""
+    # the first is that of OpenCV 4.11, the second that of 4.12 and later
+    set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # type: ignore[attr-defined]
+    set_log_level(0)
+
+
 def decode_by_opencv(name: str, data: bytes, *, is_grey: bool = False) -> Pixels:
     """The RGB pixels as stored, of 8 bits. Raises ServiceError of kind DAMAGED_IMAGE.
 

@@ -16,6 +16,7 @@ import pillow_heif.options
 from PIL.ImageFile import ImageFile
 
 from service.errors import ServiceError
+from service.images.bands import in_bands
 from service.images.header import Header, Source, damaged, unsupported
 from service.images.ifd import exif_orientation
 from service.images.pixels import Pixels
@@ -65,21 +66,32 @@ def read_by_pillow(name: str, reader: Reader, data: bytes | bytearray, kind: str
         image.info.get("icc_profile"),
         several,
     )
-    return Source(header, lambda: _decode(name, image, kind, bits))
+    return Source(header, lambda: _decode(name, image, kind, bits), _bytes_per_pixel(name, image))
+
+
+def _bytes_per_pixel(name: str, image: ImageFile) -> int:
+    """Pillow's image of up to 4 bytes, the result, and what the format's library has of its own."""
+    if image.mode == "CMYK":
+        return 12
+    has_more_bits = image.info.get("bit_depth", 8) > 8
+    return {"GIF": 6, "BMP": 8, "TIFF": 9, "AVIF": 16, "HEIC": 17 if has_more_bits else 9}[name]
 
 
 def _decode(name: str, image: ImageFile, kind: str, bits: int) -> Pixels:
     try:
         with image:
             image.load()
-            if image.mode == "CMYK":
-                return np.asarray(image, np.uint8)
-            if image.mode.startswith("I;16"):
-                grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=2)
-            return np.asarray(image.convert("RGB"), np.uint8)
+            size, channels = image.size, 4 if image.mode == "CMYK" else 3
+            return in_bands(size, channels, lambda top, bottom: _rows(image.crop((0, top, size[0], bottom)), bits))
     except Exception as error:  # as in read_by_pillow
         raise _error(name, kind, error) from error
+
+
+def _rows(image: PIL.Image.Image, bits: int) -> Pixels:
+    if image.mode.startswith("I;16"):
+        grey: Pixels = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.asarray(image if image.mode in ("RGB", "CMYK") else image.convert("RGB"), np.uint8)
 
 
 def _error(name: str, kind: str, error: Exception) -> ServiceError:

@@ -54,7 +54,11 @@ def read_png(data: bytes) -> Source:
         raise damaged("PNG")
     is_grey = color_type in _GREY
     header = Header("PNG", width, height, "grey" if is_grey else "rgb", orientation, profile, several)
-    return Source(header, lambda: decode_by_opencv("PNG", b"".join([data[:8], *essential, _END]), is_grey=is_grey))
+    return Source(
+        header,
+        lambda: decode_by_opencv("PNG", b"".join([data[:8], *essential, _END]), is_grey=is_grey),
+        bytes_per_pixel=7,
+    )
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

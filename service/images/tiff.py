@@ -9,6 +9,7 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Final
 
+import numpy as np
 import PIL._imaging
 import PIL.TiffImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
@@ -16,6 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from service.images.header import Source, damaged, unsupported
 from service.images.ifd import ORIENTATION, Directory, directories
 from service.images.pillow import read_by_pillow
+from service.images.pixels import Pixels
 
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _BITS, _COMPRESSION, _SAMPLES = 254, 255, 258, 259, 277
 _PHOTOMETRIC, _WHITE_IS_ZERO, _BLACK_IS_ZERO = 262, 0, 1
@@ -61,8 +63,13 @@ def read_tiff(data: bytes) -> Source:
     source = read_by_pillow("TIFF", _open, _for_pillow(data, page), f"{samples} channels of {bits} bits", bits=bits)
     return Source(
         replace(source.header, has_several_images=len(images) > 1),
-        (lambda: ~source.decode()) if is_inverted else source.decode,
+        (lambda: _inverted(source.decode())) if is_inverted else source.decode,
+        source.bytes_per_pixel,
     )
+
+
+def _inverted(pixels: Pixels) -> Pixels:
+    return np.invert(pixels, out=pixels)
 
 
 def _is_image(page: Directory) -> bool:

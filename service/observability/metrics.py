@@ -16,6 +16,8 @@ from service.answer import Answer, Face, Role
 ApiProtocol = Literal["rest", "grpc"]
 """The API that a request came by."""
 
+ANSWERED_OR_FAILED: Final = ("ok", "internal", "unavailable", "deadline_exceeded")
+"""Codes of what the service could answer: deploy/prometheus/alerts.yml has the objective for their shares."""
 SECONDS: Final = (
     *(round(step * decade, 6) for decade in (1e-3, 1e-2, 1e-1, 1.0) for step in (1, 1.5, 2, 3, 5, 7)),
     10.0,
@@ -34,10 +36,15 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = self._counter("requests", "Requests answered, by protocol and code", *_PROTOCOL, "code")
+        self.images = self._counter("batch_images", "Images of batches, by code", "code")
+        # these start at zero, so that the first failure of a process counts in a rate
+        for code in ANSWERED_OR_FAILED:
+            self.images.labels(code)
+            for protocol in get_args(ApiProtocol):
+                self._requests.labels(protocol, protocol, code)
         self._request_seconds = self._histogram(
             "request_seconds", "Time from admission to the answer, of requests with code ok", SECONDS, *_PROTOCOL
         )
-        self.images = self._counter("batch_images", "Images of batches, by code", "code")
         self.in_flight = self._gauge("in_flight", "Requests in flight")
         self.in_flight_limit = self._gauge("in_flight_limit", "Limit of requests in flight; further ones are rejected")
         self._rejections = self._counter(
@@ -54,8 +61,22 @@ class Metrics:
         self.triton_seconds = self._histogram(
             "triton_seconds", "Round-trip time of a call to Triton, by its result", SECONDS, "code"
         )
+        self.queue_seconds = self._histogram(
+            "queue_seconds",
+            "Time that a request waits for its first call, by the model that is called",
+            SECONDS,
+            "model",
+        )
+        for model in ("landmarks", "detector"):
+            self.queue_seconds.labels(model)
         self.triton_endpoints = self._gauge("triton_endpoints", "Tritons that requests are sent to now")
+        self.triton_restarts = self._counter(
+            "triton_restarts", "Exits and hangs of Tritons that this process has started, after which it starts another"
+        )
         self.triton_retries = self._counter("triton_retries", "Calls sent to another Triton, by reason", "reason")
+        self.triton_retries_forgone = self._counter(
+            "triton_retries_forgone", "Calls that found a full queue and were not retried: the budget was spent"
+        )
         self._stages = self._histogram("stage_seconds", "Time in each stage of a request", SECONDS, *_PROTOCOL, "stage")
         self._stage: dict[tuple[ApiProtocol, str], Histogram] = {}
         self._faces = self._histogram("faces", "Faces per answered image", (0, 1, 2, 4, 8, 16, 32))

@@ -168,6 +168,12 @@ def round_trip() -> Iterator[dict[str, str]]:
         _end(span, code)
 
 
+def waited(queue: str, seconds: float) -> None:
+    """Notes how long the request waited in a queue before the calls to a model."""
+    if (scope := _current.get()) is not None:
+        scope.metrics.queue_seconds.labels(queue).observe(seconds)
+
+
 def _end(span: Span, code: str) -> None:
     """`code`: "ok", or what went wrong."""
     span.set_attribute("landmarks.code", code)

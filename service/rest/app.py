@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from service.answer import count_faces
 from service.deadline import Deadline
 from service.errors import ErrorKind, ServiceError, translate
 from service.gateway import Gateway
@@ -37,6 +38,7 @@ from service.rest.schema import (
     landmarks_operation,
 )
 from service.security.api_keys import Protection
+from service.stages import with_faces
 from service.wire.json import answer_body, batch_body, layout_body, models_body, to_json
 
 T = TypeVar("T")
@@ -133,7 +135,9 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
             with gateway.slot("rest"):
                 answer = await gateway.detect(image, options, deadline)
                 with stage("encode"):
-                    return _response(request, answer_body(answer, identity))
+                    return await with_faces(
+                        len(answer.faces), lambda: _response(request, answer_body(answer, identity))
+                    )
 
     @app.post(
         "/v1/landmarks/batch",
@@ -153,7 +157,9 @@ def _add_landmarks(app: FastAPI, gateway: Gateway) -> None:
             with gateway.slot("rest"):
                 outcomes = await gateway.detect_batch(requests, identity, deadline)
                 with stage("encode"):
-                    return _response(request, batch_body(outcomes, identity))
+                    return await with_faces(
+                        count_faces(outcomes), lambda: _response(request, batch_body(outcomes, identity))
+                    )
 
     @app.get(
         "/v1/models",

@@ -27,6 +27,12 @@ LINGER_SECONDS: Final = 2.0
 """For which the connection of a refused or answered request stays open while its client still sends."""
 LINGER_BYTES: Final = 2**26
 """That are discarded meanwhile."""
+MAX_PIPELINED: Final = 16
+"""Requests that wait on a connection for the answers to those before them. What follows is not answered."""
+UNREAD_SECONDS: Final = 10.0
+"""In which a client must read of its answers what UNREAD_RATE says, once more than 64 KiB wait."""
+UNREAD_RATE: Final = 8 * 1024
+"""Bytes a second."""
 _CHUNK_FRAME: Final = 12
 """Bytes of a chunk that are neither its content nor an extension: its size and two line ends."""
 _MALFORMED: Final = (
@@ -38,8 +44,23 @@ _HEADERS_TOO_LARGE: Final = (
 )
 
 
+_WRONG_HOST: Final = "a request of HTTP/1.1 has exactly one header Host, and no other request has several"
+
+
 class _HeadersTooLarge(Exception):
     """Raised inside the parser's callbacks."""
+
+
+class _WrongHost(Exception):
+    """As above."""
+
+
+class _UnknownCoding(Exception):
+    """As above."""
+
+
+class _TooManyPipelined(Exception):
+    """As above."""
 
 
 def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> type[HttpToolsProtocol]:
@@ -50,6 +71,7 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
 
     class Protocol(HttpConnection, HttpToolsProtocol):
         _timer: asyncio.TimerHandle | None = None
+        _unread_timer: asyncio.TimerHandle | None = None
         _unparsed = 0
         """Bytes of the current request that were received and are not of its body."""
         _header_bytes = 0
@@ -69,8 +91,40 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
             super().connection_made(transport)
             self._start_timer(header_timeout)
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._check_reading(self.transport.get_write_buffer_size() + int(UNREAD_RATE * UNREAD_SECONDS))
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._stop_unread_timer()
+
+        def _check_reading(self, before: int) -> None:
+            """Ends the connection of a client that does not read. `before`: bytes that waited UNREAD_SECONDS ago."""
+            unread = self.transport.get_write_buffer_size()
+            if before - unread < UNREAD_RATE * UNREAD_SECONDS:
+                self.transport.abort()
+            else:
+                self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self._check_reading, unread)
+
+        def _stop_unread_timer(self) -> None:
+            if self._unread_timer is not None:
+                self._unread_timer.cancel()
+                self._unread_timer = None
+
+        def timeout_keep_alive_handler(self) -> None:
+            self._end()
+
+        def _end(self) -> None:
+            """Closes the connection, also that of a client which does not read what waits for it."""
+            if self.transport.get_write_buffer_size():
+                self.transport.abort()
+            else:
+                self.transport.close()
+
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
+            self._stop_unread_timer()
             super().connection_lost(exc)
             if self.on_lost is not None:
                 self.on_lost()
@@ -94,8 +148,12 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
             except httptools.HttpParserError as error:
                 if isinstance(error.__context__, _HeadersTooLarge):
                     self._refuse(ErrorKind.HEADERS_TOO_LARGE, _HEADERS_TOO_LARGE)
+                elif isinstance(error.__context__, _TooManyPipelined):
+                    self._refused = True
+                    self.cycle.keep_alive = False  # closes after the last of those that wait (RFC 9112, 9.3.2)
                 else:
-                    self._refuse(ErrorKind.INVALID_REQUEST, _MALFORMED)
+                    is_host = isinstance(error.__context__, _WrongHost)
+                    self._refuse(ErrorKind.INVALID_REQUEST, _WRONG_HOST if is_host else _MALFORMED)
 
         def _feed(self, data: bytes) -> bytes:
             """Parses `data`. Returns what is to be parsed next: a request with an upgrade, without it (RFC 9110, 7.8).
@@ -144,6 +202,14 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
 
         def on_headers_complete(self) -> None:
             if not self._has_upgrade():
+                hosts = sum(name == b"host" for name, _ in self.headers)
+                codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+                if codings not in ([], [b"chunked"]):
+                    raise _UnknownCoding  # RFC 9112, 6.1
+                if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+                    raise _WrongHost  # RFC 9112, 3.2
+                if len(self.pipeline) >= MAX_PIPELINED:
+                    raise _TooManyPipelined
                 self._stop_timer()
                 self.idle_since = None
                 super().on_headers_complete()
@@ -208,7 +274,7 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
 
         def _start_timer(self, seconds: float) -> None:
             self._stop_timer()
-            self._timer = self.loop.call_later(seconds, self.transport.close)
+            self._timer = self.loop.call_later(seconds, self._end)
 
         def _stop_timer(self) -> None:
             if self._timer is not None:

@@ -9,7 +9,7 @@ import codecs
 import re
 import secrets
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -24,12 +24,15 @@ from service.limits import MAX_FIELDS
 from service.request import ImageRequest, invalid, read_options
 from service.rest.body import bounded_body, read_body
 from service.rest.options import query_options
+from service.search import search
 
 FORM_OVERHEAD: Final = 2**20
 """Bytes that a form or JSON may have in addition to its image. Parsed JSON can be 50 times as large."""
 _TOO_MUCH_JSON: Final = f"the JSON beside the image has more than {FORM_OVERHEAD} bytes: send fewer boxes"
 _PIECE: Final = 2**20
-"""Characters of base64 that are decoded at a time, so that the event loop gets its turn: a multiple of four."""
+"""Characters of base64 that are decoded at a time, so that the event loop gets its turn."""
+_ESCAPE: Final = 6
+"""Characters of the longest escape in JSON."""
 
 
 async def read_request(request: Request, max_bytes: int) -> ImageRequest:
@@ -118,27 +121,44 @@ _PLACEHOLDER: Final = secrets.token_hex(16)
 _IMAGE: Final = re.compile(rb'"image"[ \t\r\n]*:[ \t\r\n]*"')
 
 
-def _without_image(body: bytes) -> tuple[bytes, bytes]:
+def _without_image(body: bytes) -> tuple[bytes, bytes | memoryview]:
     """The JSON with a placeholder for its first string `image`, and that string.
 
     The parser would make text of it, and no other part of the body may be large.
     """
-    found = _IMAGE.search(body)
+    found = search(_IMAGE, body)
     end = -1 if found is None else body.find(b'"', found.end())
     if found is None or end < 0 or body[end - 1 : end] == b"\\":  # a string with an escaped quote is no base64
         return body, b""
-    image = body[found.end() : end]
+    image = memoryview(body)[found.end() : end]
     return body[: found.end()] + _PLACEHOLDER.encode() + body[end:], image
 
 
-def _decoded(encoded: bytes) -> bytes:
+def _decoded(encoded: bytes | memoryview) -> bytes:
     """Raises ValueError for what is not base64. Some writers of JSON escape its slashes."""
-    if b"\\" in encoded:
-        encoded = orjson.loads(b'"' + encoded + b'"').encode()
-    pieces = [encoded[start : start + _PIECE] for start in range(0, len(encoded), _PIECE)]
-    if any(b"=" in piece for piece in pieces[:-1]):
-        raise binascii.Error("padding before the end")
-    return b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
+    decoded, rest, has_ended = [], b"", False
+    for piece in _pieces(encoded):
+        text = rest + (orjson.loads(b'"' + piece + b'"').encode() if b"\\" in piece else piece)
+        if has_ended and text:
+            raise binascii.Error("padding before the end")
+        whole = len(text) // 4 * 4
+        decoded.append(base64.b64decode(text[:whole], validate=True))
+        rest, has_ended = text[whole:], b"=" in text[:whole]
+    if rest:
+        raise binascii.Error("the last character is missing")
+    return b"".join(decoded)
+
+
+def _pieces(encoded: bytes | memoryview) -> Iterator[bytes]:
+    """Pieces of JSON's text, none of which ends within an escape."""
+    start = 0
+    while start < len(encoded):
+        piece = bytes(encoded[start : start + _PIECE])
+        escape = piece.rfind(b"\\", -_ESCAPE)
+        if escape > 0 and start + _PIECE < len(encoded):
+            piece = piece[:escape]
+        yield piece
+        start += len(piece)
 
 
 async def _from_form(request: Request, max_bytes: int) -> ImageRequest:

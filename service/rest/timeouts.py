@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -11,6 +10,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ErrorKind, ServiceError
+from service.memory import BODY_COPIES, BodyHold, MemoryBudget
+from service.rest.listener import peer_of
 from service.rest.protocol import LINGER_BYTES, LINGER_SECONDS
 
 MIN_RATE: Final = 1024
@@ -20,20 +21,22 @@ MIN_RATE: Final = 1024
 class CancelOnDisconnect:
     """Cancels the work on a request when its client disconnects, and refuses a body that arrives too slowly.
 
-    `seconds`: the intervals in which a body must arrive at MIN_RATE or end. `take`: called with the bytes of a body
-    that has not arrived as a whole, and with as many negative ones when it has; it may raise ServiceError.
+    `seconds`: the intervals in which a body must arrive at MIN_RATE or end. `memory`: what holds the bytes of bodies
+    from their arrival until the answer.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float, take: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, app: ASGIApp, seconds: float, memory: MemoryBudget | None = None) -> None:
         self._app = app
         self._seconds = seconds
-        self._take = take
+        self._memory = memory or MemoryBudget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         closes = scope["http_version"] == "1.0" or "close" in Headers(scope=scope).get("connection", "").lower()
-        client = _Client(receive, send, self._seconds, self._take, lingers=closes)
+        address = scope.get("client")
+        body = self._memory.body(peer_of(address[0]) if address else "")
+        client = _Client(receive, send, self._seconds, body, lingers=closes)
         try:
             await self._app(scope, client.receive, client.send)
         except asyncio.CancelledError:
@@ -46,14 +49,11 @@ class CancelOnDisconnect:
 class _Client:
     """The client of the request that the current task works on."""
 
-    def __init__(
-        self, receive: Receive, send: Send, seconds: float, take: Callable[[int], None], *, lingers: bool
-    ) -> None:
+    def __init__(self, receive: Receive, send: Send, seconds: float, body: BodyHold, *, lingers: bool) -> None:
         self.has_disconnected = False
         self._receive, self._send = receive, send
         self._seconds = seconds
-        self._take = take
-        self._taken = 0
+        self._body = body
         self._interval_end, self._interval_bytes = 0.0, 0
         self._lingers = lingers
         self._answered = False
@@ -61,18 +61,15 @@ class _Client:
         self._watch: asyncio.Task[None] | None = None
 
     async def receive(self) -> Message:
-        """The next part of the body. Raises ServiceError of kind CLIENT_TOO_SLOW, and what `take` raises."""
+        """The next part of the body. Raises ServiceError of kind CLIENT_TOO_SLOW or OVERLOADED."""
         if self._watch is not None:
             return await self._receive()
         message = await self._receive_in_time()
         size = len(message.get("body", b""))
         self._interval_bytes += size
+        self._body.add(size * BODY_COPIES)
         if message["type"] == "http.request" and not message.get("more_body", False):
-            self._release()
             self._watch = asyncio.create_task(self._cancel_on_disconnect())
-        else:
-            self._take(size)
-            self._taken += size
         return message
 
     async def _receive_in_time(self) -> Message:
@@ -89,10 +86,6 @@ class _Client:
                         f"the body must arrive at {MIN_RATE} bytes a second, a small one within {self._seconds:g} s",
                     ) from None
                 self._interval_end, self._interval_bytes = loop.time() + self._seconds, 0
-
-    def _release(self) -> None:
-        self._take(-self._taken)
-        self._taken = 0
 
     async def send(self, message: Message) -> None:
         is_last = message["type"] == "http.response.body" and not message.get("more_body")
@@ -114,7 +107,7 @@ class _Client:
             left -= len(message.get("body", b""))
 
     def stop(self) -> None:
-        self._release()
+        self._body.release()
         if self._watch is not None:
             self._watch.cancel()
 

@@ -18,6 +18,7 @@ from service.deadline import Deadline
 from service.engines.port import EngineError
 from service.images.decode import DecodedImage
 from service.landmarker import Landmarker, Prediction
+from service.memory import hold_during
 from service.request import Options
 from service.rollout.canary import Canary
 
@@ -82,6 +83,7 @@ class ShadowComparison:
         work = self._compare(prediction, counterpart, image, regions, options)
         # in a context of its own: the trace, the histograms and the stopwatch of the request must not include this
         task = Context().run(asyncio.create_task, work)
+        hold_during(task)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 

@@ -1,8 +1,12 @@
-"""gRPC interceptors: they refuse calls without a valid API key, and messages that are not read."""
+"""gRPC interceptors: they refuse calls without a valid API key, calls beyond a peer's share, and messages not read."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -13,16 +17,23 @@ from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway
 from service.limits import MAX_FIELDS
 from service.observability.request_scope import client
+from service.rest.listener import peer_of
+from service.rpc.connections import close_connection, peer_of_call
 from service.rpc.errors import Context, refuse, text_metadata
 from service.rpc.field_limit import has_too_many_fields
+from service.rpc.receiving import INLINE_BYTES, Receiver
 from service.security.api_keys import MISSING_KEY, ApiKeys, key_of
 
-_PUBLIC_METHODS: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+_HEALTH: Final = "/grpc.health.v1.Health/"
+_PUBLIC_METHODS: Final = (_HEALTH, "/grpc.reflection.")
 """Methods that need no API key."""
 _TOO_MANY: Final = {"Detect": ErrorKind.TOO_MANY_BOXES, "DetectBatch": ErrorKind.TOO_MANY_IMAGES}
 """What a method's message has too many of when it has too many fields; INVALID_REQUEST for other methods."""
 _REQUESTS: Final = pb.DetectBatchRequest.DESCRIPTOR.fields_by_name["requests"].number
 _MALFORMED: Final = "the message is not valid protobuf of this method's request, or is truncated"
+
+SEND_SECONDS: Final = 30.0
+"""In which a client must take the answer of a call."""
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
@@ -48,39 +59,120 @@ class ApiKeyInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         await refuse(context, ServiceError(ErrorKind.UNAUTHENTICATED, MISSING_KEY), self._gateway.telemetry)
 
 
-class MessageInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Refuses messages that have too many fields, or cannot be parsed: gRPC itself answers UNKNOWN to the latter."""
+class ReceivingInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Receives the messages of all calls, and refuses those that have too many fields or cannot be parsed.
 
-    def __init__(self, gateway: Gateway) -> None:
+    gRPC itself would receive a message before the handler is called, whatever is in flight. Handlers therefore become
+    those of streams, which ask for their messages; clients see no difference.
+    """
+
+    def __init__(self, gateway: Gateway, receiver: Receiver, health_receiver: Receiver, calls_per_peer: int) -> None:
+        """`health_receiver`: for the health service, which must answer whatever others send."""
         self._gateway = gateway
+        self._receiver, self._health_receiver = receiver, health_receiver
+        self._calls_per_peer = calls_per_peer
+        self._calls: Counter[str] = Counter()
+        self._counted: set[asyncio.Task[Any]] = set()
 
     async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(details)
-        if handler is None or handler.unary_unary is None:
-            return handler
+        if handler is None:
+            return None
+        message = partial(self._message, details.method, handler.request_deserializer)
 
-        async def unary_unary(request: Any, context: Context) -> Any:
-            if isinstance(request, ServiceError):
-                await refuse(context, request, self._gateway.telemetry)
-            return await handler.unary_unary(request, context)
+        async def unary(_: AsyncIterator[bytes], context: Context) -> Any:
+            async with message(context) as request:
+                call = handler.unary_unary(request, context)
+                del request  # it has a copy of the image
+                response = await _serialized(handler.response_serializer, await call)
+            _limit_sending(context)
+            return response
 
-        return grpc.unary_unary_rpc_method_handler(
-            unary_unary, _parse_or_error(handler.request_deserializer, details.method), handler.response_serializer
+        async def watch(_: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            async with message(context) as request:
+                pass
+            async for response in handler.unary_stream(request, context):
+                yield response
+
+        async def stream(_: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            async def requests() -> AsyncIterator[Any]:
+                is_last = False
+                while not is_last:
+                    async with message(context, may_end=True) as request:
+                        is_last = request is None
+                        if not is_last:
+                            yield request
+
+            async for response in handler.stream_stream(requests(), context):
+                yield response
+
+        if handler.unary_unary is not None:
+            return grpc.stream_unary_rpc_method_handler(unary)
+        return grpc.stream_stream_rpc_method_handler(
+            stream if handler.stream_stream is not None else watch, response_serializer=handler.response_serializer
         )
 
-
-def _parse_or_error(parse: Callable[[bytes], Any], method: str) -> Callable[[bytes], Any]:
-    """A parser of the method's messages that returns a ServiceError for those that are refused."""
-    name = method.rpartition("/")[2]
-    kind = _TOO_MANY.get(name, ErrorKind.INVALID_REQUEST)
-    nested = _REQUESTS if name == "DetectBatch" else None
-
-    def parse_or_error(data: bytes) -> Any:
-        if has_too_many_fields(data, nested):
-            return ServiceError(kind, f"the message has more than {MAX_FIELDS} fields: send it in parts")
+    @asynccontextmanager
+    async def _message(
+        self, method: str, parse: Callable[[bytes], Any], context: Context, *, may_end: bool = False
+    ) -> AsyncIterator[Any]:
+        """The next message of a call to `method`, None after the last. A call whose message is refused ends."""
+        name = method.rpartition("/")[2]
+        receiver = self._health_receiver if method.startswith(_HEALTH) else self._receiver
+        deadline = self._gateway.deadline(context.time_remaining())
         try:
-            return parse(data)
-        except DecodeError:
-            return ServiceError(ErrorKind.INVALID_REQUEST, _MALFORMED)
+            self._count(context)
+            if name in _TOO_MANY:
+                self._gateway.refuse_if_full("grpc")
+            async with receiver.message(context, deadline, partial(_parsed, parse, name)) as request:
+                if request is None and not may_end:
+                    raise ServiceError(ErrorKind.INVALID_REQUEST, _MALFORMED)
+                yield request
+        except ServiceError as error:
+            await refuse(context, error, self._gateway.telemetry)
 
-    return parse_or_error
+    def _count(self, context: Context) -> None:
+        """Counts a call of its peer until it has ended. Raises ServiceError of kind OVERLOADED beyond the limit."""
+        peer, task = peer_of_call(context.peer()), asyncio.current_task()
+        if peer is None or task is None or task in self._counted:
+            return
+        address = peer_of(peer.address)
+        if self._calls[address] >= self._calls_per_peer:
+            raise ServiceError(
+                ErrorKind.OVERLOADED, f"{self._calls_per_peer} calls of this address are in progress already"
+            )
+        self._calls[address] += 1
+        self._counted.add(task)
+        task.add_done_callback(partial(self._forget, address))
+
+    def _forget(self, address: str, task: asyncio.Task[Any]) -> None:
+        self._counted.discard(task)
+        self._calls[address] -= 1
+        if not self._calls[address]:
+            del self._calls[address]
+
+
+def _parsed(parse: Callable[[bytes], Any], method: str, data: bytes) -> Any:
+    """A message of the method. Raises ServiceError for one that is refused."""
+    if has_too_many_fields(data, _REQUESTS if method == "DetectBatch" else None):
+        kind = _TOO_MANY.get(method, ErrorKind.INVALID_REQUEST)
+        raise ServiceError(kind, f"the message has more than {MAX_FIELDS} fields: send it in parts")
+    try:
+        return parse(data)
+    except DecodeError as error:
+        raise ServiceError(ErrorKind.INVALID_REQUEST, _MALFORMED) from error
+
+
+def _limit_sending(context: Context) -> None:
+    """Closes the connection of the current call after SEND_SECONDS, if its client has not taken the answer by then.
+
+    The call alone cannot be ended: gRPC would keep the answer as long as there is the connection.
+    """
+    task, peer, loop = asyncio.current_task(), peer_of_call(context.peer()), asyncio.get_running_loop()
+    if task is not None and peer is not None:
+        timer = loop.call_later(SEND_SECONDS, loop.run_in_executor, None, close_connection, peer)
+        task.add_done_callback(lambda _: timer.cancel())
+
+
+async def _serialized(serialize: Callable[[Any], bytes], response: Any) -> bytes:
+    return await asyncio.to_thread(serialize, response) if response.ByteSize() > INLINE_BYTES else serialize(response)

@@ -13,21 +13,33 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
+from service.answer import count_faces
 from service.deadline import Deadline
 from service.errors import ServiceError
 from service.gateway import Gateway
+from service.memory import MemoryBudget
 from service.observability.request_scope import stage
 from service.readiness import Readiness
 from service.request_ids import request_id_or_new
 from service.rpc.convert import answer_message, batch_message, models_message, options_of, read_batch
 from service.rpc.errors import REQUEST_ID_KEY, Context, abort, text_metadata
-from service.rpc.interceptors import ApiKeyInterceptor, MessageInterceptor
+from service.rpc.interceptors import ApiKeyInterceptor, ReceivingInterceptor
+from service.rpc.receiving import LOOKAHEAD_BYTES, Receiver
 from service.security.api_keys import Protection
+from service.stages import with_faces
 
 MESSAGE_OVERHEAD = 2**20
 """Bytes that a request may have in addition to its images. gRPC refuses a larger message before it is parsed."""
 MAX_METADATA_BYTES = 2**14
 """Of one call, as for the headers of REST."""
+MAX_CALLS = 512
+"""In progress, those to health and reflection as well; of one peer its share. Those beyond are refused at once."""
+MAX_STREAMS = 128
+"""Calls in progress on one connection. Clients wait with those beyond."""
+HEALTH_MESSAGES = 2
+"""Largest messages to the health service for which there is memory: one, and what is kept of slow ones."""
+_NO_COMPRESSION = 1
+"""The bit of gRPC's algorithm "identity"."""
 MIN_PING_INTERVAL_MS = 5_000
 """Clients that send keepalive pings more often are disconnected. Half of the shortest interval that grpc-go uses."""
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
@@ -42,15 +54,19 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
 
     async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:  # noqa: N802
         async with self._admitted(context) as (identity, deadline):
-            answer = await self._gateway.detect(request.image, options_of(request), deadline)
+            image, options = request.image, options_of(request)
+            del request  # it has a copy of the image
+            answer = await self._gateway.detect(image, options, deadline)
             with stage("encode"):
-                return answer_message(answer, identity)
+                return await with_faces(len(answer.faces), lambda: answer_message(answer, identity))
 
     async def DetectBatch(self, request: pb.DetectBatchRequest, context: Context) -> pb.DetectBatchResponse:  # noqa: N802
         async with self._admitted(context) as (identity, deadline):
-            outcomes = await self._gateway.detect_batch(read_batch(request), identity, deadline)
+            requests = read_batch(request)
+            del request  # it has copies of the images
+            outcomes = await self._gateway.detect_batch(requests, identity, deadline)
             with stage("encode"):
-                return batch_message(outcomes, identity)
+                return await with_faces(count_faces(outcomes), lambda: batch_message(outcomes, identity))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: ARG002, N802
         return models_message(self._gateway.models)
@@ -101,17 +117,35 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
 
 def build_server(
-    gateway: Gateway, address: str, protection: Protection | None = None, max_connections: int = 1000
+    gateway: Gateway,
+    address: str,
+    protection: Protection | None = None,
+    max_connections: int = 1000,
+    read_timeout: float = 10.0,
 ) -> tuple[grpc.aio.Server, int]:
     """The server, bound to `address` (host:port) but not started, and its port. Raises OSError when that is in use."""
     protection = protection or Protection()
+    largest = max(gateway.max_bytes, gateway.max_batch_bytes) + MESSAGE_OVERHEAD
+    receiver = Receiver(gateway.memory, largest, read_timeout)
+    health_receiver = Receiver(MemoryBudget(3 * HEALTH_MESSAGES * largest), largest, read_timeout)
+    calls_per_peer = max(1, int(MAX_CALLS * gateway.memory.peer_share))
     server = grpc.aio.server(
         interceptors=[
             *([ApiKeyInterceptor(gateway, protection.keys)] if protection.keys else []),
-            MessageInterceptor(gateway),
+            ReceivingInterceptor(gateway, receiver, health_receiver, calls_per_peer),
         ],
+        maximum_concurrent_rpcs=MAX_CALLS,
         options=[
-            ("grpc.max_receive_message_length", max(gateway.max_bytes, gateway.max_batch_bytes) + MESSAGE_OVERHEAD),
+            ("grpc.max_receive_message_length", largest),
+            # a few kilobytes could become the largest message
+            ("grpc.compression_enabled_algorithms_bitset", _NO_COMPRESSION),
+            ("grpc.max_concurrent_streams", MAX_STREAMS),
+            # what is kept of a message before it is asked for; with probing it grows to megabytes
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
+            ("grpc.max_connection_idle_ms", 300_000),
+            ("grpc.max_connection_age_ms", 3_600_000),
+            ("grpc.max_connection_age_grace_ms", 120_000),
             ("grpc.max_send_message_length", -1),
             # of a call's metadata; without the second, gRPC refuses part of the calls whose metadata is smaller
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),

@@ -18,14 +18,15 @@ logger = logging.getLogger(__name__)
 SECONDS: Final = 2.0
 """Between two looks at the files."""
 
-_State = tuple[tuple[int, int, int] | None, ...]
+_State = tuple[tuple[int, int, int, int] | None, ...]
 
 
 class WatchedFiles:
     """Files that are loaded again when they have changed; what cannot be loaded leaves what was loaded before."""
 
-    def __init__(self, paths: Sequence[Path], load: Callable[[], None]) -> None:
-        self._paths, self._load = paths, load
+    def __init__(self, paths: Sequence[Path], load: Callable[[], None], lost: Callable[[], None] | None = None) -> None:
+        """`lost`: called instead when one of them cannot be read at all; without it, they count as unusable."""
+        self._paths, self._load, self._lost = paths, load, lost
         self._loaded = self._state()
         self._failed: _State | None = None
 
@@ -38,7 +39,10 @@ class WatchedFiles:
         try:
             self._load()
         except (OSError, ValueError) as error:  # also SecurityError
-            if state != self._failed:
+            if self._lost is not None and not all(map(_is_readable, self._paths)):
+                self._lost()
+                self._loaded = state  # they are loaded again once they are back, even unchanged
+            elif state != self._failed:
                 logger.error("%s cannot be used, and what was read before remains in use: %s", names, error)
             self._failed = state
         else:
@@ -49,10 +53,18 @@ class WatchedFiles:
         return tuple(map(_state, self._paths))
 
 
-def _state(path: Path) -> tuple[int, int, int] | None:
+def _is_readable(path: Path) -> bool:
+    try:
+        with path.open("rb"):
+            return True
+    except OSError:
+        return False
+
+
+def _state(path: Path) -> tuple[int, int, int, int] | None:
     with suppress(OSError):
         status = path.stat()
-        return status.st_mtime_ns, status.st_ino, status.st_size
+        return status.st_mtime_ns, status.st_ino, status.st_size, status.st_mode
     return None
 
 
@@ -66,7 +78,14 @@ def watched(protection: Protection, settings: Settings, metrics: Metrics) -> lis
             if not protection.keys:
                 logger.warning("%s holds no key any more: every request is refused", settings.api_keys_file)
 
-        files.append(WatchedFiles([settings.api_keys_file], load_keys))
+        def lose_keys() -> None:
+            """Whoever deletes the file wants its keys to be refused; a file that is being written is there."""
+            remaining = read_digests(settings.model_copy(update={"api_keys_file": None}))
+            if protection.keys.digests != remaining:
+                logger.error("%s cannot be read any more: its keys are refused", settings.api_keys_file)
+            protection.keys.digests = remaining
+
+        files.append(WatchedFiles([settings.api_keys_file], load_keys, lose_keys))
     tls = protection.tls
     if tls is not None:
         metrics.certificate_expiry.set(tls.expires)

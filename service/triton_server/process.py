@@ -4,8 +4,9 @@
 
     gateway --- pipe ---> watchdog ---> tritonserver ---> one Python-backend stub process per model
 
-The watchdog (`service.triton_server.watchdog`) stops the server and removes its files when the pipe closes, however the
-gateway ended. It also kills the server when a stub dies. `service.triton_server.supervisor` then starts another one.
+The gateway reaches it by a socket that no other user can connect to. The watchdog (`service.triton_server.watchdog`)
+stops the server and removes its files when the pipe closes, however the gateway ended. It also kills the server when a
+stub dies. `service.triton_server.supervisor` then starts another one.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 from landmarks.repository import RepositoryError, check_release
+from service.triton_server import folder as folders
 from service.triton_server import watchdog
 from service.triton_server.malloc import REGION_BYTES, allocator_environment, triton_options
 
@@ -34,6 +37,10 @@ logger = logging.getLogger("service.triton_server")
 STUB_VERSIONS = ((3, 10), (3, 11), (3, 12))
 _LEVELS = {"W": logging.WARNING, "E": logging.ERROR}
 _TAIL_LINES = 60
+RESTRICTED: Final = "--grpc-restricted-protocol=shared-memory,model-repository,statistics,trace,logging:Nobody=no"
+"""The option of tritonserver that leaves health, inference, configurations and metadata of its gRPC API. Calls of all
+other kinds need the header `triton-grpc-protocol-Nobody`. HTTP/2 forbids capital letters in names of headers, and a
+call that has one is refused for that: so nobody can make these calls, and there is no secret to keep."""
 MODELS = 3
 """Models of the repository that have a region in shared memory."""
 MIN_SHARED_MEMORY = 56 << 20
@@ -45,7 +52,7 @@ class EmbeddedTritonError(RuntimeError):
 
 
 class EmbeddedTriton:
-    """One tritonserver that serves one model repository on 127.0.0.1. It can be started once, and stopped for good.
+    """One tritonserver that serves one model repository. It can be started once, and stopped for good.
 
     Its log goes to the logger `service.triton_server`. Until it is ready all of it has level DEBUG, because it warns of
     missing GPUs, and because a failure to start reports the end of the log anyway. After that, warnings and errors keep
@@ -56,14 +63,16 @@ class EmbeddedTriton:
         self,
         model_repository: Path,
         *,
-        port: int = 0,
+        port: int | None = None,
         start_timeout: float = 120.0,
         stop_timeout: float = 15.0,
         otlp_endpoint: str | None = None,
         config_name: str | None = None,
         free: int | None = None,
     ) -> None:
-        """`port`: of its gRPC API, 0 for a free one. `start_timeout`: seconds until it must be ready. `stop_timeout`:
+        """`port`: by default its gRPC API has a socket that only this user can connect to. With a port (0 takes a free
+        one) it listens on 127.0.0.1, where every user of the machine can ask for inference and, at `metrics_url`, for
+        its metrics. `start_timeout`: seconds until it must be ready. `stop_timeout`:
         seconds for requests in flight before it is killed. `otlp_endpoint`: URL of a collector that gets its traces.
         `config_name`: models use configs/<name>.pbtxt where they have that file. `free`: bytes of /dev/shm that it may
         use, by default what is free there.
@@ -78,31 +87,31 @@ class EmbeddedTriton:
         self._stop_timeout = stop_timeout
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._process: subprocess.Popen[str] | None = None
-        self._folder: Path | None = None
+        self.folder: Path | None = None
+        """Its folder in shared memory; known after `start`."""
         self._log: threading.Thread | None = None
         self._is_ready = False
+        self._address = ""
         self.metrics_url = ""
-        """URL of Triton's own Prometheus metrics; known after `start`."""
+        """URL of Triton's own Prometheus metrics; known after `start` with a port."""
 
     async def start(self) -> str:
-        """Starts the server, waits until it is ready, and returns its gRPC address "127.0.0.1:port".
+        """Starts the server, waits until it is ready, and returns its gRPC address: unix:PATH, or 127.0.0.1:port.
 
         Raises EmbeddedTritonError when that fails, after stopping and removing everything.
         """
         if self._process is not None:
             raise EmbeddedTritonError("an EmbeddedTriton can be started only once: create another one")
         try:
-            free, metrics_port = free_ports(2)
-            port = self._port or free
-            self._process = self._launch(port, metrics_port)
+            await asyncio.to_thread(folders.sweep)
+            self._process = self._launch()
         except OSError as error:  # too many open files, no space for its folder
             await self.stop()
             raise EmbeddedTritonError(f"Triton cannot be started: {error}") from error
-        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
         self._log = threading.Thread(target=self._forward_log, args=(self._process,), daemon=True)
         self._log.start()
         try:
-            await asyncio.wait_for(self._wait_until_ready(port, metrics_port), self._start_timeout)
+            await asyncio.wait_for(self._wait_until_ready(), self._start_timeout)
         except BaseException as error:
             await self.stop()
             if isinstance(error, asyncio.TimeoutError):
@@ -112,7 +121,7 @@ class EmbeddedTriton:
         assert self._process.stdin is not None
         with suppress(OSError):  # whoever calls `wait` notices a watchdog that has just exited
             os.write(self._process.stdin.fileno(), b"ready\n")
-        return f"127.0.0.1:{port}"
+        return self._address
 
     async def stop(self) -> None:
         """Stops the server and removes its files. Harmless when it is not running."""
@@ -123,7 +132,7 @@ class EmbeddedTriton:
         assert self._process is not None
         return await asyncio.to_thread(self._process.wait)
 
-    def _launch(self, port: int, metrics_port: int) -> subprocess.Popen[str]:
+    def _launch(self) -> subprocess.Popen[str]:
         wheel, libpython = wheel_folder(), libpython_folder()
         if not self._repository.is_dir():
             raise EmbeddedTritonError(f"there is no model repository {self._repository}")
@@ -135,7 +144,9 @@ class EmbeddedTriton:
         if self._config_name and not any(self._repository.glob(configured)):
             # Triton would use the default configurations without a warning
             raise EmbeddedTritonError(f"no model in {self._repository} is configured by {configured[2:]}")
-        folder = self._folder = Path(tempfile.mkdtemp(prefix="landmarks-triton-"))
+        region = region_bytes(free_shared_memory() if self._free is None else self._free)
+        folder, lock = folders.create()
+        self.folder = folder
         command = [
             str(wheel / "pytriton/tritonserver/bin/tritonserver"),
             f"--model-repository={self._repository.resolve()}",
@@ -145,44 +156,64 @@ class EmbeddedTriton:
             # the configurations are complete; to complete them Triton would load every model twice
             "--disable-auto-complete-config",
             "--allow-http=false",
+            *self._listen(folder),
+            RESTRICTED,
+            *triton_options(region),
+            *self._options,
+        ]
+        options = [f"--parent-pipe={self._stop_timeout}", f"--remove={folder}", "--"]
+        try:
+            return self._start_watchdog([*options, *command], environment(wheel, libpython), lock)
+        finally:
+            os.close(lock)  # the watchdog has it
+
+    def _listen(self, folder: Path) -> list[str]:
+        """Options that say where the server listens; sets the addresses, in the order in which they are opened."""
+        if self._port is None:
+            # gRPC's name of a socket ends with the port, which means nothing here
+            self._address = f"unix:{folder}/grpc:1"
+            return [f"--grpc-address=unix:{folder}/grpc", "--grpc-port=1", "--allow-metrics=false"]
+        free, metrics_port = free_ports(2)
+        port = self._port or free
+        self._address, self.metrics_url = f"127.0.0.1:{port}", f"http://127.0.0.1:{metrics_port}/metrics"
+        return [
             "--grpc-address=127.0.0.1",
             f"--grpc-port={port}",
             # the metrics of GPUs need DCGM, which the wheel lacks
             "--allow-gpu-metrics=false",
             "--metrics-address=127.0.0.1",
             f"--metrics-port={metrics_port}",
-            *triton_options(region_bytes(free_shared_memory() if self._free is None else self._free)),
-            *self._options,
         ]
-        options = [f"--parent-pipe={self._stop_timeout}", f"--remove={folder}", "--"]
+
+    def _start_watchdog(self, arguments: list[str], environment: dict[str, str], lock: int) -> subprocess.Popen[str]:
         return subprocess.Popen(  # noqa: S603
-            [sys.executable, "-I", watchdog.__file__, *options, *command],
+            [sys.executable, "-I", watchdog.__file__, *arguments],
             stdin=subprocess.PIPE,  # closes when this process ends, which stops the server
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=environment(wheel, libpython),
+            env=environment,
+            pass_fds=(lock,),  # held until the watchdog has ended
             start_new_session=True,  # Ctrl-C in the terminal reaches the gateway only
         )
 
-    async def _wait_until_ready(self, *ports: int) -> None:
-        """Returns once every port accepts connections.
+    async def _wait_until_ready(self) -> None:
+        """Returns once the server accepts connections, which it does when every model is loaded and warm.
 
-        Triton opens them one after the other, the metrics port last, when every model is loaded and warm.
+        It opens the port of its metrics last.
         """
         assert self._process is not None
-        waiting = list(ports)
+        waiting = [self._address, *([urlsplit(self.metrics_url).netloc] if self.metrics_url else [])]
         while waiting:
             try:
-                _, writer = await asyncio.open_connection("127.0.0.1", waiting[0])
+                await _connect(waiting[0])
             except OSError:
                 if self._process.poll() is not None:
                     message = f"Triton exited with status {self._process.returncode} instead of starting"
                     raise self._failure(message) from None
                 await asyncio.sleep(0.05)
             else:
-                writer.close()
                 waiting.pop(0)
 
     def _failure(self, summary: str) -> EmbeddedTritonError:
@@ -205,8 +236,18 @@ class EmbeddedTriton:
             self._process.wait()  # the watchdog exits in time, because it kills what does not stop
         if self._log is not None:
             self._log.join()
-        if self._folder is not None:
-            watchdog.remove_files(self._folder)  # in case the watchdog itself was killed
+        if self.folder is not None:
+            watchdog.remove_files(self.folder)  # in case the watchdog itself was killed
+
+
+async def _connect(address: str) -> None:
+    """Connects to unix:PATH or host:port, and closes the connection. Raises OSError."""
+    if address.startswith("unix:"):
+        _, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
+    else:
+        host, _, port = address.rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+    writer.close()
 
 
 # ---------------------------------------------------------------- the environment of the server
@@ -279,7 +320,7 @@ def environment(wheel: Path, libpython: Path) -> dict[str, str]:
 def free_shared_memory() -> int:
     """Bytes that are free in /dev/shm, where Triton passes tensors to its models."""
     try:
-        return shutil.disk_usage("/dev/shm").free  # noqa: S108
+        return shutil.disk_usage(folders.SHARED_MEMORY).free
     except OSError:
         return 0
 

@@ -26,15 +26,20 @@ class TritonSupervisor:
     """One running Triton at a time. It is the resolver of a TritonEngine: calling it returns the current address."""
 
     def __init__(
-        self, make: Callable[[], EmbeddedTriton], initial_backoff: float = 0.5, hang_timeout: float = 60.0
+        self,
+        make: Callable[[], EmbeddedTriton],
+        initial_backoff: float = 0.5,
+        hang_timeout: float = 60.0,
+        on_restart: Callable[[], None] = lambda: None,
     ) -> None:
         """`make`: returns the next server, not started yet. `initial_backoff`: seconds before it is started, doubled
         after each failure. `hang_timeout`: seconds without an answer after which a server that has answered before
-        counts as hung; see `set_health_probe`.
+        counts as hung; see `set_health_probe`. `on_restart`: called whenever a server has exited by itself or hung.
         """
         self._make = make
         self._initial_backoff = initial_backoff
         self._hang_timeout = hang_timeout
+        self._on_restart = on_restart
         self._is_healthy: Callable[[], bool] = lambda: True
         self._triton = make()
         self._addresses: list[str] = []
@@ -88,6 +93,7 @@ class TritonSupervisor:
                 logger.error("Triton exited by itself, with status %d; it is restarted", exited.result())
         finally:
             exited.cancel()
+        self._on_restart()
         self._addresses = []
         return time.monotonic() - started
 

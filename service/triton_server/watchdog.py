@@ -10,14 +10,18 @@ a copy.
 - With `--parent-pipe GRACE_SECONDS`, the server is stopped when standard input closes instead, which the operating
   system sees to even when the parent process is killed; signals are ignored. Dead processes are looked for once the
   parent has written something, that is, once the server is ready: one that cannot start says why, and exits by itself.
-- With `--remove FOLDER`, that folder is removed at the end, and the shared memory that is named after it.
+- With `--remove FOLDER`, that folder is removed at the end, and the shared memory beside it that is named after it.
+- The server writes no core dump, and no other user can read its regions of shared memory, which hold images.
 """
 
 import argparse
 import ctypes
 import os
+import platform
+import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -29,7 +33,7 @@ from pathlib import Path
 BACKEND_DIED = 70
 """The exit status after a model's process has died: EX_SOFTWARE of sysexits.h."""
 CHECK_INTERVAL = 1.0
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
 
 
 def main(arguments: "list[str]") -> int:
@@ -67,13 +71,43 @@ def parse(arguments: "list[str]") -> argparse.Namespace:
 def start(command: "list[str]") -> "subprocess.Popen[bytes]":
     """The server in a process group of its own; it is killed should this very process be killed."""
     libc = ctypes.CDLL(None)
+    ignore_fchmod = filter_that_ignores_fchmod()
 
     def in_child() -> None:
         os.setpgid(0, 0)
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.umask(0o077)
+        if ignore_fchmod is not None:
+            libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            libc.prctl(PR_SET_SECCOMP, 2, ignore_fchmod)
 
     # preexec_fn is safe here: this process has a single thread as yet
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=in_child)  # noqa: S603
+
+
+def filter_that_ignores_fchmod() -> "ctypes.Array[ctypes.c_char] | None":
+    """A program for seccomp under which the system call fchmod succeeds without doing anything; None off x86-64.
+
+    Triton's Python backend creates its regions by Boost, which makes every file readable for all users by fchmod,
+    whatever the umask. To correct that afterwards would leave a moment in which another user could open the file.
+    """
+    if platform.machine() != "x86_64":
+        return None
+    # instructions of classic BPF, each with: code, jump if true, jump if false, value
+    instructions = [
+        (0x20, 0, 0, 4),  # load the architecture
+        (0x15, 0, 3, 0xC000003E),  # unless it is x86-64: allow
+        (0x20, 0, 0, 0),  # load the number of the system call
+        (0x15, 0, 1, 91),  # unless it is fchmod: allow
+        (0x06, 0, 0, 0x00050000),  # return 0 to the caller
+        (0x06, 0, 0, 0x7FFF0000),  # allow
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in instructions))
+    header = struct.pack("HxxxxxxQ", len(instructions), ctypes.addressof(code))
+    program = ctypes.create_string_buffer(header)
+    program.code = code  # type: ignore[attr-defined]  # kept as long as what points to it
+    return program
 
 
 def run_in_thread(target: "Callable[..., None]", *arguments: object) -> None:
@@ -148,10 +182,12 @@ def kill_group(group: int) -> None:
 
 
 def remove_files(folder: Path) -> None:
-    """Removes a server's folder and the shared memory named after it, as far as they still exist."""
+    """Removes a server's folder and the shared memory beside it that is named after it, as far as they still exist."""
+    for region in folder.parent.glob(f"{folder.name}?*"):
+        with suppress(OSError):
+            region.unlink()
+    # at the end: what is left when this is interrupted has a folder by which it is found
     shutil.rmtree(folder, ignore_errors=True)
-    for leftover in Path("/dev/shm").glob(f"{folder.name}*"):  # noqa: S108
-        leftover.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "greater_than_equal": "must be at least {ge:g}",
     "less_than_equal": "must be at most {le:g}",
     "value_error": "{error}",
+    "missing": "is required",
 }
 
 

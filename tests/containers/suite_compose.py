@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -84,7 +85,9 @@ def test_triton_has_the_grpc_health_that_kubernetes_probes(service: Service) -> 
     assert docker("exec", service.gateway, "python3", "-c", script) == "1"
 
 
-def test_prometheus_finds_gateway_and_triton_and_reads_the_alerts(service: Service, tmp_path: Path) -> None:
+def test_prometheus_finds_all_parts_and_reads_the_alerts_and_the_probe_gets_its_answer(
+    service: Service, tmp_path: Path
+) -> None:
     """With this machine's Prometheus in an image that looks like the official one."""
     binary = shutil.which("prometheus")
     if binary is None:
@@ -95,19 +98,31 @@ def test_prometheus_finds_gateway_and_triton_and_reads_the_alerts(service: Servi
         'USER 65534\nENTRYPOINT ["/bin/prometheus"]\n'
     )
     docker("build", "--tag", PROMETHEUS, str(tmp_path))
-    service.project.run("--profile", "monitoring", "up", "-d", "prometheus")
-    wait_for(lambda: targets(service) == {("gateway", "1"), ("triton", "1")}, "both to be scraped")
+    service.project.run("--profile", "monitoring", "up", "-d", "prometheus", "probe")
+    expected = {("gateway", "1"), ("triton", "1"), ("probe", "1")}
+    wait_for(lambda: targets(service) == expected, "all to be scraped")
+    wait_for(lambda: values(service, "landmarks_probe_success") == ["1", "1"], "both APIs to answer the probe")
     groups = httpx.get(f"{service.prometheus}/rules").json()["data"]["groups"]
     written = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
-    assert sum(len(group["rules"]) for group in groups) == written.count("- alert: ") > 0
+    assert sum(len(group["rules"]) for group in groups) == written.count("- alert: ") + written.count("- record: ")
     assert inspect(service.project.container("prometheus"))["HostConfig"]["ReadonlyRootfs"] is True
 
 
 def targets(service: Service) -> set[tuple[str, str]]:
     """(job, up) of every target; empty while Prometheus does not answer."""
-    try:
-        found = httpx.get(f"{service.prometheus}/query", params={"query": "up"}).json()["data"]["result"]
-    except httpx.TransportError:
-        return set()
-    assert len(found) <= 2
+    found = samples(service, "up")
+    assert len(found) <= 3
     return {(target["metric"]["job"], target["value"][1]) for target in found}
+
+
+def values(service: Service, query: str) -> list[str]:
+    return [sample["value"][1] for sample in samples(service, query)]
+
+
+def samples(service: Service, query: str) -> list[dict[str, Any]]:
+    """What Prometheus answers; nothing while it does not."""
+    try:
+        answer = httpx.get(f"{service.prometheus}/query", params={"query": query})
+    except httpx.TransportError:
+        return []
+    return list(answer.json()["data"]["result"])

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway
+from service.memory import BODY_COPIES, MemoryBudget
 from service.rest import timeouts
 from service.rpc.server import HealthServicer
 from service.server import RestServer
@@ -93,7 +94,7 @@ async def test_slow_bodies_hold_no_slot_and_are_refused() -> None:
 
 
 async def test_a_body_that_was_fast_and_stops_is_refused_as_well() -> None:
-    parts, taken = [b"a" * 1000] * 3, list[int]()
+    parts, memory = [b"a" * 1000] * 3, MemoryBudget()
 
     async def receive() -> dict[str, Any]:
         if not parts:
@@ -106,13 +107,14 @@ async def test_a_body_that_was_fast_and_stops_is_refused_as_well() -> None:
         with pytest.raises(ServiceError) as caught:
             await receive()
         assert caught.value.kind is ErrorKind.CLIENT_TOO_SLOW
+        assert memory.body_bytes == 3000 * BODY_COPIES
 
     async def send(message: Any) -> None:
         """Nothing is sent."""
 
     scope = {"type": "http", "http_version": "1.1", "headers": []}
-    await timeouts.CancelOnDisconnect(application, 0.1, taken.append)(scope, receive, send)
-    assert taken == [1000, 1000, 1000, -3000]
+    await timeouts.CancelOnDisconnect(application, 0.1, memory)(scope, receive, send)
+    assert memory.body_bytes == 0
 
 
 async def test_the_work_for_a_client_that_disconnects_is_cancelled() -> None:

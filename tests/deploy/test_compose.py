@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from service.cli.command_line import Probe, parse
 from service.security.api_keys import Protection, SecurityError, read_protection
 from service.settings import Settings
 from tests.conftest import ROOT
@@ -95,11 +96,21 @@ def test_prometheus_and_the_health_check_use_the_metrics_port() -> None:
     assert f"http://127.0.0.1:{port}/readyz" in dockerfile
 
 
+def test_the_probes_command_is_one_and_prometheus_finds_it() -> None:
+    (typed,) = re.findall(r'command: "(probe .*)"', (ROOT / "docker-compose.yml").read_text())
+    command = parse(re.sub(r"\$\{PROBE:-(.*)\}", r"\1", typed).split())
+    assert isinstance(command, Probe)
+    assert command.urls == ["http://gateway:8080", "grpc://gateway:8081"]
+    port = command.arguments.port
+    assert f"names: [probe], type: A, port: {port}," in (DEPLOY / "prometheus/prometheus.yml").read_text()
+
+
 def test_every_setting_of_the_gateway_exists() -> None:
     """Also of those in comments: an unknown name would be ignored without an error."""
     files = (DEPLOY / "gateway.env", ROOT / "docker-compose.yml", DEPLOY / "compose.candidate.yml")
     texts = [path.read_text() for path in files]
     named = {name.lower() for text in texts for name in re.findall(r"\bLANDMARKS_([A-Z_]+)(?:=|: )", text)}
+    named.remove("api_key")  # of clients: here of the probe
     assert {"insecure", "api_keys_file", "metrics_port"} <= named <= set(Settings.model_fields)
 
 

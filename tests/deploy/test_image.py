@@ -14,6 +14,7 @@ from threading import Thread
 import pytest
 
 from service.triton_server.malloc import ALLOCATOR, triton_options
+from service.triton_server.process import RESTRICTED
 from tests.conftest import ROOT
 from tests.deploy.tools import DEPLOY, run, tool
 
@@ -71,7 +72,16 @@ def start_triton(tmp_path: Path, precision: str, *options: str) -> subprocess.Co
 @pytest.mark.parametrize(("precision", "added"), [("", ""), ("float32", ""), ("int8", " --model-config-name=int8")])
 def test_the_8_bit_network_is_selected_by_the_environment(tmp_path: Path, precision: str, added: str) -> None:
     done = start_triton(tmp_path, precision, "--first", "--second=a b")
-    assert (done.returncode, done.stdout) == (0, f"--first --second=a b{added}\n")
+    assert done.returncode == 0
+    assert done.stdout.endswith(f" --first --second=a b{added}\n")
+
+
+def test_what_the_gateway_does_not_need_is_closed(tmp_path: Path) -> None:
+    first, second = (start_triton(tmp_path, "").stdout.split() for _ in range(2))
+    assert first[0] == second[0] == RESTRICTED
+    closed = r"--http-restricted-api=shared-memory,model-repository,trace,logging:number=[0-9a-f]{32}"
+    assert re.fullmatch(closed, first[1])
+    assert first[1] != second[1]
 
 
 def test_an_unknown_precision_is_reported(tmp_path: Path) -> None:

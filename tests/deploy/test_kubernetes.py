@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from service.cli.command_line import Probe, parse
 from tests.deploy.tools import DEPLOY, run, tool
 
 yaml = pytest.importorskip("yaml", reason="no PyYAML: pip install kubernetes-validate")
@@ -122,8 +123,8 @@ def test_triton_has_shared_memory_and_its_image(manifests: dict[tuple[str, str],
 
 def test_triton_scales_by_its_queue_and_the_gateway_by_cpu(manifests: dict[tuple[str, str], Manifest]) -> None:
     queue, *_ = manifests["HorizontalPodAutoscaler", "triton"]["spec"]["metrics"]
-    (adapter,) = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
-    assert queue["pods"]["metric"]["name"] == adapter["name"]["as"]
+    (adapter,) = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text())["rules"]["external"]
+    assert queue["external"]["metric"]["name"] == adapter["name"]["as"]
     (cpu,) = manifests["HorizontalPodAutoscaler", "gateway"]["spec"]["metrics"]
     assert cpu["resource"]["name"] == "cpu"
     # a number of replicas beside an autoscaler would undo its work at every apply
@@ -167,6 +168,23 @@ def test_the_components_add_monitors_and_replace_the_autoscaler(tmp_path: Path) 
         assert endpoint["port"] in ports
         labels = manifests["ServiceMonitor", name]["spec"]["selector"]["matchLabels"]
         assert labels.items() <= manifests["Service", name]["metadata"]["labels"].items()
+
+
+def test_a_probe_is_confined_reaches_gateways_alone_and_is_scraped(tmp_path: Path) -> None:
+    manifests = with_components(tmp_path, "monitoring")
+    spec = pod(manifests, "probe")
+    (container,) = spec["containers"]
+    assert spec["securityContext"] == pod(manifests, "gateway")["securityContext"]
+    assert container["securityContext"] == pod(manifests, "gateway")["containers"][0]["securityContext"]
+    assert container["image"] == pod(manifests, "gateway")["containers"][0]["image"]
+    command = parse(container["args"])
+    assert isinstance(command, Probe)
+    assert (command.urls, command.arguments.port) == (["http://gateway:8080", "grpc://gateway:8081"], 9101)
+    own = {"app.kubernetes.io/name": "probe"}
+    assert manifests["PodMonitor", "probe"]["spec"]["selector"]["matchLabels"] == own
+    policy = manifests["NetworkPolicy", "probe"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == own
+    assert policy["egress"][0]["to"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}]
 
 
 def test_a_candidate_has_its_own_tritons_which_only_gateways_can_reach(tmp_path: Path) -> None:

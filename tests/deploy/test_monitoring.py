@@ -9,13 +9,17 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import generate_latest
 
+from service.cli.probe import ProbeMetrics, Result
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind
+from service.observability.metrics import ANSWERED_OR_FAILED, Metrics
 from service.observability.request_scope import round_trip
 from service.rest.app import build_metrics_app
 from service.security.api_keys import Protection, new_key, read_keys
 from service.settings import Settings
+from tests.conftest import ROOT
 from tests.contract.apis import open_apis
 from tests.deploy.tools import DEPLOY, run, tool
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
@@ -79,6 +83,9 @@ async def exposed(anyio_backend: str) -> Series:
     transport = httpx.ASGITransport(build_metrics_app(gateway))
     async with httpx.AsyncClient(transport=transport, base_url="http://metrics") as client:
         text = (await client.get("/metrics")).text
+    probe = ProbeMetrics()
+    probe.observe("http://gateway:8080", Result("ok", "", 0.1))
+    text += generate_latest(probe.registry).decode()
 
     series: Series = {}
     for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? ", text, re.MULTILINE):
@@ -97,13 +104,20 @@ def test_every_metric_exists(text: str, exposed: Series) -> None:
 @pytest.mark.parametrize("text", [*expressions(), ALERTS])
 def test_every_label_and_every_value_that_is_used_exists(text: str, exposed: Series) -> None:
     for name, matchers in re.findall(r"\b(landmarks_[a-z_]+)\{([^}]*)\}", text):
-        for label, operator, value in re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', matchers):
+        for label, operator, value in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
             known = exposed[name][label] | ({kind.value for kind in ErrorKind} if label == "code" else set())
-            assert set(value.split("|") if operator == "=~" else [value]) <= known, (name, label)
+            assert set(value.split("|") if "~" in operator else [value]) <= known, (name, label)
 
 
 def test_what_is_summed_by_a_label_has_it(exposed: Series) -> None:
-    labels = {label for values in exposed.values() for label in values} | {"instance", "job", "model", "le", "reason"}
+    labels = {label for values in exposed.values() for label in values} | {
+        "instance",
+        "job",
+        "model",
+        "le",
+        "reason",
+        "of",
+    }
     used = {
         label.strip() for text in expressions() for by in re.findall(r"by \(([^)]*)\)", text) for label in by.split(",")
     }
@@ -145,6 +159,25 @@ def test_alerts_fire_when_they_should(path: Path) -> None:
 def test_every_alert_is_tested() -> None:
     tested = {name for path in TESTS for name in re.findall(r"alertname: (\w+)", path.read_text())}
     assert set(re.findall(r"alert: (\w+)", ALERTS)) == tested
+
+
+def test_every_alert_says_what_to_do_and_has_a_section_of_the_runbook() -> None:
+    alerts = re.findall(r"- alert: (\w+)\n(.*?)(?=\n\n|\Z)", ALERTS, re.DOTALL)
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs/deploy/runbook.md").read_text(), re.MULTILINE)
+    assert headings == [name for name, _ in alerts]
+    for name, body in alerts:
+        assert re.search(r"^          action: ", body, re.MULTILINE), name
+        assert f"          runbook: docs/deploy/runbook.md#{name.lower()}" in body.splitlines(), name
+
+
+def test_what_the_objective_counts_starts_at_zero(exposed: Series) -> None:
+    """A failure that is the first of its code would not count in a rate otherwise."""
+    named = {code for codes in re.findall(r'code=~"([^"]*)"\}\[', ALERTS) for code in codes.split("|")}
+    assert set(ANSWERED_OR_FAILED) == named
+    text = Metrics().text().decode()
+    for code in named:
+        assert f'landmarks_batch_images_total{{code="{code}"}} 0.0' in text
+        assert f'landmarks_requests_total{{code="{code}",door="grpc",protocol="grpc"}} 0.0' in text
 
 
 def test_prometheus_reads_the_dashboards_expressions(tmp_path: Path) -> None:

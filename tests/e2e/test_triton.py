@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from landmarks.runtime import DetectorNetwork, identify
 from service.engines.port import EngineFailure
 from service.engines.triton.engine import TritonEngine
 from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError
+from tests.conftest import counted
 
 pytestmark = [pytest.mark.usefixtures("needs_triton"), pytest.mark.anyio]
 
@@ -82,13 +82,14 @@ async def test_a_bad_option_fails_alone(client: InferenceServerClient, bad: dict
     assert np.array_equal(default.as_numpy("points"), nine.as_numpy("points"))
 
 
-async def test_concurrent_requests_share_batches(triton_url: str, client: InferenceServerClient) -> None:
-    engine = TritonEngine(triton_url)
+async def test_concurrent_requests_share_batches(shared_triton: tuple[str, str]) -> None:
+    url, metrics = shared_triton
+    engine = TritonEngine(url)
     try:
         await engine.start()
-        before = await counted(client)
+        before = await asyncio.to_thread(counted, metrics, "heatmap")
         await asyncio.gather(*(engine.infer(golden_crop()[None]) for _ in range(24)))
-        after = await counted(client)
+        after = await asyncio.to_thread(counted, metrics, "heatmap")
     finally:
         await engine.close()
     faces, executions = after[0] - before[0], after[1] - before[1]
@@ -97,33 +98,11 @@ async def test_concurrent_requests_share_batches(triton_url: str, client: Infere
     assert executions < faces
 
 
-async def counted(client: InferenceServerClient) -> tuple[int, int]:
-    """The faces that the network has computed, and the batches that they came in."""
-    (model,) = (await client.get_inference_statistics("heatmap")).model_stats
-    return model.inference_count, model.execution_count
-
-
-async def test_a_requests_own_timeout_ends_its_wait(client: InferenceServerClient) -> None:
-    crops = InferInput("crops", [1, 256, 256, 3], "UINT8")
-    crops.set_data_from_numpy(golden_crop()[None])
-    with pytest.raises(InferenceServerException, match="Request timeout expired"):
-        await client.infer("landmarks", [crops], timeout=1)  # a microsecond
-
-
-async def test_triton_reports_its_own_metrics_and_listens_on_the_loopback_only(model_repository: Path) -> None:
-    triton = EmbeddedTriton(model_repository)
-    try:
-        await triton.start()
-        text = await asyncio.to_thread(fetch, triton.metrics_url)
-    finally:
-        await triton.stop()
-    assert triton.metrics_url.startswith("http://127.0.0.1:")
-    assert 'nv_inference_request_success{model="heatmap",version="1"}' in text
-
-
-def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        return str(answer.read().decode())
+async def test_triton_reports_its_own_metrics_and_listens_on_the_loopback_only(shared_triton: tuple[str, str]) -> None:
+    url, metrics = shared_triton
+    assert url.startswith("127.0.0.1:")
+    assert metrics.startswith("http://127.0.0.1:")
+    assert await asyncio.to_thread(counted, metrics, "heatmap")
 
 
 async def described(client: InferenceServerClient, model: str) -> str:

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from landmarks.crop import Crop, transform_points
+from landmarks.codec import Decoded
+from landmarks.crop import Crop, Matrix, transform_points
 from landmarks.layout import WFLW98
 from landmarks.metadata import PointsCrop
-from landmarks.second_pass import crop_by_points, differs, roll_of, second_crops
+from landmarks.second_pass import average_passes, counts, crop_by_points, differs, roll_of, second_crops
 
 RULE = PointsCrop(scale=1.5, rise=0.1)
 
@@ -101,3 +102,45 @@ def test_which_faces_get_a_second_pass() -> None:
         for mode in ("never", "auto", "always")
     }
     assert found == {"never": set(), "auto": {1}, "always": {0, 1}}
+
+
+def answer(x: float, variance: float, score: float = 0.5, visibility: tuple[float, ...] = ()) -> Decoded:
+    """An answer of one point at (x, 0)."""
+    return Decoded(
+        np.array([[x, 0.0]], np.float32),
+        np.array([score], np.float32),
+        (variance * np.eye(2, dtype=np.float32))[None],
+        np.array(visibility, np.float32),
+    )
+
+
+SAME: Matrix = np.array([[1.0, 0, 0], [0, 1, 0]])
+
+
+def test_a_point_that_is_less_certain_weighs_less() -> None:
+    mean = average_passes(answer(0, 3, 0.2, (0.1,)), answer(8, 1, 0.6, (0.9,)), SAME)
+    assert mean.points.tolist() == [[6, 0]]
+    assert mean.covariances.tolist() == [[[1.5, 0], [0, 1.5]]]
+    assert mean.scores == pytest.approx([0.5])
+    assert mean.visibility == pytest.approx([0.7])
+    assert {values.dtype for values in mean} == {np.dtype(np.float32)}
+
+
+def test_the_first_answer_is_moved_into_the_second_crop() -> None:
+    """The second crop shows everything twice as large and ten pixels further right: variances are four times these."""
+    mean = average_passes(answer(1, 1), answer(14, 4), np.array([[2.0, 0, 10], [0, 2, 0]]))
+    assert mean.points.tolist() == [[13, 0]]
+    assert mean.covariances.tolist() == [[[4, 0], [0, 4]]]
+
+
+def test_points_without_variance_weigh_the_same() -> None:
+    assert average_passes(answer(0, 0), answer(4, 0), SAME).points.tolist() == [[2, 0]]
+
+
+def test_a_network_without_visibility_has_none_afterwards() -> None:
+    assert average_passes(answer(0, 1), answer(4, 1), SAME).visibility.shape == (0,)
+
+
+@pytest.mark.parametrize(("first", "second", "expected"), [(0.9, 0.5, True), (0.9, 0.4, False), (0.3, 0.4, True)])
+def test_a_second_answer_that_missed_the_face_does_not_count(first: float, second: float, expected: bool) -> None:
+    assert counts(first, second) is expected

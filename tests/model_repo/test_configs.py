@@ -99,15 +99,14 @@ def test_the_detector_is_small(model_repository: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["heatmap", "decode", "detector"])
-def test_queues_refuse_what_they_cannot_hold(model_repository: Path, name: str) -> None:
+def test_one_instance_without_a_batcher_of_tritons(model_repository: Path, name: str) -> None:
+    """The gateway gathers calls: Triton's dynamic batcher stands still for half a second at a time (decision 0005)."""
+    for path in configurations(model_repository, name):
+        config = text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+        assert not config.HasField("dynamic_batching")
+        assert [group.count for group in config.instance_group] == [1]
     config = read(model_repository, name)
-    policy = config.dynamic_batching.default_queue_policy
-    assert policy.max_queue_size == 64
-    assert policy.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
-    assert policy.allow_timeout_override
-    assert policy.default_timeout_microseconds == 30_000_000  # without one, Triton ignores a request's own
     assert [warmup.batch_size for warmup in config.model_warmup] == [config.max_batch_size if name == "decode" else 1]
-    assert [group.count for group in config.instance_group] == [1]
 
 
 def test_a_request_to_the_detector_is_one_image(model_repository: Path) -> None:
@@ -135,12 +134,11 @@ def test_which_models_are_configured_for_gpus(model_repository: Path) -> None:
 
 @pytest.mark.parametrize("name", FOR_GPUS)
 def test_on_a_gpu_nothing_changes_for_whoever_asks(model_repository: Path, name: str) -> None:
-    """The contract's tensors, as those of config.pbtxt are; batches and queues as on the CPU."""
+    """The contract's tensors, as those of config.pbtxt are; batches as on the CPU."""
     cpu, gpu = read(model_repository, name), read(model_repository, name, GPU)
     assert list(gpu.input) == list(cpu.input)
     assert list(gpu.output) == list(cpu.output)
     assert gpu.max_batch_size == cpu.max_batch_size
-    assert gpu.dynamic_batching == cpu.dynamic_batching
     (group,) = gpu.instance_group
     assert (group.count, group.kind) == (1, model_config_pb2.ModelInstanceGroup.KIND_GPU)
 

@@ -13,6 +13,7 @@ from service.deadline import Deadline
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError
 from service.gateway import MAX_CONCURRENT_IMAGES, Gateway
+from service.memory import BODY_COPIES, MemoryBudget
 from service.request import ImageRequest, Options
 from service.request_ids import image_ids, request_id_or_new
 from tests.fakes import MODEL, FakeDetector, FakeEngine, make_gateway
@@ -113,17 +114,7 @@ def test_the_images_of_a_batch_are_numbered_from_0() -> None:
     assert image_ids("mine", 3) == ["mine/0", "mine/1", "mine/2"]
 
 
-def test_bodies_that_are_being_received_have_a_budget() -> None:
-    gateway = make_gateway(FakeEngine(), FakeDetector(), max_bytes=100, max_batch_bytes=50, max_receiving_bytes=300)
-    gateway.receive(200)
-    gateway.receive(100)
-    with pytest.raises(ServiceError, match="being received") as caught:
-        gateway.receive(1)
-    assert caught.value.kind is ErrorKind.OVERLOADED
-    gateway.receive(-200)
-    gateway.receive(200)
-
-
-def test_two_requests_of_the_largest_kind_can_be_received_at_a_time() -> None:
-    gateway = make_gateway(FakeEngine(), FakeDetector(), max_bytes=100, max_batch_bytes=150, max_receiving_bytes=1)
-    gateway.receive(300)
+def test_a_body_that_could_never_be_held_is_too_large() -> None:
+    memory = MemoryBudget(9 * BODY_COPIES * 100, peer_share=1 / 3)
+    gateway = make_gateway(FakeEngine(), FakeDetector(), max_bytes=90, max_batch_bytes=150, memory=memory)
+    assert (gateway.max_bytes, gateway.max_batch_bytes) == (90, 100)

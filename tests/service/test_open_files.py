@@ -14,7 +14,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.open_files import METRICS_CONNECTIONS, RESERVED, connection_limits
 from service.rest.listener import ConnectionLimits
@@ -81,6 +83,10 @@ def test_more_idle_clients_than_files_silence_neither_api_nor_the_metrics(ports:
             assert health(ports["metrics"]) == health(ports["REST"]) == 200
         with urlopen(f"http://127.0.0.1:{ports['metrics']}/metrics", timeout=30) as response:
             metrics = dict(re.findall(r"^(process_\w+) (\S+)$", response.read().decode(), re.M))
+        with grpc.insecure_channel(f"127.0.0.1:{ports['gRPC']}") as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            # gRPC refuses connections until the idle ones have been closed
+            assert stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=120).status == 1
     assert float(metrics["process_max_fds"]) == 256
     assert float(metrics["process_open_fds"]) < 256
     assert log.stat().st_size < 100_000

@@ -10,9 +10,11 @@ from torch import Tensor, nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from tests.train import published  # noqa: E402
+from tests.train.published import Shapes  # noqa: E402
 from train.backbones import BACKBONES, build  # noqa: E402
 from train.backbones.cost import cost_of  # noqa: E402
 from train.backbones.hrnet import HRNet  # noqa: E402
+from train.backbones.mobilenet import MobileNetV2  # noqa: E402
 from train.errors import ConfigError  # noqa: E402
 from train.objectives import heatmap_loss  # noqa: E402
 
@@ -44,7 +46,7 @@ COMPACT_SOME: dict[str, tuple[int, ...]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["compact", "hrnet_w18"])
+@pytest.mark.parametrize("name", ["compact", "hrnet_w18", "mobilenet_v2"])
 @pytest.mark.parametrize(("points", "size", "cells"), [(98, 64, 16), (5, 96, 24)])
 def test_bytes_give_maps_at_stride_four(name: str, points: int, size: int, cells: int) -> None:
     model = build(name, points).eval()
@@ -56,9 +58,13 @@ def test_bytes_give_maps_at_stride_four(name: str, points: int, size: int, cells
 
 
 def test_an_unknown_name_is_refused_with_those_known() -> None:
-    with pytest.raises(ConfigError, match="'resnet'; known: compact, compact_deep, hrnet_w18, hrnet_w32, hrnet_w48"):
+    with pytest.raises(
+        ConfigError, match=r"'resnet'; known: compact, compact_deep, hrnet_w18, .*, mobilenet_v2, pose_hrnet_w32"
+    ):
         build("resnet")
-    assert set(BACKBONES) == {"compact", "compact_deep", "hrnet_w18", "hrnet_w32", "hrnet_w48"}
+    poses = {"pose_hrnet_w32", "pose_hrnet_w48", "pose_resnet_50", "pose_resnet_101", "pose_resnet_152"}
+    faces = {"compact", "compact_deep", "hrnet_w18", "hrnet_w32", "hrnet_w48", "mobilenet_v2"}
+    assert set(BACKBONES) == faces | poses
 
 
 def test_a_checkpoint_of_the_compact_backbone_has_the_names_and_shapes_of_earlier_ones() -> None:
@@ -87,6 +93,76 @@ def test_hrnet_w18_has_the_published_size_and_cost(points: int, millions: float,
     parameters, multiply_adds = cost_of("hrnet_w18", 256, points)
     assert round(parameters / 1e6, 2) == millions
     assert round(multiply_adds / 1e9, 2) == giga
+
+
+# ---------------------------------------------------------------- pose networks
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "millions"),
+    [
+        ("pose_hrnet_w32", published.pose_hrnet(32, 17), 28.5),
+        ("pose_hrnet_w48", published.pose_hrnet(48, 17), 63.6),
+        ("pose_resnet_50", published.pose_resnet((3, 4, 6, 3), 17), 34.0),
+        ("pose_resnet_101", published.pose_resnet((3, 4, 23, 3), 17), 53.0),
+        ("pose_resnet_152", published.pose_resnet((3, 8, 36, 3), 17), 68.6),
+    ],
+)
+def test_pose_networks_have_the_published_names_shapes_and_sizes(name: str, shapes: Shapes, millions: float) -> None:
+    """Sizes as HRNet's paper states them."""
+    with torch.device("meta"):
+        model = build(name, 17)
+    assert {key: tuple(value.shape) for key, value in model.state_dict().items()} == shapes
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions
+
+
+def test_a_pose_resnet_gives_maps_and_expects_blue_first() -> None:
+    model = build("pose_resnet_50", 16).eval()
+    seen: list[Tensor] = []
+    handle = model.get_submodule("conv1").register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0]))
+    crop = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    crop[..., 2] = 255  # blue
+    with torch.inference_mode():
+        maps = model(crop)
+    handle.remove()
+    assert maps.shape == (1, 16, 16, 16)
+    assert seen[0][0, :, 3, 5].tolist() == pytest.approx([2.2489, -2.0357, -1.8044], abs=1e-4)
+
+
+# ---------------------------------------------------------------- MobileNetV2
+
+
+def test_mobilenet_has_the_released_names_and_shapes() -> None:
+    with torch.device("meta"):
+        model = build("mobilenet_v2")
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    assert shapes == published.mobilenet() | published.unit("head", 152, 152, 1) | {"head.3.weight": (196, 152, 1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("points", "size", "millions", "giga"),
+    [(98, 256, 0.60, 0.51), (98, 160, 0.60, 0.20), (98, 128, 0.60, 0.13), (68, 256, 0.59, 0.47), (68, 128, 0.59, 0.12)],
+)
+def test_mobilenet_has_the_published_size_and_cost(points: int, size: int, millions: float, giga: float) -> None:
+    """As stated with the paper's code."""
+    parameters, multiply_adds = cost_of("mobilenet_v2", size, points)
+    assert round(parameters / 1e6, 2) == millions
+    assert round(multiply_adds / 1e9, 2) == giga
+
+
+def test_mobilenet_gives_its_foreground_from_the_features_of_three_strides() -> None:
+    model = build("mobilenet_v2").eval()
+    assert isinstance(model, MobileNetV2)
+    batch = crops(1, 64)
+    with torch.inference_mode():
+        seen = model.extract(batch)
+        x = model.features[:4](model.normalised(batch))
+        y = model.features[4:7](x)
+        foreground, both = model(batch), model.both(batch)
+    assert seen.shape == (1, 24 + 32 + 96, 16, 16)
+    assert torch.equal(seen[:, :24], x)
+    assert torch.equal(seen[:, 24:56], nn.functional.interpolate(y, (16, 16), mode="bilinear", align_corners=False))
+    assert torch.allclose(foreground, both[:, 1], atol=1e-5)
 
 
 def test_the_count_of_multiply_adds_misses_no_convolution(w18: HRNet) -> None:
@@ -119,7 +195,7 @@ def test_hrnet_gives_the_second_half_of_its_channels(w18: HRNet) -> None:
     batch = crops(2, 64)
     with torch.inference_mode():
         foreground, both = w18(batch), w18.both(batch)
-        channels = w18.head(w18.features(batch))
+        channels = w18.head(w18.extract(batch))
     assert both.shape == (2, 2, 98, 16, 16)
     assert torch.allclose(foreground, channels[:, 98:], atol=1e-5)
     assert torch.allclose(both.flatten(1, 2), channels, atol=1e-5)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from tests.train.miniature import write_miniature
 from train.__main__ import main
 from train.commands import ALIASES, COMMANDS
 from train.commands.command_line import load_command, parse
+from train.config import Config
 from train.errors import TrainingError, UncalibratedError
 
 CONFIG = """
@@ -48,6 +50,20 @@ def run(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert "epoch 1" in done.stderr  # the progress bar
     return folder / "tiny"
+
+
+@pytest.mark.parametrize("boxes", ["P1", "P2"])
+def test_export_warns_of_a_run_about_boxes_that_no_detector_finds(
+    boxes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Config.model_validate({"stages": [{"epochs": 1, "input_size": 64}], "boxes": boxes})
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    metadata = SimpleNamespace(name="compact", run_id="compact-1")
+    monkeypatch.setattr("train.commands.export.export", lambda *_, **__: metadata)
+    parse(["export", "--run", str(tmp_path)]).execute()
+    said = capsys.readouterr()
+    assert said.out == "exported compact (run compact-1) into model_repo\n"
+    assert ("in the boxes of a detector it errs more than a run of `fit --boxes P2`" in said.err) == (boxes == "P1")
 
 
 def test_export_writes_a_model_that_says_what_it_is(run: Path, repository_copy: Path) -> None:
@@ -116,7 +132,7 @@ def test_evaluate_by_decoder_boxes_and_with_plots(run: Path, data: str, tmp_path
     both = json.loads(done.stdout)
     assert list(both) == ["P1", "P2"]
     for boxes, figures in both.items():
-        assert (figures["boxes"], figures["flip_averaged"], figures["faces"]) == (boxes, True, 4)
+        assert (figures["boxes"], figures["flip_averaged"], figures["faces"]) == (boxes, "points", 4)
         assert figures["by_decoder"]["argmax"]["nme"] == pytest.approx(figures["by_k"]["1"]["nme"], abs=1e-3)
         assert figures["by_decoder"]["topk"]["nme"] == pytest.approx(figures["by_k"]["9"]["nme"], abs=1e-3)
         assert {path.name for path in (tmp_path / boxes).iterdir()} == {
@@ -281,8 +297,8 @@ def test_the_list_of_commands_loads_none_of_them() -> None:
     assert done.stdout.splitlines()[-1] == "set()"
     assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ") and line[4] != " "] == [
         "fit", "evaluate", "predict", "export", "fit-shape", "fit-visibility", "calibrate", "fit-conversion",
-        "convert-points", "import-checkpoint", "import-onnx", "quantize", "report-faces", "robustness", "table", "fit-detector",
-        "calibrate-detector", "evaluate-detector", "export-detector", "synthesize-poses",
+        "convert-points", "import-checkpoint", "import-onnx", "quantize", "report-faces", "robustness", "table",
+        "figure", "fit-detector", "calibrate-detector", "evaluate-detector", "export-detector", "synthesize-poses",
     ]  # fmt: skip
 
 

@@ -72,6 +72,14 @@ def test_gaussian_maps_by_hand() -> None:
     assert drawn[0, 0].item() == pytest.approx(math.exp(-(1 + 4) / 8))
 
 
+def test_a_gaussian_of_sigma_0_is_one_active_cell() -> None:
+    """Eq. 5, the limit of eq. 3."""
+    targets = GaussianObjective(0.0, "floor").targets(np.array([[9.0, 4.0]]), SMALL, rng())
+    (drawn,) = gaussian_maps(torch.from_numpy(targets), 0.0, 4)
+    assert drawn.sum().item() == 1.0
+    assert drawn[1, 2].item() == 1.0  # u = (2.25, 1.0)
+
+
 @given(u=st.tuples(st.floats(13.0, 18.0), st.floats(13.0, 18.0)), sigma=st.floats(1.0, 2.0))
 def test_a_gaussian_away_from_the_edges_has_its_mean_at_its_center(u: tuple[float, float], sigma: float) -> None:
     """Sampling at whole cells loses less than 1e-5 of a cell from sigma 1 up; the edges are 6.5 sigma away."""
@@ -156,8 +164,10 @@ def test_a_step_down_the_loss_raises_the_target(name: ObjectiveName) -> None:
 
 
 def test_unusable_objectives_are_refused() -> None:
-    with pytest.raises(CodecError, match="sigma must be positive"):
-        objective("gaussian", "random", sigma=0.0)
+    with pytest.raises(CodecError, match="sigma must not be negative"):
+        objective("gaussian", "random", sigma=-1.0)
+    with pytest.raises(CodecError, match="a sigma of 0 marks one cell: it needs a quantizer"):
+        objective("gaussian", None, sigma=0.0)
     with pytest.raises(CodecError, match="'cell_sigmoid' marks one cell: it needs a quantizer"):
         objective("cell_sigmoid", None)
 

@@ -14,6 +14,8 @@ from torch import nn
 from landmarks.layout import WFLW98
 from train.backbones.compact import Compact
 from train.backbones.hrnet import HRNet
+from train.backbones.mobilenet import MobileNetV2
+from train.backbones.pose import RESNETS, PoseHRNet, PoseResNet
 from train.backbones.refinement import RefinedNetwork
 from train.errors import ConfigError
 
@@ -23,6 +25,10 @@ BACKBONES: Final[Mapping[str, Callable[[int], nn.Module]]] = {
     "hrnet_w18": partial(HRNet, width=18),
     "hrnet_w32": partial(HRNet, width=32),
     "hrnet_w48": partial(HRNet, width=48),
+    "mobilenet_v2": MobileNetV2,
+    "pose_hrnet_w32": partial(PoseHRNet, width=32),
+    "pose_hrnet_w48": partial(PoseHRNet, width=48),
+    **{name: partial(PoseResNet, blocks=blocks) for name, blocks in RESNETS.items()},
 }
 """By the name that configurations and runs have: from the number of points to the network."""
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from landmarks.layout import WFLW98
 from train.backbones import build
-from train.backbones.hrnet import HRNet
+from train.backbones.released import ReleasedNetwork
 
 
 class Cost(NamedTuple):
@@ -21,21 +21,21 @@ class Cost(NamedTuple):
 def cost_of(name: str, input_size: int, points: int = WFLW98.points) -> Cost:
     """The cost of a backbone by name for crops of `input_size` pixels; counted, not run. Raises ConfigError as `build`.
 
-    An HRNet is counted with both maps of its head, as published, although decoding needs the foreground alone.
+    A ReleasedNetwork is counted with both maps of its head, as published, though decoding needs the foreground alone.
     """
     with torch.device("meta"):
         model = build(name, points).eval()
         crop = torch.zeros(1, input_size, input_size, 3, dtype=torch.uint8)
     costs: list[int] = []
 
-    def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        # one output takes a multiply-add for each element of `weight[0]`
-        each = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else 2
-        costs.append(each * output.numel())
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # an element of `weight[0]` is a multiply-add of each output of a convolution, of each input of a deconvolution
+        each = 2 if isinstance(layer, nn.BatchNorm2d) else layer.weight[0].numel()  # type: ignore[index]
+        costs.append(each * (inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output).numel())
 
     for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
             layer.register_forward_hook(count)
     with torch.inference_mode():
-        model.both(crop) if isinstance(model, HRNet) else model(crop)
+        model.both(crop) if isinstance(model, ReleasedNetwork) else model(crop)
     return Cost(sum(parameter.numel() for parameter in model.parameters()), sum(costs))

@@ -3,23 +3,20 @@
 Attributes are named so that every parameter has the name and shape of the published weights.
 
 Source: Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019; Wang et al.,
-"Deep High-Resolution Representation Learning for Visual Recognition", TPAMI 2020. The head of two channels per point
-is that of the models released with Yu and Tao, "Heatmap Regression via Randomized Rounding".
+"Deep High-Resolution Representation Learning for Visual Recognition", TPAMI 2020.
 """
 
 from __future__ import annotations
 
 from functools import reduce
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.backbones.layers import ConvNorm
-
-MEAN = (0.485, 0.456, 0.406)
-DEVIATION = (0.229, 0.224, 0.225)
-"""Mean and standard deviation of ImageNet's RGB in [0, 1], by which the published weights expect pixels normalised."""
+from train.backbones.released import ReleasedNetwork
 
 BLOCKS = 4
 """Residual blocks in a row, in every branch and in layer1."""
@@ -65,12 +62,13 @@ class Bottleneck(nn.Module):
 class Exchange(nn.Module):
     """One module of a stage: four blocks on every branch, then each branch becomes a sum over all branches."""
 
-    def __init__(self, widths: list[int]) -> None:
+    def __init__(self, widths: list[int], outputs: int | None = None) -> None:
+        """`outputs`: so many branches, the finest, go on; None: all."""
         super().__init__()
         self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(width) for _ in range(BLOCKS))) for width in widths)
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(_path(widths, source, target) for source in range(len(widths)))
-            for target in range(len(widths))
+            for target in range(outputs or len(widths))
         )
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
@@ -110,21 +108,11 @@ def _apply_transition(transition: nn.ModuleList, xs: list[Tensor]) -> list[Tenso
     return [layer(xs[min(i, len(xs) - 1)]) for i, layer in enumerate(transition)]
 
 
-class HRNet(nn.Module):
-    """RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4], for any S divisible by 32.
+class HRNetBranches(nn.Module):
+    """The branches of an HRNet, for a network that adds them to itself: their parameters have no prefix."""
 
-    The head has two channels per point: P background maps, then P foreground maps, as published weights do. Only the
-    foreground is trained, decoded and served.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, points: int = 98, width: int = 18) -> None:
-        super().__init__()
-        self.points = points
-        self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", 255 * torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
+    def add_branches(self, width: int, outputs: int | None = None) -> list[int]:
+        """Adds the layers; returns the channels of each branch. `outputs`: as for the last Exchange."""
         widths = [width << i for i in range(4)]
         self.conv1, self.bn1 = conv(3, 64, stride=2), nn.BatchNorm2d(64)
         self.conv2, self.bn2 = conv(64, 64, stride=2), nn.BatchNorm2d(64)
@@ -135,49 +123,35 @@ class HRNet(nn.Module):
         self.transition2 = _transition(widths[:2], widths[:3])
         self.stage3 = nn.Sequential(*(Exchange(widths[:3]) for _ in range(4)))
         self.transition3 = _transition(widths[:3], widths)
-        self.stage4 = nn.Sequential(*(Exchange(widths) for _ in range(3)))
-        total = sum(widths)
-        self.head = nn.Sequential(*ConvNorm(total, total, 1), conv(total, 2 * points, 1))
-        self._initialise()
+        self.stage4 = nn.Sequential(*(Exchange(widths, outputs if i == 2 else None) for i in range(3)))
+        return widths
 
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        # nearly uniform maps at the start
-        nn.init.normal_(self._scores.weight, std=0.01)
-
-    @property
-    def _scores(self) -> nn.Conv2d:
-        """The head's last layer."""
-        last = self.head[-1]
-        assert isinstance(last, nn.Conv2d)
-        return last
-
-    def forward(self, crops: Tensor) -> Tensor:
-        """The foreground logits [N, P, S/4, S/4]."""
-        return F.conv2d(self._projected(crops), self._scores.weight[self.points :])
-
-    def both(self, crops: Tensor) -> Tensor:
-        """Background and foreground logits [N, 2, P, S/4, S/4]."""
-        maps: Tensor = self._scores(self._projected(crops))
-        return maps.reshape(len(maps), 2, self.points, *maps.shape[2:])
-
-    def _projected(self, crops: Tensor) -> Tensor:
-        """The head without its last layer."""
-        x: Tensor = self.head[:-1](self.features(crops))
-        return x
-
-    def features(self, crops: Tensor) -> Tensor:
-        """All branches, resized to stride 4: float [N, 15 * width, S/4, S/4]."""
-        x = (crops.to(torch.float32).permute(0, 3, 1, 2) - self.mean) / self.deviation
+    def branches(self, x: Tensor) -> list[Tensor]:
+        """Normalised crops float32 [N, 3, S, S] -> the features of the branches, the first float [N, C, S/4, S/4]."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
         xs = self.stage2(_apply_transition(self.transition1, [self.layer1(x)]))
         xs = self.stage3(_apply_transition(self.transition2, xs))
         xs = self.stage4(_apply_transition(self.transition3, xs))
+        return list(xs)
+
+
+class HRNet(HRNetBranches, ReleasedNetwork):
+    """RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4], for any S divisible by 32: see ReleasedNetwork."""
+
+    CLASSIFIER: ClassVar = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+
+    def __init__(self, points: int = 98, width: int = 18) -> None:
+        super().__init__(points)
+        widths = self.add_branches(width)
+        self.head = self.new_head(sum(widths))
+        self.initialise()
+
+    def extract(self, crops: Tensor) -> Tensor:
+        """All branches, resized to stride 4: float [N, 15 * width, S/4, S/4]."""
+        first, *others = self.branches(self.normalised(crops))
         scaled = (
             F.interpolate(x, scale_factor=float(2**i), mode="bilinear", align_corners=False)
-            for i, x in enumerate(xs[1:], start=1)
+            for i, x in enumerate(others, start=1)
         )
-        return torch.cat([xs[0], *scaled], dim=1)
+        return torch.cat([first, *scaled], dim=1)

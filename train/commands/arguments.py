@@ -45,7 +45,7 @@ def add_network(parser: argparse.ArgumentParser, regressors: bool = False) -> No
 
 def add_boxes(parser: argparse.ArgumentParser) -> None:
     """`--boxes`: one kind of boxes."""
-    parser.add_argument("--boxes", choices=["P1", "P2"], default="P2", help="tight or detector's boxes [%(default)s]")
+    parser.add_argument("--boxes", choices=["P1", "P2"], help="tight or detector's boxes [those of training]")
 
 
 def add_repository(parser: argparse.ArgumentParser) -> None:

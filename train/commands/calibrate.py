@@ -59,7 +59,7 @@ def run(
     limit: int | None,
     power: float | None,
     poses: list[str],
-    boxes: BoxKind,
+    boxes: BoxKind | None,
 ) -> None:
     """Calibrates and prints the calibration."""
     if held_out is not None and held_out < 0:

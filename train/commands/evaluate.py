@@ -19,6 +19,7 @@ from train.evaluation.coco_ap import coco_ap
 from train.evaluation.plots import SHEET, draw_evaluation, draw_reliability
 from train.evaluation.predict import SecondPass, check_points, predict
 from train.evaluation.predictions import Predictions
+from train.evaluation.readers import Flip
 from train.evaluation.regressor import REGRESSOR, Regressor, predict_coordinates
 from train.evaluation.summary import norms, regressor_summary, summary
 from train.evaluation.trained import Trained, open_trained
@@ -46,9 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"other decoders, a report each: {', '.join(DECODERS)}",
     )
-    parser.add_argument("--flip", action="store_true", help="average with the mirrored crop, at twice the cost")
     parser.add_argument(
-        "--boxes", choices=["P1", "P2"], nargs="+", default=["P2"], help="tight or detector's boxes, or both [P2]"
+        "--flip",
+        nargs="?",
+        choices=get_args(Flip),
+        const="points",
+        help="average the points found in the mirrored crop, or the maps, at twice the cost [points]",
+    )
+    parser.add_argument(
+        "--boxes", choices=["P1", "P2"], nargs="+", help="tight or detector's boxes, or both [those of training]"
     )
     parser.add_argument(
         "--refine", choices=REFINE, default="never", help="faces that are cropped again by their points [%(default)s]"
@@ -80,10 +87,10 @@ def run(
     split: str | None,
     topk: list[int] | None,
     decoder: list[str],
-    flip: bool,
+    flip: Flip | None,
     refine: Refine,
     occlude: bool,
-    boxes: list[BoxKind],
+    boxes: list[BoxKind] | None,
     plots: Path | None,
     sheet: int,
     norm: Norm | None,
@@ -108,7 +115,8 @@ def run(
     figures: dict[BoxKind, dict[str, Any]] = {}
     if occlude and refine != "never":
         raise TrainingError("--occlude pastes over the first crop of a face: leave out --refine")
-    for kind in boxes:
+    kinds = boxes or [network.boxes]
+    for kind in kinds:
         occluder = Occluder() if occlude else None
         predictions = predict(
             network.network,
@@ -131,10 +139,10 @@ def run(
         if source.name == "coco":
             add_precision(figures[kind], predictions, source, split, served)
         if plots:
-            folder = plots / kind if len(boxes) > 1 else plots
+            folder = plots / kind if len(kinds) > 1 else plots
             draw_evaluation(predictions, served, folder, sheet, norm)
             draw_reliability(predictions, served, network.degrees_of_freedom, folder / "reliability.png")
-    print(json.dumps(figures if len(figures) > 1 else figures[boxes[0]], indent=2))
+    print(json.dumps(figures if len(figures) > 1 else figures[kinds[0]], indent=2))
 
 
 def second_pass(network: Trained, refine: Refine) -> SecondPass | None:

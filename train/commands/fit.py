@@ -9,6 +9,7 @@ from typing import Final
 
 from train.commands.arguments import add_training, add_training_data
 from train.config import Config, load_config
+from train.datasets.face import BoxKind
 from train.datasets.source import parse_mix
 from train.datasets.training_data import training_data
 from train.engine.distributed import local_device, process_group, rank
@@ -18,7 +19,7 @@ from train.runs.folder import METRICS_FILE
 
 DETAILS: Final = (
     "The first data set is shown completely in every epoch, further ones as far as the configuration says. "
-    "Without --config it is the paper's recipe, which wants a GPU; torchrun shares it among several."
+    "Without --config it is the recipe of the paper's section 5.3, which wants a GPU; torchrun shares it among several."
 )
 SLOW: Final = (
     "landmarks-train: there is no CUDA device: {} (of the configuration {}) is trained on the CPU, which is very slow; "
@@ -32,6 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_data(parser)
     add_training(parser, "h3r", "start from published weights (.pth) or another run's checkpoint")
     parser.add_argument("--backbone", help="replaces the configuration's backbone")
+    parser.add_argument("--boxes", choices=["P1", "P2"], help="replaces the configuration's: tight or detector's boxes")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="the configuration's schedule in N epochs, stages and milestones in proportion",
+    )
+    about = (
+        "train on N faces of the first data set, drawn by the seed; those of a smaller N are among those of a larger"
+    )
+    parser.add_argument("--samples", type=int, metavar="N", help=about)
 
 
 def run(
@@ -45,10 +57,15 @@ def run(
     seed: int | None,
     workers: int,
     backbone: str | None,
+    boxes: BoxKind | None,
+    epochs: int | None,
+    samples: int | None,
 ) -> None:
     """Trains to the configured end, as one of several processes where torchrun starts them, and draws the results."""
-    replaced = {"seed": seed, "name": backbone}
+    replaced = {"seed": seed, "name": backbone, "boxes": boxes, "samples": samples}
     loaded = load_config(Config, config, {key: value for key, value in replaced.items() if value is not None})
+    if epochs is not None:
+        loaded = loaded.with_epochs(epochs)
     sources = parse_mix(data, conversion)
     faces = training_data(sources, loaded)
     with process_group():

@@ -1,4 +1,4 @@
-"""`landmarks-train import-checkpoint`: makes a run of a released HRNet landmark model."""
+"""`landmarks-train import-checkpoint`: makes a run of a landmark model released with the paper's code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from train.commands.arguments import add_boxes
 from train.datasets.face import BoxKind
 from train.datasets.source import DataSource
 from train.evaluation.calibrate_run import calibrate_run
@@ -22,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, help="the run's folder")
     parser.add_argument("--input-size", type=int, default=256, help="side of its crops in pixels [%(default)s]")
     parser.add_argument("--data", metavar="FORMAT:PATH", help="a data set to calibrate the covariance on")
-    add_boxes(parser)
+    about = "the boxes that it was trained about: tight ones, or a detector's [%(default)s]"
+    parser.add_argument("--boxes", choices=["P1", "P2"], default="P2", help=about)
 
 
 def run(
@@ -35,8 +35,8 @@ def run(
 ) -> None:
     """Imports, calibrates where there is data, and prints what can be done next."""
     source = DataSource.parse(data) if data else None
-    config = import_checkpoint(weights, out, input_size)
+    config = import_checkpoint(weights, out, input_size, boxes)
     if source:
-        calibrate_run(out, [source], boxes)
+        calibrate_run(out, [source])
     calibration = "" if source else "; its covariance is not calibrated: --data does that"
     print(f"imported {config.name} into {out}{calibration}")

@@ -19,6 +19,7 @@ from train.config import Config
 from train.datasets.face import AnnotatedFace
 from train.datasets.held_out import split_sets
 from train.datasets.source import DataSource
+from train.errors import ConfigError
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,22 @@ def points_crop(faces: Sequence[AnnotatedFace], layout: PointLayout, config: Con
 
 
 def training_data(sources: Sequence[DataSource], config: Config) -> TrainingData:
-    """The faces of the first source and of the others, without those of images that are held out."""
+    """The faces of the first source and of the others, without those of images that are held out.
+
+    Of the first source as many as the configuration says. Raises ConfigError where it has fewer.
+    """
     kept = [faces for faces, _ in split_sets([source.train_faces() for source in sources], config.held_out)]
     faces, *extra = kept
+    if config.samples is not None:
+        faces = subset(faces, config.samples, config.seed)
     return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, extra)
+
+
+def subset(faces: Sequence[AnnotatedFace], samples: int, seed: int) -> list[AnnotatedFace]:
+    """So many of the faces, in their order: the first of a permutation drawn from the seed, so that smaller subsets are
+    parts of larger ones. Raises ConfigError where there are fewer faces.
+    """
+    if samples > len(faces):
+        raise ConfigError(f"samples: {samples} faces are asked for, but the data set has {len(faces)} to train on")
+    chosen = np.random.default_rng(seed).permutation(len(faces))[:samples]
+    return [faces[i] for i in sorted(chosen.tolist())]

@@ -111,6 +111,16 @@ class LandmarkRun(TrainingRun[Config]):
 
     def _predict(self, faces: list[AnnotatedFace], size: int, ks: list[int]) -> Predictions:
         layout = self._data.layout
-        codec, network = self.config.codec(size, layout.points), torch_network(self.state.result, self.objective)
-        scale, shift = self.config.crop_scale, correction(self.objective.quantizer)
-        return predict(network, faces, codec, scale, ks, images=self._images, layout=layout, correction=shift)
+        config, network = self.config, torch_network(self.state.result, self.objective)
+        return predict(
+            network,
+            faces,
+            config.codec(size, layout.points),
+            config.crop_scale,
+            ks,
+            config.boxes,
+            self._images,
+            layout=layout,
+            correction=correction(self.objective.quantizer),
+            flip="points" if config.flip_averaging else None,
+        )

@@ -29,7 +29,7 @@ class TrainState:
     average: AveragedModel | None
     """The moving average of the weights, if the configuration asks for one."""
     gradient_clip: float
-    """Largest norm of a step's gradient."""
+    """Largest norm of a step's gradient; 0: no limit."""
 
     @classmethod
     def create(cls, model: nn.Module, config: Recipe, rate_factor: Callable[[int], float]) -> TrainState:
@@ -56,7 +56,8 @@ class TrainState:
         """One step of the optimiser down the gradient of a scalar loss."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip)
+        if self.gradient_clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip)
         self.optimizer.step()
         self.schedule.step()
         if self.average:

@@ -34,7 +34,7 @@ PLAUSIBILITY_FACES: Final = 800
 def calibrate_run(
     folder: Path,
     sources: Sequence[DataSource],
-    boxes: BoxKind = "P2",
+    boxes: BoxKind | None = None,
     every: int | None = None,
     references: Sequence[Path] = (),
     limit: int | None = None,
@@ -43,13 +43,15 @@ def calibrate_run(
 ) -> Calibration:
     """Calibrates a run on the faces that its data sets have for training, and writes the result into the run's folder.
 
-    `limit`: faces of each set at most, so that a large set does not decide alone. `power`: of the faces' spreads; None:
-    fitted. `every`: as in `split_sets`; None: as the run's own configuration says. `references`: runs that were trained
-    on all faces, which measure the difficulty of the faces that this one held out. `poses`: further sets that only the
-    plausibility of faces is fitted to, such as synthesized poses. Raises TrainingError when the set
-    has other points than the network, or when a reference held faces out itself.
+    `boxes`: what crops are made about; None: as the run was trained. `limit`: faces of each set at most, so that a
+    large set does not decide alone. `power`: of the faces' spreads; None: fitted. `every`: as in `split_sets`; None: as
+    the run's own configuration says. `references`: runs that were trained on all faces, which measure the difficulty of
+    the faces that this one held out. `poses`: further sets that only the plausibility of faces is fitted to, such as
+    synthesized poses. Raises TrainingError when the set has other points than the network, or when a reference held
+    faces out itself.
     """
-    every = load_run(folder)[0].held_out if every is None else every
+    config = load_run(folder)[0]
+    boxes, every = boxes or config.boxes, config.held_out if every is None else every
     for reference in references:
         if load_run(reference)[0].held_out:
             raise TrainingError(f"{reference} held faces out of training itself: it cannot measure how hard they are")

@@ -31,6 +31,10 @@ class AveragePrecision:
     ap_large: float
     ar: float
     """Average recall over the same similarities."""
+    ar50: float
+    ar75: float
+    ar_medium: float
+    ar_large: float
 
 
 def coco_ap(predictions: Predictions, root: Path, split: Split | None, k: DecoderName) -> dict[str, Any]:
@@ -70,5 +74,4 @@ def keypoint_ap(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    ap, ap50, ap75, medium, large, ar = (100 * float(value) for value in evaluation.stats[:6])
-    return AveragePrecision(ap, ap50, ap75, medium, large, ar)
+    return AveragePrecision(*(100 * float(value) for value in evaluation.stats[:10]))

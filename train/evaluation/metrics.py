@@ -97,6 +97,26 @@ def pckh(errors: Array, threshold: float) -> float | None:
     return 100 * float((chosen <= threshold).mean()) if chosen.size else None
 
 
+MPII_JOINTS: Final = ((9,), (12, 13), (11, 14), (10, 15), (2, 3), (1, 4), (0, 5))
+"""The joints of the columns of MPII's tables: head (its top), shoulder, elbow, wrist, hip, knee, ankle."""
+
+
+def pckh_by_joint(errors: Array, threshold: float) -> list[float]:
+    """Percentages of annotated joints within `threshold` head sizes, as MPII's tables have them: the mean of the right
+    and the left one's for each of MPII_JOINTS, then that of all joints that PCKh counts.
+
+    errors as in `pckh`. NaN where none is annotated.
+    """
+    annotated = ~np.isnan(errors)
+    with np.errstate(invalid="ignore"):
+        shares = 100 * ((errors <= threshold) & annotated).sum(axis=0) / annotated.sum(axis=0)
+    overall = pckh(errors, threshold)
+    return [
+        *(float(shares[list(joints)].mean()) for joints in MPII_JOINTS),
+        float("nan") if overall is None else overall,
+    ]
+
+
 def oks(errors: Array) -> Array:
     """Object keypoint similarity [people], from 0 to 1: the mean over the annotated points of exp(-e^2 / (8 sigma^2)).
 

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from landmarks.codec import CodecSpec, Decoded, NetworkOutput, without_visibility
-from landmarks.crop import Crop, Matrix, transform_points
+from landmarks.crop import Crop, Matrix, compose, invert, transform_points
 from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import PointsCrop
-from landmarks.second_pass import Refine, replaces, second_crops
+from landmarks.second_pass import Refine, average_passes, counts, second_crops
 from landmarks.uncertainty import FaceScorer, Plausibility
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.errors import TrainingError
 from train.evaluation.predictions import Predictions
-from train.evaluation.readers import DecoderName, HeatmapNetwork, make_decoder, make_flip_averaging_decoder
+from train.evaluation.readers import DecoderName, Flip, HeatmapNetwork, make_decoder, make_flip_averaging_decoder
 from train.objectives import Objective
 from train.samples.corruptions import Cropper, crop_face
 from train.samples.image_cache import ImageCache
@@ -85,13 +85,15 @@ def predict(
     progress: bool = False,
     layout: PointLayout = WFLW98,
     correction: float = 0.0,
-    flip: bool = False,
+    flip: Flip | None = None,
     cut: Cropper = crop_face,
     label: str = "evaluate",
     second: SecondPass | None = None,
     plausibility: Plausibility | None = None,
 ) -> Predictions:
     """Computes the maps of every face once, or twice to average with its mirror image, and applies all decoders.
+
+    `flip`: what is averaged; see `train.evaluation.readers.Flip`.
 
     `correction`: cells, of the quantizer that the network was trained with (`train.objectives.correction`). `progress`:
     whether to show a progress bar, with the `label`. `second`: which faces are then cropped again, by the points that
@@ -101,7 +103,7 @@ def predict(
     if not faces:
         raise TrainingError("there are no faces to evaluate in this split")
     if flip:
-        decode = make_flip_averaging_decoder(network, codec, decoders, layout, correction)
+        decode = make_flip_averaging_decoder(network, codec, decoders, layout, correction, flip)
     else:
         decode = make_decoder(network, codec, decoders, correction)
     scorer = FaceScorer(layout, plausibility)
@@ -118,14 +120,15 @@ def predict(
             if again:
                 pixels, second_batch = cut_all([part[i] for i in again], list(again.values()), images, cut)
                 better = decode(pixels)
-                kept = replacing(found[decoders[0]], list(again), better[decoders[0]], scorer)
-                at = [i for i, keep in zip(again, kept, strict=True) if keep]
-                found = {
-                    key: replaced(decoded, at, Decoded(*(each[kept] for each in better[key])))
-                    for key, decoded in found.items()
-                }
-                for i, keep, matrix in zip(again, kept, second_batch, strict=True):
-                    batch[i] = matrix if keep else batch[i]
+                kept = counting(found[decoders[0]], list(again), better[decoders[0]], scorer)
+                pairs = [
+                    (i, row, compose(second_batch[row], invert(batch[i])))
+                    for row, (i, keep) in enumerate(zip(again, kept, strict=True))
+                    if keep
+                ]
+                found = {key: averaged(decoded, better[key], pairs) for key, decoded in found.items()}
+                for i, row, _ in pairs:
+                    batch[i] = second_batch[row]
             for decoder, decoded in found.items():
                 parts[decoder].append(decoded)
             matrices += batch
@@ -152,18 +155,23 @@ class SecondPass:
         return second_crops(in_image, first, self.rule, layout, self.refine)
 
 
-def replacing(first: Decoded, at: Sequence[int], second: Decoded, scorer: FaceScorer) -> NDArray[np.bool_]:
-    """Which of the second answers [M, ...], for the faces `at` [M] of the first [N, ...], are given: bool [M]."""
+def counting(first: Decoded, at: Sequence[int], second: Decoded, scorer: FaceScorer) -> NDArray[np.bool_]:
+    """Which of the second answers [M, ...], for the faces `at` [M] of the first [N, ...], count: bool [M]."""
     before = scorer(first.points, first.covariances)[list(at)]
     after = scorer(second.points, second.covariances)
-    return np.array([replaces(float(one), float(two)) for one, two in zip(before, after, strict=True)])
+    return np.array([counts(float(one), float(two)) for one, two in zip(before, after, strict=True)])
 
 
-def replaced(decoded: Decoded, at: Sequence[int], better: Decoded) -> Decoded:
-    """Answers [N, ...] with those at the indices `at` [M] replaced by `better` [M, ...]."""
-    values = [each.copy() for each in decoded]
-    for value, new in zip(values, better, strict=True):
-        value[list(at)] = new
+def averaged(first: Decoded, second: Decoded, pairs: Sequence[tuple[int, int, Matrix]]) -> Decoded:
+    """First answers [N, ...], of which some are averaged with second ones [M, ...], in pixels of the second crops.
+
+    `pairs`: the index of a first answer, that of the second, and the 2x3 matrix from the first crop to the second.
+    """
+    values = [each.copy() for each in first]
+    for i, row, matrix in pairs:
+        one, other = (Decoded(*(each[at] for each in answers)) for answers, at in ((first, i), (second, row)))
+        for value, mean in zip(values, average_passes(one, other, matrix), strict=True):
+            value[i] = mean
     return Decoded(*values)
 
 

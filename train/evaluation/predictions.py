@@ -29,7 +29,7 @@ from train.evaluation.metrics import (
     report,
     visibility_figures,
 )
-from train.evaluation.readers import DecoderName
+from train.evaluation.readers import DecoderName, Flip
 from train.samples.augment import at_pixels
 
 SHARES: Final = (0.5, 0.9, 0.95)
@@ -53,8 +53,8 @@ class Predictions:
     layout: PointLayout = WFLW98
     boxes: BoxKind = "P2"
     """The kind of boxes that the crops are centred on."""
-    flip: bool = False
-    """Whether the predictions are averages over every crop and its mirror image."""
+    flip: Flip | None = None
+    """What was averaged over every crop and its mirror image; None: nothing."""
     covered: Sequence[NDArray[np.bool_]] | None = None
     """[S, S] of each face, the pixels of its crop that show something pasted over it; None: nothing is."""
     plausibility: Plausibility | None = None

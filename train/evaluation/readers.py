@@ -6,12 +6,13 @@ The decoders are those that are served (`landmarks.decoders`), so an error measu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec, Decoded, NetworkOutput, decode_output
-from landmarks.flip import average, with_mirrored
+from landmarks.flip import average, average_maps, with_mirrored
 from landmarks.layout import PointLayout
 
 Crops = NDArray[np.uint8]
@@ -22,6 +23,11 @@ where the network states it."""
 
 DecoderName = int | str
 """A name of `landmarks.decoders.DECODERS`; or a number k, for decoder "topk" with that k."""
+
+Flip = Literal["points", "maps"]
+"""What is averaged over a crop and its mirror image: decoded points, as the service does it and the code released with
+the paper, or activations before they are decoded, as HRNet's code does. (The paper's section 5.3 says "predictions".)
+"""
 
 CropDecoder = Callable[[Crops], dict[DecoderName, Decoded]]
 """RGB crops uint8 [N, S, S, 3] -> what each decoder makes of them, in crop pixels."""
@@ -49,8 +55,11 @@ def make_flip_averaging_decoder(
     decoders: Sequence[DecoderName],
     layout: PointLayout,
     correction: float = 0.0,
+    flip: Flip = "points",
 ) -> CropDecoder:
-    """As `make_decoder`, averaged with the mirrored crops as the service does for the option `flip`."""
+    """As `make_decoder`, averaged with the mirrored crops: see `Flip`."""
+    if flip == "maps":
+        return make_decoder(_averaged(network, codec, layout), codec, decoders, correction)
     decode_crops = make_decoder(network, codec, decoders, correction)
 
     def decode_both(crops: Crops) -> dict[DecoderName, Decoded]:
@@ -58,6 +67,16 @@ def make_flip_averaging_decoder(
         return {each: average(decoded, codec.input_size, layout) for each, decoded in both.items()}
 
     return decode_both
+
+
+def _averaged(network: HeatmapNetwork, codec: CodecSpec, layout: PointLayout) -> HeatmapNetwork:
+    """The network with its maps averaged over each crop and its mirror image."""
+
+    def run(crops: Crops) -> NetworkOutput:
+        both = network(with_mirrored(crops))
+        return NetworkOutput(average_maps(both.heatmaps, codec, layout), both.visibility[: len(crops)])
+
+    return run
 
 
 def moved(decoded: Decoded, pixels: float) -> Decoded:

@@ -29,7 +29,7 @@ def summary(
     return {
         "faces": len(predictions.truth),
         "boxes": predictions.boxes,
-        "flip_averaged": predictions.flip,
+        "flip_averaged": predictions.flip or False,
         "normalised_by": predictions.layout.norm,
         "by_k": {str(k): asdict(predictions.report(k)) for k in decoders if isinstance(k, int)},
         **details(predictions, served),

@@ -16,6 +16,7 @@ from landmarks.tensors import contract
 from landmarks.uncertainty import Plausibility
 from train.backbones import build
 from train.config import Config
+from train.datasets.face import BoxKind
 from train.evaluation.calibration import Calibration
 from train.evaluation.predict import torch_network
 from train.evaluation.readers import HeatmapNetwork
@@ -38,6 +39,8 @@ class Trained:
     """Degrees of freedom of its errors, by group: see `landmarks.uncertainty`."""
     points_crop: PointsCrop | None = None
     """Where a second pass crops a face about its points."""
+    boxes: BoxKind = "P2"
+    """The kind of boxes that it was trained about; of an exported file it is not known, and a detector's is meant."""
     plausibility: Plausibility | None = None
     """Tells answers for squeezed faces from others."""
 
@@ -62,6 +65,7 @@ def from_run(folder: Path, config: Config, model: nn.Module) -> Trained:
         correction(objective.quantizer),
         calibration.degrees_of_freedom if calibration else {},
         points_crop_of(folder),
+        config.boxes,
         calibration.plausibility if calibration else None,
     )
 

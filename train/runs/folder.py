@@ -69,6 +69,12 @@ def load_result(folder: Path, kind: type[R], build: Callable[[R], nn.Module]) ->
     return config, model.eval()
 
 
+def read_config(folder: Path) -> Config:
+    """The configuration of a run of a landmark network. Raises ConfigError when it is unusable."""
+    path = folder / CONFIG_FILE
+    return validated(Config, json.loads(path.read_text("utf-8")), str(path))
+
+
 def layout_of(folder: Path) -> PointLayout:
     """The layout of the points that a run was trained on; runs that do not state theirs have 98."""
     return LAYOUTS[_description(folder).get("layout", WFLW98.name)]

@@ -1,10 +1,11 @@
 """Published weights: imported as a run, to evaluate and export, or loaded into a model, to start training from.
 
-Two kinds of files are known, both with the published HRNet's parameter names:
+Three kinds of files are known, with the published parameter names of HRNet, MobileNetV2 or ResNet:
 
 - the landmark models released with "Heatmap Regression via Randomized Rounding": `backbone.<name>` and
   `heatmap_head.head.layers.<n>`, which is `head.<n>` here;
-- HRNet classifiers trained on ImageNet: `<name>`, and a classification head that is not loaded.
+- the pose networks released with HRNet's code: `<name>`;
+- classifiers trained on ImageNet: `<name>`, and a classification head that is not loaded.
 
 A prefix `module.`, which training on several GPUs adds, is removed. The `checkpoint.pt` of a run is read as well, with
 its averaged weights where it has them.
@@ -23,7 +24,10 @@ from torch import Tensor, nn
 
 from train.backbones import build
 from train.backbones.compact import Residual
-from train.config import Config, Stage
+from train.backbones.pose import RESNETS, PoseNetwork
+from train.backbones.released import ReleasedNetwork
+from train.config import Config, Stage, load_config
+from train.datasets.face import BoxKind
 from train.datasets.registry import FORMATS
 from train.errors import ConfigError, TrainingError
 from train.runs.files import read_torch_file
@@ -31,10 +35,10 @@ from train.runs.folder import require_no_run, write_finished_run
 
 Weights = dict[str, Tensor]
 
-CLASSIFIER: Final = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
-"""Prefixes of the parameters of a published classifier that a landmark network does not have."""
 HEAD: Final = "head."
 """Prefix of the parameters that a published classifier lacks."""
+CLASSES: Final = ("classifier.", "fc.")
+"""Prefixes of the last layer of a classifier."""
 NETWORK: Final = "network."
 TILT: Final = "tilt."
 VISIBILITY: Final = "visibility."
@@ -83,22 +87,32 @@ def load_weights(model: nn.Module, path: Path) -> str:
 
 def _assign(model: nn.Module, weights: Weights, path: Path, fresh_head: bool) -> None:
     wanted = model.state_dict()
-    given = {name: value for name, value in weights.items() if not name.startswith(CLASSIFIER)}
+    dropped, head = _published_prefixes(model)
+    if fresh_head and any(name.startswith(CLASSES) for name in weights):
+        dropped = (*dropped, *head)  # a classifier's layers of these names are others
+    given = {name: value for name, value in weights.items() if not name.startswith(dropped)}
     if any(name.startswith(TILT) for name in given) and not any(name.startswith(TILT) for name in wanted):
         # the layers have to be fitted again to the network that is trained now
         fitted = (TILT, VISIBILITY)
         given = {name.removeprefix(NETWORK): value for name, value in given.items() if not name.startswith(fitted)}
     if not any(name.startswith(VISIBILITY) for name in wanted):
         given = {name: value for name, value in given.items() if not name.startswith(VISIBILITY)}
-    headless = not any(name.startswith(HEAD) for name in given)
+    headless = not any(name.startswith(head) for name in given)
     added = _added_blocks(model, given)
     for name, value in wanted.items():
-        if name.endswith(COUNTER) or (fresh_head and headless and name.startswith(HEAD)) or name.startswith(added):
+        if name.endswith(COUNTER) or (fresh_head and headless and name.startswith(head)) or name.startswith(added):
             given.setdefault(name, value)
     problems = differences(wanted, given)
     if problems:
         raise TrainingError(f"{path} does not fit the network: {'; '.join(problems)}")
     model.load_state_dict(given)
+
+
+def _published_prefixes(model: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Prefixes of the parameters of a published classifier that a model lacks, and of those that it has besides."""
+    if isinstance(model, PoseNetwork):
+        return model.CLASSIFIER, model.HEAD
+    return model.CLASSIFIER if isinstance(model, ReleasedNetwork) else (), (HEAD,)
 
 
 def _added_blocks(model: nn.Module, given: Weights) -> tuple[str, ...]:
@@ -128,28 +142,47 @@ def _shortened(names: list[str]) -> str:
 # ---------------------------------------------------------------- a released landmark model as a finished run
 
 RELEASED: Final[Mapping[int, str]] = {98: "wflw", 68: "300w"}
+RELEASED_POSES: Final[Mapping[int, str]] = {16: "mpii", 17: "coco"}
 """The data set that a released model was trained on, by its number of points."""
 
 
 def released_model(weights: Mapping[str, Tensor], path: Path) -> tuple[str, str]:
     """The name of the backbone and of the data set that the weights were trained on, by the shapes of the weights.
 
-    Raises TrainingError when they are not of an HRNet with a head for one of those sets.
+    Raises TrainingError when they are not of a known network with a head for one of those sets.
     """
+    if "final_layer.weight" in weights and not any(name.startswith(CLASSES) for name in weights):
+        return released_pose_network(weights, path)
     first, last = weights.get("stage2.0.branches.0.0.conv1.weight"), weights.get(HEAD + "3.weight")
-    if first is None or first.ndim == 0:
-        raise TrainingError(f"{path}: not an HRNet; it holds {_shortened(sorted(weights))}")
+    mobile = "features.0.0.weight" in weights
+    if not mobile and (first is None or first.ndim == 0):
+        raise TrainingError(f"{path}: neither an HRNet nor a MobileNetV2; it holds {_shortened(sorted(weights))}")
     if last is None or last.ndim == 0:
-        raise TrainingError(f"{path}: an HRNet without a landmark head; to train from it, give it to fit --weights")
+        raise TrainingError(f"{path}: a network without a landmark head; to train from it, give it to fit --weights")
     # a background and a foreground map per point
     points = len(last) // 2
     if points not in RELEASED:
         raise TrainingError(f"{path}: a head of {points} points; known are {', '.join(map(str, RELEASED))}")
-    return f"hrnet_w{len(first)}", RELEASED[points]
+    return "mobilenet_v2" if first is None else f"hrnet_w{len(first)}", RELEASED[points]
 
 
-def imported_config(name: str, input_size: int) -> Config:
+def released_pose_network(weights: Mapping[str, Tensor], path: Path) -> tuple[str, str]:
+    """As `released_model`, of a pose network. Raises TrainingError when it is not a known one."""
+    points = len(weights["final_layer.weight"])
+    depth = 1 + max((int(name.split(".")[1]) for name in weights if name.startswith("layer3.")), default=-1)
+    first = weights.get("stage2.0.branches.0.0.conv1.weight")
+    names = {blocks[2]: name for name, blocks in RESNETS.items()}
+    if points not in RELEASED_POSES or (first is None and depth not in names):
+        raise TrainingError(
+            f"{path}: not a known pose network: it has {points} points, known are 16 and 17, and HRNet or ResNet"
+        )
+    return names[depth] if first is None else f"pose_hrnet_w{len(first)}", RELEASED_POSES[points]
+
+
+def imported_config(name: str, input_size: int, boxes: BoxKind = "P2") -> Config:
     """The configuration that released models are run with: their pixel rule is u = x / 4, their crops 1.25 boxes.
+
+    That of a pose network is `hrnet_pose`.
 
     Raises ConfigError for an unusable size.
     """
@@ -158,18 +191,22 @@ def imported_config(name: str, input_size: int) -> Config:
         stages = (Stage(epochs=1, input_size=input_size),)
     except ValidationError as error:
         raise ConfigError(f"--input-size {input_size}: {error.errors()[0]['msg']}") from error
-    return Config(name=name, stages=stages, pixel_rule="corner", crop_scale=1.25, topk=9)
+    if name.startswith("pose_"):
+        recipe = load_config(Config, "hrnet_pose").model_dump(mode="json")
+        return Config.model_validate({**recipe, "name": name, "stages": stages, "milestones": (), "boxes": boxes})
+    return Config(name=name, stages=stages, pixel_rule="corner", crop_scale=1.25, topk=9, boxes=boxes)
 
 
-def import_checkpoint(path: Path, folder: Path, input_size: int = 256) -> Config:
+def import_checkpoint(path: Path, folder: Path, input_size: int = 256, boxes: BoxKind = "P2") -> Config:
     """Writes a released landmark model into a folder as a finished run, whose covariances are not calibrated.
 
-    Raises TrainingError when the file is not one of the released HRNet models, or the folder already holds a run.
+    `boxes`: the kind that it was trained about, which the name of its release states.
+    Raises TrainingError when the file is not one of the released models, or the folder already holds a run.
     """
     require_no_run(folder)
     weights = read_weights(path)
     backbone, data = released_model(weights, path)
-    config, layout = imported_config(backbone, input_size), FORMATS[data].layout
+    config, layout = imported_config(backbone, input_size, boxes), FORMATS[data].layout
     model = build(config.name, layout.points)
     _assign(model, weights, path, fresh_head=False)
     write_finished_run(folder, config, layout, model.state_dict(), path, [data])

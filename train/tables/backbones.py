@@ -1,4 +1,4 @@
-"""Table 7: the backbones, their cost and their error."""
+"""The cost and the error of the backbones, beside figures published with the paper's code. No table of the paper."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from train.backbones.cost import cost_of
-from train.config import Config, load_config
-from train.tables.context import CONFIGS, UNKNOWN, RunSpec, Table, TableContext
+from train.tables.context import UNKNOWN, Table, TableContext
+from train.tables.decoding import errors_by_k
 from train.tables.plots import scatter
 
-HRNETS: Final = ("hrnet_w18", "hrnet_w32", "hrnet_w48")
-"""Compared at the crop size of RECIPE; their runs have these names."""
-RECIPE: Final = "h3r"
-"""The shipped configuration that trains them."""
+NAMES: Final = ("compact", "mobilenet_v2", "hrnet_w18", "hrnet_w32", "hrnet_w48")
 
 
 class BackboneRow(NamedTuple):
@@ -47,25 +44,25 @@ PUBLISHED: Final[Mapping[str, Sequence[BackboneRow]]] = {
         BackboneRow("MobileNetV2, published", "300W", "P2", 128, "0.59", "0.12", "4.17"),
     ),
 }
-"""By layout: the figures published with the paper's code, in the README of its release."""
+"""By layout: the figures in the README of the release of the paper's code."""
 
 ORIGIN: Final = (
-    "Rows marked published are figures published with the paper's code, in the README of its release. Errors on\n"
-    "different data cannot be compared: WFLW is a much harder set. The plot shows the rows of this data alone."
+    "Rows marked published are figures in the README of the release of the paper's code. Errors on different data "
+    "cannot be compared: WFLW is a much harder set. The plot shows the rows of this data alone."
 )
 UNPUBLISHED: Final = "No figures for these points were published with the paper's code, so none are shown beside ours."
 
 
-def table_7(context: TableContext) -> None:
-    """The backbones beside published ones. Nothing is trained for this table."""
-    ours = [own_row(context, name, spec) for name, spec in compared(context)]
+def backbones(context: TableContext) -> None:
+    """The backbones by the recipe, beside published ones. Nothing is trained for this table."""
+    ours = [own_row(context, name, size) for name in NAMES for size in context.sizes]
     published = PUBLISHED.get(context.source.layout.name, ())
     Table(
-        "table-7",
-        "Table 7: the error by backbone",
-        f"{context.subject}, ours with the k of their runs.\n"
-        "Multiply-adds are those of the convolutions, and two per output of a batch normalisation.\n"
-        f"{ORIGIN if published else UNPUBLISHED}{how_to_complete(context, ours)}",
+        "backbones",
+        "The error and the cost by backbone",
+        f"{context.subject}, k = {context.recipe.topk}. "
+        "Multiply-adds are those of the convolutions, and two per output of a batch normalisation. "
+        f"{ORIGIN if published else UNPUBLISHED}{how_to_complete(context, ours)}\n\n{context.protocol}",
         ("backbone", "data", "boxes", "crop", "parameters, M", "multiply-adds, G", "NME, %"),
         tuple(row.cells() for row in (*ours, *published)),
     ).write(context.out)
@@ -73,36 +70,24 @@ def table_7(context: TableContext) -> None:
     known = [row for row in (*ours, *same) if row.nme != UNKNOWN]
     if known:
         series = {", ".join(row.cells()[:4]): ([float(row.multiply_adds)], [float(row.nme)]) for row in known}
-        scatter(context.out / "table-7.png", series, "multiply-adds, G", "NME, %")
+        scatter(context.out / "backbones.png", series, "multiply-adds, G", "NME, %")
 
 
-def compared(context: TableContext) -> list[tuple[str, RunSpec]]:
-    """Our rows: the compact backbone at each crop size, the HRNets at that of their configuration."""
-    compact = [("compact", RunSpec.of(CONFIGS[size])) for size in context.sizes]
-    return compact + [(name, RunSpec(name, load_config(Config, RECIPE, {"name": name}))) for name in HRNETS]
-
-
-def own_row(context: TableContext, name: str, spec: RunSpec) -> BackboneRow:
-    """A backbone's cost, and its error where it has a finished run."""
-    parameters, multiply_adds = cost_of(name, spec.size, context.source.layout.points)
-    nme = f"{error(context, spec):.2f}" if context.is_finished(spec.name) else UNKNOWN
+def own_row(context: TableContext, name: str, size: int) -> BackboneRow:
+    """A backbone's cost, and its error where it has a finished run by the recipe."""
+    parameters, multiply_adds = cost_of(name, size, context.source.layout.points)
+    spec = context.spec(size, context.seeds[0], name=name)
+    run = context.trained(spec) if context.is_finished(spec) else None
+    nme = UNKNOWN if run is None else f"{errors_by_k(run, context, [spec.config.topk])[0]:.2f}"
     costs = f"{parameters / 1e6:.2f}", f"{multiply_adds / 1e9:.2f}"
-    return BackboneRow(name, context.source.name, spec.config.boxes, spec.size, *costs, nme)
-
-
-def error(context: TableContext, spec: RunSpec) -> float:
-    """NME in percent of a finished run, decoded as it is served, on the boxes that it was trained on."""
-    trained = context.trained(spec)
-    k = trained.codec.topk
-    return context.predict(trained, [k], spec.config.boxes).report(k).nme
+    return BackboneRow(name, context.source.name, spec.config.boxes, size, *costs, nme)
 
 
 def how_to_complete(context: TableContext, rows: Sequence[BackboneRow]) -> str:
     """How rows without an error are completed; empty when there are none."""
     if all(row.nme != UNKNOWN for row in rows):
         return ""
-    command = f"landmarks-train fit --data {context.source.name}:PATH --backbone NAME --out {context.runs.name}/NAME"
     return (
-        f"\n\nA row without an error has no finished run. `{command}`\ntrains that of an HRNet, on a GPU; "
-        "Table 8 trains those of the compact backbone."
+        "\n\nA row without an error has no finished run: "
+        f"`landmarks-train table 8 --data {context.source.name}:PATH --backbone NAME` trains some."
     )

@@ -1,87 +1,142 @@
-"""Tables 13 and 14: human poses, by decoder and by the number k of cells averaged."""
+"""Tables 11 to 14: human poses by backbone and input, and by the number k of cells averaged (appendix B)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from train.evaluation.coco_ap import coco_ap
-from train.evaluation.metrics import pckh
+from train.evaluation.metrics import pckh_by_joint
 from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName
-from train.tables.context import NO_PUBLISHED, UNKNOWN, Table, TableContext
+from train.evaluation.trained import Trained, open_run
+from train.runs.folder import read_config
+from train.tables.context import BASELINE, ROUNDING, Table, TableContext
 from train.tables.plots import curves
-from train.tables.topk import KS
+from train.tables.published import published
 
-OTHERS: Final = ("quarter", "3x3", "all")
-"""Compared beside the k; argmax is k = 1."""
-Figures = Sequence[float | None]
-"""Percentages, one per column."""
+K: Final = 11
+"""That of the rows with the paper's method in tables 11 and 12: their figures are those of k = 11 in 13 and 14."""
+LABELS: Final = {
+    "pose_resnet_50": "ResNet-50",
+    "pose_resnet_101": "ResNet-101",
+    "pose_resnet_152": "ResNet-152",
+    "pose_hrnet_w32": "HRNet-W32",
+    "pose_hrnet_w48": "HRNet-W48",
+}
+"""The paper's names of backbones."""
+SQUARE: Final = (
+    "Our crops are square (tables 12 and 14 of the paper: 256 x 192 and 384 x 288 pixels), and people are cropped by "
+    "their annotated boxes (the paper's rows without GT: by a detector's)."
+)
+"""What ours do not have in common with the paper's."""
+
+Figures = Callable[[Predictions, DecoderName], list[str]]
+"""The figures of a decoder as the table shows them."""
+
+
+def table_11(context: TableContext) -> None:
+    """MPII by backbone and input."""
+    by_backbone(context, 11, "Table 11: MPII by backbone and input", pckh_cells(1), gt=False)
+
+
+def table_12(context: TableContext) -> None:
+    """COCO by backbone and input."""
+    by_backbone(context, 12, "Table 12: COCO by backbone and input", precision_cells(context), gt=True)
 
 
 def table_13(context: TableContext) -> None:
-    """COCO: average precision and recall by object keypoint similarity."""
-
-    def figures(predictions: Predictions, decoder: DecoderName) -> Figures:
-        return list(coco_ap(predictions, context.source.root, None, decoder)["ap"].values())
-
-    compare(
-        context,
-        "table-13",
-        "Table 13: COCO keypoints",
-        "Average precision and recall in percent by object keypoint similarity on val2017, from the annotated boxes,\n"
-        "so that a detector's misses do not count.",
-        ("AP", "AP50", "AP75", "AP medium", "AP large", "AR"),
-        figures,
-    )
+    """MPII over k."""
+    over_k(context, 13, "Table 13: MPII over k", pckh_cells(3), "Mean@0.1")
 
 
 def table_14(context: TableContext) -> None:
-    """MPII: correct joints by head size."""
-
-    def figures(predictions: Predictions, decoder: DecoderName) -> Figures:
-        return [pckh(predictions.errors(decoder), share) for share in (0.5, 0.1)]
-
-    compare(
-        context,
-        "table-14",
-        "Table 14: MPII",
-        "Percentage of joints within a share of the head's size, on the customary validation people.",
-        ("PCKh@0.5", "PCKh@0.1"),
-        figures,
-    )
+    """COCO over k."""
+    over_k(context, 14, "Table 14: COCO over k", precision_cells(context), "AP")
 
 
-def compare(
-    context: TableContext,
-    name: str,
-    title: str,
-    subject: str,
-    columns: tuple[str, ...],
-    figures: Callable[[Predictions, DecoderName], Figures],
-) -> None:
-    """Writes a table of figures by crop size and decoder, and the first figure's curve over k."""
-    decoders: list[DecoderName] = [*KS, *OTHERS]
-    measured = {}
-    for spec in context.run_specs():
-        predictions = context.predict(context.trained(spec), decoders)
-        measured[context.label(spec)] = {decoder: figures(predictions, decoder) for decoder in decoders}
-    rows = [
-        (label, f"top {decoder}" if isinstance(decoder, int) else decoder, *map(percentage, values))
-        for label, by_decoder in measured.items()
-        for decoder, values in by_decoder.items()
-    ]
+def pckh_cells(digits: int) -> Figures:
+    """PCKh@0.5 of each kind of joint and of all, and PCKh@0.1 of all, in percent."""
+
+    def figures(predictions: Predictions, decoder: DecoderName) -> list[str]:
+        errors = predictions.errors(decoder)
+        return [f"{value:.{digits}f}" for value in (*pckh_by_joint(errors, 0.5), pckh_by_joint(errors, 0.1)[-1])]
+
+    return figures
+
+
+def precision_cells(context: TableContext) -> Figures:
+    """Average precision and recall by object keypoint similarity, as fractions."""
+
+    def figures(predictions: Predictions, decoder: DecoderName) -> list[str]:
+        return [
+            f"{value / 100:.3f}" for value in coco_ap(predictions, context.source.root, None, decoder)["ap"].values()
+        ]
+
+    return figures
+
+
+def by_backbone(context: TableContext, number: int, title: str, figures: Figures, gt: bool) -> None:
+    """Our backbone with the quarter-shift of a network trained on rounded Gaussians, with the paper's method in
+    inference alone, and in training as well.
+    """
+    table = published(number)
+    name, baseline, method = networks(context)
+    size = baseline.codec.input_size if baseline else context.sizes[0]
+    key = (name, f"{size}x{size}", *(("yes",) if gt else ()))
+    found: dict[str, list[str]] = {}
+    if baseline is not None:
+        predictions = context.predict(baseline, ["quarter", K], flip="maps")
+        found |= {"-": figures(predictions, "quarter"), "inference": figures(predictions, K)}
+    if method is not None:
+        found["training and inference"] = figures(context.predict(method, [K], flip="maps"), K)
+    ours = {(*key, how): values for how, values in found.items()}
+    labels = len(key) + 1
     Table(
-        name,
+        f"table-{number}",
         title,
-        f"{subject}\nBy crop and decoder: the mean of the k strongest cells, and others. {NO_PUBLISHED}",
-        ("crop", "decoder", *columns),
-        tuple(rows),
+        f"On {context.source.name}. H3R, `-`: Gaussian maps about rounded cells, decoded by a quarter-shift; "
+        f"`inference`: the same network, decoded by the mean of the {K} strongest cells; `training and inference`: "
+        f"trained with randomized rounding as well. {SQUARE}",
+        table.header(labels),
+        tuple(table.beside(labels, ours)),
     ).write(context.out)
-    by_k = {label: (KS, [values[k][0] or 0.0 for k in KS]) for label, values in measured.items()}
-    curves(context.out / f"{name}.png", by_k, "k, cells averaged", f"{columns[0]}, %")
 
 
-def percentage(value: float | None) -> str:
-    """A percentage as a table shows it."""
-    return UNKNOWN if value is None else f"{value:.1f}"
+def over_k(context: TableContext, number: int, title: str, figures: Figures, plotted: str) -> None:
+    """The network trained on rounded Gaussians, over k."""
+    table = published(number)
+    ours: dict[tuple[str, ...], list[str]] = {}
+    backbone, run, _ = networks(context, method=False)
+    ks = [int(row[1]) for row in table.rows if row[1] != "-"]
+    if run is not None:
+        ks = [k for k in ks if k <= run.codec.cells**2]
+        found = context.predict(run, ["quarter", *ks], flip="maps")
+        ours = {(backbone, "-"): figures(found, "quarter"), **{(backbone, str(k)): figures(found, k) for k in ks}}
+    Table(
+        f"table-{number}",
+        title,
+        f"On {context.source.name}, by the number k of cells averaged; `-`: the quarter-shift. {SQUARE}",
+        table.header(2),
+        tuple(table.beside(2, ours)),
+    ).write(context.out)
+    if ours:
+        at = table.columns.index(plotted) - 2
+        values = [float(ours[backbone, str(k)][at]) for k in ks]
+        curves(context.out / f"table-{number}.png", {backbone: (ks, values)}, "k, cells averaged", plotted)
+
+
+def networks(context: TableContext, method: bool = True) -> tuple[str, Trained | None, Trained | None]:
+    """The paper's name of the backbone, the network on Gaussians about rounded cells, and that on cells drawn by
+    randomized rounding (unless `method` is false).
+
+    The first is the run that the command line names, which has no second, or one by the recipe. None where it is
+    missing.
+    """
+    if context.run:
+        name = read_config(context.run).name
+        return LABELS.get(name, name), open_run(context.run), None
+    name, size, seed = context.recipe.name, context.sizes[0], context.seeds[0]
+    quantizers = (BASELINE, ROUNDING) if method else (BASELINE,)
+    runs = [context.trained(context.spec(size, seed, objective="gaussian", quantizer=each)) for each in quantizers]
+    return LABELS.get(name, name), runs[0], runs[1] if method else None

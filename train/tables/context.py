@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
-from train.config import Config, load_config
-from train.datasets.face import BoxKind
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.codec import Quantizer
+from train.config import Config, validated
+from train.datasets.face import BoxKind, Split
 from train.datasets.source import DataSource
-from train.datasets.training_data import TrainingData
+from train.datasets.training_data import training_data
 from train.engine.landmark_run import LandmarkRun
 from train.errors import TrainingError
 from train.evaluation.plots import NORM_LABELS
 from train.evaluation.predict import check_points, predict
 from train.evaluation.predictions import Predictions
-from train.evaluation.readers import DecoderName
+from train.evaluation.readers import DecoderName, Flip
 from train.evaluation.trained import Trained, open_run
-from train.runs.folder import DESCRIPTION_FILE, REPORT_FILE
+from train.runs.folder import DESCRIPTION_FILE, REPORT_FILE, read_config
 
-SIZES: Final = (64, 128, 256)
-"""Crop sizes in pixels that the tables compare."""
-CONFIGS: Final[Mapping[int, str]] = {64: "compact64", 128: "compact128", 256: "compact"}
-"""The shipped configuration of the compact backbone that ends at each crop size."""
 UNKNOWN: Final = "-"
 """What a table shows where there is no figure."""
-NO_PUBLISHED: Final = "The paper's own figures are of other data and another network, so none are shown beside these."
+WIDTH: Final = 120
+"""Characters of a line of notes."""
+ROUNDING: Final[Quantizer] = "random"
+BASELINE: Final[Quantizer] = "round"
+"""The quantizers of the paper's method (eq. 15) and of its baseline (section 4.3: round, and argmax to decode)."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,6 @@ class RunSpec:
     config: Config
     start: RunSpec | None = None
     """The run whose weights it starts from; None: random ones."""
-
-    @staticmethod
-    def of(source: str) -> RunSpec:
-        """A configuration without changes, shipped or a file; its run is named after it. Raises ConfigError."""
-        return RunSpec(Path(source).stem, load_config(Config, source))
 
     @property
     def size(self) -> int:
@@ -60,50 +60,84 @@ class TableContext:
     runs: Path
     out: Path
     train: bool
-    """Whether a run that is missing or unfinished is trained; otherwise it is an error."""
-    sizes: tuple[int, ...] = SIZES
-    """Crop sizes that are compared."""
-    configs: tuple[str, ...] = ()
-    """Configurations to compare instead of the shipped ones of those sizes."""
+    """Whether a run that is missing or unfinished is trained; otherwise its figures are left out."""
+    recipe: Config
+    """By which every run is trained, but for what the table compares."""
+    sizes: tuple[int, ...]
+    """Crop sizes that are measured, in pixels."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds over which figures are averaged."""
+    run: Path | None = None
+    """A finished run to measure instead of one by the recipe, where a table measures a single one."""
+    weights: Path | None = None
+    """What runs start from, as `fit --weights`; None: random weights."""
 
     @property
     def subject(self) -> str:
         """What the errors of a table are, in words."""
         return f"NME in percent of {NORM_LABELS[self.source.layout.norm]} on {self.source.name}"
 
-    def run_specs(self) -> list[RunSpec]:
-        """The runs of a table that compares configurations without changes. Raises ConfigError."""
-        return [RunSpec.of(name) for name in self.configs or [CONFIGS[size] for size in self.sizes]]
+    @property
+    def protocol(self) -> str:
+        """How the runs were trained and tested, for the notes below a table's title."""
+        config = self.recipe
+        start = self.weights.name if self.weights else "random weights"
+        milestones = f", a tenth after epochs {', '.join(map(str, config.milestones))}" if config.milestones else ""
+        flip = ", averaged with the mirrored crop" if config.flip_averaging else ""
+        one = len(self.seeds) == 1
+        seeds = f"seed {self.seeds[0]}" if one else f"the mean of seeds {', '.join(map(str, self.seeds))}"
+        return (
+            f"Ours: {config.name} from {start}, {config.epochs} epochs at a rate of "
+            f"{config.learning_rate:g}{milestones}, batches of {config.batch_size}; boxes {config.boxes} unless the "
+            f"table says otherwise{flip}; {seeds}. The paper's: HRNet-W18 from weights of ImageNet, 150 epochs "
+            "(section 5.3), on WFLW, whose faces are harder. So compare how figures change along a row or a column, "
+            "not their level."
+        )
 
-    def label(self, spec: RunSpec) -> str:
-        """A run's name in a table: its crop size, and the configuration where these were chosen."""
-        return f"{spec.name}, {spec.size} px" if self.configs else f"{spec.size} px"
+    def spec(self, size: int, seed: int = 0, **changes: Any) -> RunSpec:
+        """The run by the recipe at a crop size, with these keys of the configuration changed."""
+        stages = ({"epochs": self.recipe.epochs, "input_size": size},)
+        values = {**self.recipe.model_dump(mode="json"), "stages": stages, "seed": seed, **changes}
+        config = validated(Config, values, "the recipe")
+        return RunSpec(run_name(config), config)
 
-    def trained(self, spec: RunSpec) -> Trained:
-        """The finished run, trained now if necessary. Raises TrainingError."""
-        self.finish(spec)
+    def trained(self, spec: RunSpec) -> Trained | None:
+        """The finished run, trained now if that is allowed; None where it is missing. Raises TrainingError."""
+        if not self.is_finished(spec):
+            if not self.train:
+                return None
+            self.finish(spec)
         return open_run(self.runs / spec.name)
+
+    def by_seed(
+        self, spec: Callable[[int], RunSpec], figures: Callable[[Trained], NDArray[np.float64]]
+    ) -> NDArray[np.float64] | None:
+        """Figures of the runs of all seeds, [seeds, ...]; None unless all are finished."""
+        runs = [self.trained(spec(seed)) for seed in self.seeds]
+        return np.stack([figures(run) for run in runs if run is not None]) if all(runs) else None
 
     def finish(self, spec: RunSpec) -> None:
         """Trains a run, and those it starts from, as far as they are missing or unfinished. Raises TrainingError."""
-        if self.is_finished(spec.name):
+        if self.is_finished(spec):
             return
         folder = self.runs / spec.name
-        if not self.train:
-            raise TrainingError(f"{folder} holds no finished run: leave --reuse-only out to train it now")
         if spec.start:
             self.finish(spec.start)
-        data = TrainingData((self.source.name,), self.source.train_faces(), self.source.layout)
-        run = LandmarkRun(spec.config, data, folder)
+        run = LandmarkRun(spec.config, training_data([self.source], spec.config), folder)
         if run.checkpoint.exists():
             run.resume()
         elif spec.start:
             run.start_from(self.runs / spec.start.name / run.checkpoint.name)
+        elif self.weights:
+            run.start_from(self.weights)
         run.train(self.source.test_faces(), evaluate_every=10)
 
-    def is_finished(self, name: str) -> bool:
-        """Whether there is a finished run of that name. Raises TrainingError when it was trained on other data."""
-        folder = self.runs / name
+    def is_finished(self, spec: RunSpec) -> bool:
+        """Whether there is a finished run of that name.
+
+        Raises TrainingError when it was trained on other data, or by another configuration.
+        """
+        folder = self.runs / spec.name
         if not (folder / REPORT_FILE).is_file():
             return False
         data = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))["data"]
@@ -111,27 +145,47 @@ class TableContext:
             raise TrainingError(
                 f"{folder} was trained on {', '.join(data)}, not {self.source.name}: choose other --runs"
             )
+        if read_config(folder) != spec.config:
+            raise TrainingError(f"{folder} was trained by another configuration: choose other --runs, or its --epochs")
         return True
 
     def predict(
-        self, trained: Trained, decoders: Sequence[DecoderName], boxes: BoxKind = "P2", corrected: bool = True
+        self,
+        trained: Trained,
+        decoders: Sequence[DecoderName],
+        boxes: BoxKind | None = None,
+        corrected: bool = True,
+        split: Split | None = None,
+        flip: Flip | Literal["recipe"] | None = "recipe",
     ) -> Predictions:
-        """A run's predictions for the test faces. `corrected`: whether decoding corrects the quantizer's bias.
+        """A run's predictions for the test faces or another split, about the boxes it was trained about where none are
+        named. `corrected`: whether decoding corrects the quantizer's bias. `flip`: as the recipe says, or another.
 
         Raises TrainingError when the network and the data differ in the number of points.
         """
         check_points(trained.codec, self.source.layout)
         return predict(
             trained.network,
-            self.source.test_faces(),
+            self.source.faces(split) if split else self.source.test_faces(),
             trained.codec,
             trained.crop_scale,
             decoders,
-            boxes,
+            boxes or trained.boxes,
             progress=True,
             layout=self.source.layout,
             correction=trained.correction if corrected else 0.0,
+            flip=(("points" if self.recipe.flip_averaging else None) if flip == "recipe" else flip),
         )
+
+
+def run_name(config: Config) -> str:
+    """The folder of a run by the recipe: backbone, crop size, what is trained towards, boxes, samples and seed."""
+    rounded = "" if config.quantizer == ROUNDING else f"-{config.quantizer}"
+    target = config.quantizer if config.objective == "cells" else f"{config.objective}{config.sigma:g}{rounded}"
+    samples = [] if config.samples is None else [str(config.samples)]
+    return "-".join(
+        [config.name, str(config.stages[-1].input_size), target, config.boxes, *samples, f"seed{config.seed}"]
+    )
 
 
 @dataclass(frozen=True)
@@ -142,6 +196,7 @@ class Table:
     """Of the files."""
     title: str
     notes: str
+    """Paragraphs, with an empty line between them; filled when they are written."""
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
@@ -150,6 +205,7 @@ class Table:
         out.mkdir(parents=True, exist_ok=True)
         lines = [self.columns, ("---", *["---:"] * (len(self.columns) - 1)), *self.rows]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        (out / f"{self.name}.md").write_text(f"# {self.title}\n\n{self.notes}\n\n{table}\n", encoding="utf-8")
+        notes = "\n\n".join(textwrap.fill(each, WIDTH, break_long_words=False) for each in self.notes.split("\n\n"))
+        (out / f"{self.name}.md").write_text(f"# {self.title}\n\n{notes}\n\n{table}\n", encoding="utf-8")
         with (out / f"{self.name}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])

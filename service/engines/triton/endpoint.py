@@ -24,6 +24,7 @@ from tritonclient.utils import InferenceServerException
 from landmarks_client.proxy import proxy_advice, proxy_options
 from service.deadline import Deadline
 from service.engines.port import EngineError, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
+from service.memory import hold_during
 from service.observability.request_scope import round_trip
 
 logger = logging.getLogger(__name__)
@@ -85,15 +86,11 @@ class Endpoint(Generic[T]):
         parameters: dict[str, Any] | None = None,
         deadline: Deadline | None = None,
     ) -> Any:
-        """Triton's answer. Raises EngineError; after EngineUnavailable the endpoint is down.
-
-        The request carries its deadline as Triton's own queue timeout, so that Triton drops it by itself.
-        """
+        """Triton's answer. Raises EngineError; after EngineUnavailable the endpoint is down."""
         try:
             timeout = None if deadline is None else deadline.remaining()
-            microseconds = None if timeout is None else max(1, int(timeout * 1e6))
             with round_trip() as headers:
-                call = self._client.infer(model, inputs, parameters=parameters, timeout=microseconds, headers=headers)
+                call = self._client.infer(model, inputs, parameters=parameters, headers=headers)
                 return await asyncio.wait_for(self._detached(call), timeout)
         except asyncio.TimeoutError as error:
             raise EngineTimeout(f"Triton at {self.address} did not answer in time") from error
@@ -170,6 +167,7 @@ class Endpoint(Generic[T]):
         task, result = asyncio.ensure_future(call), asyncio.get_running_loop().create_future()
         self._calls.add(task)
         self._results.add(result)
+        hold_during(task)
         task.add_done_callback(lambda _: self._settle(task, result))
         result.add_done_callback(self._results.discard)
         return result

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +29,18 @@ from landmarks.tensors import (
 )
 from service.answer import ServedModel
 from service.deadline import Deadline
-from service.engines.checks import check_golden, check_request, check_result, concatenate
+from service.engines.call_queue import MAX_WAITING, CallQueue
+from service.engines.checks import check_golden, check_request, check_result, concatenate, one_by_one
 from service.engines.port import EngineFailure
 from service.engines.triton.endpoint import VERIFY_TIMEOUT, Endpoint
 from service.engines.triton.pool import EndpointPool, Reason
 from service.engines.triton.resolver import DnsResolver, Resolver
 
 M = TypeVar("M", ModelMetadata, DetectorMetadata)
+
+CALLS_PER_TRITON: Final = 2
+"""Calls in flight to a model of one Triton: while it computes the one, the next is there already. What would wait
+there waits in this process instead, where it can be gathered, reordered and dropped."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +49,40 @@ class _Served:
     max_batch: int
 
 
+class _CropKey(NamedTuple):
+    """What crops of one call have in common."""
+
+    served: _Served
+    decoder: str | None
+    topk: int | None
+
+
+class _TensorKey(NamedTuple):
+    """The same of a call with one tensor."""
+
+    model: str
+    spec: TensorSpec
+
+
 class TritonEngine:
     """Tritons reached by gRPC. A request goes to the least busy of them, and to another one when that fails."""
 
-    def __init__(self, url: str | Resolver, on_retry: Callable[[Reason], None] = lambda _: None) -> None:
-        """`url`: "host:port", several separated by commas; or a resolver. `on_retry`: see EndpointPool.
+    def __init__(
+        self,
+        url: str | Resolver,
+        on_retry: Callable[[Reason], None] = lambda _: None,
+        on_budget_spent: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`url`: "host:port", several separated by commas; or a resolver. The others: see EndpointPool.
 
         Raises ValueError for text that is not host:port.
         """
-        self._pool = EndpointPool(DnsResolver(url) if isinstance(url, str) else url, _verify, on_retry)
+        resolver = DnsResolver(url) if isinstance(url, str) else url
+        self._pool = EndpointPool(resolver, _verify, on_retry, on_budget_spent)
+        self._crops = CallQueue(
+            "landmarks", self._infer_batch, max_batch=lambda key: key.served.max_batch, **self._bounds()
+        )
+        self._images = CallQueue("detector", self._infer_tensor, max_batch=lambda _: 1, **self._bounds())
 
     @property
     def model(self) -> ServedModel:
@@ -76,24 +106,32 @@ class TritonEngine:
     ) -> Decoded:
         served = self._pool.identity
         check_request(crops, decoder, topk, served.model.metadata.codec)
-        tensors = contract(served.model.metadata.codec, served.model.metadata.has_visibility)
-        options = {DECODER_PARAMETER: decoder, TOPK_PARAMETER: topk}
-        parameters = {name: value for name, value in options.items() if value is not None}
-
-        async def infer_batch(batch: NDArray[np.uint8]) -> Decoded:
-            inputs = [infer_input(tensors.crops, batch)]
-            answer = await self._pool.infer(ENSEMBLE_MODEL, inputs, parameters, deadline, served)
-            return _decoded(answer, tensors, len(batch))
-
-        firsts = range(0, len(crops), served.max_batch)
-        parts = [await infer_batch(crops[first : first + served.max_batch]) for first in firsts]
-        return concatenate(parts, tensors)
+        faces = await self._crops.submit(_CropKey(served, decoder, topk), list(crops), deadline)
+        return concatenate(faces, _contract(served))
 
     async def infer_tensor(
         self, model: str, tensor: TensorSpec, values: NDArray[Any], deadline: Deadline | None
     ) -> Any:
         """Triton's answer to a request with one input tensor, batch axis included. Raises EngineError."""
-        return await self._pool.infer(model, [infer_input(tensor, values)], deadline=deadline)
+        (answer,) = await self._images.submit(_TensorKey(model, tensor), [values], deadline)
+        return answer
+
+    async def _infer_batch(
+        self, key: _CropKey, crops: Sequence[NDArray[np.uint8]], deadline: Deadline | None
+    ) -> list[Decoded]:
+        """The results of crops [S, S, 3], each of one face."""
+        tensors = _contract(key.served)
+        options = {DECODER_PARAMETER: key.decoder, TOPK_PARAMETER: key.topk}
+        parameters = {name: value for name, value in options.items() if value is not None}
+        inputs = [infer_input(tensors.crops, np.stack(crops))]
+        answer = await self._pool.infer(ENSEMBLE_MODEL, inputs, parameters, deadline, key.served)
+        return one_by_one(_decoded(answer, tensors, len(crops)))
+
+    async def _infer_tensor(
+        self, key: _TensorKey, tensors: Sequence[NDArray[Any]], deadline: Deadline | None
+    ) -> list[Any]:
+        (values,) = tensors
+        return [await self._pool.infer(key.model, [infer_input(key.spec, values)], deadline=deadline)]
 
     async def config(self, model: str) -> dict[str, Any]:
         """A model's configuration, as Triton's JSON writes it. Raises EngineError."""
@@ -110,12 +148,24 @@ class TritonEngine:
     async def close(self) -> None:
         await self._pool.close()
 
+    def _bounds(self) -> dict[str, Callable[[], int]]:
+        """Of a queue: what each Triton that is up adds to it."""
+        return {
+            "max_calls": lambda: CALLS_PER_TRITON * max(1, self.endpoints),
+            "max_waiting": lambda: MAX_WAITING * max(1, self.endpoints),
+        }
+
 
 def infer_input(tensor: TensorSpec, values: NDArray[Any]) -> InferInput:
     """The request's input tensor. `values`: batch axis included."""
     tensor_input = InferInput(tensor.name, list(values.shape), tensor.dtype)
     tensor_input.set_data_from_numpy(np.ascontiguousarray(values))
     return tensor_input
+
+
+def _contract(served: _Served) -> Contract:
+    metadata = served.model.metadata
+    return contract(metadata.codec, metadata.has_visibility)
 
 
 def _decoded(answer: Any, tensors: Contract, faces: int) -> Decoded:
@@ -131,8 +181,8 @@ async def _verify(endpoint: Endpoint[_Served]) -> _Served:
     An endpoint that is down has to answer a full batch of it as well: a GPU may use other kernels for that.
     """
     served = await _identify(endpoint)
-    metadata = served.model.metadata
-    tensors, crop = contract(metadata.codec, metadata.has_visibility), golden_crop(metadata.codec.input_size)[None]
+    metadata, tensors = served.model.metadata, _contract(served)
+    crop = golden_crop(metadata.codec.input_size)[None]
     for batch in (1,) if endpoint.is_up else (1, served.max_batch):
         inputs = [infer_input(tensors.crops, crop.repeat(batch, axis=0))]
         answer = await endpoint.infer(ENSEMBLE_MODEL, inputs, deadline=Deadline.after(VERIFY_TIMEOUT))

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from tritonclient.grpc import InferInput
 
+from landmarks_client.retry import RetryBudget
 from service.deadline import Deadline
 from service.engines.port import EngineError, EngineOverloaded, EngineUnavailable
 from service.engines.triton.endpoint import Endpoint
@@ -24,6 +25,7 @@ REFRESH_INTERVAL: Final = 0.5
 """Seconds between two updates of the endpoints from the list of addresses."""
 
 Reason = Literal["unavailable", "overloaded"]
+"""Why a call is retried, or would be."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -36,11 +38,20 @@ class EndpointPool(Generic[T]):
         resolve: Resolver,
         verify: Callable[[Endpoint[T]], Awaitable[T]],
         on_retry: Callable[[Reason], None] = lambda _: None,
+        on_budget_spent: Callable[[], None] = lambda: None,
+        budget: RetryBudget | None = None,
     ) -> None:
-        """`verify`: see Endpoint. `on_retry`: called with the reason whenever a request is sent to another endpoint."""
+        """`verify`: see Endpoint. `on_retry`: called with the reason whenever a request is sent to another endpoint.
+        `on_budget_spent`: called whenever one is not, because `budget` is spent.
+
+        Only retries of full queues have a budget. An endpoint that is unavailable is out of use after its first
+        failure, so that retries of its calls cannot multiply.
+        """
         self._resolve = resolve
         self._verify = verify
         self._on_retry = on_retry
+        self._on_budget_spent = on_budget_spent
+        self._budget = RetryBudget() if budget is None else budget
         self._endpoints: dict[str, Endpoint[T]] = {}
         self._probes: dict[str, asyncio.Task[None]] = {}
         self._draining: set[asyncio.Task[None]] = set()
@@ -91,7 +102,8 @@ class EndpointPool(Generic[T]):
     ) -> Any:
         """Triton's answer, by `deadline`. Raises EngineError; at once when no endpoint is up.
 
-        A request whose endpoint is down, or has a full queue, is sent to another one. A request that was prepared for
+        A request whose endpoint is down is sent to another one; so is one that finds a full queue, within the budget of
+        retries. A request that was prepared for
         one `identity` is never sent to an endpoint that serves something else by now.
         """
         return await self._call(lambda each: each.infer(model, inputs, parameters, deadline), identity)
@@ -102,9 +114,13 @@ class EndpointPool(Generic[T]):
 
     async def _call(self, call: Callable[[Endpoint[T]], Awaitable[R]], identity: T | None = None) -> R:
         """The result of `call` with one endpoint; with another one, up to MAX_ATTEMPTS, where it may be retried."""
+        self._budget.add_request()
         tried: list[Endpoint[T]] = []
         failure: EngineError = EngineUnavailable("no Triton is available now")
         while len(tried) < MAX_ATTEMPTS and (endpoint := self._least_busy(tried, identity)) is not None:
+            if isinstance(failure, EngineOverloaded) and self._budget.take() is None:
+                self._on_budget_spent()
+                break
             if tried:
                 self._on_retry("overloaded" if isinstance(failure, EngineOverloaded) else "unavailable")
             tried.append(endpoint)

@@ -21,7 +21,7 @@ class DnsResolver:
     """The addresses behind a list of names, resolved again every few seconds."""
 
     def __init__(self, text: str) -> None:
-        """`text`: "host:port", several of them separated by commas. Raises ValueError."""
+        """`text`: "host:port" or "unix:PATH", several of them separated by commas. Raises ValueError."""
         self._addresses: dict[tuple[str, int], list[str]] = {target: [] for target in parse_targets(text)}
         self._resolved_at = -math.inf
 
@@ -42,19 +42,27 @@ class DnsResolver:
 
 
 def parse_targets(text: str) -> list[tuple[str, int]]:
-    """Hosts and ports of "host:port,[::1]:port". Raises ValueError with a message that says what is wrong."""
+    """Hosts and ports of "host:port,[::1]:port,unix:PATH", where a path counts as a host with the port 0.
+
+    Raises ValueError with a message that says what is wrong.
+    """
     targets = []
     for part in text.split(","):
+        if part.strip().startswith("unix:/"):
+            targets.append((part.strip(), 0))
+            continue
         host, _, port = part.strip().rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if not host or "/" in host or not (port.isdecimal() and 0 < int(port) < 65536):
-            raise ValueError(f"{part.strip()!r} is not host:port; separate several by commas")
+            raise ValueError(f"{part.strip()!r} is not host:port or unix:PATH; separate several by commas")
         targets.append((host, int(port)))
     return targets
 
 
 async def _resolve_name(host: str, port: int) -> list[str]:
     """The addresses of one name, of one family: a server with an IPv4 and an IPv6 address is one server."""
+    if host.startswith("unix:"):
+        return [host]
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     v4 = sorted({address[0] for family, *_, address in found if family is socket.AF_INET})
     return [f"{address}:{port}" for address in v4] or sorted({f"[{address[0]}]:{port}" for *_, address in found})

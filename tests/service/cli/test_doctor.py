@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.cli import doctor as doctor_module
-from service.cli.doctor import Problem, Skipped, available_memory, compose_files, doctor, gpu, model_files, readable_by
+from service.cli.doctor import Problem, Skipped, compose_files, doctor, gpu, model_files, readable_by
 from service.settings import Settings
 from tests.conftest import ROOT
 
@@ -109,19 +109,6 @@ def test_compose_is_skipped_elsewhere(tmp_path: Path, monkeypatch: pytest.Monkey
     for check in checks:
         with pytest.raises(Skipped):
             check(Settings())
-
-
-def test_memory_is_what_the_control_group_leaves(tmp_path: Path) -> None:
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc" / "meminfo").write_text("MemTotal:  8000 kB\nMemAvailable:     4000 kB\n")
-    assert available_memory(tmp_path) == 4000 << 10
-    group = tmp_path / "sys" / "fs" / "cgroup"
-    group.mkdir(parents=True)
-    (group / "memory.current").write_text("1000\n")
-    (group / "memory.max").write_text("max\n")
-    assert available_memory(tmp_path) == 4000 << 10
-    (group / "memory.max").write_text("3000\n")
-    assert available_memory(tmp_path) == 2000
 
 
 def test_the_line_for_hosts_without_a_gpu_names_files_that_exist() -> None:

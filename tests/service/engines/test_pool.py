@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
+from landmarks_client.retry import RetryBudget
 from service.deadline import Deadline
 from service.engines.port import EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.engines.triton import endpoint as endpoint_module
@@ -21,6 +22,13 @@ UNHEALTHY = "in ensemble 'landmarks', Stub process 'decode_0_0' is not healthy."
 FULL = "Exceeds maximum queue size"
 
 
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture(autouse=True)
 def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PROBE_INTERVAL", "INITIAL_BACKOFF", "MAX_BACKOFF"):
@@ -29,15 +37,15 @@ def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def pool_of(
-    *servers: TritonDouble, verify: Verify = verify
+    *servers: TritonDouble, verify: Verify = verify, budget: RetryBudget | None = None
 ) -> AsyncIterator[tuple[EndpointPool[str], list[str]]]:
-    """The pool, started, and the reasons of its retries."""
+    """The pool, started, and the reasons of its retries; "forgone" where the budget was spent."""
     retries: list[str] = []
 
     async def addresses() -> list[str]:
         return [server.address for server in servers]
 
-    pool = EndpointPool(addresses, verify, retries.append)
+    pool = EndpointPool(addresses, verify, retries.append, lambda: retries.append("forgone"), budget)
     try:
         await pool.start()
         yield pool, retries
@@ -100,6 +108,36 @@ async def test_a_full_queue_everywhere_is_overload() -> None:
             await pool.infer("m", [])
         assert retries == ["overloaded"]
         assert up(pool) == 2
+
+
+async def test_full_queues_are_asked_again_for_an_eighth_of_the_calls() -> None:
+    """80 calls find both queues full: ten retries are there at the beginning, and each call earns an eighth."""
+    clock = Clock()
+    async with doubles("a", "b") as (a, b), pool_of(a, b, budget=RetryBudget(clock)) as (pool, retries):
+        a.failure = b.failure = (grpc.StatusCode.UNAVAILABLE, FULL)
+        for _ in range(80):
+            with pytest.raises(EngineOverloaded):
+                await pool.infer("m", [])
+        # the first call finds the reserve full, so that it earns nothing
+        assert (retries.count("overloaded"), retries.count("forgone")) == (19, 61)
+        assert len(a.requests) + len(b.requests) == 80 + 19
+        clock.now += 10.0  # half a retry each second
+        retries.clear()
+        for _ in range(5):
+            with pytest.raises(EngineOverloaded):
+                await pool.infer("m", [])
+        assert retries == ["overloaded"] * 5
+
+
+async def test_calls_of_an_endpoint_that_is_down_are_retried_without_a_budget() -> None:
+    clock = Clock()
+    budget = RetryBudget(clock)
+    while budget.take() is not None:
+        pass
+    async with doubles("a", "b") as (a, b), pool_of(a, b, budget=budget) as (pool, retries):
+        a.failure = (grpc.StatusCode.UNAVAILABLE, "Server is stopping")
+        assert await answered_by(pool, 2) == ["b", "b"]
+        assert set(retries) == {"unavailable"}  # once or twice: it may be used again between the two
 
 
 async def test_a_request_is_sent_to_three_endpoints_at_most() -> None:
@@ -232,10 +270,8 @@ async def test_a_call_is_never_cancelled() -> None:
         await until(lambda: [server.in_flight for server in pool.healthy()] == [0])
 
 
-async def test_the_deadline_is_sent_as_the_timeout_of_the_request() -> None:
+async def test_past_its_deadline_a_request_is_not_sent() -> None:
     async with doubles("a") as (a,), pool_of(a) as (pool, _):
-        await pool.infer("m", [], deadline=Deadline.after(20))
         with pytest.raises(EngineTimeout):
             await pool.infer("m", [], deadline=Deadline.after(-1))
-        (request,) = a.requests
-        assert 1_000_000 < request.parameters["timeout"].int64_param <= 20_000_000  # microseconds
+        assert a.requests == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from itertools import pairwise
@@ -93,6 +94,7 @@ async def test_an_upgrade_of_http_1_0_and_one_without_a_body(port: int) -> None:
         b"POST /v1/landmarks HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         b"POST /v1/landmarks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n",
+        b"POST /v1/landmarks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 async def test_what_is_not_http_gets_a_problem_document(port: int, garbage: bytes) -> None:
@@ -145,6 +147,51 @@ async def test_headers_of_more_than_a_limit_are_refused(pieces: list[bytes]) -> 
     assert orjson.loads(body)["code"] == "headers_too_large"
     counted = 'landmarks_requests_total{code="headers_too_large",door="rest",protocol="rest"} 1.0'
     assert counted in gateway.metrics.text().decode()
+
+
+@pytest.mark.parametrize(
+    ("lines", "version", "status"),
+    [
+        (b"", b"1.1", b"400"),
+        (b"Host: a\r\nHost: a\r\n", b"1.1", b"400"),
+        (b"Host: a\r\nhost: b\r\n", b"1.0", b"400"),
+        (b"", b"1.0", b"200"),
+        (b"Host:\r\n", b"1.1", b"200"),
+    ],
+)
+async def test_a_request_has_one_host(port: int, lines: bytes, version: bytes, status: bytes) -> None:
+    answer = await answer_to(port, b"GET /healthz HTTP/" + version + b"\r\nConnection: close\r\n" + lines + b"\r\n")
+    assert answer.split(b" ")[1] == status
+    assert status == b"200" or b"exactly one header Host" in answer
+
+
+async def test_pipelined_requests_beyond_the_limit_are_not_answered(port: int) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer = await answer_to(port, request * 5000)
+    # the first is answered while the others wait
+    assert answer.count(b"HTTP/1.1 200 ") == 1 + protocol.MAX_PIPELINED
+    assert len(await answer_to(port, request * 10 + CLOSING)) > 0
+
+
+async def test_a_client_that_does_not_read_its_answers_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.05)
+    gateway = make_gateway(FakeEngine(), FakeDetector())
+    async with rest_port(gateway, read_timeout=30) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        with pytest.raises(ConnectionError):
+            await send_and_do_not_read(writer, request)
+        writer.close()
+
+
+async def send_and_do_not_read(writer: asyncio.StreamWriter, request: bytes) -> None:
+    """Sends requests until neither side has room for an answer, and waits for the end of the connection."""
+    while True:
+        writer.write(request)
+        await writer.drain()
+        await asyncio.sleep(0)
 
 
 async def test_the_port_of_the_metrics_has_the_same_limits() -> None:

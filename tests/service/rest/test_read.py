@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from starlette.requests import Request
 
 from service.errors import ErrorKind, ServiceError
+from service.rest import read
 from service.rest.read import read_batch, read_request
 
 pytestmark = pytest.mark.anyio
@@ -74,12 +77,29 @@ BASE64 = base64.b64encode(bytes(range(256)) * 10_000)  # 3.4 MB, with slashes an
         b'{"image" :\n"%b", "topk": 3}' % BASE64,
         b'{"image": 3, "topk": 3, "image": "%b"}' % BASE64,
         b'{"image": "%b", "topk": 3}' % BASE64.replace(b"/", b"\\/"),
+        b'{"image": "%b", "topk": 3}' % BASE64.replace(b"/", b"\\u002f").replace(b"A", b"\\u0041"),
     ],
-    ids=["last", "first", "twice", "escaped slashes"],
+    ids=["last", "first", "twice", "escaped slashes", "other escapes"],
 )
 async def test_the_image_of_json_may_be_large(body: bytes) -> None:
     request = await read_request(posted(body), 10**7)
     assert (request.image, request.options.topk) == (bytes(range(256)) * 10_000, 3)
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+async def test_base64_is_decoded_in_pieces_in_a_thread(escaped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large piece would hold up the event loop, and so would a small one that is decoded in it."""
+    calls: list[tuple[int, bool]] = []
+
+    def b64decode(text: bytes, **options: Any) -> bytes:
+        calls.append((len(text), threading.current_thread() is threading.main_thread()))
+        return base64.b64decode(text, **options)
+
+    monkeypatch.setattr(read, "base64", SimpleNamespace(b64decode=b64decode))
+    text = BASE64.replace(b"/", b"\\/") if escaped else BASE64
+    await read_request(posted(b'{"image": "%b"}' % text), 10**7)
+    assert max(calls) <= (2**20 + 4, False)
+    assert len(calls) >= 4
 
 
 BOXES = b"[" + b",".join([b"[1,2,3,4]"] * 110_000) + b"]"  # 1.1 MB
@@ -121,9 +141,9 @@ async def test_what_is_not_base64(text: bytes) -> None:
 async def test_options_in_a_file_are_as_small_as_those_in_a_field() -> None:
     head = b'--b\r\nContent-Disposition: form-data; name="%b"; filename="a"\r\n\r\n'
     form = head % b"image" + b"x\r\n" + head % b"options" + b'{"boxes": %b}' % BOXES + b"\r\n--b--\r\n"
-    for read in (read_request(posted(form, FORM), 10**7), read_batch(posted(form, FORM), 10**7, max_images=3)):
+    for reading in (read_request(posted(form, FORM), 10**7), read_batch(posted(form, FORM), 10**7, max_images=3)):
         with pytest.raises(ServiceError, match="beside the image") as caught:
-            await read
+            await reading
         assert caught.value.kind is ErrorKind.TOO_MANY_BYTES
 
 

@@ -69,6 +69,13 @@ async def test_a_key_is_revoked_and_another_added_on_both_apis(
         path.write_text("no key at all")
         await until(lambda: "remains in use" in caplog.text)
         assert [await codes(first), await codes(second)] == [refused, opened]
+        moved = path.rename(tmp_path / "away")
+        await until(lambda: not protection.keys)
+        assert "its keys are refused" in caplog.text
+        assert [await codes(first), await codes(second)] == [refused, refused]
+        moved.rename(path).write_text(f"{other}\n")
+        await until(lambda: protection.keys)
+        assert [await codes(first), await codes(second)] == [refused, opened]
         path.write_text("# all are revoked\n")
         await until(lambda: not protection.keys)
         assert [await codes(first), await codes(second)] == [refused, refused]
@@ -114,6 +121,25 @@ async def test_a_certificate_is_replaced_on_both_apis(tmp_path: Path, caplog: py
         assert [await trusted(apis, new), await trusted(apis, old)] == [[True, True], [False, False]]
     task.cancel()
     assert b"landmarks_certificate_expiry_timestamp_seconds 2.8402" in metrics.text()  # 2060-01-02
+
+
+def test_keys_of_a_lost_file_are_refused_and_those_of_the_environment_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (in_file, line), (in_environment, other) = new_key("ana"), new_key("bea")
+    path = tmp_path / "keys"
+    path.write_text(line)
+    settings = Settings(api_keys_file=path, api_keys=other)
+    protection = read_protection(settings)
+    (files,) = watched(protection, settings, Metrics())
+    moved = path.rename(tmp_path / "away")
+    for _ in range(3):
+        files.look()
+    assert (protection.keys.holder(in_file), protection.keys.holder(in_environment)) == (None, "bea")
+    assert caplog.text.count("its keys are refused") == 1
+    moved.rename(path)  # the same file again, unchanged
+    files.look()
+    assert protection.keys.holder(in_file) == "ana"
 
 
 @pytest.mark.parametrize("year", [2049, 2051])

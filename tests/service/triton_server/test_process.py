@@ -9,49 +9,45 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
+from service.triton_server import folder as folder_module
 from service.triton_server import process as embedded
+from service.triton_server.folder import SHARED_MEMORY, regions
 from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError, free_ports
 
 pytestmark = [pytest.mark.usefixtures("needs_triton"), pytest.mark.anyio]
 
 
-@pytest.fixture
-def own_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for the temporary files of one test, so that its processes and files can be recognised."""
-    folder = tmp_path / "temp"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
-
-
-def processes(temp: Path) -> dict[str, list[int]]:
-    """Program -> ids of the running processes whose command line names a file in `temp`."""
+def processes(folder: Path) -> dict[str, list[int]]:
+    """Program -> ids of the running processes whose command line names the folder or a region of its Triton."""
     found: dict[str, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_text().split("\0")
-            if any(str(temp) in word for word in words):
+            words = (entry / "cmdline").read_text().split("\0")
+            if any(folder.name in word for word in words):
                 name = "watchdog" if any(word.endswith("watchdog.py") for word in words) else Path(words[0]).name
-                found.setdefault(name, []).append(int(folder.name))
+                found.setdefault(name, []).append(int(entry.name))
         except (FileNotFoundError, ProcessLookupError):
             pass  # ended meanwhile
     return found
 
 
-def shared_memory(name: str) -> list[Path]:
-    return list(Path("/dev/shm").glob(f"{name}*"))
+def left(folder: Path) -> list[Path]:
+    """The folder and its regions, as far as they exist."""
+    return list(SHARED_MEMORY.glob(f"{folder.name}*"))
 
 
-def listens(url: str) -> bool:
-    host, port = url.split(":")
-    with socket.socket() as client:
-        return client.connect_ex((host, int(port))) == 0
+def listens(address: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(address.removeprefix("unix:")) == 0
+
+
+def folder_of(triton: EmbeddedTriton) -> Path:
+    assert triton.folder is not None
+    return triton.folder
 
 
 def wait_for_end(pids: list[int], act: "tuple[int, int] | None" = None) -> None:
@@ -67,21 +63,20 @@ def wait_for_end(pids: list[int], act: "tuple[int, int] | None" = None) -> None:
 STUB = "triton_python_backend_stub"
 
 
-async def test_stopping_leaves_nothing_behind(model_repository: Path, own_temp: Path) -> None:
+async def test_stopping_leaves_nothing_behind(model_repository: Path) -> None:
     triton = EmbeddedTriton(model_repository, free=64 << 20)  # what /dev/shm has in a container by default
     url = await triton.start()
-    running = processes(own_temp)
+    folder = folder_of(triton)
+    running = processes(folder)
     assert {name: len(pids) for name, pids in running.items()} == {"watchdog": 1, "tritonserver": 1, STUB: 3}
     # the terminal's Ctrl-C goes to the foreground group of its session
     assert all(os.getsid(pid) != os.getsid(0) for pids in running.values() for pid in pids)
     assert listens(url)
-    (folder,) = own_temp.iterdir()
-    assert sum(path.stat().st_size for path in shared_memory(folder.name)) < 64 << 20
+    assert sum(path.stat().st_size for path in regions(folder)) < 64 << 20
     await asyncio.gather(triton.stop(), triton.stop())
     await triton.stop()
-    assert not shared_memory(folder.name)
-    assert not processes(own_temp)
-    assert not list(own_temp.iterdir())
+    assert not left(folder)
+    assert not processes(folder)
     assert not listens(url)
 
 
@@ -91,53 +86,53 @@ from pathlib import Path
 from service.triton_server.process import EmbeddedTriton
 
 async def main():
-    print(await EmbeddedTriton(Path(sys.argv[1])).start(), flush=True)
+    triton = EmbeddedTriton(Path(sys.argv[1]))
+    print(await triton.start(), triton.folder, flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())
 """
 
 
-def test_a_parent_that_is_killed_leaves_nothing_behind(model_repository: Path, own_temp: Path) -> None:
+def test_a_parent_that_is_killed_leaves_nothing_behind(model_repository: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(model_repository)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         try:
             assert parent.stdout is not None
-            url = parent.stdout.readline().strip()
+            url, name = parent.stdout.readline().split()
             assert listens(url)
-            (folder,) = own_temp.iterdir()
-            running = [pid for pids in processes(own_temp).values() for pid in pids]
+            folder = Path(name)
+            running = [pid for pids in processes(folder).values() for pid in pids]
             assert len(running) == 5
             wait_for_end(running, (parent.pid, signal.SIGKILL))
         finally:
             parent.kill()
-    assert not list(own_temp.iterdir())
-    assert not shared_memory(folder.name)
+    assert not left(folder)
     assert not listens(url)
 
 
 @pytest.mark.parametrize("victim", ["watchdog", "tritonserver"])
-async def test_a_server_that_dies_takes_its_stubs_with_it_and_is_noticed(
-    model_repository: Path, own_temp: Path, victim: str
-) -> None:
+async def test_a_server_that_dies_takes_its_stubs_with_it_and_is_noticed(model_repository: Path, victim: str) -> None:
     triton = EmbeddedTriton(model_repository)
     await triton.start()
-    running = processes(own_temp)
+    folder = folder_of(triton)
+    running = processes(folder)
     pids = [pid for group in running.values() for pid in group]
     await asyncio.to_thread(wait_for_end, pids, (running[victim][0], signal.SIGKILL))
     status = await triton.wait()
     await triton.stop()
     assert status == {"watchdog": -9, "tritonserver": 137}[victim]
-    assert not list(own_temp.iterdir())
+    assert not left(folder)
 
 
-async def test_a_broken_repository_says_why(repository_copy: Path, own_temp: Path) -> None:
+async def test_a_broken_repository_says_why(repository_copy: Path) -> None:
     (repository_copy / "decode/config.pbtxt").write_text("no configuration {")
+    triton = EmbeddedTriton(repository_copy)
     with pytest.raises(EmbeddedTritonError, match="instead of starting") as caught:
-        await EmbeddedTriton(repository_copy).start()
+        await triton.start()
     assert "decode" in str(caught.value)
-    assert not list(own_temp.iterdir())
-    assert not processes(own_temp)
+    assert not left(folder_of(triton))
+    assert not processes(folder_of(triton))
 
 
 async def test_a_missing_repository(tmp_path: Path) -> None:
@@ -145,11 +140,12 @@ async def test_a_missing_repository(tmp_path: Path) -> None:
         await EmbeddedTriton(tmp_path / "nothing").start()
 
 
-async def test_a_start_timeout_stops_the_server(model_repository: Path, own_temp: Path) -> None:
+async def test_a_start_timeout_stops_the_server(model_repository: Path) -> None:
+    triton = EmbeddedTriton(model_repository, start_timeout=0.01)
     with pytest.raises(EmbeddedTritonError, match=r"not ready after 0\.01 s"):
-        await EmbeddedTriton(model_repository, start_timeout=0.01).start()
-    assert not list(own_temp.iterdir())
-    assert not processes(own_temp)
+        await triton.start()
+    assert not left(folder_of(triton))
+    assert not processes(folder_of(triton))
 
 
 async def test_stopping_a_server_that_never_started(model_repository: Path) -> None:
@@ -176,10 +172,10 @@ async def test_with_a_python_that_has_no_stub(monkeypatch: pytest.MonkeyPatch, m
 
 
 async def test_a_machine_that_is_out_of_files(monkeypatch: pytest.MonkeyPatch, model_repository: Path) -> None:
-    def none_left(count: int) -> list[int]:
+    def none_left() -> tuple[Path, int]:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(embedded, "free_ports", none_left)
+    monkeypatch.setattr(folder_module, "create", none_left)
     with pytest.raises(EmbeddedTritonError, match=r"cannot be started: .*Too many open files"):
         await EmbeddedTriton(model_repository).start()
 

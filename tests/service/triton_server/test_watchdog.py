@@ -1,6 +1,5 @@
 """The watchdog with small servers of its own, as `service.triton_server.process` and as the images start it."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -87,7 +86,7 @@ def test_a_signal_is_forwarded_and_model_processes_may_end_before_the_server(num
 def test_with_a_parent_signals_are_ignored_and_the_end_of_its_pipe_stops_the_server(tmp_path: Path) -> None:
     folder = tmp_path / "landmarks-watchdog-test"
     folder.mkdir()
-    shared = Path("/dev/shm") / f"{folder.name}-{os.getpid()}"
+    shared = tmp_path / f"{folder.name}-region"
     shared.touch()
     with watched(STOPPING, "--parent-pipe=5", f"--remove={folder}") as process:
         assert process.stdin is not None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
 from landmarks.codec import CodecError, CodecSpec, NetworkOutput, decode, without_visibility
+from landmarks.flip import average_maps
 from landmarks.layout import PointLayout
 from train.evaluation.readers import make_decoder, make_flip_averaging_decoder
 
@@ -92,3 +93,27 @@ def test_flip_averaging_under_both_pixel_rules_and_with_a_correction(
     found = make_flip_averaging_decoder(spots, codec, [1, "argmax"], LAYOUT, correction)(crop())
     for reading in (1, "argmax"):
         assert found[reading].points.tolist() == [[wanted, wanted]]
+
+
+@pytest.mark.parametrize(
+    ("codec", "wanted"),
+    [
+        # both maps have their spot in column 5 and row 7
+        (CENTER, [21.5, 29.5]),
+        # the mirrored crop's spot is in column 10, mirrored back in 15 - 10 = 5, moved by one cell in 6: halfway
+        (CORNER, [22.0, 28.0]),
+    ],
+)
+def test_averaged_maps_under_both_pixel_rules(codec: CodecSpec, wanted: list[float]) -> None:
+    found = make_flip_averaging_decoder(spots, codec, [2], LAYOUT, flip="maps")(crop())
+    assert found[2].points[0] == pytest.approx(np.array([wanted, wanted]), abs=1e-3)
+
+
+def test_averaging_maps_weighs_both_alike_whatever_the_level_of_their_logits() -> None:
+    """A sure map in column 3, and in the mirrored crop one as sure in column 11, of logits higher by 7: 15 - 11 = 4."""
+    maps = np.zeros((2, 2, 16, 16), np.float32)
+    maps[0, :, 7, 3], maps[1, :, 7, 11] = 50.0, 50.0
+    maps[1] += 7.0
+    averaged = average_maps(maps, CENTER, LAYOUT)
+    assert averaged.shape == (1, 2, 16, 16)
+    assert np.exp(averaged[0, 0, 7, [2, 3, 4]]) == pytest.approx([0.0, 0.5, 0.5], abs=1e-6)

@@ -22,6 +22,7 @@ from tests.train import published  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from tests.train.published import Shapes  # noqa: E402
 from train.backbones import build  # noqa: E402
+from train.backbones.mobilenet import MobileNetV2  # noqa: E402
 from train.commands.command_line import parse  # noqa: E402
 from train.errors import ConfigError, TrainingError  # noqa: E402
 from train.evaluation.trained import open_run  # noqa: E402
@@ -80,7 +81,7 @@ def test_a_released_model_becomes_a_finished_run(released: Path, tmp_path: Path)
     load_weights(model, released)
     assert isinstance(model.head, nn.Sequential)
     with torch.inference_mode():
-        below: Tensor = model.head[:3](model.features(torch.from_numpy(crops)))  # type: ignore[operator]
+        below: Tensor = model.head[:3](model.extract(torch.from_numpy(crops)))  # type: ignore[operator]
         last = values["heatmap_head.head.layers.3.weight"][98:, :, 0, 0]
         by_hand = torch.einsum("pc,nchw->nphw", last, below)
     assert np.allclose(heatmaps, by_hand.numpy(), rtol=1e-3, atol=1e-3 * float(np.abs(heatmaps).max()))
@@ -134,6 +135,63 @@ def test_a_released_model_of_68_points_is_a_300w_run(tmp_path: Path) -> None:
     import_checkpoint(path, tmp_path / "run")
     assert open_run(tmp_path / "run").codec.points == 68
     assert json.loads((tmp_path / "run" / "run.json").read_text())["layout"] == "ibug68"
+
+
+def test_a_released_mobilenet_becomes_a_run(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.pth", published.mobilenet_model())
+    config = import_checkpoint(path, tmp_path / "run", input_size=64, boxes="P1")
+    assert (config.name, config.boxes) == ("mobilenet_v2", "P1")
+    trained = open_run(tmp_path / "run")
+    assert trained.boxes == "P1"
+    crops = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    values = torch.load(path, weights_only=True)
+    model = build("mobilenet_v2").eval()
+    load_weights(model, path)
+    assert isinstance(model, MobileNetV2)
+    with torch.inference_mode():
+        below: Tensor = model.head[:3](model.extract(torch.from_numpy(crops)))
+        last = values["heatmap_head.head.layers.3.weight"][98:, :, 0, 0]
+        by_hand = torch.einsum("pc,nchw->nphw", last, below).numpy()
+    assert np.allclose(trained.network(crops).heatmaps, by_hand, rtol=1e-3, atol=1e-3 * float(np.abs(by_hand).max()))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "name", "data"),
+    [
+        (published.pose_hrnet(32, 16), "pose_hrnet_w32", "mpii"),
+        (published.pose_resnet((3, 4, 6, 3), 17), "pose_resnet_50", "coco"),
+    ],
+)
+def test_a_released_pose_network_is_known_by_its_shapes(tmp_path: Path, shapes: Shapes, name: str, data: str) -> None:
+    config = import_checkpoint(write(tmp_path / "model.pth", shapes), tmp_path / "run", input_size=64)
+    assert (config.name, config.objective, config.pixel_rule, config.boxes) == (name, "gaussian", "corner", "P2")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"] == [data]
+    trained = open_run(tmp_path / "run")
+    assert trained.codec.topk == 11
+    assert trained.network(np.zeros((1, 64, 64, 3), np.uint8)).heatmaps.shape == (1, trained.codec.points, 16, 16)
+
+
+def test_a_pose_network_starts_from_a_classifier_with_its_own_head(tmp_path: Path) -> None:
+    path = write(tmp_path / "imagenet.pth", published.backbone(32) | published.classifier())
+    model = build("pose_hrnet_w32", 16)
+    head = model.state_dict()["final_layer.weight"].clone()
+    load_weights(model, path)
+    given = torch.load(path, weights_only=True)["stage4.2.fuse_layers.0.3.0.weight"]
+    assert torch.equal(model.state_dict()["stage4.2.fuse_layers.0.3.0.weight"], given)
+    assert torch.equal(model.state_dict()["final_layer.weight"], head)
+
+
+def test_a_mobilenet_starts_from_a_classifier_without_its_deeper_blocks(tmp_path: Path) -> None:
+    deeper: Shapes = {
+        "features.14.conv.0.weight": (576, 96, 1, 1),
+        "conv.0.weight": (1280, 320, 1, 1),
+        "classifier.weight": (1000, 1280),
+    }
+    path = write(tmp_path / "imagenet.pth", published.mobilenet() | deeper)
+    model = build("mobilenet_v2")
+    load_weights(model, path)
+    given = torch.load(path, weights_only=True)["features.13.conv.6.weight"]
+    assert torch.equal(model.state_dict()["features.13.conv.6.weight"], given)
 
 
 def test_a_run_is_not_overwritten(released: Path, tmp_path: Path) -> None:
@@ -238,8 +296,9 @@ def test_weights_of_another_width_change_nothing(tmp_path: Path) -> None:
     [
         (published.landmark_model(points=106), "a head of 106 points; known are 98, 68"),
         (published.backbone(18), "without a landmark head; to train from it, give it to fit --weights"),
-        ({"features.0.weight": (3,)}, "not an HRNet; it holds features.0.weight"),
-        ({"stage2.0.branches.0.0.conv1.weight": ()}, "not an HRNet"),
+        ({"features.0.weight": (3,)}, "neither an HRNet nor a MobileNetV2; it holds features.0.weight"),
+        (published.pose_hrnet(32, 14), "not a known pose network: it has 14 points"),
+        ({"stage2.0.branches.0.0.conv1.weight": ()}, "neither an HRNet nor a MobileNetV2"),
     ],
 )
 def test_other_networks_are_named(tmp_path: Path, shapes: Shapes, message: str) -> None:

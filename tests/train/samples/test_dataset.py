@@ -211,6 +211,6 @@ def test_targets_decode_to_the_points_on_average(tmp_path: Path) -> None:
     assert decode(heatmap, codec, 4).points[0, 0] == pytest.approx(transform_points(matrix, [50, 70]), abs=0.25)
 
 
-def test_the_shipped_configuration_is_the_papers_augmentation() -> None:
+def test_the_shipped_configuration_has_the_default_augmentation() -> None:
     assert load_config(Config, "compact").augment == Augment()
     assert (Augment().rotation, Augment().scale, Augment().shift) == (30, 0.25, 16)

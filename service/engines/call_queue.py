@@ -1,0 +1,158 @@
+"""A bounded queue before the calls to an engine's server.
+
+What waits is gathered into calls, of all requests by turns, so that a request of hundreds of crops does not delay one
+of a single crop. At most a few calls are in flight: while they run, what arrives meanwhile makes the next ones, fuller
+the busier the service is. A request is refused at once when the queue is full, and leaves it when its deadline passes.
+
+Triton's own dynamic batcher would do the first of these as well, but it stands still for half a second at a time (see
+docs/decisions/0005).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from service.deadline import Deadline
+from service.engines.port import EngineOverloaded, EngineTimeout
+from service.observability.request_scope import waited
+
+MAX_WAITING: Final = 64
+"""Requests that may wait before the calls to each server."""
+
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(eq=False)
+class _Request(Generic[Key, Item, Result]):
+    key: Key
+    items: Sequence[Item]
+    deadline: Deadline | None
+    done: asyncio.Future[None]
+    context: Context = field(default_factory=copy_context)
+    """The context of the caller: what measures and traces a call finds the request by it."""
+    submitted_at: float = field(default_factory=time.monotonic)
+    taken_at: float | None = None
+    """When the first call was made."""
+    taken: int = 0
+    """How many of the items, the first ones, calls were made for."""
+    results: dict[int, Result] = field(default_factory=dict)
+    """By the item's index."""
+
+
+class CallQueue(Generic[Key, Item, Result]):
+    """Gathers the items of requests with the same key into calls. All methods run in one event loop."""
+
+    def __init__(
+        self,
+        name: str,
+        call: Callable[[Key, list[Item], Deadline | None], Awaitable[Sequence[Result]]],
+        *,
+        max_batch: Callable[[Key], int],
+        max_calls: Callable[[], int],
+        max_waiting: Callable[[], int],
+    ) -> None:
+        """`name`: of the metrics. `call`: a key, items, and the latest deadline of their requests -> a result for each
+        item.
+
+        `max_batch`: items of a call. `max_calls`: calls in flight. `max_waiting`: requests of which items wait.
+        """
+        self._name = name
+        self._call = call
+        self._max_batch = max_batch
+        self._max_calls = max_calls
+        self._max_waiting = max_waiting
+        self._waiting: deque[_Request[Key, Item, Result]] = deque()
+        self._calls: set[asyncio.Future[None]] = set()
+
+    async def submit(self, key: Key, items: Sequence[Item], deadline: Deadline | None) -> list[Result]:
+        """The results of the items, in their order.
+
+        Raises EngineOverloaded when the queue is full, EngineTimeout once the deadline has passed, and what the call
+        raises. A request that leaves early, for its deadline or because it is cancelled, takes no further part in
+        calls; the one in flight goes on for the others.
+        """
+        if len(self._waiting) >= self._max_waiting():
+            raise EngineOverloaded(f"{len(self._waiting)} requests are waiting for the engine")
+        request = _Request[Key, Item, Result](key, items, deadline, asyncio.get_running_loop().create_future())
+        if items:
+            self._waiting.append(request)
+            self._dispatch()
+        else:
+            request.done.set_result(None)
+        try:
+            await asyncio.wait_for(request.done, None if deadline is None else deadline.remaining())
+        except asyncio.TimeoutError as error:
+            raise EngineTimeout("the engine did not answer in time") from error
+        finally:
+            if request in self._waiting:
+                self._waiting.remove(request)
+            waited(self._name, (request.taken_at or time.monotonic()) - request.submitted_at)
+        return [request.results[index] for index in range(len(items))]
+
+    async def close(self) -> None:
+        """Waits for the calls in flight. Requests that still wait keep waiting until their deadlines."""
+        if self._calls:
+            await asyncio.wait(self._calls)
+
+    def _dispatch(self) -> None:
+        while self._waiting and len(self._calls) < self._max_calls():
+            batch = self._next_batch()
+            first, _ = batch[0]
+            task = first.context.run(asyncio.ensure_future, self._run(batch))
+            self._calls.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Future[None]) -> None:
+        self._calls.discard(task)
+        self._dispatch()
+
+    def _next_batch(self) -> list[tuple[_Request[Key, Item, Result], int]]:
+        """Requests with the index of an item of theirs: of those with the first one's key, an item of each by turns.
+
+        Requests whose items are not all taken wait on, behind the others.
+        """
+        key, now = self._waiting[0].key, time.monotonic()
+        limit = max(1, self._max_batch(key))
+        batch: list[tuple[_Request[Key, Item, Result], int]] = []
+        left = [request for request in self._waiting if request.key == key][:limit]
+        taking = list(left)
+        while left and len(batch) < limit:
+            for request in left[: limit - len(batch)]:
+                request.taken_at = request.taken_at or now
+                batch.append((request, request.taken))
+                request.taken += 1
+            left = [request for request in left if request.taken < len(request.items)]
+        for request in taking:
+            self._waiting.remove(request)
+        self._waiting.extend(request for request in taking if request.taken < len(request.items))
+        return batch
+
+    async def _run(self, batch: list[tuple[_Request[Key, Item, Result], int]]) -> None:
+        requests = {id(request): request for request, _ in batch}.values()
+        try:
+            items = [request.items[index] for request, index in batch]
+            results = await self._call(batch[0][0].key, items, _latest([request.deadline for request in requests]))
+        except Exception as error:
+            for request in requests:
+                if not request.done.done():
+                    request.done.set_exception(error)
+            return
+        for (request, index), result in zip(batch, results, strict=True):
+            request.results[index] = result
+        for request in requests:
+            if len(request.results) == len(request.items) and not request.done.done():
+                request.done.set_result(None)
+
+
+def _latest(deadlines: Sequence[Deadline | None]) -> Deadline | None:
+    """None, which sets no limit, where one of them is None."""
+    known = [deadline for deadline in deadlines if deadline is not None]
+    return max(known, key=lambda deadline: deadline.ends_at) if len(known) == len(deadlines) else None

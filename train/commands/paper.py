@@ -1,0 +1,71 @@
+"""What `table` and `figure` have in common: how runs are trained, and how an entry of `train.tables` is made."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from train.config import Config, load_config
+from train.datasets.source import DataSource
+from train.errors import ConfigError, DataError
+from train.tables import Entry
+from train.tables.context import TableContext
+
+NOWHERE: Final = DataSource("faces300w", Path())
+"""The data of what needs none."""
+
+
+def add_protocol(parser: argparse.ArgumentParser) -> None:
+    """The folders, and how runs are trained."""
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs [%(default)s]")
+    parser.add_argument("--out", type=Path, default=Path("runs/tables"), help="folder of the results [%(default)s]")
+    parser.add_argument("--sizes", type=int, nargs="+", metavar="PIXELS", help="crop sizes [those of the paper]")
+    about = "the recipe: a TOML file, or a shipped one [h3r; of tables 11 to 14 hrnet_pose]"
+    parser.add_argument("--config", help=about)
+    parser.add_argument("--backbone", help="replaces the recipe's backbone")
+    parser.add_argument("--epochs", type=int, metavar="N", help="the recipe's schedule in N epochs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="averaged over [0]")
+    parser.add_argument("--run", type=Path, help="a finished run to measure, where a single one is measured")
+    parser.add_argument("--weights", type=Path, help="start runs from published weights (.pth) or a checkpoint")
+    about = "train nothing: figures whose run is missing are left out"
+    parser.add_argument("--reuse-only", action="store_true", help=about)
+
+
+def make(
+    name: str,
+    entry: Entry,
+    data: Sequence[str],
+    runs: Path,
+    out: Path,
+    sizes: Sequence[int] | None,
+    recipe: tuple[str | None, str | None, int | None],
+    seeds: Sequence[int],
+    run: Path | None,
+    weights: Path | None,
+    reuse_only: bool,
+) -> None:
+    """Makes an entry and prints where it is. `recipe`: configuration, backbone and epochs, where they are given.
+
+    Raises DataError for data that it cannot be made on, ConfigError for a recipe or sizes that it cannot be made with.
+    """
+    sources = [DataSource.parse(each) for each in data]
+    if entry.formats and len(sources) != 1:
+        raise DataError(f"{name} is made on a data set: add --data FORMAT:PATH")
+    for source in sources:
+        if entry.formats and source.name not in entry.formats:
+            raise DataError(f"{name} is made on {' or '.join(entry.formats)}, not on {source.name}")
+    chosen = tuple(sizes or entry.sizes)
+    if entry.single_size and len(chosen) != 1:
+        raise ConfigError(f"{name} is of one crop size: --sizes takes one number")
+    config, backbone, epochs = recipe
+    loaded = load_config(Config, config or entry.recipe, {"name": backbone} if backbone else {})
+    if epochs is not None:
+        loaded = loaded.with_epochs(epochs)
+    entry.make(
+        TableContext(
+            sources[0] if sources else NOWHERE, runs, out, not reuse_only, loaded, chosen, tuple(seeds), run, weights
+        )
+    )
+    print(f"wrote {name} into {out}")
