@@ -183,7 +183,9 @@ def fit(network: RefinedNetwork, samples: Samples, seed: int = 0) -> None:
     optimizer = torch.optim.AdamW(layer.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * steps_per_epoch)
     for _ in range(epochs):
-        for rows in torch.randperm(len(x), generator=generator).split(BATCH_SIZE):
+        order = torch.randperm(len(x), generator=generator)
+        for start in range(0, len(x), BATCH_SIZE):
+            rows = order[start : start + BATCH_SIZE]
             hidden = layer.hidden(dropped(x[rows], DROPOUT / 2, generator)).relu()
             logits = layer.regression(dropped(hidden, DROPOUT, generator))
             surprise = functional.softplus(logits) - samples.seen[rows] * logits
