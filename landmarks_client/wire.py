@@ -67,6 +67,7 @@ class Target:
 def parse_target(url: str, api_key: str | None, tls: Tls | None) -> Target:
     """Raises ClientUsageError for an invalid address, a key that no header can carry, or TLS files without TLS."""
     scheme, _, host = url.rstrip("/").partition("://")
+    scheme = scheme.lower()
     if scheme not in _SCHEMES or not _has_valid_host(url):
         raise ClientUsageError(f"{url!r} is no address: give http://host:port, https://, grpc:// or grpcs://")
     if tls is not None and scheme in ("http", "grpc"):

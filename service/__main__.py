@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,21 +28,25 @@ logger = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status: 0, 1 for a failure, 2 for a wrong command line."""
+    is_shown = sys.stdout is not None
+    open_missing_streams()
     command = parse(argv)
+    if not is_shown and (isinstance(command, NewKey) or (isinstance(command, Detect) and command.output.out is None)):
+        sys.stderr.write("landmarks: standard output is closed: nothing could be written to it\n")
+        return 1
     if isinstance(command, NewKey):
         return _new_key(command.name)
     if isinstance(command, Probe):
         return probe(command)
     if isinstance(command, ExportTracks):
         return export_tracks(command)
-    if isinstance(command, Serve):
-        open_missing_streams()
     set_up_log(command.settings)
     for name in unknown_settings(os.environ):
         logger.warning("%s is not a setting: see `landmarks serve --help`", name)
     if isinstance(command, Doctor):
         return doctor(command.settings)
     memory.set_up()
+    forbid_core_dumps()
     silence_opencv()
     try:
         return asyncio.run(_run(command))
@@ -50,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def forbid_core_dumps() -> None:
+    """No crash writes the memory of this process, and so images, to a disk. Processes that it starts inherit this."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def open_missing_streams() -> None:

@@ -55,10 +55,12 @@ def expand(given: Iterable[Path]) -> Inputs:
 
 
 def _matches(given: Path) -> list[Path]:
-    """The path itself, if it exists; else what it matches as a glob; else itself."""
+    """The path itself, if it exists; else standard input for `-`; else what it matches as a glob; else itself."""
     try:
         if given.exists():  # even one whose name has a bracket
             return [given]
+        if given == Path("-"):
+            return [Path("/dev/stdin")]
     except OSError:  # the name is too long, or its folder may not be read
         return [given]
     return sorted(Path(name) for name in glob.glob(str(given), recursive=True)) or [given]  # noqa: PTH207 - Path.glob takes no absolute pattern
@@ -116,10 +118,9 @@ def _is_image(path: Path) -> bool:
 def name_of(image: Path) -> str:
     """The path as text. One that is not UTF-8 becomes a URI, `file:///...%FF.jpg`: no other path is written like it."""
     try:
-        str(image).encode()
-    except UnicodeEncodeError:
+        return os.fsencode(image).decode()  # whatever the locale takes these bytes for
+    except UnicodeDecodeError:
         return image.absolute().as_uri()
-    return str(image)
 
 
 def overlay_paths(overlay: Path, images: list[Path]) -> dict[Path, Path]:

@@ -251,7 +251,8 @@ class Output:
 def new_file(path: Path, form: Format, *, overwrite: bool = False) -> tuple[BinaryIO, Output]:
     """Raises OutputError where the file exists and is not to be overwritten, or cannot be created."""
     try:
-        stream: BinaryIO = path.open("wb" if overwrite else "xb")
+        keeps_nothing = path.exists() and not path.is_file()  # a pipe or a device, such as /dev/stdout
+        stream: BinaryIO = path.open("wb" if overwrite or keeps_nothing else "xb")
     except FileExistsError as error:
         advice = "add --resume to continue it, or --overwrite to replace it"
         raise OutputError(f"{path} exists: {advice}") from error

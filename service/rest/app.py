@@ -40,6 +40,7 @@ from service.rest.schema import (
 from service.security.api_keys import Protection
 from service.stages import with_faces
 from service.wire.json import answer_body, batch_body, layout_body, models_body, to_json
+from service.wire.text import plain_number
 
 T = TypeVar("T")
 
@@ -208,7 +209,7 @@ async def _received(request: Request, read: Callable[[], Awaitable[T]], deadline
 def _seconds(text: str) -> float:
     """The value of the header X-Request-Timeout. Raises ServiceError of kind INVALID_REQUEST."""
     try:
-        seconds = float(text)
+        seconds = plain_number(float, text)
     except ValueError:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds > 0):

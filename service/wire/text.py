@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
@@ -36,9 +37,19 @@ class TextOption(NamedTuple):
     """How several values are written, where it takes several."""
 
 
+Number = TypeVar("Number", int, float)
+
+
+def plain_number(convert: Callable[[str], Number], text: str) -> Number:
+    """`convert`: int or float, which read 1_0 and digits of other scripts too. Raises ValueError for these."""
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return convert(text)
+
+
 _FROM_TEXT: Final[Mapping[str, Callable[[str], object]]] = {
-    "integer": int,
-    "number": float,
+    "integer": partial(plain_number, int),
+    "number": partial(plain_number, float),
     "boolean": {"true": True, "false": False}.__getitem__,
     "string": str,
 }
@@ -52,7 +63,7 @@ def _converted(convert: Callable[[str], object], text: str) -> object:
 
 
 def _box(text: str) -> list[object]:
-    return [_converted(float, part) for part in text.split(",")]
+    return [_converted(_FROM_TEXT["number"], part) for part in text.split(",")]
 
 
 def _text_option(field: str, schema: Mapping[str, Any]) -> TextOption:

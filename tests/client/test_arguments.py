@@ -43,6 +43,11 @@ def test_an_address_that_nobody_can_have_is_rejected(scheme: str, host: str) -> 
         Client(f"{scheme}://{host}")
 
 
+def test_the_scheme_of_an_address_may_be_upper_case() -> None:
+    assert parse_target("HTTP://localhost:8080", None, None) == parse_target("http://localhost:8080", None, None)
+    assert parse_target("GRPC://localhost:8081", None, None).is_grpc
+
+
 def test_the_parts_of_an_address() -> None:
     target = parse_target("https://host:1/prefix/", "secret", None)
     assert (target.scheme, target.host, target.url) == ("https", "host:1/prefix", "https://host:1/prefix")

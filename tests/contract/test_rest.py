@@ -77,6 +77,10 @@ async def test_the_three_forms_mean_the_same():
         (raw("?box=0,0,9,9&box="), "invalid_box", "box 1 is not four numbers"),
         (raw("?topk=four"), "invalid_request", "topk must be a whole number"),
         (raw("?topk=4&topk=5"), "invalid_request", "once"),
+        (raw("?topk=1_0"), "invalid_request", "topk must be a whole number"),
+        (raw("?box=1_0,1,200,200"), "invalid_box", "four numbers"),
+        (raw("?box=%D9%A1,1,200,200"), "invalid_box", "four numbers"),  # an Arabic digit one
+        (raw(**{"X-Request-Timeout": "1_0"}), "invalid_request", "timeout"),
         (raw("?boxes=1,2,3,4"), "invalid_request", "?box=x1,y1,x2,y2"),
         (raw("?topk=" + "9" * 5000), "invalid_request", "topk"),
         (raw(**{"X-Request-Timeout": "soon"}), "invalid_request", "timeout"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from service.cli.inputs import SUFFIXES, expand, name_of, overlay_paths
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -91,6 +94,28 @@ def test_names_that_are_not_utf_8_differ_in_the_output(tmp_path: Path) -> None:
     one, other = Path(os.fsdecode(b"x\xff.png")), Path(os.fsdecode(b"x\xfe.png"))
     assert (name_of(one), name_of(other)) == (f"{Path.cwd().as_uri()}/x%FF.png", f"{Path.cwd().as_uri()}/x%FE.png")
     assert name_of(Path("\u00fc\\xff.png")) == "\u00fc\\xff.png"
+
+
+def test_the_name_of_an_image_does_not_depend_on_the_locale() -> None:
+    program = "import sys; from pathlib import Path; from service.cli.inputs import name_of; " + (
+        "sys.stdout.buffer.write(name_of(Path(sys.argv[1])).encode())"
+    )
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, "žena.jpg"],
+        cwd=ROOT,
+        env=os.environ | ascii_only,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode() == "žena.jpg"
+
+
+def test_a_dash_is_standard_input_unless_a_file_has_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert expand([Path("-")]).images == [Path("/dev/stdin")]
+    Path("-").write_bytes(b"")
+    assert expand([Path("-")]).images == [Path("-")]
 
 
 def test_no_two_overlays_have_the_same_name() -> None:

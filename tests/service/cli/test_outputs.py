@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.cli.outputs import Csv, Format, JsonLines, OutputError, make_format, new_file, resumed_file
+from service.cli.outputs import Csv, Format, JsonLines, Output, OutputError, make_format, new_file, resumed_file
 
 FACE = {"box": [1.0, 2.0, 3.0, 4.0], "box_source": "given", "box_score": None, "score": 0.5, "inter_ocular": 2.0}
 FACE |= {"passes": 2}
@@ -142,3 +143,20 @@ def test_a_csv_without_any_face_has_a_row_for_each_image_and_is_started_again_wh
     stream, output = resumed_file(path, Csv())
     stream.close()
     assert output.completed == {"a.png", "b.png"}
+
+
+def test_a_pipe_and_a_device_are_written_to_without_overwrite(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        stream, output = new_file(pipe, JsonLines())
+        with stream:
+            output.add("a.jpg", {"faces": []})
+        assert os.read(reading, 100) == b'{"file":"a.jpg","faces":[]}\n'
+    finally:
+        os.close(reading)
+    with Path("/dev/full").open("wb", buffering=0) as stream, pytest.raises(OutputError, match="No space left"):
+        Output(JsonLines(), stream).add("a.jpg", {"faces": []})
+    with pytest.raises(OutputError, match="Is a directory"):
+        new_file(tmp_path, JsonLines())
