@@ -43,14 +43,15 @@ def tritons(count: int) -> Iterator[list[str]]:
 
 
 def pid_of(address: str) -> int:
-    """The process id of the tritonserver that listens at this address."""
-    wanted = f"--grpc-port={address.rpartition(':')[2]}"
+    """The process id of the tritonserver that listens at this address, of a port or of a socket."""
+    host, _, port = address.rpartition(":")
+    wanted = {f"--grpc-address={host}", f"--grpc-port={port}"}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             arguments = (process / "cmdline").read_text().split("\0")
         except OSError:
             continue
-        if arguments[0].endswith("/tritonserver") and wanted in arguments:
+        if arguments[0].endswith("/tritonserver") and wanted <= set(arguments):
             return int(process.name)
     raise SystemExit(f"no tritonserver listens at {address}")
 

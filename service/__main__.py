@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(command, Doctor):
         return doctor(command.settings)
     memory.set_up()
+    forbid_core_dumps()
     silence_opencv()
     try:
         return asyncio.run(_run(command))
@@ -53,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def forbid_core_dumps() -> None:
+    """No crash writes the memory of this process, and so images, to a disk. Processes that it starts inherit this."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def open_missing_streams() -> None:
