@@ -108,7 +108,8 @@ RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
     sh /install.sh /locks/${TRITON_LOCK} install --break-system-packages
 RUN --mount=type=bind,from=project,source=/dist,target=/dist \
     python3 -m pip install --no-cache-dir --no-index --no-deps --break-system-packages /dist/*.whl
-COPY deploy/image/healthy.py deploy/image/start_triton.sh service/triton_server/watchdog.py /opt/
+COPY deploy/image/triton_answers.py deploy/image/start_triton.sh service/triton_server/watchdog.py /opt/
+RUN python3 -c "from landmarks.golden import golden_crop; golden_crop(256).tofile('/opt/golden.rgb')"
 COPY model_repo /models
 # the mount point of a volume for TensorRT's engines, which inherits the owner
 RUN install --directory --owner 10001 --group 10001 /engines
@@ -121,8 +122,8 @@ ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 \
     ORT_DISABLE_TELEMETRY=1
 USER 10001:10001
 EXPOSE 8001 8002
-HEALTHCHECK --interval=5s --timeout=5s --start-period=10m --retries=6 \
-    CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8000/v2/health/ready"]
+HEALTHCHECK --interval=5s --timeout=15s --start-period=10m --retries=3 \
+    CMD ["python3", "-I", "/opt/triton_answers.py"]
 ENTRYPOINT ["sh", "/opt/start_triton.sh"]
 # HTTP is for the health check only: the gateway uses gRPC. Connections end after five minutes, so that gateways resolve the
 # servers' addresses again. The last line is triton_options() of service/triton_server/malloc.py
@@ -140,7 +141,8 @@ LABEL org.opencontainers.image.title="h3r-landmarks triton" \
 FROM ${BASE_IMAGE} AS triton-cpu
 COPY --from=triton-cpu-packages /opt/venv /opt/venv
 COPY --from=triton-cpu-packages /opt/tritonserver /opt/tritonserver
-COPY deploy/image/healthy.py deploy/image/start_triton.sh service/triton_server/watchdog.py /opt/
+COPY deploy/image/triton_answers.py deploy/image/start_triton.sh service/triton_server/watchdog.py /opt/
+RUN /opt/venv/bin/python -c "from landmarks.golden import golden_crop; golden_crop(256).tofile('/opt/golden.rgb')"
 COPY model_repo /models
 RUN install --directory --owner 10001 --group 10001 /engines
 # the Python backend finds its packages through the first python3 on PATH
@@ -149,8 +151,8 @@ ENV PATH=/opt/venv/bin:/opt/tritonserver/bin:$PATH LD_LIBRARY_PATH=/opt/tritonse
     MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=16777216 MALLOC_TRIM_THRESHOLD_=33554432
 USER 10001:10001
 EXPOSE 8001 8002
-HEALTHCHECK --interval=5s --timeout=5s --start-period=2m --retries=6 \
-    CMD ["python3", "-I", "/opt/healthy.py", "http://127.0.0.1:8000/v2/health/ready"]
+HEALTHCHECK --interval=5s --timeout=15s --start-period=2m --retries=3 \
+    CMD ["python3", "-I", "/opt/triton_answers.py"]
 ENTRYPOINT ["sh", "/opt/start_triton.sh"]
 # as above; metrics of GPUs need a library that the wheel lacks
 CMD ["--model-repository=/models", "--allow-gpu-metrics=false", "--disable-auto-complete-config", \

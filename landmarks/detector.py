@@ -36,7 +36,7 @@ class DetectorSpec:
     """Minimum score of a face that is returned, chosen on images that the detector was not trained on."""
     small_size: float = 22.0
     """Pixels; the scores of smaller faces are reduced, see `landmarks.detection.downweight_small`."""
-    nms_iou: float = 0.4
+    nms_iou: float = 0.3
     """Non-maximum suppression: of two boxes with a larger IoU, the one with the lower score is removed."""
 
     def __post_init__(self) -> None:

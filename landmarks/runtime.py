@@ -6,6 +6,8 @@ OpenVINO is imported when a model is loaded, so that importing `landmarks` needs
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -34,11 +36,13 @@ _OPTIONS: Final = {
 _DETECTOR_OPTIONS: Final = {
     **_OPTIONS,
     # compiled kernels that OpenVINO caches: one for each layer and size of image, about 40 for a size. Its default of
-    # 5,000 takes 650 MB once images of many sizes have been run. These take 60 MB, and suffice for a few sizes.
-    "CPU_RUNTIME_CACHE_CAPACITY": 512,
+    # 5,000 takes 650 MB once images of many sizes have been run. These take 130 MB, and suffice for two dozen sizes
+    # of `landmarks.detection.canvas_side`: six photographs of different sizes, at four sizes each.
+    "CPU_RUNTIME_CACHE_CAPACITY": 1024,
 }
 
 M = TypeVar("M", ModelMetadata, DetectorMetadata)
+R = TypeVar("R")
 
 
 class NetworkError(RuntimeError):
@@ -108,6 +112,17 @@ class DetectorNetwork:
     def __call__(self, images: NDArray[np.uint8]) -> DetectorMaps:
         """An RGB image [1, H, W, 3] -> a map per level, valid until the next call."""
         return [maps[0] for maps in self._request.infer([images], share_outputs=True).values()]
+
+
+def consume(tensor: Any, function: Callable[[NDArray[Any]], R]) -> R:
+    """The function's result for the values of one of Triton's inputs, in whose place in the region of shared memory
+    there are zeros afterwards. Otherwise they would stay there until those of another request take their place.
+    """
+    try:
+        return function(tensor.as_numpy())  # a copy
+    finally:
+        place = np.from_dlpack(tensor)  # not a copy, but read-only to NumPy
+        ctypes.memset(place.ctypes.data, 0, place.nbytes)
 
 
 def identify(path: Path) -> tuple[ModelMetadata, str]:

@@ -22,6 +22,7 @@ from service.engines.local import LocalEngine
 from service.engines.port import Engine, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
 from service.engines.triton.engine import TritonEngine
 from service.engines.triton.resolver import DnsResolver, Resolver
+from service.engines.triton.tls import TritonTls
 from service.errors import StartError
 from service.gateway import Gateway
 from service.images.limits import ImageLimits
@@ -154,7 +155,8 @@ async def _running_engine(settings: Settings, telemetry: Telemetry) -> AsyncIter
 async def _primary_engine(settings: Settings, telemetry: Telemetry) -> AsyncIterator[TritonEngine | LocalEngine]:
     """The engine that the settings choose: Tritons that run already, an embedded Triton, or this process itself."""
     if settings.triton_url is not None:
-        yield _with_gauge(_triton_engine(_resolver("triton_url", settings.triton_url), telemetry), telemetry)
+        resolver = _resolver("triton_url", settings.triton_url)
+        yield _with_gauge(_triton_engine(resolver, telemetry, _triton_tls(settings)), telemetry)
         return
     repository = model_repository(settings)
     path = model_file(repository, settings.precision)
@@ -187,11 +189,26 @@ def _resolver(setting: str, url: str) -> DnsResolver:
         raise StartError(f"LANDMARKS_{setting.upper()}: {error}") from error
 
 
-def _triton_engine(resolver: Resolver, telemetry: Telemetry) -> TritonEngine:
+def _triton_engine(resolver: Resolver, telemetry: Telemetry, tls: TritonTls | None = None) -> TritonEngine:
     metrics = telemetry.metrics
     return TritonEngine(
-        resolver, lambda reason: metrics.triton_retries.labels(reason).inc(), metrics.triton_retries_forgone.inc
+        resolver, lambda reason: metrics.triton_retries.labels(reason).inc(), metrics.triton_retries_forgone.inc, tls
     )
+
+
+def _triton_tls(settings: Settings) -> TritonTls | None:
+    """TLS of the connections to Tritons that run elsewhere, if the settings ask for it. Raises StartError."""
+    ca, certificate, key = settings.triton_tls_ca, settings.triton_tls_certificate, settings.triton_tls_key
+    if (certificate is None) != (key is None) or (ca is None and certificate is not None):
+        raise StartError(
+            "LANDMARKS_TRITON_TLS_CERTIFICATE and LANDMARKS_TRITON_TLS_KEY belong together, and need "
+            "LANDMARKS_TRITON_TLS_CA"
+        )
+    try:
+        return None if ca is None else TritonTls(ca, certificate, key)
+    except OSError as error:
+        names = ", ".join(str(path) for path in (ca, certificate, key) if path is not None)
+        raise StartError(f"LANDMARKS_TRITON_TLS_...: {names} cannot be used: {error}") from error
 
 
 def _with_gauge(engine: TritonEngine, telemetry: Telemetry) -> TritonEngine:
@@ -268,7 +285,8 @@ async def _candidate_engine(settings: Settings, telemetry: Telemetry) -> AsyncIt
     """The engine of the candidate, chosen as the primary's is, but not started yet."""
     repository = settings.candidate_repository
     if settings.candidate_url is not None:
-        yield _triton_engine(_resolver("candidate_url", settings.candidate_url), telemetry)
+        resolver = _resolver("candidate_url", settings.candidate_url)
+        yield _triton_engine(resolver, telemetry, _triton_tls(settings))
     elif repository is None:
         yield None
     elif settings.engine == "local":

@@ -138,6 +138,15 @@ class NetworkSettings(BaseModel):
         description="host:port (or unix:PATH) of the gRPC endpoint of a Triton that is already running, or several "
         "separated by commas; a name that resolves to several addresses counts as all of them.",
     )
+    triton_tls_ca: Path | None = Field(
+        None,
+        description="PEM file of the authorities of the Tritons' certificates: the connections to triton_url and "
+        "candidate_url then use TLS, and a certificate must be for the host that the URL names.",
+    )
+    triton_tls_certificate: Path | None = Field(
+        None, description="PEM file of the gateway's certificate for Tritons that ask for one (mutual TLS)."
+    )
+    triton_tls_key: Path | None = Field(None, description="PEM file of that certificate's key, without a passphrase.")
     model_repository: Path | None = Field(
         None,
         description="Folder that Triton loads; by default the model_repo of the checkout or of the current folder.",

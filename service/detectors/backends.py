@@ -5,13 +5,15 @@ Both run `landmarks.detection.find_faces` on the same file, and their results ar
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
 from landmarks.detection import Detections, find_faces
 from landmarks.detector import DetectorMetadata
+from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
 from landmarks.metadata import MetadataError
 from landmarks.repository import PROVENANCE_KEY, string_parameters
 from landmarks.runtime import DetectorNetwork, NetworkError
@@ -19,7 +21,8 @@ from landmarks.tensors import BOX_SCORES, BOXES, DETECTOR_MODEL, IMAGE
 from service.deadline import Deadline
 from service.engines.local import LocalEngine
 from service.engines.port import EngineFailure, EngineUnavailable
-from service.engines.triton.engine import TritonEngine
+from service.engines.triton.endpoint import Endpoint
+from service.engines.triton.engine import TritonEngine, infer_input, read_metadata
 from service.images.pixels import Pixels
 
 _REMEDY: Final = "export one with landmarks-train export-detector, or set LANDMARKS_YUNET_PATH"
@@ -47,27 +50,44 @@ class TritonDetectorBackend:
     """Sends images to the Tritons that an engine is connected to."""
 
     def __init__(self, triton: TritonEngine) -> None:
+        """Once the detector is known, the engine uses only Tritons whose detector answers the golden crop as well."""
         self._triton = triton
         self._served: ServedDetector | None = None
+        self._metadata: dict[str, DetectorMetadata] = {}
+        """Of each model file that a Triton was found to serve."""
 
     async def identify(self) -> ServedDetector:
         try:
             config = await self._triton.config(DETECTOR_MODEL)
         except EngineFailure as error:
             raise EngineFailure(f"Triton serves no face detector ({error}): {_REMEDY}") from error
-        provenance = string_parameters(config).get(PROVENANCE_KEY, "no hash")
-        # only of another file, because this request waits behind those for detections
-        if self._served is None or self._served.provenance != provenance:
-            metadata = await self._triton.metadata(DETECTOR_MODEL, DetectorMetadata)
-            self._served = ServedDetector(metadata, provenance)
+        is_first = self._served is None
+        self._served = await self._described(config, self._triton.metadata)
+        if is_first:
+            self._triton.verify_also(self._verify)
         return self._served
 
+    async def _described(
+        self, config: dict[str, Any], read: Callable[[str, type[DetectorMetadata]], Awaitable[DetectorMetadata]]
+    ) -> ServedDetector:
+        """What a configuration is for. `read`: asks Triton for the metadata of a file that is not known yet, which
+        waits behind the requests for detections.
+        """
+        provenance = string_parameters(config).get(PROVENANCE_KEY, "no hash")
+        if provenance not in self._metadata:
+            self._metadata[provenance] = await read(DETECTOR_MODEL, DetectorMetadata)
+        return ServedDetector(self._metadata[provenance], provenance)
+
+    async def _verify(self, endpoint: Endpoint[Any]) -> None:
+        """Raises EngineError unless the detector of one Triton finds the golden crop's face."""
+        served = await self._described(
+            await endpoint.config(DETECTOR_MODEL), lambda model, kind: read_metadata(endpoint.infer, model, kind)
+        )
+        answer = await endpoint.check(DETECTOR_MODEL, [infer_input(IMAGE, golden_crop()[None])])
+        check_golden_face(served.metadata, _detections(answer))
+
     async def detect(self, image: Pixels, deadline: Deadline | None) -> Detections:
-        answer = await self._triton.infer_tensor(DETECTOR_MODEL, IMAGE, image[None], deadline)
-        boxes, scores = answer.as_numpy(BOXES.name), answer.as_numpy(BOX_SCORES.name)
-        if boxes is None or scores is None or boxes.shape != (1, scores.size, 4):
-            raise EngineFailure("the detector's boxes have a wrong shape")
-        return _checked(Detections(boxes[0], scores[0]))
+        return _detections(await self._triton.infer_tensor(DETECTOR_MODEL, IMAGE, image[None], deadline))
 
 
 class LocalDetectorBackend:
@@ -100,6 +120,23 @@ class LocalDetectorBackend:
             except (NetworkError, MetadataError) as error:
                 raise EngineFailure(f"no face detector ({error}): {_REMEDY}") from error
         return self._network
+
+
+def check_golden_face(metadata: DetectorMetadata, found: Detections) -> None:
+    """Raises EngineFailure unless the golden crop's face is found where the network found it when it was exported."""
+    error = np.abs(found.boxes[0] - metadata.golden_box).max() if len(found.boxes) else np.inf
+    if not error <= GOLDEN_TOLERANCE:
+        raise EngineFailure(
+            f"the golden crop's face is found {error:.3f} pixels off: wrong weights, or a wrong runtime"
+        )
+
+
+def _detections(answer: Any) -> Detections:
+    """Triton's answer. Raises EngineFailure unless it has the form of detections."""
+    boxes, scores = answer.as_numpy(BOXES.name), answer.as_numpy(BOX_SCORES.name)
+    if boxes is None or scores is None or boxes.shape != (1, scores.size, 4):
+        raise EngineFailure("the detector's boxes have a wrong shape")
+    return _checked(Detections(boxes[0], scores[0]))
 
 
 def _checked(found: Detections) -> Detections:

@@ -6,13 +6,11 @@ import logging
 from concurrent.futures import Executor
 from typing import Final
 
-import numpy as np
-
 from landmarks.detection import Detections, enlarged, reduced
-from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
+from landmarks.golden import golden_crop
 from landmarks.tensors import MAX_DETECTION_SIDE
 from service.deadline import Deadline
-from service.detectors.backends import DetectorBackend, ServedDetector
+from service.detectors.backends import DetectorBackend, ServedDetector, check_golden_face
 from service.detectors.port import largest_first
 from service.engines.port import EngineError
 from service.images.pixels import Pixels
@@ -51,16 +49,10 @@ class NetworkDetector:
         try:
             served = await self._backend.identify()
             if self._verified != served:
-                self._verified = served if await self._detects_golden_face(served) else None
+                found = await self._backend.detect(golden_crop(), Deadline.after(GOLDEN_TIMEOUT))
+                check_golden_face(served.metadata, found)
+                self._verified = served
         except EngineError as error:
             logger.warning("the face detector is not ready: %s", error)
             self._verified = None
         return self._verified is not None
-
-    async def _detects_golden_face(self, served: ServedDetector) -> bool:
-        """Whether the golden crop's face is found where the network found it when it was exported."""
-        boxes = (await self._backend.detect(golden_crop(), Deadline.after(GOLDEN_TIMEOUT))).boxes
-        error = np.abs(boxes[0] - served.metadata.golden_box).max() if len(boxes) else np.inf
-        if error > GOLDEN_TOLERANCE:
-            logger.error("the golden crop's face is found %.3f pixels off: wrong weights, or a wrong runtime", error)
-        return bool(error <= GOLDEN_TOLERANCE)

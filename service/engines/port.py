@@ -19,6 +19,9 @@ from service.deadline import Deadline
 class EngineError(Exception):
     """The engine gave no result. The message is for logs; it may quote the server."""
 
+    model: str | None = None
+    """The model of Triton that gave none, where it is known."""
+
 
 class EngineUnavailable(EngineError):
     """The engine cannot be reached, or is not ready."""

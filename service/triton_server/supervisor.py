@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,6 +17,11 @@ MAX_BACKOFF: Final = 60.0
 """Seconds between two attempts to start, at most."""
 BACKOFF_RESET_SECONDS: Final = 60.0
 """A server that ran for at least so long is restarted after the initial backoff again."""
+HANG_TIMEOUT: Final = 30.0
+"""Seconds after which a server is replaced that has answered correctly before, and no longer does. The golden crop is
+sent every 10 seconds and may take 10, so that a model which stops answering costs at most 50 seconds and a start."""
+FIRST_ANSWER_TIMEOUT: Final = 300.0
+"""Seconds that a server has for its first correct answer, after it has loaded its models."""
 CHECK_INTERVAL: Final = 1.0
 """Seconds between two looks at the health probe of a running server."""
 
@@ -29,7 +33,7 @@ class TritonSupervisor:
         self,
         make: Callable[[], EmbeddedTriton],
         initial_backoff: float = 0.5,
-        hang_timeout: float = 60.0,
+        hang_timeout: float = HANG_TIMEOUT,
         on_restart: Callable[[], None] = lambda: None,
     ) -> None:
         """`make`: returns the next server, not started yet. `initial_backoff`: seconds before it is started, doubled
@@ -98,8 +102,8 @@ class TritonSupervisor:
         return time.monotonic() - started
 
     async def _hangs(self, exited: asyncio.Task[int]) -> bool:
-        """Waits until the server has exited (False), or has stopped answering for `hang_timeout` seconds (True)."""
-        last_answer = math.inf
+        """Waits until the server has exited (False), or has not answered for `hang_timeout` seconds (True)."""
+        last_answer = time.monotonic() + FIRST_ANSWER_TIMEOUT - self._hang_timeout
         while not exited.done():
             if self._is_healthy():
                 last_answer = time.monotonic()

@@ -6,6 +6,10 @@ a copy.
 
 - Triton 2.51 does not notice when the process of one of its Python models dies: it stays ready, and answers every
   request with an error. The watchdog then kills the server and exits with status 70.
+- With `--check PROGRAM`, that Python program, which succeeds while the models answer, is run three times in
+  `--hung-after SECONDS`. A server whose models have not answered for so long, since it listens, is killed likewise: it
+  does not notice either when the process of a model hangs. The program ends with status 2 while the server does not
+  listen yet. (The gateway of an embedded Triton checks that by itself.)
 - SIGINT and SIGTERM are forwarded to the server, as an image's entry point has to.
 - With `--parent-pipe GRACE_SECONDS`, the server is stopped when standard input closes instead, which the operating
   system sees to even when the parent process is killed; signals are ignored. Dead processes are looked for once the
@@ -31,7 +35,9 @@ from contextlib import suppress
 from pathlib import Path
 
 BACKEND_DIED = 70
-"""The exit status after a model's process has died: EX_SOFTWARE of sysexits.h."""
+"""The exit status after a model's process has died or hung: EX_SOFTWARE of sysexits.h."""
+NOT_LISTENING = 2
+"""The exit status of the program of `--check` while the server loads its models."""
 CHECK_INTERVAL = 1.0
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
 
@@ -50,6 +56,8 @@ def main(arguments: "list[str]") -> int:
         else:
             run_in_thread(stop_at_end_of_input, server, options.parent_pipe, ready, stopping)
         run_in_thread(kill_when_backend_dies, server.pid, ready, stopping, backend_died)
+        if options.check is not None:
+            run_in_thread(kill_when_hung, server.pid, options.check, options.hung_after, stopping, backend_died)
         status = server.wait()
         kill_group(server.pid)
     finally:
@@ -63,6 +71,8 @@ def main(arguments: "list[str]") -> int:
 def parse(arguments: "list[str]") -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="watchdog.py", allow_abbrev=False)
     parser.add_argument("--parent-pipe", type=float, metavar="GRACE_SECONDS")
+    parser.add_argument("--check", metavar="PROGRAM")
+    parser.add_argument("--hung-after", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--remove", type=Path, metavar="FOLDER")
     parser.add_argument("command", nargs="+")
     return parser.parse_args(arguments)
@@ -150,20 +160,54 @@ def kill_when_backend_dies(
 ) -> None:
     """Kills the server once one of its own processes has died, unless it is being stopped."""
     ready.wait()
+    before: set[str] = set()
     while not stopping.is_set():
-        if has_dead_child(pid):
-            backend_died.set()
-            # E marks an error, as in Triton's own log
-            print("E watchdog: a model's process has died, so Triton is killed", file=sys.stderr, flush=True)  # noqa: T201
-            kill_group(pid)
+        dead = dead_children(pid)
+        if dead & before:
+            kill_because("a model's process has died", pid, backend_died)
             return
+        before = dead  # while it starts, Triton also has short-lived children, which it takes a moment to wait for
         time.sleep(CHECK_INTERVAL)
 
 
-def has_dead_child(pid: int) -> bool:
-    """Whether a child of this process has ended, and its exit status was never read."""
-    children = [Path("/proc", child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in words(task)]
-    return any(words(child / "stat", after=")")[:1] == ["Z"] for child in children)
+def kill_when_hung(
+    pid: int, check: str, hung_after: float, stopping: threading.Event, backend_died: threading.Event
+) -> None:
+    """Kills the server once its models have not answered for so long, unless it is being stopped."""
+    answered_at = None  # or when the server was found to listen
+    while not (stopping.is_set() or backend_died.is_set()):
+        began = time.monotonic()
+        status, problem = run_check(check, hung_after)
+        if status == 0 or (answered_at is None and status != NOT_LISTENING):
+            answered_at = began
+        elif answered_at is not None and time.monotonic() - answered_at >= hung_after and not stopping.is_set():
+            kill_because(f"no answer for {hung_after:g} s ({problem})", pid, backend_died)
+            return
+        time.sleep(max(0.0, began + hung_after / 3 - time.monotonic()))
+
+
+def run_check(program: str, timeout: float) -> "tuple[int, str]":
+    """The exit status of the program, and what it says."""
+    command = [sys.executable, "-I", program]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return NOT_LISTENING, f"the check took {timeout:g} s"  # which says nothing about the server
+    return done.returncode, done.stderr.decode("utf-8", "replace").strip()
+
+
+def kill_because(reason: str, pid: int, backend_died: threading.Event) -> None:
+    """Kills the server, and says why on standard error."""
+    backend_died.set()
+    # E marks an error, as in Triton's own log
+    print(f"E watchdog: {reason}, so Triton is killed", file=sys.stderr, flush=True)  # noqa: T201
+    kill_group(pid)
+
+
+def dead_children(pid: int) -> "set[str]":
+    """The children of this process that have ended, and whose exit status was not read yet."""
+    children = {child for task in Path(f"/proc/{pid}/task").glob("*/children") for child in words(task)}
+    return {child for child in children if words(Path("/proc", child, "stat"), after=")")[:1] == ["Z"]}
 
 
 def words(path: Path, after: str = "") -> "list[str]":

@@ -62,6 +62,8 @@ EVENTS: dict[str, tuple[Callable[[Service], object], set[str]]] = {
     "Triton restarted": (lambda service: docker("restart", service.triton), WITHOUT_TRITON),
     "Triton crashed": (lambda service: crash(service.triton, SERVER), WITHOUT_TRITON),
     "a model crashed": (lambda service: crash(service.triton, STUB), WITHOUT_TRITON),
+    # the watchdog ends the container, and Docker starts it again
+    "a model hung": (lambda service: crash(service.triton, STUB, by="SIGSTOP"), WITHOUT_TRITON),
     "gateway restarted": (lambda service: docker("restart", service.gateway), WITHOUT_GATEWAY),
     "gateway crashed": (lambda service: crash(service.gateway, "landmarks"), WITHOUT_GATEWAY),
 }

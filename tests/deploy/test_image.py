@@ -1,6 +1,5 @@
 """The files that the images are built from and started by, without a Docker engine."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ import pytest
 from service.triton_server.malloc import ALLOCATOR, triton_options
 from service.triton_server.process import RESTRICTED
 from tests.conftest import ROOT
+from tests.deploy.entry_point import link_layout
 from tests.deploy.tools import DEPLOY, run, tool
 
 HEALTHY = DEPLOY / "image/healthy.py"
@@ -84,6 +84,16 @@ def test_what_the_gateway_does_not_need_is_closed(tmp_path: Path) -> None:
     assert first[1] != second[1]
 
 
+def test_tls_is_set_up_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDMARKS_TLS_CERTIFICATE", "/run/a.crt")
+    monkeypatch.setenv("LANDMARKS_TLS_KEY", "/run/a.key")
+    served = " --grpc-use-ssl=true --grpc-server-cert=/run/a.crt --grpc-server-key=/run/a.key"
+    assert start_triton(tmp_path, "").stdout.endswith(f"{served}\n")
+    monkeypatch.setenv("LANDMARKS_TLS_CLIENT_CA", "/run/ca.crt")
+    mutual = " --grpc-use-ssl-mutual=true --grpc-root-cert=/run/ca.crt"
+    assert start_triton(tmp_path, "").stdout.endswith(f"{served}{mutual}\n")
+
+
 def test_an_unknown_precision_is_reported(tmp_path: Path) -> None:
     done = start_triton(tmp_path, "int4")
     assert (done.returncode, done.stderr) == (1, "LANDMARKS_PRECISION is float32 or int8, not 'int4'\n")
@@ -142,12 +152,7 @@ def test_the_build_script_explains_itself() -> None:
 
 
 def test_the_triton_of_the_wheel_has_the_layout_of_nvidias_image(needs_triton: None, tmp_path: Path) -> None:
-    specification = importlib.util.spec_from_file_location("triton_layout", DEPLOY / "image/triton_layout.py")
-    assert specification is not None
-    assert specification.loader is not None
-    layout = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(layout)
-    layout.link_layout(tmp_path)
+    link_layout(tmp_path)
     assert (tmp_path / "bin/tritonserver").is_file()
     assert (tmp_path / "backends/python/libtriton_python.so").is_file()
     assert (tmp_path / "backends/python/triton_python_backend_stub").is_file()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,6 +16,9 @@ yaml = pytest.importorskip("yaml", reason="no PyYAML: pip install kubernetes-val
 
 FOLDER = DEPLOY / "kubernetes"
 OVERLAYS = ("cpu", "gpu")
+TIMEOUT_OF_THE_CHECK = float(
+    re.findall(r"^TIMEOUT = (.+)$", (DEPLOY / "image/triton_answers.py").read_text(), re.MULTILINE)[0]
+)
 Manifest = dict[str, Any]
 
 
@@ -69,7 +74,40 @@ def test_pods_are_confined(manifests: dict[tuple[str, str], Manifest], name: str
         "capabilities": {"drop": ["ALL"]},
     }
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
-    assert "memory" in container["resources"]["limits"]
+    assert {"memory", "ephemeral-storage"} <= set(container["resources"]["limits"])
+    assert {"cpu", "memory", "ephemeral-storage"} <= set(container["resources"]["requests"])
+
+
+def test_triton_counts_as_healthy_only_while_its_models_answer(manifests: dict[tuple[str, str], Manifest]) -> None:
+    (container,) = pod(manifests, "triton")["containers"]
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        probe = container[name]
+        assert probe["exec"]["command"] == ["python3", "-I", "/opt/triton_answers.py"]
+        assert probe["timeoutSeconds"] > TIMEOUT_OF_THE_CHECK
+
+
+def test_gateways_resolve_names_with_and_without_a_cache_on_the_node(
+    manifests: dict[tuple[str, str], Manifest],
+) -> None:
+    *_, names = manifests["NetworkPolicy", "gateway"]["spec"]["egress"]
+    assert names["ports"] == [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+    cluster, cache = names["to"]
+    assert cluster["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "kube-system"}
+    assert cache == {"ipBlock": {"cidr": "169.254.20.10/32"}}
+
+
+def test_a_component_lets_gateways_send_traces_and_nothing_else(tmp_path: Path) -> None:
+    manifests = with_components(tmp_path, "tracing")
+    (settings,) = (manifest["data"] for (kind, _), manifest in manifests.items() if kind == "ConfigMap")
+    port = urlsplit(settings["LANDMARKS_OTLP_ENDPOINT"]).port
+    assert port == 4318
+    policy = manifests["NetworkPolicy", "tracing"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "gateway"}
+    assert policy["policyTypes"] == ["Egress"]
+    (there,) = policy["egress"]
+    assert there["ports"] == [{"port": port}]
+    assert there["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    assert ("NetworkPolicy", "tracing") not in by_name(rendered(FOLDER / "overlays/cpu"))
 
 
 def test_a_gateway_without_triton_is_not_ready_but_alive(manifests: dict[tuple[str, str], Manifest]) -> None:

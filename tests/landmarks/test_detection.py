@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from landmarks.detection import (
     MAX_CANDIDATES,
     MAX_FACES,
+    NEVER,
     Detections,
+    canvas_side,
     decode,
     downweight_small,
     enlarged,
@@ -31,8 +34,6 @@ from landmarks.detector import DetectorMetadata, DetectorSpec, Level
 from landmarks.metadata import MetadataError
 
 SPEC = DetectorSpec()
-NEVER = -80.0
-"""A logit whose probability is nothing."""
 
 Box = tuple[float, float, float, float]
 
@@ -228,16 +229,25 @@ def blank_image(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("height", "width", "shapes"),
     [
-        (480, 640, [(480, 640), (240, 320), (120, 160)]),
-        (208, 100, [(208, 100)]),
-        (209, 7, [(209, 7), (104, 4)]),
+        (480, 640, [(480, 640), (240, 320), (120, 160), (60, 80)]),
+        (104, 100, [(104, 100)]),
+        (105, 7, [(105, 7), (52, 4)]),
         (1, 1, [(1, 1)]),
-        (3000, 2000, [(2048, 1365), (1024, 682), (512, 341), (256, 170), (128, 85)]),
-        (1, 500, [(1, 500), (1, 250), (1, 125)]),
+        (3000, 2000, [(2048, 1365), (1024, 682), (512, 341), (256, 170), (128, 85), (64, 42)]),
+        (1, 500, [(1, 500), (1, 250), (1, 125), (1, 62)]),
     ],
 )
-def test_the_image_is_halved_until_no_face_is_too_large(height: int, width: int, shapes: list[tuple[int, int]]) -> None:
+def test_the_image_is_reduced_until_no_face_can_be_large(
+    height: int, width: int, shapes: list[tuple[int, int]]
+) -> None:
     assert [part.shape[:2] for part in pyramid(blank_image(height, width), SPEC, max_side=2048)] == shapes
+
+
+@pytest.mark.parametrize(
+    ("side", "canvas"), [(1, 32), (33, 64), (256, 256), (257, 320), (512, 512), (513, 640), (800, 896), (2048, 2048)]
+)
+def test_canvases_have_few_sizes(side: int, canvas: int) -> None:
+    assert canvas_side(side, 32) == canvas
 
 
 def test_padding_is_black_below_and_to_the_right() -> None:
@@ -259,7 +269,7 @@ def test_a_face_of_the_quarter_image_is_four_times_as_large_in_the_image() -> No
         return maps
 
     found = find_faces(blank_image(480, 640), network, SPEC)
-    assert asked == [(1, 480, 640, 3), (1, 256, 320, 3), (1, 128, 160, 3)]
+    assert asked == [(1, 512, 640, 3), (1, 256, 320, 3), (1, 128, 160, 3), (1, 64, 96, 3)]
     # pixel edges are kept: left edge 30 - 0.5 + 0.5 = 30 pixels from the border, times 4, less half a pixel
     assert found.boxes.tolist() == [pytest.approx((121.5, 81.5, 441.5, 481.5), abs=0.02)]
 
@@ -289,10 +299,27 @@ def test_a_face_is_as_small_as_it_was_looked_at(side: int) -> None:
             put(maps, (98.0, 98.0, 109.0, 109.0), score=0.9)
         return maps
 
-    found = find_faces(blank_image(side, side), network, SPEC, threshold=0.3, max_side=320)
+    spec = replace(SPEC, small_size=22.0)
+    found = find_faces(blank_image(side, side), network, spec, threshold=0.3, max_side=320)
     assert found.scores == pytest.approx([0.36])
     assert found.boxes[0, 2] - found.boxes[0, 0] == pytest.approx(11 * side / 320)
-    assert not len(find_faces(blank_image(side, side), network, SPEC, threshold=0.4, max_side=320).boxes)
+    assert not len(find_faces(blank_image(side, side), network, spec, threshold=0.4, max_side=320).boxes)
+
+
+def test_a_small_face_of_a_reduced_image_is_left_to_the_larger_one() -> None:
+    """52 pixels, a quarter of the largest face, are enough there; 51 are not."""
+
+    def network_of(side: float) -> Callable[[np.ndarray], list[np.ndarray]]:
+        def network(images: np.ndarray) -> list[np.ndarray]:
+            maps = empty(*images.shape[1:3])
+            if images.shape[2] == 160:
+                put(maps, (50.0, 50.0, 50 + side, 50 + side), level=1)
+            return maps
+
+        return network
+
+    assert len(find_faces(blank_image(320, 320), network_of(52.1), SPEC).boxes) == 1
+    assert len(find_faces(blank_image(320, 320), network_of(51.0), SPEC).boxes) == 0
 
 
 def test_reduced_pixels_keep_their_edges() -> None:

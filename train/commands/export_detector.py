@@ -19,15 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run and the repository."""
     parser.add_argument("--run", required=True, type=Path, help="folder of the run")
     add_repository(parser)
+    about = "instead of the one that the run chose; the service's least score lets it be lower than that"
+    parser.add_argument("--threshold", type=float, help=about)
 
 
 def run(
     *,
     run: Path,
     repository: Path,
+    threshold: float | None,
 ) -> None:
     """Exports and prints what was written."""
-    metadata = export_detector(run, repository)
+    metadata = export_detector(run, repository, threshold)
     size = model_path(repository, kind=DetectorMetadata).stat().st_size / 1e6
     print(
         f"exported {metadata.name} (run {metadata.run_id}) into {repository}: "

@@ -14,9 +14,15 @@ class Compose(Strict):
         {1: 0.5, 2: 0.22, 3: 0.12, 4: 0.1, 6: 0.04, 8: 0.02},
         description="tiles along a side of the mosaic, and their relative frequency",
     )
+    faceless: float = Field(
+        0.12, ge=0, le=1, description="of a tile: shows an image without faces, where there are such images"
+    )
+    lookalike: float = Field(
+        0.5, ge=0, le=1, description="of a tile without faces: shows a place that a detector took for one"
+    )
     background: float = Field(0.12, ge=0, le=1, description="of a tile: shows a random part of its image")
     backdrop: float = Field(0.6, ge=0, le=1, description="of a large tile: what its image leaves black is filled")
-    sizes: tuple[float, float] = Field((9.0, 330.0), description="smallest and largest face aimed at, in pixels")
+    sizes: tuple[float, float] = Field((9.0, 340.0), description="smallest and largest face aimed at, in pixels")
     flip: float = Field(0.5, ge=0, le=1, description="of a tile: mirrored")
     rotation: float = Field(20.0, ge=0, description="standard deviation in degrees, of a tile")
     any_rotation: float = Field(0.05, ge=0, le=1, description="of a tile: rotated by any angle")
@@ -34,7 +40,10 @@ class DetectorConfig(Recipe):
     gradient_clip: float = Field(10.0, gt=0, description="largest gradient norm")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights, which are the run's result")
     input_size: int = Field(256, ge=64, multiple_of=32, description="side of the mosaics in pixels")
-    epochs: int = Field(70, ge=1, description="an epoch shows every image once as the first of a mosaic")
+    epochs: int = Field(70, ge=1, description="an epoch shows each image of the first data set in a mosaic")
+    extra_data_fraction: float = Field(
+        0.35, gt=0, le=1, description="share of the data sets beyond the first that an epoch shows, drawn anew"
+    )
     sides_weight: float = Field(1.0, gt=0, description="of the loss of widths and heights")
     trusted_score: float = Field(0.7, ge=0, le=1, description="boxes of lower scores are neither faces nor background")
     held_out: int = Field(10, ge=2, description="every n-th training image is held out to choose the threshold on")

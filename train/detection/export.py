@@ -26,14 +26,15 @@ TOLERANCE = 1e-3
 """Largest difference in a logit between PyTorch and ONNX Runtime."""
 
 
-def export_detector(folder: Path, repository: Path) -> DetectorMetadata:
+def export_detector(folder: Path, repository: Path, threshold: float | None = None) -> DetectorMetadata:
     """Writes a finished run's network into a Triton model repository and stamps the detector's configuration.
 
-    Raises TrainingError when the run has not finished, when its network does not find the golden crop's face, or when
-    ONNX Runtime and PyTorch disagree.
+    `threshold` replaces the one that the run chose. Raises TrainingError when the run has not finished, when its
+    network does not find the golden crop's face, or when ONNX Runtime and PyTorch disagree.
     """
     config, model = load_detector(folder)
-    spec = replace(DetectorSpec(), threshold=read_report(folder)["threshold"])
+    chosen = read_report(folder)["threshold"]
+    spec = replace(DetectorSpec(), threshold=chosen if threshold is None else threshold)
     origin = json.loads((folder / DESCRIPTION_FILE).read_text())
     network = torch_network(model)
     metadata = DetectorMetadata(

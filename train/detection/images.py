@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,12 +30,19 @@ class BoxedImage:
     """[N, 4] xyxy in the image's pixels; may reach beyond it."""
     scores: NDArray[np.float64]
     """[N] the detector's, from 0 to 1"""
+    lookalikes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    """[M, 4] places that show no face and that a detector took for one: see `landmarks-train mine-detector`."""
+
+
+def check_format(source: DataSource) -> None:
+    """Raises DataError for a data set that lacks boxes."""
+    if source.name != FORMAT:
+        raise DataError(f"a detector needs a box for every face, which {source.name} lacks; give {FORMAT}:PATH")
 
 
 def load_images(source: DataSource, split: Split) -> list[BoxedImage]:
     """The images of split "train" or "val". Raises DataError for another data set or a malformed file."""
-    if source.name != FORMAT:
-        raise DataError(f"a detector needs a box for every face, which {source.name} lacks; give {FORMAT}:PATH")
+    check_format(source)
     path = source.root / "annotations.jsonl"
     parsed = (_parse(source.root, path, number, line, split) for number, line in lines(path))
     images = [image for image in parsed if image is not None]
@@ -52,13 +59,15 @@ def _parse(root: Path, path: Path, number: int, line: str, split: Split) -> Boxe
             return None
         boxes = np.array([box["xyxy"] for box in row["boxes"]], np.float64).reshape(-1, 4)
         scores = np.array([box["score"] for box in row["boxes"]], np.float64)
+        lookalikes = np.array(row.get("lookalikes", []), np.float64).reshape(-1, 4)
         image = root / "images" / row["image"]
     except (ValueError, KeyError, TypeError) as error:
         form = "an object with image, split and boxes[] of xyxy and score"
         raise DataError(f"{path}, line {number}: expected {form}; {error!r}") from error
-    if not np.isfinite(boxes).all() or not (boxes[:, :2] < boxes[:, 2:]).all():
+    every = np.concatenate([boxes, lookalikes])
+    if not np.isfinite(every).all() or not (every[:, :2] < every[:, 2:]).all():
         raise DataError(f"{path}, line {number}: expected boxes with x1 < x2 and y1 < y2")
-    return BoxedImage(image, boxes, scores)
+    return BoxedImage(image, boxes, scores, lookalikes)
 
 
 def hold_out_every(images: Sequence[BoxedImage], every: int) -> tuple[list[BoxedImage], list[BoxedImage]]:
@@ -71,8 +80,9 @@ def hold_out_every(images: Sequence[BoxedImage], every: int) -> tuple[list[Boxed
 
 
 def fingerprint(images: Sequence[BoxedImage]) -> str:
-    """`sha256:<hex>` over every image's name, boxes and scores, in order."""
+    """`sha256:<hex>` over every image's name, boxes, scores and lookalikes, in order."""
     digest = hashlib.sha256()
     for image in images:
-        digest.update(image.path.name.encode() + image.boxes.tobytes() + image.scores.tobytes())
+        arrays = (image.boxes, image.scores, image.lookalikes)
+        digest.update(image.path.name.encode() + b"".join(array.tobytes() for array in arrays))
     return f"sha256:{digest.hexdigest()}"

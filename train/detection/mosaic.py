@@ -29,6 +29,8 @@ MIN_COVER = 0.8
 """Least share of a tile's side that its image covers: smaller faces come from smaller tiles."""
 BACKDROP_MIN_TILE = 100
 """Smallest tile in pixels in which the black around its image may be filled from another."""
+MAX_FILL = 1.3
+"""Largest size of a face, over the side of its tile: its forehead and chin are cut away then."""
 MAX_BACKGROUND_SCALE = 1.25
 """Largest magnification of a random part of an image."""
 PASTED_SIZES = (9.0, 110.0)
@@ -58,6 +60,7 @@ class MosaicComposer:
         self._size = size
         self._trusted_score = trusted_score
         self._with_faces = [i for i, image in enumerate(images) if (image.scores >= trusted_score).any()]
+        self._faceless = [i for i, image in enumerate(images) if not len(image.boxes)]
         self._cache = ImageCache(workers=workers)
 
     def compose(self, first: int, rng: np.random.Generator) -> Mosaic:
@@ -72,7 +75,9 @@ class MosaicComposer:
             row, column = divmod(number, count)
             (top, bottom), (left, right) = edges[row : row + 2], edges[column : column + 2]
             side = max(bottom - top, right - left)
-            index = first if number == first_at else int(rng.choice(self._with_faces))
+            index = first if number == first_at else self._any(self._with_faces, rng)
+            if self._faceless and rng.random() < self._config.faceless:
+                index = self._any(self._faceless, rng)
             tile = self._tile(self._images[index], int(side), rng)
             canvas[top:bottom, left:right] = tile.image[: bottom - top, : right - left]
             boxes.append(tile.boxes + np.array([left, top, left, top]))
@@ -81,6 +86,10 @@ class MosaicComposer:
         if rng.random() < self._config.paste:
             mosaic = self._paste(mosaic, rng)
         return self._occlude(mosaic, rng)
+
+    @staticmethod
+    def _any(indices: Sequence[int], rng: np.random.Generator) -> int:
+        return indices[int(rng.integers(len(indices)))]
 
     # ------------------------------------------------------------ one tile
 
@@ -99,8 +108,11 @@ class MosaicComposer:
         return Mosaic(tile, clipped(boxes, side)[kept], trusted[kept])
 
     def _backdrop(self, side: int, rng: np.random.Generator) -> RgbImage:
-        """A part of some image without a face; black when eight attempts find none."""
-        image = self._images[int(rng.integers(len(self._images)))]
+        """A part of some image that shows no face; black when eight attempts find none."""
+        index = int(rng.integers(len(self._images)))
+        if self._faceless and rng.random() < 0.5:
+            index = self._any(self._faceless, rng)
+        image = self._images[index]
         pixels = self._cache.load(image.path)
         height, width = pixels.shape[:2]
         for _ in range(8):
@@ -116,13 +128,19 @@ class MosaicComposer:
         config = self._config
         height, width = shape
         min_scale = MIN_COVER * side / max(height, width)
-        faces = np.flatnonzero(image.scores >= self._trusted_score)
-        if len(faces) and rng.random() >= config.background:
-            box = image.boxes[rng.choice(faces)]
-            low, high = max(config.sizes[0], 0.08 * side), min(config.sizes[1], 1.05 * side)
-            scale = np.clip(log_uniform(rng, low, high) / size_of(box[None])[0], min_scale, 4.0)
-            # the offset of the face's center from the middle of the tile, in pixels of the image
-            offset = (rng.uniform(0.1, 0.9, 2) - 0.5) * side / scale
+        faces = image.boxes[image.scores >= self._trusted_score]
+        shown = faces if rng.random() >= config.background else faces[:0]
+        if len(image.lookalikes) and rng.random() < config.lookalike:
+            shown = image.lookalikes
+        if len(shown):
+            box = shown[rng.integers(len(shown))]
+            low, high = max(config.sizes[0], 0.08 * side), min(config.sizes[1], MAX_FILL * side)
+            size = log_uniform(rng, low, high)
+            scale = np.clip(size / size_of(box[None])[0], min_scale, 4.0)
+            # the offset of the face's center from the middle of the tile, in pixels of the image: a face that fills the
+            # tile stays in its middle, since otherwise too little of it would be left
+            reach = 0.4 * max(0.2, 1 - 0.5 * size / side)
+            offset = rng.uniform(-reach, reach, 2) * side / scale
             center = (box[:2] + box[2:]) / 2 - offset
         else:
             # up to the image's full size, at which a detector searches most positions
@@ -140,7 +158,7 @@ class MosaicComposer:
         """Pastes faces of other images where there is none; the mosaic's image is changed in place."""
         canvas, boxes = mosaic.image, mosaic.boxes
         for _ in range(int(rng.integers(1, self._config.max_pasted + 1))):
-            image = self._images[int(rng.choice(self._with_faces))]
+            image = self._images[self._any(self._with_faces, rng)]
             box = image.boxes[image.scores.argmax()]
             scale = log_uniform(rng, *PASTED_SIZES) / size_of(box[None])[0]
             side = math.ceil(1.7 * scale * (box[2:] - box[:2]).max())
@@ -162,17 +180,43 @@ class MosaicComposer:
         return Mosaic(canvas, boxes, trusted)
 
     def _occlude(self, mosaic: Mosaic, rng: np.random.Generator) -> Mosaic:
-        """Covers up to two fifths of some faces with a plain surface; the mosaic's image is changed in place."""
+        """Covers a part of some faces: a side, a band such as glasses, or an ellipse such as a hand, by a plain surface
+        or by one of another image. The mosaic's image is changed in place.
+        """
         for box in mosaic.boxes[mosaic.trusted & (size_of(mosaic.boxes) > 16)]:
             if rng.random() < self._config.occlusion:
                 x1, y1, x2, y2 = np.clip(box, 0, self._size).astype(int)
-                share = rng.uniform(0.15, 0.4)
-                across, down = int(share * (x2 - x1)), int(share * (y2 - y1))
-                covers = [(x1, y1, x1 + across, y2), (x2 - across, y1, x2, y2), (x1, y1, x2, y1 + down)]
-                left, top, right, bottom = (*covers, (x1, y2 - down, x2, y2))[rng.integers(4)]
-                surface = rng.integers(0, 256, 3) + rng.normal(0, rng.uniform(0, 30), (bottom - top, right - left, 3))
-                mosaic.image[top:bottom, left:right] = np.clip(surface, 0, 255).astype(np.uint8)
+                width, height = int(x2 - x1), int(y2 - y1)
+                if min(width, height) < 8:
+                    continue
+                if rng.random() < 0.5:
+                    surface = self._backdrop(max(width, height), rng)[:height, :width]
+                else:
+                    noise = rng.normal(0, rng.uniform(0, 30), (height, width, 3))
+                    surface = np.clip(rng.integers(0, 256, 3) + noise, 0, 255).astype(np.uint8)
+                mask = cover(height, width, rng)
+                mosaic.image[y1:y2, x1:x2][mask] = surface[mask]
         return mosaic
+
+
+def cover(height: int, width: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """[height, width] a part of a face: one side, a band across it, or an ellipse: up to two fifths, rounded."""
+    mask = np.zeros((height, width), np.uint8)
+    share = rng.uniform(0.15, 0.4)
+    kind = int(rng.integers(6))
+    if kind < 4:
+        edge = round(share * (width, height)[kind % 2])
+        mask[((np.s_[:, :edge]), np.s_[:edge, :], np.s_[:, width - edge :], np.s_[height - edge :, :])[kind]] = 1
+    elif kind == 4:
+        top, thick = rng.uniform(0.1, 0.7), rng.uniform(0.12, 0.3)
+        mask[round(top * height) : round((top + thick) * height)] = 1
+    else:
+        aspect = math.exp(rng.uniform(-0.7, 0.7))
+        reach = math.sqrt(share / math.pi * height * width)
+        axes = max(1, round(reach * aspect)), max(1, round(reach / aspect))
+        middle = int(rng.integers(width)), int(rng.integers(height))
+        cv2.ellipse(mask, middle, axes, rng.uniform(0, 180), 0, 360, (1,), -1)
+    return mask > 0
 
 
 # ---------------------------------------------------------------- geometry

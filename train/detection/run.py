@@ -80,23 +80,27 @@ class DetectorRun(TrainingRun[DetectorConfig]):
         self,
         config: DetectorConfig,
         names: Sequence[str],
-        images: Sequence[BoxedImage],
+        sets: Sequence[Sequence[BoxedImage]],
         folder: Path,
         workers: int = 1,
     ) -> None:
-        """`images`: those of the training split; every n-th of them is held out to choose the threshold on."""
+        """`names`, `sets`: of each data set its name and the images of its training split. Every n-th image of each is
+        held out to choose the threshold on.
+        """
         self.spec = DetectorSpec()
         self._names = names
-        self._images = images
-        training, self._held_out = hold_out_every(images, config.held_out)
+        self._images = [image for images in sets for image in images]
+        training, held_out = zip(*(hold_out_every(images, config.held_out) for images in sets), strict=True)
+        self._held_out = [image for images in held_out for image in images]
+        samples = [image for images in training for image in images]
         self.device = local_device()
         torch.manual_seed(config.seed)
-        self._sampler = MosaicBatches(len(training), config)
+        self._sampler = MosaicBatches(len(training[0]), len(samples) - len(training[0]), config)
         total, warmup = config.epochs * len(self._sampler), config.warmup_epochs * len(self._sampler)
         model = CenterDetector().to(self.device)
         state = TrainState.create(model, config, lambda step: warmup_cosine(step, warmup, total))
         super().__init__(config, state, folder)
-        self._loader = data_loader(MosaicSamples(training, config, self.spec, workers), self._sampler, collate, workers)
+        self._loader = data_loader(MosaicSamples(samples, config, self.spec, workers), self._sampler, collate, workers)
 
     def train(self, test: Sequence[BoxedImage], evaluate_every: int = 10) -> None:
         """Trains from the run's epoch to the configured end, saves after every epoch, and writes the final report."""

@@ -81,17 +81,21 @@ def collate(samples: Sequence[MosaicSample]) -> MosaicBatch:
 class MosaicBatches(Sampler[list[MosaicKey]]):
     """Batches in an order drawn from (seed, epoch); a last batch that is not full is left out."""
 
-    def __init__(self, images: int, config: DetectorConfig) -> None:
-        """`images`: how many there are to train on."""
-        self._images = images
+    def __init__(self, first: int, more: int, config: DetectorConfig) -> None:
+        """`first`, `more`: images of the first data set and of all others; those of the first come first."""
+        self._first = first
+        self._more = more
+        self._drawn = round(config.extra_data_fraction * more)
         self._config = config
         self.epoch = 0
 
     def __len__(self) -> int:
-        return max(1, self._images // self._config.batch_size)
+        return max(1, (self._first + self._drawn) // self._config.batch_size)
 
     def __iter__(self) -> Iterator[list[MosaicKey]]:
-        order = np.random.default_rng([self._config.seed, self.epoch]).permutation(self._images)
+        rng = np.random.default_rng([self._config.seed, self.epoch])
+        drawn = self._first + rng.permutation(self._more)[: self._drawn]
+        order = rng.permutation(np.concatenate([np.arange(self._first), drawn]))
         for start in range(0, len(self) * self._config.batch_size, self._config.batch_size):
             batch = order[start : start + self._config.batch_size]
             yield [MosaicKey(self.epoch, int(index)) for index in batch]

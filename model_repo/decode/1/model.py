@@ -10,7 +10,7 @@ import triton_python_backend_utils as pb_utils
 
 from landmarks.codec import CodecError, CodecSpec, Decoded, decode
 from landmarks.repository import check_stamp, model_path, precision_of, string_parameters
-from landmarks.runtime import identify
+from landmarks.runtime import consume, identify
 from landmarks.tensors import DECODER_PARAMETER, DESCRIBE, METADATA, TOPK_PARAMETER, contract
 
 
@@ -48,7 +48,7 @@ class TritonPythonModel:
 def decode_function(kind: str, device_id: str) -> Callable[[Any, CodecSpec, int | None, str | None], Decoded]:
     """Decodes Triton's tensors: with NumPy in an instance of kind CPU, else with PyTorch, on the GPU it has if any."""
     if kind == "CPU":
-        return lambda heatmaps, *options: decode(heatmaps.as_numpy(), *options)
+        return lambda heatmaps, *options: consume(heatmaps, lambda values: decode(values, *options))
     # PyTorch is installed where GPUs are
     import torch
     import torch_decode

@@ -12,7 +12,7 @@ import triton_python_backend_utils as pb_utils
 
 from landmarks.detection import find_faces
 from landmarks.repository import MODEL_FILE, check_stamp, string_parameters
-from landmarks.runtime import DetectorNetwork
+from landmarks.runtime import DetectorNetwork, consume
 from landmarks.tensors import BOX_SCORES, BOXES, DESCRIBE, IMAGE, METADATA
 
 
@@ -31,7 +31,9 @@ class TritonPythonModel:
         if pb_utils.get_input_tensor_by_name(request, DESCRIBE.name) is not None:
             text = np.array([[self._network.metadata.to_json().encode()]], object)
             return pb_utils.InferenceResponse([pb_utils.Tensor(METADATA.name, text)])
-        (image,) = pb_utils.get_input_tensor_by_name(request, IMAGE.name).as_numpy()
-        found = find_faces(image, self._network, self._network.metadata.spec)
+        found = consume(
+            pb_utils.get_input_tensor_by_name(request, IMAGE.name),
+            lambda images: find_faces(images[0], self._network, self._network.metadata.spec),
+        )
         tensors = zip((BOXES, BOX_SCORES), found, strict=True)
         return pb_utils.InferenceResponse([pb_utils.Tensor(spec.name, values[None]) for spec, values in tensors])

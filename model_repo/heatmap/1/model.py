@@ -7,7 +7,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from landmarks.repository import check_stamp, model_path, precision_of, string_parameters
-from landmarks.runtime import Network
+from landmarks.runtime import Network, consume
 from landmarks.tensors import contract
 
 
@@ -25,7 +25,7 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
-        crops = pb_utils.get_input_tensor_by_name(request, self._tensors.crops.name).as_numpy()
+        predicted = consume(pb_utils.get_input_tensor_by_name(request, self._tensors.crops.name), self._network)
         # without visibility there is a tensor less
-        tensors = zip(self._tensors.predicted, self._network(crops), strict=False)
+        tensors = zip(self._tensors.predicted, predicted, strict=False)
         return pb_utils.InferenceResponse([pb_utils.Tensor(spec.name, values) for spec, values in tensors])

@@ -24,6 +24,7 @@ from tritonclient.utils import InferenceServerException
 from landmarks_client.proxy import proxy_advice, proxy_options
 from service.deadline import Deadline
 from service.engines.port import EngineError, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
+from service.engines.triton.tls import TritonTls
 from service.memory import hold_during
 from service.observability.request_scope import round_trip
 
@@ -37,6 +38,8 @@ VERIFY_INTERVAL: Final = 10.0
 """Seconds between two verifications of what an endpoint that is up serves."""
 VERIFY_TIMEOUT: Final = 10.0
 """Seconds that each inference of a verification may take."""
+QUEUE_INTERVAL: Final = 0.2
+"""Seconds until an inference of a verification that met a full queue is tried again."""
 INITIAL_BACKOFF: Final = 0.1
 MAX_BACKOFF: Final = 2.0
 """Seconds between probes of an endpoint that is down: the first delay, doubled after each failure up to the maximum."""
@@ -49,8 +52,16 @@ T = TypeVar("T")
 class Endpoint(Generic[T]):
     """The calls to one Triton. They are never cancelled, because releases of Triton crash on that (decision 0005)."""
 
-    def __init__(self, address: str, verify: Callable[[Endpoint[T]], Awaitable[T]]) -> None:
-        """`address`: host:port. `verify`: returns what the endpoint serves; raises EngineError unless it is correct."""
+    def __init__(
+        self,
+        address: str,
+        verify: Callable[[Endpoint[T]], Awaitable[T]],
+        tls: TritonTls | None = None,
+        host: str = "",
+    ) -> None:
+        """`address`: host:port or unix:PATH. `verify`: returns what the endpoint serves; raises EngineError unless it
+        is correct. `tls`: of the connection, whose certificate must be that of `host`.
+        """
         self.address = address
         self.identity: T | None = None
         """What `verify` returned; None while the endpoint is down."""
@@ -59,11 +70,15 @@ class Endpoint(Generic[T]):
         self.probed = asyncio.Event()
         """Set once the first probe has ended."""
         self._verify = verify
-        self._client = InferenceServerClient(address, channel_args=[*_CHANNEL_ARGUMENTS, *proxy_options(address)])
+        self._tls, self._host = tls, host
+        self._credentials = None if tls is None else tls.credentials()
+        self._client = self._connect()
         self._calls: set[asyncio.Future[Any]] = set()
         self._results: set[asyncio.Future[Any]] = set()
         self._failures = 0
-        self._verified_at = self._answered_at = -math.inf
+        self._verified_at = -math.inf
+        self._answered_at: dict[str, float] = {}
+        """When each model has answered last."""
 
     @property
     def is_up(self) -> bool:
@@ -91,12 +106,28 @@ class Endpoint(Generic[T]):
             timeout = None if deadline is None else deadline.remaining()
             with round_trip() as headers:
                 call = self._client.infer(model, inputs, parameters=parameters, headers=headers)
-                return await asyncio.wait_for(self._detached(call), timeout)
+                return await asyncio.wait_for(self._detached(call, model), timeout)
         except asyncio.TimeoutError as error:
-            raise EngineTimeout(f"Triton at {self.address} did not answer in time") from error
+            late = EngineTimeout(f"the model {model!r} of Triton at {self.address} did not answer in time")
+            late.model = model
+            raise late from error
         except EngineUnavailable as error:
             self.eject(error)
             raise
+        except EngineError as error:
+            error.model = model
+            raise
+
+    async def check(self, model: str, inputs: list[InferInput]) -> Any:
+        """Triton's answer to an inference of a verification, for which it has VERIFY_TIMEOUT, also to take a request
+        out of a full queue. Raises EngineError.
+        """
+        deadline = Deadline.after(VERIFY_TIMEOUT)
+        while True:
+            try:
+                return await self.infer(model, inputs, deadline=deadline)
+            except EngineOverloaded:
+                await asyncio.sleep(QUEUE_INTERVAL)
 
     async def query(self, method: str, *arguments: Any, **options: Any) -> Any:
         """The answer to a call about the server itself. Raises EngineError, within PROBE_TIMEOUT."""
@@ -116,8 +147,10 @@ class Endpoint(Generic[T]):
         try:
             await self._check()
         except EngineError as error:
-            # a server that is slow, but has answered a call since the probe began, is busy rather than broken
-            is_busy = isinstance(error, EngineTimeout | EngineOverloaded) and self._answered_at >= began
+            # what is slow, but has answered a call since the probe began, is busy rather than broken: the model that
+            # the probe waited for, because another one may go on answering, or else the server
+            answered = [at for model, at in self._answered_at.items() if error.model in (None, model)]
+            is_busy = isinstance(error, EngineTimeout) and max(answered, default=-math.inf) >= began
             if not (self.is_up and is_busy):
                 self.eject(error)
                 self._failures += not was_up
@@ -127,7 +160,27 @@ class Endpoint(Generic[T]):
             self._failures += not was_up
         self.probed.set()
 
+    def _connect(self) -> InferenceServerClient:
+        options: list[tuple[str, int | str]] = [*_CHANNEL_ARGUMENTS, *proxy_options(self.address)]
+        if self._credentials is None:
+            return InferenceServerClient(self.address, channel_args=options)
+        # the name was resolved already
+        options.append(("grpc.ssl_target_name_override", self._host))
+        return InferenceServerClient(self.address, ssl=True, creds=self._credentials, channel_args=options)
+
+    async def _use_new_credentials(self) -> None:
+        """Connects anew if the files of TLS have changed, unless a call uses the connection."""
+        if self._tls is None or self._calls:
+            return
+        credentials = self._tls.credentials()
+        if credentials is not self._credentials:
+            self._credentials = credentials
+            await self._client.close()
+            self._client = self._connect()
+
     async def _check(self) -> None:
+        if not self.is_up:
+            await self._use_new_credentials()
         if not await self.query("is_server_ready"):
             raise EngineUnavailable(f"Triton at {self.address} is not ready")
         was_up = self.is_up
@@ -162,23 +215,23 @@ class Endpoint(Generic[T]):
             await asyncio.wait(self._calls, timeout=CLOSE_TIMEOUT)
         await self._client.close()
 
-    def _detached(self, call: Awaitable[Any]) -> asyncio.Future[Any]:
+    def _detached(self, call: Awaitable[Any], model: str) -> asyncio.Future[Any]:
         """A future of the call's result. Cancelling it, or `eject`, does not cancel the call itself."""
         task, result = asyncio.ensure_future(call), asyncio.get_running_loop().create_future()
         self._calls.add(task)
         self._results.add(result)
         hold_during(task)
-        task.add_done_callback(lambda _: self._settle(task, result))
+        task.add_done_callback(lambda _: self._settle(task, result, model))
         result.add_done_callback(self._results.discard)
         return result
 
-    def _settle(self, task: asyncio.Future[Any], result: asyncio.Future[Any]) -> None:
+    def _settle(self, task: asyncio.Future[Any], result: asyncio.Future[Any], model: str) -> None:
         self._calls.discard(task)
         error = EngineUnavailable("the connection was closed") if task.cancelled() else task.exception()
         if isinstance(error, InferenceServerException):
             error = to_engine_error(error, self.address)
-        if not isinstance(error, EngineUnavailable):
-            self._answered_at = time.monotonic()
+        if error is None:  # Triton itself refuses what waits in a queue, whatever the model does
+            self._answered_at[model] = time.monotonic()
         if result.done():
             return
         if error is not None:
@@ -187,7 +240,7 @@ class Endpoint(Generic[T]):
             result.set_result(task.result())
 
 
-_CHANNEL_ARGUMENTS = [
+_CHANNEL_ARGUMENTS: Final[list[tuple[str, int | str]]] = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     # reconnect to a restarted Triton within a second rather than two minutes, and wait no longer for a connection

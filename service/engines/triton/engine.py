@@ -35,6 +35,7 @@ from service.engines.port import EngineFailure
 from service.engines.triton.endpoint import VERIFY_TIMEOUT, Endpoint
 from service.engines.triton.pool import EndpointPool, Reason
 from service.engines.triton.resolver import DnsResolver, Resolver
+from service.engines.triton.tls import TritonTls
 
 M = TypeVar("M", ModelMetadata, DetectorMetadata)
 
@@ -72,13 +73,15 @@ class TritonEngine:
         url: str | Resolver,
         on_retry: Callable[[Reason], None] = lambda _: None,
         on_budget_spent: Callable[[], None] = lambda: None,
+        tls: TritonTls | None = None,
     ) -> None:
         """`url`: "host:port", several separated by commas; or a resolver. The others: see EndpointPool.
 
         Raises ValueError for text that is not host:port.
         """
         resolver = DnsResolver(url) if isinstance(url, str) else url
-        self._pool = EndpointPool(resolver, _verify, on_retry, on_budget_spent)
+        self._pool = EndpointPool(resolver, self._verify, on_retry, on_budget_spent, tls=tls)
+        self._further_checks: list[Callable[[Endpoint[Any]], Awaitable[None]]] = []
         self._crops = CallQueue(
             "landmarks", self._infer_batch, max_batch=lambda key: key.served.max_batch, **self._bounds()
         )
@@ -139,7 +142,20 @@ class TritonEngine:
 
     async def metadata(self, model: str, kind: type[M]) -> M:
         """The metadata of the model file that one of Triton's models runs. Raises EngineError."""
-        return await _read_metadata(self._pool.infer, model, kind)
+        return await read_metadata(self._pool.infer, model, kind)
+
+    def verify_also(self, check: Callable[[Endpoint[Any]], Awaitable[None]]) -> None:
+        """Has every endpoint checked by this function as well, from its next verification on.
+
+        `check`: raises EngineError unless another model that the endpoint serves answers as it should.
+        """
+        self._further_checks.append(check)
+
+    async def _verify(self, endpoint: Endpoint[_Served]) -> _Served:
+        served = await _verify(endpoint)
+        for check in self._further_checks:
+            await check(endpoint)
+        return served
 
     async def ready(self) -> bool:
         """Whether a Triton is up. They are probed in the background, so this sends no request."""
@@ -185,7 +201,7 @@ async def _verify(endpoint: Endpoint[_Served]) -> _Served:
     crop = golden_crop(metadata.codec.input_size)[None]
     for batch in (1,) if endpoint.is_up else (1, served.max_batch):
         inputs = [infer_input(tensors.crops, crop.repeat(batch, axis=0))]
-        answer = await endpoint.infer(ENSEMBLE_MODEL, inputs, deadline=Deadline.after(VERIFY_TIMEOUT))
+        answer = await endpoint.check(ENSEMBLE_MODEL, inputs)
         check_golden(metadata, _decoded(answer, tensors, batch))
     return served
 
@@ -198,14 +214,19 @@ async def _identify(endpoint: Endpoint[_Served]) -> _Served:
     provenances = {string_parameters(config).get(PROVENANCE_KEY, "no hash") for config in configs}
     if len(provenances) != 1:
         raise EngineFailure(f"the models {', '.join(names)} of {where} were stamped for different model files")
-    metadata = await _read_metadata(endpoint.infer, DECODE_MODEL, ModelMetadata)
+    provenance = provenances.pop()
+    known = None if endpoint.identity is None else endpoint.identity.model
+    if known is not None and known.provenance == provenance:
+        metadata = known.metadata
+    else:
+        metadata = await read_metadata(endpoint.infer, DECODE_MODEL, ModelMetadata)
     description = await endpoint.query("get_model_metadata", ENSEMBLE_MODEL)
     version = max(description.versions, key=int)
-    model = ServedModel(metadata.name, version, provenances.pop(), metadata)
+    model = ServedModel(metadata.name, version, provenance, metadata)
     return _Served(model, max(1, configs[0].get("max_batch_size", 1)))
 
 
-async def _read_metadata(infer: Callable[..., Awaitable[Any]], model: str, kind: type[M]) -> M:
+async def read_metadata(infer: Callable[..., Awaitable[Any]], model: str, kind: type[M]) -> M:
     """The metadata that a model states. `infer`: of an endpoint or a pool.
 
     Raises EngineError; where the model states no usable metadata, an EngineFailure that says what to do.

@@ -15,7 +15,8 @@ from landmarks_client.retry import RetryBudget
 from service.deadline import Deadline
 from service.engines.port import EngineError, EngineOverloaded, EngineUnavailable
 from service.engines.triton.endpoint import Endpoint
-from service.engines.triton.resolver import Resolver
+from service.engines.triton.resolver import Resolver, host_of
+from service.engines.triton.tls import TritonTls
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,10 @@ class EndpointPool(Generic[T]):
         on_retry: Callable[[Reason], None] = lambda _: None,
         on_budget_spent: Callable[[], None] = lambda: None,
         budget: RetryBudget | None = None,
+        tls: TritonTls | None = None,
     ) -> None:
-        """`verify`: see Endpoint. `on_retry`: called with the reason whenever a request is sent to another endpoint.
+        """`verify`, `tls`: see Endpoint. `on_retry`: called with the reason whenever a request is sent to another
+        endpoint.
         `on_budget_spent`: called whenever one is not, because `budget` is spent.
 
         Only retries of full queues have a budget. An endpoint that is unavailable is out of use after its first
@@ -52,6 +55,7 @@ class EndpointPool(Generic[T]):
         self._on_retry = on_retry
         self._on_budget_spent = on_budget_spent
         self._budget = RetryBudget() if budget is None else budget
+        self._tls = tls
         self._endpoints: dict[str, Endpoint[T]] = {}
         self._probes: dict[str, asyncio.Task[None]] = {}
         self._draining: set[asyncio.Task[None]] = set()
@@ -159,7 +163,8 @@ class EndpointPool(Generic[T]):
             self._remove(address)
         for address in addresses:
             if address not in self._endpoints:
-                endpoint = self._endpoints[address] = Endpoint(address, self._verify)
+                endpoint = Endpoint(address, self._verify, self._tls, host_of(self._resolve, address))
+                self._endpoints[address] = endpoint
                 self._probes[address] = asyncio.create_task(_probe_periodically(endpoint))
 
     def _remove(self, address: str) -> None:

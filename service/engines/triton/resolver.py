@@ -35,10 +35,19 @@ class DnsResolver:
             raise OSError(f"no address is known for {', '.join(host for host, _ in self._addresses)}")
         return found
 
+    def host(self, address: str) -> str:
+        """The name that an address was found for."""
+        return next(host for (host, _), addresses in self._addresses.items() if address in addresses)
+
     async def _resolve(self, target: tuple[str, int]) -> None:
         """The last known addresses of a name are kept while the name service does not answer."""
         with suppress(OSError):
             self._addresses[target] = await _resolve_name(*target)
+
+
+def host_of(resolve: Resolver, address: str) -> str:
+    """The host that the server at an address is named after: as it was configured, or that of the address itself."""
+    return resolve.host(address) if isinstance(resolve, DnsResolver) else address.rpartition(":")[0].strip("[]")
 
 
 def parse_targets(text: str) -> list[tuple[str, int]]:

@@ -88,3 +88,57 @@ async def test_a_slow_probe_is_forgiven_while_calls_are_answered(
         await endpoint.probe()
         assert endpoint.is_up is answers_calls
         await endpoint.close()
+
+
+async def test_a_hung_model_is_not_forgiven_because_another_one_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "VERIFY_TIMEOUT", 0.2)
+    monkeypatch.setattr(endpoint_module, "VERIFY_INTERVAL", 0.0)
+    async with doubles("a") as (a,):
+
+        async def check_heatmap(endpoint: Endpoint[str]) -> str:
+            if endpoint.is_up:
+                await endpoint.infer("detector", [])
+                a.gate = asyncio.Event()  # from now on nothing is answered
+            await endpoint.check("landmarks", [])
+            return "the model"
+
+        endpoint = Endpoint(a.address, check_heatmap)
+        await endpoint.probe()
+        assert endpoint.is_up
+        assert not await is_up_after_probe(endpoint)
+        assert endpoint.failure.model == "landmarks"
+        assert a.gate is not None
+        a.gate.set()
+        await endpoint.close()
+
+
+async def test_a_full_queue_in_front_of_a_model_that_answers_nothing_is_not_forgiven(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Triton refuses requests to a full queue by itself, whether or not the model works on those before them."""
+    monkeypatch.setattr(endpoint_module, "VERIFY_TIMEOUT", 0.3)
+    monkeypatch.setattr(endpoint_module, "VERIFY_INTERVAL", 0.0)
+
+    async def check(endpoint: Endpoint[str]) -> str:
+        await endpoint.check("landmarks", [])
+        return "the model"
+
+    async with doubles("a") as (a,):
+        endpoint = Endpoint(a.address, check)
+        await endpoint.probe()
+        a.failure = (grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+        await endpoint.probe()
+        assert not endpoint.is_up
+        await endpoint.close()
+
+
+async def test_a_verification_waits_for_a_place_in_a_full_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "QUEUE_INTERVAL", 0.01)
+    async with doubles("a") as (a,):
+        endpoint = Endpoint(a.address, verify)
+        a.failure = (grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+        check = asyncio.create_task(endpoint.check("landmarks", []))
+        await until(lambda: len(a.requests) >= 3)
+        a.failure = None
+        assert (await check).get_response().model_name == "a"
+        await endpoint.close()

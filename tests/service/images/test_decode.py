@@ -1,3 +1,4 @@
+import sys
 import zlib
 from contextlib import suppress
 from io import BytesIO
@@ -14,7 +15,7 @@ from PIL import Image as PillowImage
 from landmarks.crop import Crop, warp
 from service.errors import ErrorKind, ServiceError
 from service.images.decode import apply_orientation, decode_image, decode_srgb
-from service.images.icc import unchanged
+from service.images.icc import to_srgb, unchanged
 from service.images.limits import ImageLimits
 from tests.fakes import encoded, gradient_image
 from tests.service.images.profiles import SRGB, linear_grey, red_and_blue_swapped, red_cyan
@@ -109,6 +110,13 @@ def test_srgb_costs_nothing():
     image = decode_image(saved(RGB, "PNG", icc_profile=SRGB), LIMITS)
     assert image.to_srgb is unchanged
     np.testing.assert_array_equal(image.pixels, np.array(RGB))
+
+
+def test_no_profile_of_a_client_is_kept():
+    profile = red_and_blue_swapped() + bytes(1)  # an object that no other test has
+    before = sys.getrefcount(profile)
+    assert to_srgb(profile, grey=False) is not unchanged
+    assert sys.getrefcount(profile) == before
 
 
 def test_a_grey_profile_is_applied_and_an_rgb_one_in_a_grey_file_too():

@@ -119,10 +119,10 @@ def test_a_child_that_has_died_unnoticed_is_found() -> None:
     """The shell becomes a program that, like Triton, never reads the exit status of its children."""
     with subprocess.Popen(["sh", "-c", "sleep 0 & exec sleep 60"]) as parent:
         end = time.monotonic() + 60
-        while not watchdog.has_dead_child(parent.pid):
+        while not watchdog.dead_children(parent.pid):
             assert time.monotonic() < end
         parent.kill()
     with subprocess.Popen(["sleep", "60"]) as parent:
-        assert not watchdog.has_dead_child(parent.pid)
+        assert not watchdog.dead_children(parent.pid)
         parent.kill()
-    assert not watchdog.has_dead_child(parent.pid)
+    assert not watchdog.dead_children(parent.pid)

@@ -31,12 +31,21 @@ def test_an_image_has_every_box_annotated_or_not(tmp_path: Path) -> None:
     assert (second.boxes.shape, second.scores.shape) == ((0, 4), (0,))
 
 
+def test_places_that_look_like_faces_are_read(tmp_path: Path) -> None:
+    source = write(tmp_path, {**ROW, "boxes": [], "lookalikes": [[5, 6, 20, 30]]}, ROW)
+    first, second = load_images(source, "train")
+    assert first.lookalikes.tolist() == [[5, 6, 20, 30]]
+    assert second.lookalikes.shape == (0, 4)
+    assert fingerprint([first]) != fingerprint([BoxedImage(first.path, first.boxes, first.scores)])
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
         ("{", r"line 2: expected an object with image, split and boxes"),
         ({**ROW, "boxes": [{"xyxy": [1, 2, 30], "score": 0.5}]}, r"line 2: expected an object"),
         ({**ROW, "boxes": [{"xyxy": [30, 2, 1, 40], "score": 0.5}]}, r"line 2: expected boxes with x1 < x2"),
+        ({**ROW, "lookalikes": [[30, 2, 1, 40]]}, r"line 2: expected boxes with x1 < x2"),
         ({**ROW, "boxes": [{"xyxy": [1, 2, 30, 40]}]}, r"line 2: expected an object"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from train.datasets.boxes import clipped, overlap_of_smaller
 from train.detection.config import Compose
 from train.detection.images import BoxedImage
-from train.detection.mosaic import Mosaic, MosaicComposer
+from train.detection.mosaic import Mosaic, MosaicComposer, cover
 
 SIZE = 128
 FACE = (250, 240, 230)
@@ -92,6 +93,36 @@ def test_boxes_that_are_not_trusted_are_kept_as_such(images: list[BoxedImage]) -
     drawn = [composer.compose(1, np.random.default_rng(seed)) for seed in range(20)]
     assert sum(len(one.boxes) for one in drawn) > 0
     assert not any(one.trusted.any() for one in drawn)
+
+
+def test_pictures_without_faces_are_shown_where_they_look_like_one(tmp_path: Path, images: list[BoxedImage]) -> None:
+    """A black picture with a blue spot, which a detector took for a face."""
+    picture = np.zeros((300, 400, 3), np.uint8)
+    cv2.circle(picture, (120, 90), 20, (255, 0, 0), -1)
+    cv2.imwrite(str(tmp_path / "picture.png"), picture)
+    spot = np.array([[100.0, 70.0, 140.0, 110.0]])
+    faceless = BoxedImage(tmp_path / "picture.png", np.zeros((0, 4)), np.zeros(0), spot)
+    config = Compose(tiles={1: 1.0}, faceless=1.0, lookalike=1.0, backdrop=0.0, paste=0.0)
+    composer = MosaicComposer([*images, faceless], config, SIZE, 0.7)
+    for seed in range(10):
+        mosaic = composer.compose(0, np.random.default_rng(seed))
+        assert len(mosaic.boxes) == 0
+        assert (mosaic.image[..., 2] > 200).any()
+
+
+def test_faces_larger_than_a_tile_are_cut_by_it(images: list[BoxedImage]) -> None:
+    filled = [composed(images, seed, tiles={1: 1.0}, sizes=(140.0, 166.0), any_rotation=0.0) for seed in range(20)]
+    boxes = np.concatenate([mosaic.boxes[mosaic.trusted] for mosaic in filled])
+    assert len(boxes) >= 18
+    assert np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1)) > 0.95 * SIZE
+
+
+@given(st.integers(32, 120), st.integers(32, 120), st.integers(0, 2**32 - 1))
+def test_a_cover_leaves_more_than_half_of_a_face(height: int, width: int, seed: int) -> None:
+    mask = cover(height, width, np.random.default_rng(seed))
+    assert mask.shape == (height, width)
+    assert mask.sum() > 0
+    assert mask.mean() < 0.5
 
 
 def test_occlusion_leaves_the_box(images: list[BoxedImage]) -> None:

@@ -27,7 +27,7 @@ from train.detection.export import open_detector  # noqa: E402
 from train.detection.images import load_images  # noqa: E402
 from train.detection.network import CenterDetector  # noqa: E402
 from train.detection.run import DetectorRun, Step, load_detector  # noqa: E402
-from train.detection.samples import MosaicBatch, MosaicSamples  # noqa: E402
+from train.detection.samples import MosaicBatch, MosaicBatches, MosaicSamples  # noqa: E402
 from train.errors import ConfigError, DataError, TrainingError  # noqa: E402
 
 TINY = {"input_size": 64, "batch_size": 4, "held_out": 4, "warmup_epochs": 0.5, "ema": 0.5}
@@ -40,7 +40,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> DataSource:
 
 def start(source: DataSource, folder: Path, epochs: int = 3, **settings: object) -> DetectorRun:
     config = DetectorConfig.model_validate({**TINY, "epochs": epochs, **settings})
-    return DetectorRun(config, ("miniature",), load_images(source, "train"), folder, workers=0)
+    return DetectorRun(config, ("miniature",), [load_images(source, "train")], folder, workers=0)
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
@@ -51,13 +51,13 @@ def rows(folder: Path) -> list[dict[str, float]]:
 
 
 def test_the_network_keeps_to_its_budget() -> None:
-    """At most 1.5 MB of parameters, and at 640 x 480 pixels about 0.3 G multiply-adds."""
+    """At most 1.7 MB of parameters, and at 640 x 480 pixels at most 0.5 G multiply-adds."""
     model = CenterDetector().eval()
-    assert 4 * sum(p.numel() for p in model.parameters()) < 1.2e6
+    assert 4 * sum(p.numel() for p in model.parameters()) < 1.7e6
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         maps = model(torch.zeros(1, 480, 640, 3, dtype=torch.uint8))
     assert [tuple(level.shape) for level in maps] == [(1, 3, 60, 80), (1, 3, 30, 40), (1, 3, 15, 20)]
-    assert counter.get_total_flops() / 2 < 0.32e9
+    assert counter.get_total_flops() / 2 < 0.5e9
 
 
 def test_an_untrained_network_expects_few_faces() -> None:
@@ -120,7 +120,7 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_last_bit(source: DataSource, t
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on fewer cores
 def test_workers_share_the_memory_for_images(source: DataSource, tmp_path: Path) -> None:
     config = DetectorConfig.model_validate({**TINY, "epochs": 1})
-    run = DetectorRun(config, ("miniature",), load_images(source, "train"), tmp_path, workers=4)
+    run = DetectorRun(config, ("miniature",), [load_images(source, "train")], tmp_path, workers=4)
     samples = run._loader.dataset
     assert isinstance(samples, MosaicSamples)
     assert samples._composer._cache._limit / 2**30 == 1.5
@@ -139,6 +139,18 @@ def test_a_loss_that_is_not_finite_names_its_images(source: DataSource, tmp_path
     batch = MosaicBatch(torch.zeros(2, 64, 64, 3, dtype=torch.uint8), torch.zeros(2, 4, 84), torch.tensor([7, 3]))
     with pytest.raises(TrainingError, match=r"images \[7, 3\]"):
         step(batch)
+
+
+def test_an_epoch_shows_the_first_set_and_a_share_of_the_others() -> None:
+    config = DetectorConfig.model_validate({"batch_size": 4, "extra_data_fraction": 0.5})
+    batches = MosaicBatches(6, 4, config)
+    epochs = []
+    for batches.epoch in range(2):
+        shown = [key.image for batch in batches for key in batch]
+        assert len(shown) == 8 == config.batch_size * len(batches)
+        assert set(range(6)) < set(shown) < set(range(10))
+        epochs.append(shown)
+    assert epochs[0] != epochs[1]
 
 
 # ---------------------------------------------------------------- command line
@@ -176,7 +188,7 @@ def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pyt
     metadata = exported.metadata
     assert metadata.commit == json.loads((run / "run.json").read_text())["commit"]
     assert exported.provenance in model.parents[1].joinpath("config.pbtxt").read_text()
-    assert model.stat().st_size < 1.5e6
+    assert model.stat().st_size < 1.8e6
 
     network, metadata = open_detector(model)
     assert metadata.spec.threshold == 1e-6
