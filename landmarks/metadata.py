@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from landmarks.codec import CodecSpec
 from landmarks.layout import WFLW98, LayoutError, PointLayout
-from landmarks.uncertainty import squared_radius
+from landmarks.uncertainty import FaceScorer, Plausibility, squared_radius
 
 METADATA_KEY: Final = "landmarks_metadata"
 """Key of the JSON text in the ONNX file's metadata."""
@@ -60,6 +60,8 @@ class ModelMetadata:
 
     points_crop: PointsCrop | None = None
     """Where the crop of a second pass lies about the points of the first; None in models without one."""
+    plausibility: Plausibility | None = field(default=None, repr=False)
+    """Tells answers for squeezed faces from others; None in models that do not state it."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and isinstance(self.run_id, str)):
@@ -70,6 +72,8 @@ class ModelMetadata:
             raise MetadataError(f"golden scores and covariances must be {self.codec.points} each, or none")
         if len(self.golden_visibility) not in (0, self.codec.points):
             raise MetadataError(f"golden visibility must be {self.codec.points} numbers, or none")
+        if self.plausibility and len(self.plausibility.weights) != 3 * self.codec.points:
+            raise MetadataError(f"plausibility must have {3 * self.codec.points} weights")
         if self.layout.points != self.codec.points:
             raise MetadataError(
                 f"the codec has {self.codec.points} points, but layout {self.layout.name!r} has {self.layout.points}"
@@ -80,11 +84,17 @@ class ModelMetadata:
         """Whether the model states the visibility of its points."""
         return bool(self.golden_visibility)
 
+    @property
+    def scorer(self) -> FaceScorer:
+        """How the reliability of its faces is scored."""
+        return FaceScorer(self.layout, self.plausibility)
+
     def to_json(self) -> str:
         """One canonical line of JSON: equal metadata gives equal text."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values |= {"codec": json.loads(self.codec.to_json()), "layout": self.layout.to_mapping()}
         values["points_crop"] = self.points_crop and asdict(self.points_crop)
+        values["plausibility"] = self.plausibility and asdict(self.plausibility)
         return json.dumps(values, sort_keys=True)
 
     @classmethod
@@ -100,6 +110,7 @@ class ModelMetadata:
                 "golden_covariances": [],
                 "golden_visibility": [],
                 "points_crop": None,
+                "plausibility": None,
             } | values
             if set(values) != names:
                 raise MetadataError(f"model metadata needs exactly the keys {sorted(names)}, got {sorted(values)}")
@@ -114,12 +125,15 @@ class ModelMetadata:
             values["golden_visibility"] = tuple(map(float, values["golden_visibility"]))
             if values["points_crop"] is not None:
                 values["points_crop"] = PointsCrop(**values["points_crop"])
+            if values["plausibility"] is not None:
+                weights, bias = values["plausibility"]["weights"], values["plausibility"]["bias"]
+                values["plausibility"] = Plausibility(tuple(map(float, weights)), float(bias))
             for freedom in values["degrees_of_freedom"].values():
                 squared_radius(0.5, freedom)
             return cls(**values)
         except (MetadataError, LayoutError) as error:
             raise MetadataError(str(error)) from error
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise MetadataError(f"not a model's metadata ({error}): {text[:200]}") from error
 
     @classmethod

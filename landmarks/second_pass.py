@@ -71,7 +71,7 @@ def differs(first: Crop, second: Crop) -> bool:
 
 
 def counts(first_score: float, second_score: float) -> bool:
-    """Whether the second answer for a face, by the scores of both (`face_score`), is averaged with the first.
+    """Whether the second answer for a face, by the scores of both (`FaceScorer`), is averaged with the first.
 
     Where the first answer was wrong about where the face is, the second crop can miss it.
     """

@@ -8,10 +8,13 @@ own.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from landmarks.layout import PointLayout
 
 Floats = NDArray[np.floating[Any]]
 
@@ -25,6 +28,8 @@ SCORE_STEEPNESS: Final = 7.45
 """Slope of the score over the logarithm of the expected error."""
 MAX_RATIO: Final = 1e6
 """Limit of the expected error as a multiple of SCORE_MIDPOINT, so that its power stays finite; the score is 0 there."""
+MAX_LOGIT: Final = 50.0
+"""Limit of a plausibility's logit, so that its exponential stays finite."""
 
 
 def squared_radius(share: float, degrees_of_freedom: float = GAUSSIAN) -> float:
@@ -52,15 +57,71 @@ def share_within(squared_distance: Floats, degrees_of_freedom: float = GAUSSIAN)
     return share
 
 
-def face_score(points: Floats, covariances: Floats) -> Floats:
-    """Approximate probability that a face's points err by less than 10 % of the inter-ocular distance: [...] in [0, 1].
+@dataclass(frozen=True)
+class Plausibility:
+    """The probability that an answer is one for a face of true proportions: a logistic regression on its features.
 
-    From points [..., P, 2] and their calibrated covariances [..., P, 2, 2] in the same pixels: the root mean square of
-    the expected errors, divided by the square root of the area of the points' bounding box, through a logistic function
-    of its logarithm.
+    Of a picture that is squeezed in one direction a network answers with points that are pulled towards those of a face
+    of true proportions, and with covariances that seem sure of them. How the points lie and which covariances are wide
+    tells such an answer from others.
     """
-    extent = np.ptp(np.asarray(points, np.float64), axis=-2).prod(axis=-1)
-    expected = np.trace(np.asarray(covariances, np.float64), axis1=-2, axis2=-1).mean(axis=-1)
-    relative = np.sqrt(np.maximum(expected, 0) / np.maximum(extent, 1e-9))
-    score: Floats = 1 / (1 + np.minimum(relative / SCORE_MIDPOINT, MAX_RATIO) ** SCORE_STEEPNESS)
-    return score
+
+    weights: tuple[float, ...]
+    """[3 P], of `features_of`."""
+    bias: float
+
+    def __post_init__(self) -> None:
+        if not self.weights or not all(map(math.isfinite, (*self.weights, self.bias))):
+            raise ValueError("a plausibility needs finite weights and a finite bias")
+
+    def __call__(self, features: Floats) -> Floats:
+        """Features [..., 3 P] -> probabilities [...]."""
+        logits = features @ np.array(self.weights) + self.bias
+        probability: Floats = 1 / (1 + np.exp(-np.clip(logits, -MAX_LOGIT, MAX_LOGIT)))
+        return probability
+
+
+@dataclass(frozen=True)
+class FaceScorer:
+    """How reliable a network's answer for a face is."""
+
+    layout: PointLayout
+    plausibility: Plausibility | None = None
+    """None where the network does not state it: the score then does not tell squeezed faces from others."""
+
+    def __call__(self, points: Floats, covariances: Floats) -> Floats:
+        """Approximate probability that a face's points err by less than 10 % of the inter-ocular distance: [...].
+
+        From points [..., P, 2] and their calibrated covariances [..., P, 2, 2] in the same pixels: the root mean square
+        of the expected errors, divided by the square root of the area of the points' bounding box, through a logistic
+        function of its logarithm; times the plausibility.
+        """
+        points, variances = np.asarray(points, np.float64), np.trace(np.asarray(covariances, np.float64), 0, -2, -1)
+        extent = np.ptp(points, axis=-2).prod(axis=-1)
+        relative = np.sqrt(np.maximum(variances.mean(axis=-1), 0) / np.maximum(extent, 1e-9))
+        score: Floats = 1 / (1 + np.minimum(relative / SCORE_MIDPOINT, MAX_RATIO) ** SCORE_STEEPNESS)
+        if self.plausibility is None:
+            return score
+        return score * self.plausibility(features_of(points, covariances, self.layout))
+
+
+def features_of(points: Floats, covariances: Floats, layout: PointLayout) -> Floats:
+    """What `Plausibility` judges faces by: [..., 3 P], which moving, enlarging or rotating a face leaves as they are.
+
+    From points [..., P, 2] and covariances [..., P, 2, 2]: how far each point lies to the right of the points' mean,
+    then how far below it, in root mean squares of the distances from it on a face that is upright; then the logarithms
+    of the expected errors in the same unit. A layout without `upright` counts as upright.
+    """
+    centered = np.asarray(points, np.float64)
+    centered = centered - centered.mean(axis=-2, keepdims=True)
+    size = np.maximum(np.sqrt((centered**2).sum(axis=-1).mean(axis=-1)), 1e-9)[..., None]
+    x, y = centered[..., 0] / size, centered[..., 1] / size
+    if layout.upright is not None:
+        upper, lower = (np.stack([x[..., part], y[..., part]]).mean(axis=-1) for part in map(list, layout.upright))
+        down = lower - upper
+        down = down / np.maximum(np.sqrt((down**2).sum(axis=0)), 1e-9)
+        (dx, dy) = down[..., None]
+        x, y = x * dy - y * dx, x * dx + y * dy
+    variances = np.trace(np.asarray(covariances, np.float64), 0, -2, -1)
+    features: Floats = np.concatenate([x, y, 0.5 * np.log(np.maximum(variances, 1e-12)) - np.log(size)], axis=-1)
+    return features

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.cli.command_line import Detect, Doctor, ExportTracks, NewKey, Probe, Serve, parse
+from service.cli.command_line import Detect, Doctor, ExportTracks, Merge, NewKey, Probe, Serve, Track, parse
 from service.cli.detect import detect
 from service.cli.doctor import doctor
 from service.cli.export_tracks import export_tracks
@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return probe(command)
     if isinstance(command, ExportTracks):
         return export_tracks(command)
+    if isinstance(command, Merge):
+        return _merge(command)
     set_up_log(command.settings)
     for name in unknown_settings(os.environ):
         logger.warning("%s is not a setting: see `landmarks serve --help`", name)
@@ -82,9 +84,28 @@ def _new_key(name: str) -> int:
     return 0
 
 
-async def _run(command: Serve | Detect) -> int:
+def _merge(command: Merge) -> int:
+    try:
+        from service.cli.track import merge  # the extra `vfx`
+    except ImportError as error:
+        return _missing(error)
+    return merge(command)
+
+
+def _missing(error: ImportError) -> int:
+    sys.stderr.write(f"landmarks: {error.name} is not installed: pip install 'h3r-landmarks[vfx]'\n")
+    return 1
+
+
+async def _run(command: Serve | Detect | Track) -> int:
     if isinstance(command, Detect):
         return await detect(command)
+    if isinstance(command, Track):
+        try:
+            from service.cli.track import track  # the extra `vfx`
+        except ImportError as error:
+            return _missing(error)
+        return await track(command)
     await serve(command.settings)
     return 0
 

@@ -71,7 +71,7 @@ class Face(Region):
     """
 
     score: np.float32
-    """In [0, 1]: about the probability that the points are right; see `landmarks.uncertainty.face_score`."""
+    """In [0, 1]: about the probability that the points are right; see `landmarks.uncertainty.FaceScorer`."""
     inter_ocular: np.float32
     """Image pixels between the outer corners of the eyes, or what `PointLayout.inter_ocular` puts in their place."""
     points: Floats

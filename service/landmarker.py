@@ -25,7 +25,7 @@ from landmarks.crop import Crop, compose, transform_covariances, transform_point
 from landmarks.flip import average, with_mirrored
 from landmarks.layout import PointLayout
 from landmarks.second_pass import Refine, average_passes, counts, second_crops
-from landmarks.uncertainty import face_score
+from landmarks.uncertainty import FaceScorer
 from service.answer import Face, Floats, Region, Role, ServedModel
 from service.deadline import Deadline
 from service.engines.port import Engine
@@ -64,6 +64,8 @@ class CropAnswer:
     """[P, 2, 2]"""
     visibility: Floats
     """[P], or [0] where the model does not state it"""
+    score: float
+    """The score of the face: see `landmarks.uncertainty.FaceScorer`."""
     passes: int = 1
     """Crops of the face that were answered up to this one."""
 
@@ -71,11 +73,6 @@ class CropAnswer:
     def decoded(self) -> Decoded:
         """What the network answered."""
         return Decoded(self.points, self.scores, self.covariances, self.visibility)
-
-    @property
-    def score(self) -> float:
-        """The score of the face: see `landmarks.uncertainty.face_score`."""
-        return float(face_score(self.points, self.covariances))
 
 
 class Landmarker(Protocol):
@@ -128,7 +125,7 @@ class EngineLandmarker:
         if second:
             again = await self._infer(image, list(second.values()), options, deadline)
             for i, answer in zip(second, again, strict=True):
-                seen[i] = replace(combined(seen[i], answer), passes=2)
+                seen[i] = replace(combined(seen[i], answer, model.metadata.scorer), passes=2)
         layout = model.metadata.layout
 
         def faces() -> tuple[Face, ...]:
@@ -145,9 +142,11 @@ class EngineLandmarker:
         inputs = with_mirrored(crop_pixels) if options.flip else crop_pixels
         with timed("infer"):
             decoded = await self._engine.infer(inputs, decoder=options.decoder, topk=options.topk, deadline=deadline)
+        metadata = self._engine.model.metadata
         if options.flip:
-            decoded = average(decoded, crop_pixels.shape[1], self._engine.model.metadata.layout)
-        return [CropAnswer(*each) for each in zip(crops, *decoded, strict=True)]
+            decoded = average(decoded, crop_pixels.shape[1], metadata.layout)
+        scores = metadata.scorer(decoded.points, decoded.covariances).tolist()
+        return [CropAnswer(*each) for each in zip(crops, *decoded, scores, strict=True)]
 
 
 def unknown_model_message(name: str | None, models: Sequence[ServedModel]) -> str:
@@ -172,12 +171,13 @@ def crops_by_points(answers: Sequence[CropAnswer], model: ServedModel, refine: R
     return second_crops(points, first, metadata.points_crop, metadata.layout, refine)
 
 
-def combined(first: CropAnswer, second: CropAnswer) -> CropAnswer:
+def combined(first: CropAnswer, second: CropAnswer, scorer: FaceScorer) -> CropAnswer:
     """The mean of the answers of two passes; the first where the second crop missed the face."""
     if not counts(first.score, second.score):
         return first
     first_to_second = compose(second.crop.image_to_crop(), first.crop.crop_to_image())
-    return CropAnswer(second.crop, *average_passes(first.decoded, second.decoded, first_to_second))
+    mean = average_passes(first.decoded, second.decoded, first_to_second)
+    return CropAnswer(second.crop, *mean, float(scorer(mean.points, mean.covariances)))
 
 
 def cut(image: DecodedImage, crops: Sequence[Crop]) -> NDArray[np.uint8]:
@@ -197,7 +197,7 @@ def to_image_coordinates(layout: PointLayout, region: Region, answer: CropAnswer
     xx, xy, yy = covariances_in_image[:, 0, 0], covariances_in_image[:, 0, 1], covariances_in_image[:, 1, 1]
     return Face(
         **vars(region),
-        score=np.float32(face_score(points_in_image, covariances_in_image)),
+        score=np.float32(answer.score),
         inter_ocular=np.float32(layout.inter_ocular(points_in_image)),
         points=points_in_image.astype(np.float32),
         scores=np.ascontiguousarray(answer.scores, np.float32),

@@ -25,6 +25,7 @@ ALLOWED = {
 NNCF = "changes PyTorch, so that training in the same process crashes, and may be missing"
 FUNCTION_LEVEL_IMPORTS = {
     ("service/bootstrap.py", "service.observability.tracing"): "its packages are the optional extra `otel`",
+    ("service/__main__.py", "service.cli.track"): "its packages are the optional extra `vfx`",
     ("shots/exporters/__init__.py", "shots.exporters"): "its module `usd` needs the optional extra `usd`",
     ("train/export/quantize.py", "nncf"): NNCF,
     ("train/export/quantize.py", "nncf.quantization.advanced_parameters"): NNCF,

@@ -89,6 +89,8 @@ class Augment(Strict):
     saturation: float = Field(0.4, ge=0, lt=1, description="largest relative change")
     erasing: float = Field(0.5, ge=0, le=1, description="probability that a rectangle is erased")
     occlusion: float = Field(0.0, ge=0, le=1, description="probability that another part of the crop covers an ellipse")
+    squeeze: float = Field(0.0, ge=0, le=1, description="probability that one direction shrinks to half at most")
+    frame: float = Field(0.0, ge=0, le=1, description="probability that an edge of the picture cuts into the face")
     photometric: Photometric | None = Field(
         None, description="made instead of the changes of brightness, contrast and saturation"
     )

@@ -37,14 +37,20 @@ from train.samples.augment import at_pixels, augmented_crop
 from train.samples.image_cache import ImageCache
 from train.shape_refinement import mirrored
 
-RIDGE: Final = 30.0
-"""Weight of the squared coefficients of standardized features beside the log-likelihood of all samples."""
-MIN_RIDGE: Final = 1e-3
-"""The same of the constant, so that points that are seen in every sample have one."""
+EPOCHS: Final = 16
+"""Passes over the samples, or more where these are few: see MIN_STEPS."""
+MIN_STEPS: Final = 600
+"""Least number of steps of the optimiser."""
+BATCH_SIZE: Final = 128
+LEARNING_RATE: Final = 3e-3
+WEIGHT_DECAY: Final = 0.2
+DROPOUT: Final = 0.3
+"""Of hidden units; of features half as many are dropped."""
+OCCLUDED_WEIGHT: Final = 0.45
+"""How much a sample with something pasted over it counts beside one without. More would make the probabilities too low
+on faces that nothing covers, less too high on those that something does."""
 MIN_DEVIATION: Final = 1e-6
 """Added to the standard deviation of each feature, so that those that do not vary can be divided by it."""
-ITERATIONS: Final = 40
-"""Of the optimiser, at most; the figures on other faces do not change beyond 20."""
 
 WHOLE: Final = Augment(rotation=15, scale=0.1, shift=6, brightness=0.1, contrast=0.1, saturation=0.1, erasing=0)
 OCCLUDED: Final = WHOLE.model_copy(update={"occlusion": 1.0, "erasing": 0.3})
@@ -61,7 +67,7 @@ class Samples(NamedTuple):
     seen: Tensor
     """float32 [N, P] 1 where a point is seen, 0 where it is hidden."""
     weights: Tensor
-    """float32 [N, P] 0 where nobody knows, or the point lies outside the crop; otherwise 1."""
+    """float32 [N, P] 0 where nobody knows, or the point lies outside the crop; otherwise 1, or OCCLUDED_WEIGHT."""
 
 
 def fit_visibility(folder: Path, data: TrainingData, out: Path) -> VisibilityFigures:
@@ -90,10 +96,14 @@ def fit_visibility(folder: Path, data: TrainingData, out: Path) -> VisibilityFig
     return figures(network, samples)
 
 
-def evenly(data: TrainingData, limit: int | None) -> TrainingData:
-    """At most `limit` faces of each data set, evenly spread."""
-    extra = [evenly_spread(each, limit) for each in data.extra]
-    return replace(data, faces=evenly_spread(data.faces, limit), extra=extra)
+def evenly(data: TrainingData, limits: Sequence[int] | None) -> TrainingData:
+    """At most as many faces of each data set, evenly spread, as the limits say: one for all, or one for each."""
+    if not limits:
+        return data
+    sets = [data.faces, *data.extra]
+    each = limits if len(limits) > 1 else [limits[0]] * len(sets)
+    faces, *extra = (evenly_spread(faces, limit) for faces, limit in zip(sets, each, strict=True))
+    return replace(data, faces=faces, extra=extra)
 
 
 @torch.no_grad()
@@ -101,7 +111,7 @@ def figures(network: RefinedNetwork, samples: Samples) -> VisibilityFigures:
     """How well the layer states what it was fitted to."""
     assert network.visibility is not None
     known = samples.weights > 0
-    stated = network.visibility(network.tilt.with_pose(samples.features))[known].double().numpy()
+    stated = network.visibility(samples.features)[known].double().numpy()
     found = visibility_figures(stated, samples.seen[known].numpy() > 0)
     assert found is not None
     return found
@@ -127,8 +137,8 @@ def measure(network: RefinedNetwork, config: Config, faces: Sequence[AnnotatedFa
 
 def batches(
     faces: Sequence[AnnotatedFace], config: Config, layout: PointLayout
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Crops [N, S, S, 3], whether each point is seen [N, P], and whether that is known [N, P]."""
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]]]:
+    """Crops [N, S, S, 3], whether each point is seen [N, P], and how much that counts [N, P]: see `Samples.weights`."""
     images, size, flip = ImageCache(limit=0), config.stages[-1].input_size, list(layout.flip)
     batch = []
     for index, face in enumerate(faces):
@@ -139,7 +149,8 @@ def batches(
             points = transform_points(crop.matrix, face.points)
             order = flip if crop.mirrored else slice(None)
             inside, covered = at_pixels(crop.covered, points[order])
-            batch.append((crop.pixels, labels[order] & ~covered, known[order] & inside))
+            weight = OCCLUDED_WEIGHT if draw else 1.0
+            batch.append((crop.pixels, labels[order] & ~covered, weight * (known[order] & inside)))
         if len(batch) >= BATCH or index == len(faces) - 1:
             crops, seen, weights = (np.stack(each) for each in zip(*batch, strict=True))
             yield crops, seen, weights
@@ -156,32 +167,40 @@ def with_mirrored(samples: Samples, flip: Sequence[int]) -> Samples:
 # ---------------------------------------------------------------- fit
 
 
-def fit(network: RefinedNetwork, samples: Samples) -> None:
-    """Sets the network's layer to the logistic regression, for each point, of whether it is seen on the features."""
-    assert network.visibility is not None
+def fit(network: RefinedNetwork, samples: Samples, seed: int = 0) -> None:
+    """Fits the network's layer by the likelihood of what is seen. The same samples and seed give the same layer."""
+    layer = network.visibility
+    assert layer is not None
+    mean, deviation = samples.features.mean(dim=0), samples.features.std(dim=0) + MIN_DEVIATION
+    x = (samples.features - mean) / deviation
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        features = network.tilt.with_pose(samples.features)
-    mean, deviation = features.mean(dim=0), features.std(dim=0) + MIN_DEVIATION
-    x = torch.cat([(features - mean) / deviation, torch.ones(len(features), 1)], dim=1)
-    ridge = torch.full((x.shape[1], 1), RIDGE)
-    ridge[-1] = MIN_RIDGE
-    # in coordinates in which the loss is about as curved in every direction, some twenty steps suffice
-    root = torch.linalg.cholesky(0.25 * x.T @ x + torch.diag(ridge.squeeze(1))).T
-    scaled = torch.zeros(x.shape[1], samples.seen.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([scaled], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
-
-    def loss() -> float:
-        optimizer.zero_grad()
-        slopes = torch.linalg.solve_triangular(root, scaled, upper=True)
-        logits = x @ slopes
-        surprise = samples.weights * (functional.softplus(logits) - samples.seen * logits)
-        total = surprise.sum() + 0.5 * (ridge * slopes**2).sum()
-        total.backward()
-        return float(total.detach())
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+        bound = layer.inputs**-0.5
+        layer.hidden.weight.uniform_(-bound, bound, generator=generator)
+        layer.hidden.bias.uniform_(-bound, bound, generator=generator)
+    steps_per_epoch = -(-len(x) // BATCH_SIZE)
+    epochs = max(EPOCHS, -(-MIN_STEPS // steps_per_epoch))
+    optimizer = torch.optim.AdamW(layer.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * steps_per_epoch)
+    for _ in range(epochs):
+        order = torch.randperm(len(x), generator=generator)
+        for start in range(0, len(x), BATCH_SIZE):
+            rows = order[start : start + BATCH_SIZE]
+            hidden = layer.hidden(dropped(x[rows], DROPOUT / 2, generator)).relu()
+            logits = layer.regression(dropped(hidden, DROPOUT, generator))
+            surprise = functional.softplus(logits) - samples.seen[rows] * logits
+            loss = (samples.weights[rows] * surprise).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
     with torch.no_grad():
-        slopes = torch.linalg.solve_triangular(root, scaled, upper=True)
-        weight = slopes[:-1] / deviation[:, None]
-        network.visibility.regression.weight.copy_(weight.T)
-        network.visibility.regression.bias.copy_(slopes[-1] - mean @ weight)
+        weight = layer.hidden.weight / deviation
+        layer.hidden.bias.sub_(weight @ mean)
+        layer.hidden.weight.copy_(weight)
+
+
+def dropped(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """The values with that share of them set to 0, and the others enlarged by as much on average."""
+    kept = torch.rand(values.shape, generator=generator) >= share
+    return values * kept / (1 - share)

@@ -1,4 +1,4 @@
-"""Who answers the images of `landmarks detect`: the pipeline in this process, or a service that is already running."""
+"""Who answers the images of a command: the pipeline in this process, or a service that is already running."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from landmarks.layout import WFLW98, PointLayout
 from landmarks_client import AsyncClient, LandmarksError, NoAnswer, Tls
 from landmarks_client import Options as ClientOptions
 from service.bootstrap import running_gateway
-from service.cli.command_line import Detect, ServiceArguments
+from service.cli.command_line import ServiceArguments
 from service.cli.outputs import Body
 from service.deadline import Deadline
 from service.errors import ErrorKind, translate
@@ -37,30 +37,32 @@ class ImageError(Exception):
 
 
 class Answering(NamedTuple):
-    answer: Callable[[bytes], Awaitable[Body]]
+    answer: Callable[[bytes, Options], Awaitable[Body]]
     """Image file -> the wire's answer. Raises ImageError, or UsageError, which ends the run."""
     layout: PointLayout
     """Of the points, to draw them. Of a remote service it is taken to be the shipped models'."""
 
 
-def answering(command: Detect) -> AbstractAsyncContextManager[Answering]:
+def answering(service: ServiceArguments, settings: Settings) -> AbstractAsyncContextManager[Answering]:
     """By the service of --url where there is one. Raises StartError or ClientUsageError."""
-    if command.service.url is None:
-        return _in_process(command.settings, command.options)
-    # as the client wants them: what is not given is left out, and a set is a list
-    options: dict[str, Any] = command.options.model_dump(exclude_defaults=True)
-    options = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in options.items()}
-    return _remote(command.service.url, command.service, command.settings, cast(ClientOptions, options))
+    return _in_process(settings) if service.url is None else _remote(service.url, service, settings)
+
+
+def _client_options(options: Options) -> ClientOptions:
+    """As the client wants them: what is not given is left out, and a set is a list."""
+    given: dict[str, Any] = options.model_dump(exclude_defaults=True)
+    given = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in given.items()}
+    return cast(ClientOptions, given)
 
 
 @asynccontextmanager
-async def _in_process(settings: Settings, options: Options) -> AsyncIterator[Answering]:
+async def _in_process(settings: Settings) -> AsyncIterator[Answering]:
     """The pipeline in this process, with the Triton that the settings choose."""
     if settings.log_level == "info":
         logging.getLogger("service").setLevel("WARNING")  # that all is well is for a server's log
     async with running_gateway(settings) as gateway:
 
-        async def answer(data: bytes) -> Body:
+        async def answer(data: bytes, options: Options) -> Body:
             try:
                 found = await gateway.pipeline.detect(data, options, Deadline.after(settings.request_timeout))
             except Exception as error:
@@ -72,18 +74,16 @@ async def _in_process(settings: Settings, options: Options) -> AsyncIterator[Ans
 
 
 @asynccontextmanager
-async def _remote(
-    url: str, service: ServiceArguments, settings: Settings, options: ClientOptions
-) -> AsyncIterator[Answering]:
+async def _remote(url: str, service: ServiceArguments, settings: Settings) -> AsyncIterator[Answering]:
     files = (service.ca, service.cert, service.key)
     tls = Tls(*files) if any(files) else None
     logging.getLogger("httpx").setLevel("WARNING")  # it logs every request
     client = AsyncClient(url, api_key=os.environ.get(_KEY_VARIABLE), tls=tls, timeout=settings.request_timeout)
     async with client:
 
-        async def answer(data: bytes) -> Body:
+        async def answer(data: bytes, options: Options) -> Body:
             try:
-                return (await client.landmarks(data, **options)).as_dict()
+                return (await client.landmarks(data, **_client_options(options))).as_dict()
             except LandmarksError as error:
                 if error.code == ErrorKind.UNAUTHENTICATED.value:  # nor would it answer the next image
                     raise UsageError(f"{error.title}: set {_KEY_VARIABLE} to a key of {url}") from error

@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,7 +20,7 @@ from service.cli.flags import HelpFormatter, add_flag, add_flags, fail, flag, gi
 from service.limits import IMAGE_FORMATS_TEXT
 from service.request import Options, refusal
 from service.settings import GROUPS, NetworkSettings, Settings, variable
-from service.wire.text import TEXT_OPTIONS, field_schemas
+from service.wire.text import TEXT_OPTIONS, TextOption, field_schemas
 from shots.exporters import EXPORTERS
 
 _EXAMPLES = """\
@@ -31,6 +31,7 @@ examples:
   landmarks detect photo.jpg --overlay out.png          JSON, and the points drawn in out.png
   landmarks detect *.jpg --url http://127.0.0.1:8080    by a service that is already running
   landmarks detect shots/ --out faces.csv --resume      a folder; continued after an interruption
+  landmarks track plate.####.exr -o shot.tracks.json    the faces of a shot through its frames
   landmarks probe grpc://127.0.0.1:8081                 whether a running service answers a portrait
   landmarks export-tracks shot.tracks.json --format nuke -o shot.nk
 """
@@ -55,6 +56,32 @@ Prints one line for each thing that `landmarks serve` with the same flags and
 variables of the environment needs, and what to do where it is missing; in a
 checkout with Docker also what Compose needs. The exit status is 1 where there is
 something to do.
+"""
+_TRACK = """\
+Follows the 98 points of every face through a shot. A shot is a sequence, named by
+its pattern (plate.####.exr, plate.%04d.exr, plate.1001-1050#.exr) or its folder, or
+a video. The tracks hold the points of each frame by itself (raw) and smoothed ones.
+landmarks export-tracks writes them for Nuke and other packages.
+
+The exit status is 1 where a frame is missing (unless --allow-missing) or cannot be
+read. Ctrl-C keeps what is done: --resume continues. Needs the extra `vfx`.
+
+A farm tracks parts: --chunk 1001-1050 writes the raw tracks of these frames, and
+landmarks merge joins the parts to what an uncut run would have written.
+
+examples:
+  landmarks track plate.####.exr -o shot.tracks.json --rate 24
+  landmarks track shot.mov -o shot.tracks.json --first-frame 1001
+  landmarks track plate.%04d.dpx -o shot.tracks.json --in-colorspace 'ARRI LogC3 (EI800)'
+  landmarks track plate.####.exr -o shot.tracks.json --frames 1001-1050 --exposure 1.5
+  landmarks track plate.####.exr -o part1.raw.jsonl --chunk 1001-1025 --url http://farm:8080
+"""
+_MERGE = """\
+Joins the raw tracks of the parts of a shot, which landmarks track --chunk has
+written, to the tracks of the shot: faces get their numbers and are smoothed here.
+
+example:
+  landmarks merge part*.raw.jsonl -o shot.tracks.json
 """
 _PROBE = """\
 Asks each service for the landmarks of a portrait, and prints a line for each; the
@@ -82,6 +109,10 @@ _NEW_KEY = """\
 Prints a new key, which is stored nowhere, and the line that admits it:
 landmarks keys new ana >> keys.txt, then landmarks serve --api-keys-file keys.txt.
 """
+
+
+_NOT_OF_A_SHOT: Final = ("box", "omit")
+"""Options of a request that make no sense for all frames of a shot."""
 
 
 class OutputArguments(BaseModel):
@@ -153,6 +184,59 @@ Rate: TypeAlias = Annotated[str, AfterValidator(_checked_rate)]
 """Frames per second as text that `Fraction` reads: 24, 23.976 or 24000/1001."""
 
 
+class ShotArguments(BaseModel):
+    """Shot"""
+
+    model_config = ConfigDict(frozen=True)
+
+    frames: str | None = Field(
+        None, description="Its frames, as 1001-1050, 1001-1099x2 or 1,4,9-12. By default from the first to the last."
+    )
+    first_frame: int | None = Field(None, description="Number of a video's first frame. By default 1.")
+    rate: Rate | None = Field(
+        None, description="Frames per second, as 24 or 24000/1001. A sequence has none otherwise; a video has its own."
+    )
+    in_colorspace: str | None = Field(
+        None,
+        description="Colour space of the plate in the OpenColorIO config. Without it, files of floating-point numbers "
+        "are taken for scene-linear, and others are looked at as they are.",
+    )
+    ocio: str | None = Field(
+        None, description="OpenColorIO config: a path, or a built-in name with its version. By default a pinned one."
+    )
+    display: str | None = Field(None, description="Display of the config. By default its first.")
+    view: str | None = Field(None, description="View of the display. By default one without tone mapping.")
+    exposure: float = Field(0.0, ge=-20, le=20, description="Stops by which the plate is brightened to be looked at.")
+    layer: str | None = Field(None, description="Layer of EXR files: 'beauty' for the channels beauty.R and so on.")
+    part: str | None = Field(None, description="Part of multi-part EXR files, by name or number from 0 on.")
+    stereo_view: str | None = Field(None, description="View of stereo EXR files: 'left' or 'right'.")
+
+
+class TrackOutput(BaseModel):
+    """Output"""
+
+    model_config = ConfigDict(frozen=True)
+
+    out: Path = Field(description="File to write: shot.tracks.json.", json_schema_extra={"short": "-o"})
+    chunk: str | None = Field(
+        None, description="Track these frames of the shot only, and write raw tracks, for landmarks merge."
+    )
+    allow_missing: bool = Field(False, description="Missing frames are no failure.")
+    resume: bool = Field(False, description="Continue an interrupted run: frames that it has done are not done again.")
+    overwrite: bool = Field(False, description="Replace the output if it exists.")
+    concurrency: int = Field(4, ge=1, le=64, description="Frames looked at side by side.")
+
+
+class MergeArguments(BaseModel):
+    """Output"""
+
+    model_config = ConfigDict(frozen=True)
+
+    out: Path = Field(description="File to write: shot.tracks.json.", json_schema_extra={"short": "-o"})
+    allow_missing: bool = Field(False, description="Missing frames are no failure.")
+    overwrite: bool = Field(False, description="Replace the output if it exists.")
+
+
 class ExportArguments(BaseModel):
     """Export"""
 
@@ -194,6 +278,27 @@ class Detect:
 
 
 @dataclass(frozen=True)
+class Track:
+    """`landmarks track`"""
+
+    name: str
+    """The sequence or the video, as it was typed."""
+    shot: ShotArguments
+    options: Options
+    output: TrackOutput
+    service: ServiceArguments
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Merge:
+    """`landmarks merge`"""
+
+    parts: list[Path]
+    output: MergeArguments
+
+
+@dataclass(frozen=True)
 class ExportTracks:
     """`landmarks export-tracks`"""
 
@@ -224,7 +329,7 @@ class Probe:
     tls: TlsArguments
 
 
-Command: TypeAlias = "Serve | Detect | ExportTracks | NewKey | Doctor | Probe"
+Command: TypeAlias = "Serve | Detect | Track | Merge | ExportTracks | NewKey | Doctor | Probe"
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
@@ -263,6 +368,21 @@ def _detect(arguments: argparse.Namespace) -> Detect:
         validated(ServiceArguments, given(arguments, ServiceArguments)),
         _settings(given(arguments, NetworkSettings)),
     )
+
+
+def _track(arguments: argparse.Namespace) -> Track:
+    return Track(
+        arguments.shot,
+        validated(ShotArguments, given(arguments, ShotArguments)),
+        _options(given(arguments, Options)),
+        validated(TrackOutput, given(arguments, TrackOutput)),
+        validated(ServiceArguments, given(arguments, ServiceArguments)),
+        _settings(given(arguments, NetworkSettings)),
+    )
+
+
+def _merge(arguments: argparse.Namespace) -> Merge:
+    return Merge([Path(part) for part in arguments.parts], validated(MergeArguments, given(arguments, MergeArguments)))
 
 
 def _probe(arguments: argparse.Namespace) -> Probe:
@@ -314,9 +434,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="image",
         help=f"{IMAGE_FORMATS_TEXT} file; or a folder, with all below it; or a glob such as 'shots/**/*.png'",
     )
-    _add_options(detect)
+    _add_options(detect, TEXT_OPTIONS)
     for model in (OutputArguments, ServiceArguments, NetworkSettings):
         add_flags(detect, model)
+    track = _add_command(
+        commands, "track", _track, "the tracks of a shot's faces", _TRACK, "shot -o shot.tracks.json [flags]"
+    )
+    track.add_argument("shot", help="pattern or folder of a sequence of image files, or a video")
+    add_flags(track, TrackOutput)
+    add_flags(track, ShotArguments)
+    _add_options(track, {name: option for name, option in TEXT_OPTIONS.items() if name not in _NOT_OF_A_SHOT})
+    for model in (ServiceArguments, NetworkSettings):
+        add_flags(track, model)
+    merge = _add_command(
+        commands, "merge", _merge, "the tracks of a shot, from those of its parts", _MERGE, "part [part ...] -o PATH"
+    )
+    merge.add_argument("parts", nargs="+", metavar="part", help="file that `landmarks track --chunk` has written")
+    add_flags(merge, MergeArguments)
     probe = _add_command(
         commands, "probe", _probe, "ask a running service, as a client does", _PROBE, "url [url ...] [flags]"
     )
@@ -376,11 +510,11 @@ def _add_command(
     return parser
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    """A flag for each option of a request."""
+def _add_options(parser: argparse.ArgumentParser, options: Mapping[str, TextOption]) -> None:
+    """A flag for each of these options of a request."""
     group = parser.add_argument_group("Options of the request")
     schemas = field_schemas(Options)
-    for name, option in TEXT_OPTIONS.items():
+    for name, option in options.items():
         how: dict[str, Any] = {"type": option.parse}
         if option.repeated:
             how |= {"action": "append", "metavar": "x1,y1,x2,y2"}

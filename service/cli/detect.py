@@ -80,7 +80,7 @@ async def _detect(command: Detect) -> int:
             sys.stderr.write(f"landmarks: {command.output.out} holds {done} of {len(images)} images already\n")
         status = 0
         if remaining:
-            async with answering(command) as service:
+            async with answering(command.service, command.settings) as service:
                 process = _processor(service, overlays, command)
                 status = await _write(remaining, process, output, command.output)
     return 1 if inputs.unread else status
@@ -183,7 +183,7 @@ def _processor(
         outcome = Outcome(image)
         try:
             data = await asyncio.to_thread(_read, image, limits)
-            outcome = Outcome(image, await service.answer(data))
+            outcome = Outcome(image, await service.answer(data, command.options))
             if image in overlays:
                 drawn = await asyncio.to_thread(_drawn, data, outcome.body or {}, service.layout, limits)
                 await asyncio.to_thread(write_image, drawn, overlays[image], mode)

@@ -15,7 +15,9 @@ from shots.exporters import EXPORTERS, export
 from shots.selection import select
 from shots.tracks import ShotTracks, read_tracks
 
-USAGE_CODES: Final = frozenset({"unknown_points", "unknown_face", "rate_unknown", "wrong_option", "wrong_range"})
+USAGE_CODES: Final = frozenset(
+    {"unknown_points", "unknown_face", "rate_unknown", "wrong_colour", "wrong_option", "wrong_range"}
+)
 """Codes of ShotError that are about the command line: the exit status is 2 then, as for other mistakes in it."""
 
 

@@ -96,11 +96,6 @@ def _refuse_encoding(request: Request) -> None:
         raise ServiceError(
             ErrorKind.UNSUPPORTED_MEDIA_TYPE, "the body has a Content-Encoding, and none is read: send it uncompressed"
         )
-    if request.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
-        raise ServiceError(
-            ErrorKind.UNSUPPORTED_MEDIA_TYPE,
-            "of Transfer-Encoding only 'chunked' is read: send the body uncompressed",
-        )
 
 
 def _refuse_query(request: Request) -> None:

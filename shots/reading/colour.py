@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
+import cv2
 import numpy as np
 import PyOpenColorIO
 from numpy.typing import NDArray
@@ -91,6 +92,11 @@ def _decode(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _eight_bits(encoded: NDArray[np.floating[Any]]) -> Shown:
     return np.asarray(np.round(np.clip(encoded, 0, 1) * 255), np.uint8)
+
+
+def grey(samples: Samples) -> NDArray[np.uint8]:
+    """What the optical flow follows, [H, W]: it needs no more than that light and dark stay what they are."""
+    return np.asarray(cv2.cvtColor(BuiltIn().shown(samples), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 class Ocio:

@@ -14,6 +14,7 @@ from landmarks.codec import CodecSpec
 from landmarks.layout import PointLayout
 from landmarks.metadata import MetadataError, ModelMetadata
 from landmarks.tensors import TensorSpec, contract
+from landmarks.uncertainty import FaceScorer, Plausibility
 
 METADATA = ModelMetadata(
     name="compact",
@@ -99,6 +100,19 @@ def test_metadata_that_states_no_tails_has_none() -> None:
     older = json.loads(METADATA.to_json())
     del older["degrees_of_freedom"]
     assert ModelMetadata.from_json(json.dumps(older)) == replace(METADATA, degrees_of_freedom={})
+
+
+def test_metadata_states_which_faces_are_plausible_or_does_not() -> None:
+    plausibility = Plausibility((0.25,) * 294, -1.5)
+    stated = replace(METADATA, plausibility=plausibility)
+    assert ModelMetadata.from_json(stated.to_json()) == stated
+    assert stated.scorer == FaceScorer(METADATA.layout, plausibility)
+    older = json.loads(METADATA.to_json())
+    assert older.pop("plausibility") is None
+    assert ModelMetadata.from_json(json.dumps(older)) == METADATA
+    for spoilt in ({"weights": [1.0] * 98, "bias": 0.0}, {"weights": [1.0] * 294}, [1.0], {"weights": [], "bias": 0.0}):
+        with pytest.raises(MetadataError):
+            ModelMetadata.from_json(json.dumps({**older, "plausibility": spoilt}))
 
 
 @pytest.mark.parametrize("freedom", [2.0, None, "many"])

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landmarks.uncertainty import GAUSSIAN, face_score, share_within, squared_radius
+from landmarks.layout import WFLW98, PointLayout
+from landmarks.uncertainty import GAUSSIAN, FaceScorer, Plausibility, features_of, share_within, squared_radius
+
+face_score = FaceScorer(WFLW98)
+UPRIGHT = PointLayout(
+    "four", ("a", "b", "c", "d"), (0, 1, 2, 3), {"all": (0, 1, 2, 3)}, "box", upright=((0, 1), (2, 3))
+)
 
 
 def test_the_gaussian_ellipses_by_hand() -> None:
@@ -66,3 +72,56 @@ def test_a_score_does_not_depend_on_the_size_of_the_picture() -> None:
 def test_points_without_extent_have_no_score() -> None:
     points, covariances = face(1.0)
     assert face_score(np.stack([points, 0 * points]), np.stack([covariances] * 2))[1] == pytest.approx(0.0)
+
+
+# ---------------------------------------------------------------- plausibility
+
+EYES_AND_MOUTH = np.array([[-2.0, 0.0], [2.0, 0.0], [-1.0, 6.0], [1.0, 6.0]])
+"""Centered at (0, 3): the squares of the distances are 13, 13, 10 and 10, their mean 11.5."""
+COVARIANCES = np.array([[[0.5, 0.1], [0.1, 0.5]], [[4.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]], 2 * np.eye(2)])
+"""Their traces: 1, 4, 2 and 4."""
+
+
+def test_features_by_hand() -> None:
+    size = math.sqrt(11.5)
+    x, y, spread = features_of(EYES_AND_MOUTH, COVARIANCES, UPRIGHT).reshape(3, 4)
+    assert x == pytest.approx(np.array([-2, 2, -1, 1]) / size)
+    assert y == pytest.approx(np.array([-3, -3, 3, 3]) / size)
+    assert spread == pytest.approx(np.log(np.array([1, 2, math.sqrt(2), 2]) / size))
+
+
+@given(st.floats(-180, 180), st.floats(0.1, 50), st.floats(-500, 500))
+def test_features_do_not_depend_on_roll_size_and_place(degrees: float, scale: float, shift: float) -> None:
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    turn = scale * np.array([[c, -s], [s, c]])
+    moved = features_of(EYES_AND_MOUTH @ turn.T + shift, turn @ COVARIANCES @ turn.T, UPRIGHT)
+    assert moved == pytest.approx(features_of(EYES_AND_MOUTH, COVARIANCES, UPRIGHT), abs=1e-6)
+
+
+def test_features_of_several_faces_and_of_points_that_coincide() -> None:
+    faces, covariances = np.stack([EYES_AND_MOUTH, 0 * EYES_AND_MOUTH]), np.stack([COVARIANCES, 0 * COVARIANCES])
+    first, second = features_of(faces, covariances, UPRIGHT)
+    assert first == pytest.approx(features_of(EYES_AND_MOUTH, COVARIANCES, UPRIGHT))
+    assert np.isfinite(second).all()
+
+
+def test_a_plausibility_is_a_logistic_function_of_the_features() -> None:
+    weights = (0.0,) * 4 + (1.0, 0.0, 0.0, 0.0) + (0.0,) * 4  # the height of the first point
+    plausibility = Plausibility(weights, 1.0)
+    features = features_of(EYES_AND_MOUTH, COVARIANCES, UPRIGHT)
+    assert plausibility(features) == pytest.approx(1 / (1 + math.exp(3 / math.sqrt(11.5) - 1)))
+    assert plausibility(np.stack([features, -1e9 * features])) == pytest.approx([float(plausibility(features)), 1.0])
+
+
+def test_the_score_is_multiplied_by_the_plausibility() -> None:
+    narrow = Plausibility((0.0, 40.0) + (0.0,) * 10, -18.0)  # the second point is far to the right
+    ignorant, scorer = FaceScorer(UPRIGHT), FaceScorer(UPRIGHT, narrow)
+    faces, covariances = np.stack([EYES_AND_MOUTH, EYES_AND_MOUTH * [0.5, 1.0]]), np.stack([COVARIANCES * 1e-4] * 2)
+    assert ignorant(faces, covariances) == pytest.approx([1.0, 1.0])
+    assert scorer(faces, covariances) == pytest.approx([1.0, 0.0], abs=0.05)
+
+
+@pytest.mark.parametrize("values", [((), 0.0), ((math.nan,), 0.0), ((1.0,), math.inf)])
+def test_a_plausibility_without_numbers_is_refused(values: tuple[tuple[float, ...], float]) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Plausibility(*values)

@@ -76,3 +76,16 @@ async def test_a_retina_beside_a_portrait_does_not_come_first(pipeline: Pipeline
 async def test_a_coin_whose_box_is_given_is_answered(pipeline: Pipeline) -> None:
     (coin,) = (await detect(pipeline, data.coins(), boxes=((330.0, 162.0, 371.0, 209.0),))).faces
     assert coin.score < 0.05
+
+
+@pytest.mark.parametrize(("width", "height", "limit"), [(256, 512, 0.75), (512, 256, 0.25)])
+async def test_a_squeezed_face_has_a_lower_score(pipeline: Pipeline, width: int, height: int, limit: float) -> None:
+    """Its covariances are narrow. Half the width of this face is one of the cases that are told least well."""
+    portrait = data.astronaut()
+    squeezed = cv2.resize(portrait, (width, height), interpolation=cv2.INTER_AREA)
+    everything = (await detect(pipeline, squeezed, min_score=0.0)).faces
+    assert everything
+    assert max(float(face.score) for face in everything) < limit
+    assert (await detect(pipeline, portrait)).faces[0].score > 0.99
+    (face,) = (await detect(pipeline, squeezed, pixel_aspect=height / width, max_faces=1)).faces
+    assert face.score > 0.9

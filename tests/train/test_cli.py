@@ -297,8 +297,8 @@ def test_the_list_of_commands_loads_none_of_them() -> None:
     assert done.stdout.splitlines()[-1] == "set()"
     assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ") and line[4] != " "] == [
         "fit", "evaluate", "predict", "export", "fit-shape", "fit-visibility", "calibrate", "fit-conversion",
-        "convert-points", "import-checkpoint", "import-onnx", "quantize", "robustness", "table", "figure",
-        "gather-pictures", "complete-boxes", "mine-detector", "fit-detector", "calibrate-detector",
+        "convert-points", "import-checkpoint", "import-onnx", "quantize", "report-faces", "robustness", "table",
+        "figure", "gather-pictures", "complete-boxes", "mine-detector", "fit-detector", "calibrate-detector",
         "evaluate-detector", "export-detector", "synthesize-poses",
     ]  # fmt: skip
 

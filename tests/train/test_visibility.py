@@ -24,13 +24,14 @@ from train.commands.command_line import parse  # noqa: E402
 from train.config import Config, Stage  # noqa: E402
 from train.datasets.face import AnnotatedFace  # noqa: E402
 from train.datasets.registry import FORMATS  # noqa: E402
+from train.datasets.training_data import TrainingData  # noqa: E402
 from train.datasets.visible import asymmetry, labels_of  # noqa: E402
 from train.errors import DataError, TrainingError  # noqa: E402
 from train.evaluation.metrics import visibility_figures  # noqa: E402
 from train.evaluation.trained import open_export, open_run  # noqa: E402
 from train.export.torch_to_onnx import golden_answer  # noqa: E402
 from train.samples.augment import at_pixels  # noqa: E402
-from train.visibility import Samples, batches, fit, with_mirrored  # noqa: E402
+from train.visibility import OCCLUDED_WEIGHT, Samples, batches, evenly, fit, with_mirrored  # noqa: E402
 
 TRIANGLE = PointLayout("triangle", ("right", "left", "middle"), (1, 0, 2), {"all": (0, 1, 2)}, "box")
 
@@ -107,13 +108,14 @@ def test_each_face_is_shown_whole_and_with_something_over_it(tmp_path: Path) -> 
     faces = FORMATS["faces300w"].load(write_miniature(tmp_path / "faces", train=3, val=0), "train")
     faces = [replace(each, visible=np.arange(98) >= 33) for each in faces]
     config = Config(stages=(Stage(epochs=1, input_size=64),))
-    crops, seen, known = (np.concatenate(each) for each in zip(*batches(faces, config, WFLW98), strict=True))
+    crops, seen, weights = (np.concatenate(each) for each in zip(*batches(faces, config, WFLW98), strict=True))
     assert crops.shape == (6, 64, 64, 3)
     # as many of the jaw's points are on either side of the mirror
     assert (~seen[::2]).sum(axis=1).tolist() == [33] * 3
     assert ((~seen[1::2]).sum(axis=1) >= 33).all()
     assert (~seen[1::2]).sum() > 3 * 33
-    assert known.mean() > 0.95
+    assert (weights[::2] == 1).mean() > 0.95
+    assert (weights[1::2] == OCCLUDED_WEIGHT).mean() > 0.95
 
 
 # ---------------------------------------------------------------- figures
@@ -152,7 +154,7 @@ def test_the_fit_finds_the_probabilities_by_which_points_were_drawn() -> None:
     fit(refined, with_mirrored(Samples(features, seen, torch.ones(4000, 3)), TRIANGLE.flip))
     assert refined.visibility is not None
     with torch.no_grad():
-        stated = refined.visibility(refined.tilt.with_pose(features))
+        stated = refined.visibility(features)
     assert (stated - truth).abs().mean() < 0.03
 
 
@@ -164,7 +166,27 @@ def test_samples_of_unknown_points_do_not_count() -> None:
     fit(refined, Samples(features, seen, weights))
     assert refined.visibility is not None
     with torch.no_grad():
-        assert refined.visibility(refined.tilt.with_pose(features)).min() > 0.9
+        assert refined.visibility(features).min() > 0.9
+
+
+def test_limits_are_those_of_each_set_or_of_all() -> None:
+    data = TrainingData(("a", "b"), [face([[0, 0]])] * 9, extra=[[face([[0, 0]])] * 4])
+    for limits, counts in ((None, (9, 4)), ([5], (5, 4)), ([2, 3], (2, 3))):
+        chosen = evenly(data, limits)
+        assert (len(chosen.faces), *map(len, chosen.extra)) == counts
+
+
+def test_the_same_samples_give_the_same_layer() -> None:
+    generator = torch.Generator().manual_seed(0)
+    samples = Samples(torch.randn(50, 9, generator=generator), torch.ones(50, 3), torch.ones(50, 3))
+    first, second = network(3), network(3)
+    fit(first, samples)
+    torch.manual_seed(7)
+    fit(second, samples)
+    assert first.visibility is not None
+    assert second.visibility is not None
+    for one, other in zip(first.visibility.parameters(), second.visibility.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_new_layer_does_not_know() -> None:
@@ -206,6 +228,9 @@ def test_from_a_run_to_the_exported_network_and_back(
         command("fit-visibility", "--data", data, "--run", tmp_path / "seen", "--out", tmp_path / "again")
     with pytest.raises(TrainingError, match="choose another --out"):
         command(*arguments, "--out", tmp_path / "seen")
+    for wrong in (("0",), ("4", "4")):
+        with pytest.raises(TrainingError, match="one number of at least 1, or one for each of the 1 data"):
+            command(*arguments[:-1], *wrong, "--out", tmp_path / "none")
     command("calibrate", "--run", tmp_path / "seen", "--data", data, "--held-out", 2)
     done = landmarks_train("export", "--run", tmp_path / "seen", "--repository", repository_copy)
     assert done.returncode == 0, done.stderr

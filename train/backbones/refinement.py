@@ -28,6 +28,9 @@ POSE_WEIGHT: Final = 0.3
 MAX_POSE: Final = 3.0
 """Deviations beyond which a pose component is clipped."""
 
+VISIBILITY_UNITS: Final = 128
+"""Width of the layer between features and visibility."""
+
 
 class Moments(NamedTuple):
     """Means and covariances of each map's softmax, float [N, P] each; the crop reaches from -1 to 1."""
@@ -160,20 +163,26 @@ def complex_div(x: Tensor, y: Tensor, divisor: Tensor) -> tuple[Tensor, Tensor]:
 class Visibility(nn.Module):
     """The probability that each point is seen: `Refined.features` -> float [N, P], from 0 to 1.
 
-    A logistic regression for each point, on the features of the shape refinement: a head that is turned hides the same
-    points at every such pose, and what lies before a face widens the maps of the points below it. It is fitted by
-    `train.visibility`.
+    Two layers on the upright positions of the points and the spreads of their maps: a head that is turned hides the
+    same points at every such pose, and what lies before a face widens the maps of the points below it. They are fitted
+    by `train.visibility`.
     """
 
     def __init__(self, points: int) -> None:
         super().__init__()
-        self.regression = nn.Linear(3 * points * (1 + POSES), points)
+        self.inputs = 3 * points
+        self.hidden = nn.Linear(self.inputs, VISIBILITY_UNITS)
+        self.regression = nn.Linear(VISIBILITY_UNITS, points)
         nn.init.zeros_(self.regression.weight)
         nn.init.zeros_(self.regression.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        probability: Tensor = self.regression(features).sigmoid()
-        return probability
+        return self.logits(features).sigmoid()
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The logits, float [N, P]. Of the features, the products with pose components are not used."""
+        logits: Tensor = self.regression(self.hidden(features[:, : self.inputs]).relu())
+        return logits
 
 
 class RefinedNetwork(nn.Module):

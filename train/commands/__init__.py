@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "import-checkpoint": "make a run of a model released with the paper's or with HRNet's code",
     "import-onnx": "make a run of an exported network, to train it further",
     "quantize": "an 8-bit version of an exported network, for CPUs",
+    "report-faces": "the error by pose, place in the frame, eyes, mouth and hidden points",
     "robustness": "the error against rotation, size, blur, JPEG, occlusion, boxes",
     "table": "one of the paper's tables, on your data, beside the paper's figures",
     "figure": "one of the paper's figures, on your data",

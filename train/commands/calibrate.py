@@ -11,13 +11,13 @@ from typing import Final
 
 from train.commands.arguments import add_boxes, add_training_data
 from train.datasets.face import BoxKind
-from train.datasets.source import parse_mix
+from train.datasets.source import DataSource, parse_mix
 from train.errors import TrainingError
 from train.evaluation.calibrate_run import calibrate_run
 
 DETAILS: Final = (
     "By groups of points and by how wide a face's maps are, on the faces of the training split; how much larger "
-    "errors are on faces never seen is taken from those that were held out."
+    "errors are on faces never seen is taken from those that were held out. Also what tells squeezed faces from others."
 )
 NONE_HELD_OUT: Final = (
     "no face was held out: the covariances are fitted to training errors alone and will be too small "
@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="runs that kept no image out: they measure how much harder the images held out here are than the rest",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="faces of each data set at most, evenly chosen [all]")
+    about = "further sets, of large poses: they tell which faces are plausible, but count for no covariance"
+    parser.add_argument("--poses", nargs="+", default=[], metavar="FORMAT:PATH", help=about)
     about = "of a face's spread in its covariances, 0 to 3, instead of the one fitted (decision 0015)"
     parser.add_argument("--power", type=float, metavar="X", help=about)
     add_boxes(parser)
@@ -56,6 +58,7 @@ def run(
     references: list[Path],
     limit: int | None,
     power: float | None,
+    poses: list[str],
     boxes: BoxKind | None,
 ) -> None:
     """Calibrates and prints the calibration."""
@@ -65,7 +68,8 @@ def run(
         raise TrainingError(f"--limit must be at least 1, not {limit}")
     if power is not None and not 0 <= power <= 3:
         raise TrainingError(f"--power must be from 0 to 3, not {power:g}")
-    calibration = calibrate_run(run, parse_mix(data, conversion), boxes, held_out, references, limit, power)
+    sources, further = parse_mix(data, conversion), [DataSource.parse(text) for text in poses]
+    calibration = calibrate_run(run, sources, boxes, held_out, references, limit, power, further)
     if not calibration.held_out:
         print(NONE_HELD_OUT, file=sys.stderr)
     print(json.dumps(asdict(calibration), indent=2))

@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from landmarks.decoders import DECODERS
+from landmarks.layout import Norm
 from landmarks.second_pass import REFINE, Refine
 from train.commands.arguments import add_conversion, add_data, add_network
 from train.datasets.face import BoxKind
 from train.datasets.source import DataSource
 from train.errors import TrainingError
 from train.evaluation.coco_ap import coco_ap
-from train.evaluation.plots import draw_evaluation, draw_reliability
+from train.evaluation.plots import SHEET, draw_evaluation, draw_reliability
 from train.evaluation.predict import SecondPass, check_points, predict
 from train.evaluation.predictions import Predictions
 from train.evaluation.readers import Flip
 from train.evaluation.regressor import REGRESSOR, Regressor, predict_coordinates
-from train.evaluation.summary import regressor_summary, summary
+from train.evaluation.summary import norms, regressor_summary, summary
 from train.evaluation.trained import Trained, open_trained
 from train.samples.augment import Occluder
 from train.samples.corruptions import crop_face
@@ -61,6 +62,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--occlude", action="store_true", help="paste something over each face, to measure visibility")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the error curve, best and worst faces")
+    parser.add_argument(
+        "--sheet",
+        type=int,
+        default=SHEET,
+        metavar="N",
+        help="faces that are drawn of the best and the worst [%(default)s]",
+    )
+    parser.add_argument(
+        "--norm",
+        choices=get_args(Norm),
+        help="what errors are divided by to order the faces that are drawn [the set's]",
+    )
     parser.add_argument("--pictures", dest="plots", type=Path, help=argparse.SUPPRESS)  # the option's former name
 
 
@@ -79,15 +92,21 @@ def run(
     occlude: bool,
     boxes: list[BoxKind] | None,
     plots: Path | None,
+    sheet: int,
+    norm: Norm | None,
 ) -> None:
     """Prints the figures as JSON: those of the boxes asked for or, where there are both kinds, of each."""
     source = DataSource.parse(data, conversion)
+    if sheet < 1:
+        raise TrainingError(f"--sheet must be at least 1, not {sheet}")
+    if norm and norm not in norms(source.layout):
+        raise TrainingError(f"{source.name} has no {norm}: --norm takes one of {', '.join(norms(source.layout))}")
     faces = source.faces(split) if split else source.test_faces()
     if regressor:
         predictions = predict_coordinates([Regressor(path, source.layout) for path in regressor], faces, source.layout)
         print(json.dumps(regressor_summary(predictions), indent=2))
         if plots:
-            draw_evaluation(predictions, REGRESSOR, plots)
+            draw_evaluation(predictions, REGRESSOR, plots, sheet, norm)
         return
     network = open_trained(run, model)
     check_points(network.codec, source.layout)
@@ -112,6 +131,7 @@ def run(
             flip=flip,
             second=second_pass(network, refine),
             cut=occluder or crop_face,
+            plausibility=network.plausibility,
         )
         if occluder:
             predictions = replace(predictions, covered=occluder.covered)
@@ -119,7 +139,9 @@ def run(
         if source.name == "coco":
             add_precision(figures[kind], predictions, source, split, served)
         if plots:
-            draw(predictions, network, served, plots / kind if len(kinds) > 1 else plots)
+            folder = plots / kind if len(kinds) > 1 else plots
+            draw_evaluation(predictions, served, folder, sheet, norm)
+            draw_reliability(predictions, served, network.degrees_of_freedom, folder / "reliability.png")
     print(json.dumps(figures if len(figures) > 1 else figures[kinds[0]], indent=2))
 
 
@@ -132,12 +154,6 @@ def second_pass(network: Trained, refine: Refine) -> SecondPass | None:
             "the network does not state how faces are cropped by their points: train or export it again"
         )
     return SecondPass(network.points_crop, refine)
-
-
-def draw(predictions: Predictions, network: Trained, served: int, folder: Path) -> None:
-    """Draws the error curve, the best and the worst faces and the reliability of the covariances into a folder."""
-    draw_evaluation(predictions, served, folder)
-    draw_reliability(predictions, served, network.degrees_of_freedom, folder / "reliability.png")
 
 
 def add_precision(

@@ -11,6 +11,7 @@ from typing import Final
 from train.commands.arguments import add_training_data
 from train.datasets.source import parse_mix
 from train.datasets.training_data import training_data
+from train.errors import TrainingError
 from train.evaluation.trained import load_run
 from train.visibility import evenly, fit_visibility
 
@@ -26,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, the run and the folder of the new run."""
     add_training_data(parser)
     parser.add_argument("--run", required=True, type=Path, help="folder of the finished run, made by fit-shape")
-    parser.add_argument("--limit", type=int, help="faces of each data set, evenly chosen [all]")
+    about = "faces of each data set, evenly chosen: a number, or one for each set in their order [all]"
+    parser.add_argument("--limit", type=int, nargs="+", metavar="N", help=about)
     parser.add_argument("--out", required=True, type=Path, help="folder of the run that it becomes")
 
 
@@ -35,10 +37,12 @@ def run(
     data: list[str],
     conversion: Path | None,
     run: Path,
-    limit: int | None,
+    limit: list[int] | None,
     out: Path,
 ) -> None:
     """Fits the layer and prints, as JSON, how well it states what it was fitted to."""
+    if limit and (min(limit) < 1 or len(limit) not in (1, len(data))):
+        raise TrainingError(f"--limit takes one number of at least 1, or one for each of the {len(data)} data sets")
     config, _ = load_run(run)
     chosen = evenly(training_data(parse_mix(data, conversion), config), limit)
     print(json.dumps(asdict(fit_visibility(run, chosen, out)), indent=2))

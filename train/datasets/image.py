@@ -42,13 +42,25 @@ class MatImage:
         return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))
 
 
-ImageSource = Path | MatImage
-"""Where an image's pixels come from: an image file, or a file that holds many. Both have a `name`."""
+@dataclass(frozen=True, eq=False)
+class ArrayImage:
+    """An image that was computed."""
+
+    name: str
+    pixels: RgbImage
+
+    def read(self) -> RgbImage:
+        """RGB uint8 [H, W, 3]; callers must not change it."""
+        return self.pixels
+
+
+ImageSource = Path | MatImage | ArrayImage
+"""Where an image's pixels come from: an image file, a file that holds many, or memory. All have a `name`."""
 
 
 def read_image(source: ImageSource) -> RgbImage:
     """RGB uint8 [H, W, 3]. Raises DataError when the image cannot be read."""
-    if isinstance(source, MatImage):
+    if not isinstance(source, Path):
         return source.read()
     pixels = cv2.imread(str(source), cv2.IMREAD_COLOR)
     if pixels is None:

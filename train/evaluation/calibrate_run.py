@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -14,9 +16,19 @@ from train.datasets.held_out import split_sets
 from train.datasets.source import DataSource
 from train.datasets.spread import evenly_spread
 from train.errors import TrainingError
-from train.evaluation.calibration import Calibration, ErrorStats, calibrate, split_difficulty, uncalibrated
+from train.evaluation.calibration import (
+    Calibration,
+    ErrorStats,
+    calibrate,
+    split_difficulty,
+    uncalibrated,
+)
+from train.evaluation.plausibility import fit_plausibility
 from train.evaluation.predict import check_points, predict
 from train.evaluation.trained import load_run, open_run
+
+PLAUSIBILITY_FACES: Final = 800
+"""Faces of each data set that the plausibility is fitted to, at most: each is shown four times."""
 
 
 def calibrate_run(
@@ -27,14 +39,16 @@ def calibrate_run(
     references: Sequence[Path] = (),
     limit: int | None = None,
     power: float | None = None,
+    poses: Sequence[DataSource] = (),
 ) -> Calibration:
     """Calibrates a run on the faces that its data sets have for training, and writes the result into the run's folder.
 
     `boxes`: what crops are made about; None: as the run was trained. `limit`: faces of each set at most, so that a
     large set does not decide alone. `power`: of the faces' spreads; None: fitted. `every`: as in `split_sets`; None: as
     the run's own configuration says. `references`: runs that were trained on all faces, which measure the difficulty of
-    the faces that this one held out. Raises TrainingError when the set has other points than the network, or when a
-    reference held faces out itself.
+    the faces that this one held out. `poses`: further sets that only the plausibility of faces is fitted to, such as
+    synthesized poses. Raises TrainingError when the set has other points than the network, or when a reference held
+    faces out itself.
     """
     config = load_run(folder)[0]
     boxes, every = boxes or config.boxes, config.held_out if every is None else every
@@ -55,6 +69,10 @@ def calibrate_run(
     stats, floor = error_stats(folder, faces, layout, boxes)
     geometric_mean = float(np.exp(np.mean(np.log(difficulties or [1.0]))))
     calibration = calibrate(stats, held_out, floor, layout, geometric_mean, power)
+    calibration.write(folder)
+    every_set = [source.train_faces() for source in (*sources, *poses)]
+    judged = [face for part in every_set for face in evenly_spread(part, min(PLAUSIBILITY_FACES, limit or len(part)))]
+    calibration = replace(calibration, plausibility=fit_plausibility(open_run(folder), judged, layout, boxes))
     calibration.write(folder)
     return calibration
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec
 from landmarks.layout import PointLayout
+from landmarks.uncertainty import Plausibility
 from train.evaluation.metrics import Array
 from train.evaluation.student import Tails, fit_power, fit_scale_factor, fit_tails
 from train.runs.folder import CALIBRATION_FILE
@@ -20,7 +21,7 @@ from train.runs.folder import CALIBRATION_FILE
 
 @dataclass(frozen=True)
 class Calibration:
-    """How errors are spread about the points of each group of a layout."""
+    """How errors are spread about the points of each group of a layout, and which faces are plausible."""
 
     tails: Mapping[str, Tails]
     floor: float
@@ -31,6 +32,8 @@ class Calibration:
     """Of these, the number of faces that the network was not trained on."""
     power: float = 0.0
     """The power of a face's spread in its covariances: see `landmarks.codec.CodecSpec.covariance_power`."""
+    plausibility: Plausibility | None = None
+    """See `train.evaluation.plausibility`; None in calibrations made before there was one."""
 
     @property
     def degrees_of_freedom(self) -> dict[str, float]:
@@ -61,7 +64,9 @@ class Calibration:
             return None
         values: dict[str, Any] = json.loads(path.read_text())
         tails = {name: Tails(**each) for name, each in values.pop("tails").items()}
-        return cls(tails=tails, **values)
+        stated = values.pop("plausibility", None)
+        plausibility = stated and Plausibility(tuple(stated["weights"]), stated["bias"])
+        return cls(tails=tails, plausibility=plausibility, **values)
 
 
 def uncalibrated(codec: CodecSpec) -> CodecSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -25,8 +26,9 @@ TRUE_COLOR: Final = "#00f076"
 PREDICTED_COLOR: Final = "#ff2d87"
 """Color of predicted points, and of the lines from annotated points to them."""
 COLUMNS: Final = 4
-ROWS: Final = 4
-"""Faces in a row and in a column of a sheet of faces."""
+"""Faces in a row of a sheet, or more where a sheet would be higher than wide."""
+SHEET: Final = 16
+"""Faces on a sheet, unless another number is asked for."""
 TILE: Final = 360
 """Side in pixels of a face on a sheet."""
 NAME_LENGTH: Final = 32
@@ -81,15 +83,20 @@ def mark_stages(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
 # ---------------------------------------------------------------- evaluation
 
 
-def draw_evaluation(predictions: Predictions, k: DecoderName, folder: Path) -> None:
-    """Writes ced.png, best.png and worst.png, for the decoder that averages k cells."""
+def draw_evaluation(
+    predictions: Predictions, k: DecoderName, folder: Path, sheet: int = SHEET, norm: Norm | None = None
+) -> None:
+    """Writes ced.png, best.png and worst.png, for the decoder that averages k cells.
+
+    `sheet`: faces on each of the last two. `norm`: by which the faces are ordered, the layout's if None.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    errors = np.nanmean(predictions.errors(k), axis=1)
+    errors = np.nanmean(predictions.errors(k, norm), axis=1)
     order = [int(face) for face in np.argsort(errors, kind="stable")]
-    shown = min(COLUMNS * ROWS, len(order))
+    shown = min(sheet, len(order))
     draw_distribution(predictions, k, folder / "ced.png")
-    draw_faces(predictions, k, order[:shown], f"The {shown} best of {len(order)}", folder / "best.png")
-    draw_faces(predictions, k, order[::-1][:shown], f"The {shown} worst of {len(order)}", folder / "worst.png")
+    draw_faces(predictions, k, order[:shown], f"The {shown} best of {len(order)}", folder / "best.png", norm)
+    draw_faces(predictions, k, order[::-1][:shown], f"The {shown} worst of {len(order)}", folder / "worst.png", norm)
 
 
 def draw_distribution(predictions: Predictions, k: DecoderName, out: Path) -> None:
@@ -126,15 +133,19 @@ def draw_reliability(predictions: Predictions, k: int, freedom: Mapping[str, flo
     figure.savefig(out)
 
 
-def draw_faces(predictions: Predictions, k: DecoderName, chosen: Sequence[int], title: str, out: Path) -> None:
+def draw_faces(
+    predictions: Predictions, k: DecoderName, chosen: Sequence[int], title: str, out: Path, norm: Norm | None = None
+) -> None:
     """Draws a sheet of faces with lines from annotated to predicted points, and the error below each face."""
-    errors = 100 * np.nanmean(predictions.errors(k), axis=1)
-    rows = -(-len(chosen) // COLUMNS)
+    norm = norm or predictions.layout.norm
+    errors = 100 * np.nanmean(predictions.errors(k, norm), axis=1)
+    columns = max(COLUMNS, math.ceil(math.sqrt(len(chosen))))
+    rows = -(-len(chosen) // columns)
     points = predictions.image_points(k)
-    figure = new_figure(COLUMNS * TILE / 100, rows * (TILE / 100 + 0.25) + 0.6)
-    figure.suptitle(f"{title} faces by NME, % of {NORM_LABELS[predictions.layout.norm]}, k = {k}")
+    figure = new_figure(columns * TILE / 100, rows * (TILE / 100 + 0.25) + 0.6)
+    figure.suptitle(f"{title} faces by NME, % of {NORM_LABELS[norm]}, k = {k}")
     for position, i in enumerate(chosen, start=1):
-        axes = figure.add_subplot(rows, COLUMNS, position)
+        axes = figure.add_subplot(rows, columns, position)
         face = predictions.faces[i]
         draw_face(axes, read_image(face.image), face.points, points[i])
         axes.set_xlabel(f"{errors[i]:.2f} %  {face.image.name[-NAME_LENGTH:]}")

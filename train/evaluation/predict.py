@@ -17,7 +17,7 @@ from landmarks.crop import Crop, Matrix, compose, invert, transform_points
 from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import PointsCrop
 from landmarks.second_pass import Refine, average_passes, counts, second_crops
-from landmarks.uncertainty import face_score
+from landmarks.uncertainty import FaceScorer, Plausibility
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.errors import TrainingError
 from train.evaluation.predictions import Predictions
@@ -89,6 +89,7 @@ def predict(
     cut: Cropper = crop_face,
     label: str = "evaluate",
     second: SecondPass | None = None,
+    plausibility: Plausibility | None = None,
 ) -> Predictions:
     """Computes the maps of every face once, or twice to average with its mirror image, and applies all decoders.
 
@@ -96,7 +97,7 @@ def predict(
 
     `correction`: cells, of the quantizer that the network was trained with (`train.objectives.correction`). `progress`:
     whether to show a progress bar, with the `label`. `second`: which faces are then cropped again, by the points that
-    the first of the decoders found.
+    the first of the decoders found. `plausibility`: the network's.
     Raises TrainingError when there are no faces, CodecError for an unknown decoder.
     """
     if not faces:
@@ -105,6 +106,7 @@ def predict(
         decode = make_flip_averaging_decoder(network, codec, decoders, layout, correction, flip)
     else:
         decode = make_decoder(network, codec, decoders, correction)
+    scorer = FaceScorer(layout, plausibility)
     parts: dict[DecoderName, list[Decoded]] = {decoder: [] for decoder in decoders}
     matrices: list[Matrix] = []
     images = images or ImageCache(limit=0)
@@ -118,7 +120,7 @@ def predict(
             if again:
                 pixels, second_batch = cut_all([part[i] for i in again], list(again.values()), images, cut)
                 better = decode(pixels)
-                kept = counting(found[decoders[0]], list(again), better[decoders[0]])
+                kept = counting(found[decoders[0]], list(again), better[decoders[0]], scorer)
                 pairs = [
                     (i, row, compose(second_batch[row], invert(batch[i])))
                     for row, (i, keep) in enumerate(zip(again, kept, strict=True))
@@ -135,7 +137,9 @@ def predict(
         key: Decoded(*(np.concatenate(column) for column in zip(*rows, strict=True))) for key, rows in parts.items()
     }
     truth = [transform_points(matrix, face.points) for matrix, face in zip(matrices, faces, strict=True)]
-    return Predictions(decoded_by, np.stack(truth), np.stack(matrices), faces, layout, boxes, flip)
+    return Predictions(
+        decoded_by, np.stack(truth), np.stack(matrices), faces, layout, boxes, flip, plausibility=plausibility
+    )
 
 
 @dataclass(frozen=True)
@@ -151,10 +155,10 @@ class SecondPass:
         return second_crops(in_image, first, self.rule, layout, self.refine)
 
 
-def counting(first: Decoded, at: Sequence[int], second: Decoded) -> NDArray[np.bool_]:
+def counting(first: Decoded, at: Sequence[int], second: Decoded, scorer: FaceScorer) -> NDArray[np.bool_]:
     """Which of the second answers [M, ...], for the faces `at` [M] of the first [N, ...], count: bool [M]."""
-    before = face_score(first.points, first.covariances)[list(at)]
-    after = face_score(second.points, second.covariances)
+    before = scorer(first.points, first.covariances)[list(at)]
+    after = scorer(second.points, second.covariances)
     return np.array([counts(float(one), float(two)) for one, two in zip(before, after, strict=True)])
 
 

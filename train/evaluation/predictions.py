@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from landmarks.codec import Decoded
 from landmarks.crop import invert, transform_points
 from landmarks.layout import WFLW98, Norm, PointLayout
-from landmarks.uncertainty import GAUSSIAN, face_score, share_within
+from landmarks.uncertainty import GAUSSIAN, FaceScorer, Plausibility, share_within
 from train.datasets.boxes import size_of
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.datasets.visible import labels_of
@@ -57,6 +57,8 @@ class Predictions:
     """What was averaged over every crop and its mirror image; None: nothing."""
     covered: Sequence[NDArray[np.bool_]] | None = None
     """[S, S] of each face, the pixels of its crop that show something pasted over it; None: nothing is."""
+    plausibility: Plausibility | None = None
+    """Of the faces, where the network states it: see `landmarks.uncertainty.Plausibility`."""
 
     def lengths(self, norm: Norm) -> Array:
         """The lengths [faces] that errors are divided by, in crop pixels.
@@ -145,7 +147,8 @@ class Predictions:
 
     def scores(self, k: DecoderName) -> Array:
         """The score of each face as the service answers it: [faces], from 0 to 1."""
-        return np.asarray(face_score(self.decoded[k].points, self.decoded[k].covariances), np.float64)
+        scorer = FaceScorer(self.layout, self.plausibility)
+        return np.asarray(scorer(self.decoded[k].points, self.decoded[k].covariances), np.float64)
 
     def visibility(self, k: DecoderName) -> VisibilityFigures | None:
         """The figures of the points whose visibility is known; None where the network does not state it."""

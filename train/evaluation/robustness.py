@@ -75,6 +75,7 @@ def measure(model: Trained, faces: Sequence[AnnotatedFace], source: DataSource, 
             correction=model.correction,
             cut=corrupted_crops(corruption, strength, model.crop_scale, seed) if corruption else crop_face,
             label=f"{corruption.name} {strength:g}" if corruption else "uncorrupted",
+            plausibility=model.plausibility,
         )
 
     uncorrupted = predictions_under()

@@ -13,6 +13,7 @@ from torch import nn
 from landmarks.codec import CodecSpec, NetworkOutput, without_visibility
 from landmarks.metadata import ModelMetadata, PointsCrop
 from landmarks.tensors import contract
+from landmarks.uncertainty import Plausibility
 from train.backbones import build
 from train.config import Config
 from train.datasets.face import BoxKind
@@ -40,6 +41,8 @@ class Trained:
     """Where a second pass crops a face about its points."""
     boxes: BoxKind = "P2"
     """The kind of boxes that it was trained about; of an exported file it is not known, and a detector's is meant."""
+    plausibility: Plausibility | None = None
+    """Tells answers for squeezed faces from others."""
 
 
 def open_run(folder: Path) -> Trained:
@@ -63,6 +66,7 @@ def from_run(folder: Path, config: Config, model: nn.Module) -> Trained:
         calibration.degrees_of_freedom if calibration else {},
         points_crop_of(folder),
         config.boxes,
+        calibration.plausibility if calibration else None,
     )
 
 
@@ -106,4 +110,5 @@ def open_export(path: Path) -> Trained:
         metadata.crop_scale,
         degrees_of_freedom=metadata.degrees_of_freedom,
         points_crop=metadata.points_crop,
+        plausibility=metadata.plausibility,
     )

@@ -30,8 +30,10 @@ from train.export.quantize import SUFFIX, training_crops
 from train.export.torch_to_onnx import golden_error
 from train.objectives import CellObjective
 from train.runs.folder import require_no_run, write_finished_run
-from train.runs.weights import TILT, differences
+from train.runs.weights import TILT, VISIBILITY, differences
 
+VISIBILITY_WEIGHT: Final = f"{VISIBILITY}hidden.weight"
+"""A parameter of `train.backbones.refinement.Visibility`."""
 SAMPLES: Final = 512
 """Default number of training faces that statistics are measured on."""
 
@@ -47,9 +49,11 @@ def import_onnx(path: Path, source: DataSource, folder: Path, samples: int = SAM
     metadata = ModelMetadata.from_mapping(open_session(path).get_modelmeta().custom_metadata_map)
     graph = onnx.load(path).graph
     shaped = any(tensor.name.startswith(TILT) for tensor in graph.initializer)
-    config = config_of(metadata, shaped)
+    # what states visibility in the files of earlier releases is left out: fit-visibility makes another
+    visibility = any(tensor.name == VISIBILITY_WEIGHT for tensor in graph.initializer)
+    config = config_of(metadata, shaped, visibility)
     require_no_run(folder)
-    model = build(config.name, metadata.codec.points, shaped, metadata.has_visibility).eval()
+    model = build(config.name, metadata.codec.points, shaped, visibility).eval()
     model.load_state_dict(unfuse_batchnorm(graph, model, path))
     recalibrate_batchnorm(model, training_crops(metadata, source, samples))
     check_against_file(model, metadata, path)
@@ -57,7 +61,7 @@ def import_onnx(path: Path, source: DataSource, folder: Path, samples: int = SAM
     return config
 
 
-def config_of(metadata: ModelMetadata, shaped: bool) -> Config:
+def config_of(metadata: ModelMetadata, shaped: bool, visibility: bool) -> Config:
     """The configuration as far as a network's metadata state it: not how it was trained. Raises ConfigError."""
     if metadata.name.endswith(SUFFIX):
         raise ConfigError(f"{metadata.name} is in 8 bits, which cannot be trained: give what it was quantized from")
@@ -65,7 +69,7 @@ def config_of(metadata: ModelMetadata, shaped: bool) -> Config:
     values: dict[str, Any] = {
         "name": metadata.name,
         "shape_refinement": shaped,
-        "visibility": metadata.has_visibility,
+        "visibility": visibility,
         "stages": [Stage(epochs=1, input_size=codec.input_size)],
         "crop_scale": metadata.crop_scale,
         "pixel_rule": codec.pixel_rule,

@@ -58,6 +58,7 @@ def export(folder: Path, repository: Path, *, uncalibrated: bool = False) -> Mod
         layout=layout_of(folder),
         points_crop=points_crop_of(folder),
         degrees_of_freedom=trained.degrees_of_freedom,
+        plausibility=trained.plausibility,
     )
     metadata = with_golden_answer(metadata, golden_answer(trained.network, trained.codec))
     install(repository, metadata, lambda path: write_checked(model, metadata, path))

@@ -55,14 +55,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def load_result(folder: Path, kind: type[R], build: Callable[[R], nn.Module]) -> tuple[R, nn.Module]:
     """A run's configuration, and its network in evaluation mode, with averaged weights where the run has them.
 
-    `build` makes the network of a configuration. Raises TrainingError without a checkpoint, ConfigError when it is
-    that of another kind of run.
+    `build` makes the network of a configuration. Raises TrainingError without a checkpoint or where it is one of other
+    layers, ConfigError when it is that of another kind of run.
     """
     path = folder / CHECKPOINT_FILE
     state = load_checkpoint(path)
     config = validated(kind, state["config"], str(path))
     model = build(config)
-    model.load_state_dict(state.get("averaged", state["model"]))
+    try:
+        model.load_state_dict(state.get("averaged", state["model"]))
+    except RuntimeError as error:
+        raise TrainingError(f"{path} is of a release whose networks had other layers ({error})") from error
     return config, model.eval()
 
 

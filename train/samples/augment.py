@@ -20,6 +20,10 @@ LARGE_ROTATION: Final = 90.0
 """Degrees that a face is rotated by at most where the configuration's large rotation is drawn."""
 SMALL_FACE: Final = 0.5
 """Share of the crop that is taken for the size of a small face in it: blur and downscaling are bounded by that."""
+MAX_SQUEEZE: Final = 2.0
+"""Largest factor between the two directions of a squeezed picture."""
+MAX_CUT: Final = 0.35
+"""Largest share of the crop that an edge of the picture cuts off."""
 MAX_BLUR: Final = 4.0
 """Largest standard deviation of a blur, in pixels."""
 MIN_BLUR: Final = 0.3
@@ -44,7 +48,8 @@ def augmented_crop(
 ) -> AugmentedCrop:
     """A random crop of `image` [H, W, 3] about an xyxy `box`, with its sides `scale` times the box's longer side."""
     matrix, mirrored = random_crop(box, scale, size, config, rng)
-    pixels, occluded = random_occlusion(warp(image, matrix, size), config.occlusion, rng)
+    pixels = random_frame(warp(image, matrix, size), config.frame, rng)
+    pixels, occluded = random_occlusion(pixels, config.occlusion, rng)
     if config.photometric:
         pixels = random_photometric(pixels, SMALL_FACE * size, config.photometric, rng)
     else:
@@ -72,11 +77,31 @@ def random_crop(
         math.radians(rotation * roll),
     )
     mirrored = bool(rng.random() < augment.flip)
-    matrix = crop.image_to_crop()
+    matrix = random_squeeze(crop.image_to_crop(), size, augment.squeeze, rng)
     return (compose(mirror(size), matrix) if mirrored else matrix), mirrored
 
 
+def random_squeeze(matrix: Matrix, size: int, probability: float, rng: np.random.Generator) -> Matrix:
+    """With some probability, the matrix to a crop whose width or height shows 1 to MAX_SQUEEZE times as much."""
+    if not probability or rng.random() >= probability:
+        return matrix
+    factors = np.ones(2)
+    factors[rng.integers(2)] = MAX_SQUEEZE ** -rng.random()
+    about_middle = np.column_stack([np.diag(factors), (1 - factors) * (size - 1) / 2])
+    return compose(about_middle, matrix)
+
+
 # ---------------------------------------------------------------- occlusion
+
+
+def random_frame(crop: RgbImage, probability: float, rng: np.random.Generator) -> RgbImage:
+    """With some probability, up to MAX_CUT of the square crop at one side is black, as beyond the edge of a picture."""
+    if not probability or rng.random() >= probability:
+        return crop
+    framed, kept = crop.copy(), len(crop) - round(rng.uniform(0, MAX_CUT) * len(crop))
+    # turned so that the edge is at the bottom; a view, through which the copy is written
+    np.rot90(framed, rng.integers(4))[kept:] = 0
+    return framed
 
 
 class Occluded(NamedTuple):

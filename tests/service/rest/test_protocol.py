@@ -76,13 +76,6 @@ async def test_a_chunked_body_with_an_upgrade(port: int) -> None:
     assert len(bodies(await answer_to(port, head(UPGRADES[0], length=None) + chunked + CLOSING))) == 2
 
 
-async def test_a_transfer_coding_that_is_not_read_is_named(port: int) -> None:
-    request = head(b"Connection: close\r\n", length=None).replace(b"chunked", b"gzip, chunked")
-    answer = await answer_to(port, request + b"%x\r\n%b\r\n0\r\n\r\n" % (len(IMAGE), IMAGE))
-    assert answer.startswith(b"HTTP/1.1 415 ")
-    assert b"Transfer-Encoding" in answer
-
-
 async def test_an_upgrade_of_http_1_0_and_one_without_a_body(port: int) -> None:
     old = head(UPGRADES[0]).replace(b"HTTP/1.1", b"HTTP/1.0") + IMAGE
     assert len(bodies(await answer_to(port, old))) == 1

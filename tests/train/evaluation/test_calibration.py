@@ -138,6 +138,7 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path, capsys: p
     calibrated = open_run(tmp_path / "run")
     assert calibrated.codec == calibration.apply(config.codec(32), WFLW98)
     assert calibrated.degrees_of_freedom == calibration.degrees_of_freedom
+    assert calibrated.plausibility == calibration.plausibility is not None
     # again, from the same moments as before
     assert calibrate_run(tmp_path / "run", [source], every=2) == calibration
     json.loads((tmp_path / "run" / "calibration.json").read_text())
@@ -155,6 +156,7 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path, capsys: p
         references=[],
         limit=None,
         power=None,
+        poses=[f"faces300w:{source.root}"],
         boxes="P2",
     )
     assert "the covariances are fitted to training errors alone and will be too small" in capsys.readouterr().err

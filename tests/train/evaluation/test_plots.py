@@ -99,11 +99,8 @@ def test_curves_of_next_to_nothing_are_drawn(tmp_path: Path, figures: list[Figur
 # ---------------------------------------------------------------- evaluations
 
 
-def test_an_evaluation_is_drawn_as_its_errors_are(
-    tmp_path: Path, figures: list[Figure], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plots, "ROWS", 2)  # half a sheet takes half the time
-    draw_evaluation(predicted(tmp_path / "faces", 12), 9, tmp_path / "a" / "b")
+def test_an_evaluation_is_drawn_as_its_errors_are(tmp_path: Path, figures: list[Figure]) -> None:
+    draw_evaluation(predicted(tmp_path / "faces", 12), 9, tmp_path / "a" / "b", sheet=8)
     distribution, best, worst = figures
     assert captions(best)[0] == "0.50 %  000.png"
     assert captions(best)[-1] == "7.50 %  007.png"

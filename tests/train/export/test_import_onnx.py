@@ -154,4 +154,4 @@ def test_every_convolution_without_a_bias_has_its_normalisation(name: str) -> No
 def test_networks_in_8_bits_are_refused(repository_copy: Path) -> None:
     stated = ModelMetadata.from_mapping(open_session(model_path(repository_copy)).get_modelmeta().custom_metadata_map)
     with pytest.raises(ConfigError, match="8 bits"):
-        config_of(replace(stated, name="compact_deep-int8"), shaped=True)
+        config_of(replace(stated, name="compact_deep-int8"), shaped=True, visibility=True)

@@ -17,8 +17,10 @@ from train.samples.augment import (
     random_color,
     random_crop,
     random_erasing,
+    random_frame,
     random_occlusion,
     random_photometric,
+    random_squeeze,
 )
 
 STILL = Augment(flip=0, rotation=0, scale=0, shift=0, brightness=0, contrast=0, saturation=0, erasing=0)
@@ -156,3 +158,39 @@ def test_small_faces_are_not_blurred_away(rng: np.random.Generator) -> None:
     image[28:36, 28:36] = 255
     changed = random_photometric(image, 10.0, QUIET.model_copy(update={"blur": 1.0, "downsample": 1.0}), rng)
     assert changed[31:33, 31:33].mean() > 200
+
+
+# ---------------------------------------------------------------- squeezed and cut pictures
+
+
+@given(generators)
+def test_a_squeeze_shrinks_one_direction_about_the_middle(rng: np.random.Generator) -> None:
+    matrix = random_squeeze(np.eye(2, 3), 101, 1.0, rng)
+    shares = np.sort(np.diag(matrix[:, :2]))
+    assert 0.5 <= shares[0] <= shares[1] == 1.0
+    assert transform_points(matrix, [50.0, 50.0]) == pytest.approx([50.0, 50.0])
+    assert matrix[0, 1] == matrix[1, 0] == 0.0
+
+
+def test_a_frame_cuts_each_side_and_nothing_else() -> None:
+    rng, white, cut = np.random.default_rng(0), np.full((100, 100, 3), 255, np.uint8), set()
+    for _ in range(100):
+        framed = random_frame(white, 1.0, rng)[..., 0]
+        rows, columns = (framed > 0).any(axis=1), (framed > 0).any(axis=0)
+        assert (framed > 0).sum() == rows.sum() * columns.sum() >= 65 * 100
+        ends = {"top": rows[0], "bottom": rows[-1], "left": columns[0], "right": columns[-1]}
+        dark = [name for name, seen in ends.items() if not seen]
+        assert len(dark) <= 1
+        cut |= set(dark)
+    assert cut == {"top", "bottom", "left", "right"}
+    assert white.min() == 255
+
+
+def test_without_these_options_nothing_is_drawn() -> None:
+    rng, other = np.random.default_rng(3), np.random.default_rng(3)
+    assert random_frame(noise(16), 0.0, rng) is not None
+    random_squeeze(np.eye(2, 3), 16, 0.0, rng)
+    assert rng.random() == other.random()
+    squeezed = augmented_crop(noise(150), BOX, 1.0, 64, STILL.model_copy(update={"squeeze": 1.0}), rng)
+    linear = squeezed.matrix[:, :2]
+    assert abs(linear[0, 0]) != pytest.approx(abs(linear[1, 1]))

@@ -1,0 +1,390 @@
+"""The commands `landmarks track` and `landmarks merge`: a shot in, the tracks of its faces out.
+
+::
+
+    shots/reading/     a frame after the other: picture, number, time
+    shots/finding.py   the faces in it, by the pipeline in this process or by a running service
+    shots/flow.py      where the points of the frame before are in it
+    shots/records.py   a line in the file of raw tracks
+                       ... and once all frames are there:
+    shots/assembly.py  identities, smoothing, report -> shot.tracks.json
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from tqdm import tqdm
+
+from landmarks.golden import golden_crop
+from landmarks.layout import PointLayout
+from landmarks_client import ClientUsageError
+from service.cli.answering import Answering, ImageError, UsageError, answering
+from service.cli.command_line import Merge, Track
+from service.cli.export_tracks import USAGE_CODES
+from service.cli.interrupt import AsyncioInterrupt
+from service.cli.outputs import Body, OutputError
+from service.request import Options
+from shots.assembly import assemble
+from shots.cuts import is_cut
+from shots.errors import ShotError
+from shots.finding import Answer, Ask, Box, find, png
+from shots.flow import Grey, follow
+from shots.reading.colour import BuiltIn, Colour, Ocio, grey
+from shots.reading.images import Choice
+from shots.reading.picture import Picture, Source
+from shots.reading.sequences import frame_set, range_text
+from shots.reading.source import Reading, open_shot
+from shots.records import (
+    FoundFace,
+    Header,
+    Record,
+    joined,
+    read_records,
+    record_line,
+    rounded_face,
+    rounded_flow,
+)
+from shots.tracks import ShotFrame, write_tracks
+
+INTERRUPTED: Final = 130
+"""What a shell reports of a program that Ctrl-C ended."""
+RAW_SUFFIX: Final = ".raw.jsonl"
+"""Of the file that a run writes while it reads the shot, beside its output."""
+
+
+@dataclass
+class Seen:
+    """What a run has come across."""
+
+    missing: list[int] = field(default_factory=list)
+    unreadable: list[int] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)
+
+    def add(self, frame: ShotFrame) -> None:
+        kinds = {"missing": self.missing, "unreadable": self.unreadable, "empty": self.empty}
+        if frame.state in kinds:
+            kinds[frame.state].append(frame.number)
+
+    def told(self, *, allow_missing: bool) -> int:
+        """Says what was not as it should be, and returns the exit status."""
+        if self.empty:
+            sys.stderr.write(f"landmarks: no picture in the display window: {range_text(self.empty)}\n")
+        if self.unreadable:
+            sys.stderr.write(f"landmarks: frames that cannot be read: {range_text(self.unreadable)}\n")
+        if self.missing:
+            advice = "" if allow_missing else "; --allow-missing takes them for gaps"
+            sys.stderr.write(f"landmarks: missing frames: {range_text(self.missing)}{advice}\n")
+        return 1 if self.unreadable or (self.missing and not allow_missing) else 0
+
+
+async def track(command: Track) -> int:
+    """Tracks a shot. Returns the exit status: 0, 1 for a failure or a frame that could not be read, 2 for arguments
+    that make no sense together, 130 for Ctrl-C.
+    """
+    with AsyncioInterrupt() as interrupt:
+        try:
+            return await _track(command)
+        except (ShotError, ImageError, OutputError, UsageError, ClientUsageError) as error:
+            return _told(error)
+        except asyncio.CancelledError:
+            if not interrupt.came:
+                raise
+            sys.stderr.write("landmarks: interrupted; continue with --resume\n")
+            return INTERRUPTED
+
+
+def merge(command: Merge) -> int:
+    """Joins the raw tracks of parts of a shot. Returns the exit status, as `track` does."""
+    try:
+        _check_new(command.output.out, overwrite=command.output.overwrite)
+        parts = []
+        for path in command.parts:
+            with path.open("rb") as file:
+                header, records, _ = read_records(file, str(path))
+            parts.append((str(path), header, records))
+        header, records = joined(parts)
+        _check_complete(header, records)
+        _write_whole(command.output.out, write_tracks(assemble(header, records)))
+        seen = Seen()
+        for record in records:
+            seen.add(record.frame)
+        return seen.told(allow_missing=command.output.allow_missing)
+    except (ShotError, OutputError) as error:
+        return _told(error)
+    except OSError as error:
+        sys.stderr.write(f"landmarks: {error.filename}: {error.strerror}\n")
+        return 1
+
+
+def _told(error: Exception) -> int:
+    code = f" ({error.code})" if isinstance(error, ShotError) else ""
+    sys.stderr.write(f"landmarks: {error}{code}\n")
+    is_usage = isinstance(error, (UsageError, ClientUsageError)) or getattr(error, "code", "") in USAGE_CODES
+    return 2 if is_usage else 1
+
+
+def _check_complete(header: Header, records: list[Record]) -> None:
+    """Raises ShotError of code `parts_missing` where frames of the shot are in no part."""
+    present = {record.frame.number for record in records}
+    whole = frame_set(header.range) if header.range else range(min(present), max(present) + 1)
+    if absent := [number for number in whole if number not in present]:
+        raise ShotError(
+            "parts_missing", f"these files do not hold all frames of the shot: {range_text(absent)} is absent"
+        )
+
+
+# ---------------------------------------------------------------- one run
+
+
+async def _track(command: Track) -> int:
+    arguments, shot = command.output, command.shot
+    if arguments.resume and arguments.overwrite:
+        raise UsageError("--resume continues the output, --overwrite replaces it: choose one")
+    chunk = None if arguments.chunk is None else frozenset(frame_set(arguments.chunk))
+    # a part stays raw: identities and smoothing need the whole shot
+    raw = arguments.out if chunk is not None else arguments.out.with_name(arguments.out.name + RAW_SUFFIX)
+    if chunk is None or not arguments.resume:
+        _check_new(arguments.out, overwrite=arguments.overwrite)
+    colour = await asyncio.to_thread(_colour, command)
+    reading = Reading(
+        shot.frames,
+        shot.first_frame,
+        None if shot.rate is None else Fraction(shot.rate),
+        command.options.pixel_aspect,
+        Choice(shot.layer, shot.part, shot.stereo_view),
+    )
+    source = await asyncio.to_thread(open_shot, command.name, reading)
+    plate = await asyncio.to_thread(lambda: source.plate)
+    async with answering(command.service, command.settings) as service:
+        options = command.options.model_copy(update={"pixel_aspect": _aspect(plate.pixel_aspect)})
+        header = Header(
+            plate,
+            service.layout,
+            await _model(service),
+            {
+                "colour": dict(colour.settings),
+                "options": options.model_dump(mode="json", exclude_defaults=True),
+                "search_size": command.settings.detection_size,
+            },
+            None if source.numbers is None else range_text(source.numbers),
+        )
+        file, last = _opened(raw, header, resume=arguments.resume, overwrite=arguments.overwrite)
+        with file:
+            run = _Run(source, colour, _ask(service, options), command.settings.detection_size, arguments.concurrency)
+            wanted = _after(last, chunk)
+            total = source.count if chunk is None else len(chunk)
+            with tqdm(total=total, unit="frame", disable=None, leave=False) as bar:
+                async with aclosing(run.records(wanted)) as records:
+                    async for record in records:
+                        _append(file, record_line(record))
+                        bar.update()
+    return await asyncio.to_thread(_finish, command, raw)
+
+
+def _finish(command: Track, raw: Path) -> int:
+    """Joins the records to tracks, and says which frames there were not."""
+    arguments = command.output
+    with raw.open("rb") as file:
+        header, records, _ = read_records(file, str(raw))
+    if not records:
+        raise ShotError("no_such_shot", f"{command.name} has none of these frames")
+    if arguments.chunk is None:
+        shot = assemble(header, records)
+        _write_whole(arguments.out, write_tracks(shot))
+        raw.unlink()
+        sys.stderr.write(f"landmarks: {len(shot.faces)} faces in {len(shot.frames)} frames\n")
+        for face in shot.report["faces"]:
+            raw, smoothed = face["flicker"]["raw"], face["flicker"]["smoothed"]
+            told = f"{face['frames']} frames, {len(face['gaps'])} gaps, flicker {raw} -> {smoothed} px"
+            sys.stderr.write(f"landmarks: face {face['id']}: {told}\n")
+    seen = Seen()
+    for record in records:
+        seen.add(record.frame)
+    return seen.told(allow_missing=arguments.allow_missing)
+
+
+def _after(last: int | None, chunk: frozenset[int] | None) -> Callable[[int], bool]:
+    return lambda number: (last is None or number > last) and (chunk is None or number in chunk)
+
+
+def _aspect(pixel_aspect: float) -> float | None:
+    """The option of a request; square pixels are left out of it."""
+    return None if pixel_aspect == 1 else pixel_aspect
+
+
+async def _model(service: Answering) -> dict[str, str]:
+    """The model that answers, which a small request tells. Raises ShotError where its points are not the layout's."""
+    body = await service.answer(png(golden_crop()), Options(max_faces=1))
+    for face in body["faces"]:
+        _points(face, service.layout)
+    return {name: str(body["model"][name]) for name in ("name", "version", "provenance")}
+
+
+def _points(face: Any, layout: PointLayout) -> Any:
+    if len(face["points"]) != layout.points:
+        raise ShotError(
+            "other_layout", f"the service answers with {len(face['points'])} points: tracks have {layout.points}"
+        )
+    return face["points"]
+
+
+def _ask(service: Answering, options: Options) -> Ask:
+    async def ask(image: bytes, box: Box | None) -> list[Answer]:
+        # a face that was found in the reduced image is answered whatever its score is then
+        own = options if box is None else options.model_copy(update={"boxes": (box,)})
+        body: Body = await service.answer(image, own)
+        return [
+            Answer(
+                np.asarray(face["box"], np.float64),
+                float(face["score"]),
+                np.asarray(_points(face, service.layout), np.float64),
+                np.asarray(face["covariances"], np.float64),
+            )
+            for face in body["faces"]
+        ]
+
+    return ask
+
+
+def _colour(command: Track) -> Colour:
+    shot = command.shot
+    if shot.in_colorspace is None:
+        if shot.ocio or shot.display or shot.view:
+            raise UsageError("--ocio, --display and --view need the plate's colour space: --in-colorspace ACEScg")
+        return BuiltIn(shot.exposure)
+    config = {} if shot.ocio is None else {"config": shot.ocio}
+    return Ocio(shot.in_colorspace, display=shot.display, view=shot.view, exposure=shot.exposure, **config)
+
+
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """A frame on its way to a record."""
+
+    frame: ShotFrame
+    grey: Grey | None
+    """For the optical flow; None where there is no picture."""
+    faces: tuple[FoundFace, ...]
+
+
+class _Run:
+    """The records of a part of a shot, from its source."""
+
+    def __init__(self, source: Source, colour: Colour, ask: Ask, search_size: int, concurrency: int) -> None:
+        self._source, self._colour, self._ask = source, colour, ask
+        self._search_size, self._concurrency = search_size, concurrency
+
+    async def records(self, is_wanted: Callable[[int], bool]) -> AsyncGenerator[Record, None]:
+        """In order. The frame before each wanted one is looked at, too: its points are followed."""
+        before: _Looked | None = None
+        async with aclosing(self._looked(_with_one_before(self._source, is_wanted))) as frames:
+            async for looked in frames:
+                if is_wanted(looked.frame.number):
+                    yield await asyncio.to_thread(_record, before, looked)
+                before = looked
+
+    async def _looked(self, is_wanted: Callable[[int], bool]) -> AsyncGenerator[_Looked, None]:
+        """The frames in order, several looked at side by side."""
+        frames = self._source.frames(is_wanted)
+        tasks: deque[asyncio.Task[_Looked]] = deque()
+        try:
+            while (read := await asyncio.to_thread(next, frames, None)) is not None:
+                tasks.append(asyncio.create_task(self._look(*read)))
+                if len(tasks) >= self._concurrency:
+                    yield await tasks.popleft()
+            while tasks:
+                yield await tasks.popleft()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self, frame: ShotFrame, picture: Picture | None) -> _Looked:
+        if picture is None:
+            return _Looked(frame, None, ())
+        image = await asyncio.to_thread(grey, picture.samples)
+        found = await find(picture.samples, self._colour, self._ask, self._search_size)
+        return _Looked(frame, image, tuple(rounded_face(*each) for each in found))
+
+
+def _with_one_before(source: Source, is_wanted: Callable[[int], bool]) -> Callable[[int], bool]:
+    """Whether a frame is wanted, or the next one of the shot is."""
+    if source.numbers is None:
+        return lambda number: is_wanted(number) or is_wanted(number + 1)
+    following = dict(zip(source.numbers[:-1], source.numbers[1:], strict=True))
+    return lambda number: is_wanted(number) or (number in following and is_wanted(following[number]))
+
+
+def _record(before: _Looked | None, looked: _Looked) -> Record:
+    """A record with the flow from the frame before, if both were read and belong to one take."""
+    if before is None or before.grey is None or looked.grey is None:
+        return Record(looked.frame, looked.faces)
+    if is_cut(before.grey, looked.grey):
+        return Record(replace(looked.frame, is_cut=True), looked.faces)
+    first, second = before.grey, looked.grey
+    flow = tuple(rounded_flow(follow(first, second, face.points)) for face in before.faces)
+    return Record(looked.frame, looked.faces, flow)
+
+
+# ---------------------------------------------------------------- files
+
+
+def _check_new(path: Path, *, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists: add --overwrite to replace it, or choose another -o")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}")
+
+
+def _opened(path: Path, header: Header, *, resume: bool, overwrite: bool) -> tuple[BinaryIO, int | None]:
+    """The file of raw tracks, and the last frame that it holds. Raises OutputError or ShotError."""
+    try:
+        if resume and path.exists():
+            file: BinaryIO = path.open("r+b")
+            try:
+                own, records, end = read_records(file, str(path))
+                if own.line() != header.line():
+                    raise ShotError("parts_differ", f"{path} was begun with other options, another plate or model")
+                file.truncate(end)
+                file.seek(end)
+            except BaseException:
+                file.close()
+                raise
+            return file, records[-1].frame.number if records else None
+        file = path.open("wb" if overwrite or not path.exists() else "xb")
+    except FileExistsError as error:
+        advice = "--resume continues it, --overwrite starts anew"
+        raise OutputError(f"{path} is that of an interrupted run: {advice}") from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    _append(file, header.line())
+    return file, None
+
+
+def _append(file: BinaryIO, line: bytes) -> None:
+    try:
+        file.write(line)
+        file.flush()
+    except OSError as error:
+        raise OutputError(f"the output cannot be written: {error.strerror}") from error
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """The file is there in full or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,147 @@
+"""Optical flow of a face's points from one frame to the next, by Lucas and Kanade's method, with its uncertainty.
+
+The flow follows the skin: where the points of a frame are in the next one if nothing but the skin decides. It is far
+less noisy between neighbouring frames than the network, but drifts over many, and does not see a lid that closes over
+an eye. `shots.smoothing` joins the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.crop import Matrix, transform_points
+from shots.tracks import Floats
+
+Grey = NDArray[np.uint8]
+"""[H, W]"""
+
+_MAX_EXTENT: Final = 320.0
+"""Pixels along a side of the points' bounding box to which larger faces are reduced."""
+_WINDOW_SHARE: Final = 0.075
+"""Side of the window that is followed, in extents of the face."""
+_MIN_WINDOW: Final = 9
+_LEVELS: Final = 3
+_CRITERIA: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
+_MIN_EIGENVALUE: Final = 1e-7
+"""Far below OpenCV's own: along an edge a point is followed, too, and the covariance says in which direction."""
+_ROUNDS: Final = 6
+_AS_BEFORE: Final = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+_EDGE: Final = cv2.BORDER_REPLICATE
+_NOISE: Final = 4.0
+"""Grey levels by which two views of a patch differ: noise, shading, what the model of a shift leaves out."""
+_FLOOR: Final = 0.01
+"""Standard deviation in pixels of the reduced image below which nothing is believed."""
+_MAX_VARIANCE: Final = 400.0
+"""Pixels squared of the reduced image: where nothing is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Where points of the frame before are in a frame."""
+
+    points: Floats
+    """[P, 2]"""
+    covariances: Floats
+    """[P, 3] xx, xy, yy: large along an edge, and where forth and back do not meet"""
+
+
+def follow(before: Grey, after: Grey, points: NDArray[np.floating[Any]]) -> Flow:
+    """Follows points [P, 2] from one frame to the next. Points beyond the image are followed as its edge is."""
+    points = np.asarray(points, np.float64)
+    low, high = points.min(axis=0), points.max(axis=0)
+    extent = max(float((high - low).max()), 1.0)
+    scale = min(1.0, _MAX_EXTENT / extent)
+    origin, part = _part(before.shape, low, high, 0.35 * extent + 16)
+    first, second = (_reduced(image[part], scale) for image in (before, after))
+    window = max(_MIN_WINDOW, 2 * round(_WINDOW_SHARE * extent * scale) + 1)
+    start = ((points - origin + 0.5) * scale - 0.5).astype(np.float32)[:, None]
+    common = _affine(start[:, 0], _lucas_kanade(first, second, start, window)[0][:, 0])
+    # the second image as it would be had the face moved by that alone: what is left is small, and without rotation
+    second = np.asarray(cv2.warpAffine(second, common, first.shape[::-1], flags=_AS_BEFORE, borderMode=_EDGE), np.uint8)
+    moved, found = _lucas_kanade(first, second, start, window)
+    back, found_back = _lucas_kanade(second, first, moved, window)
+    miss = np.linalg.norm((back - start)[:, 0].astype(np.float64), axis=1)
+    miss[(found[:, 0] == 0) | (found_back[:, 0] == 0)] = np.inf
+    covariances = _covariances(first, start[:, 0], window, miss)
+    lost = ~np.isfinite(miss)
+    moved[lost] = start[lost]
+    after_common = transform_points(common, moved[:, 0])
+    return Flow((after_common + 0.5) / scale - 0.5 + origin, covariances / scale**2)
+
+
+def _lucas_kanade(
+    before: Grey, after: Grey, points: NDArray[np.float32], window: int
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Points [P, 1, 2] in the other image, and 1 for each that was found there."""
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(
+        before,
+        after,
+        points,
+        points.copy(),
+        winSize=(window, window),
+        maxLevel=_LEVELS,
+        criteria=_CRITERIA,
+        minEigThreshold=_MIN_EIGENVALUE,
+    )
+    return np.asarray(moved, np.float32), np.asarray(found, np.uint8)
+
+
+def _affine(before: NDArray[np.float32], after: NDArray[np.float32]) -> Matrix:
+    """The affine map that takes most points [P, 2] where they went, found by weighting down those that it does not.
+
+    A window that is only shifted goes astray where the image turns or grows: its gradients do not lie about its middle.
+    """
+    middle = before.mean(axis=0)
+    # displacements, so that points on a line leave the map what it is across it
+    source = np.column_stack([before - middle, np.ones(len(before))]).astype(np.float64)
+    moved = (after - before).astype(np.float64)
+    weights = np.ones(len(before))
+    for _ in range(_ROUNDS):
+        root = np.sqrt(weights)[:, None]
+        solution = np.linalg.lstsq(source * root, moved * root, rcond=1e-6)[0]
+        distance = np.linalg.norm(moved - source @ solution, axis=1)
+        weights = 1 / np.maximum(distance / max(float(np.median(distance)), _FLOOR), 1.0) ** 2
+    linear = np.eye(2) + solution[:2].T
+    return np.column_stack([linear, middle + solution[2] - linear @ middle])
+
+
+def _part(
+    shape: tuple[int, ...], low: NDArray[np.float64], high: NDArray[np.float64], margin: float
+) -> tuple[NDArray[np.float64], tuple[slice, slice]]:
+    """The part of an image about some points, and the place of its first pixel."""
+    height, width = shape[:2]
+    left, top = (int(v) for v in np.clip(np.floor(low - margin), 0, [width - 1, height - 1]))
+    right, bottom = (int(v) for v in np.clip(np.ceil(high + margin) + 1, [left + 1, top + 1], [width, height]))
+    return np.array([left, top], np.float64), (slice(top, bottom), slice(left, right))
+
+
+def _reduced(image: Grey, scale: float) -> Grey:
+    if scale == 1:
+        return np.ascontiguousarray(image)
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _covariances(image: Grey, at: NDArray[np.float32], window: int, miss: NDArray[np.float64]) -> Floats:
+    """[P, 3] of the reduced image: the noise over what the window's gradients say, and how far forth and back miss."""
+    gx = cv2.Sobel(image, cv2.CV_32F, 1, 0, ksize=3) / 8
+    gy = cv2.Sobel(image, cv2.CV_32F, 0, 1, ksize=3) / 8
+    height, width = image.shape
+    x = np.clip(np.round(at[:, 0]).astype(int), 0, width - 1)
+    y = np.clip(np.round(at[:, 1]).astype(int), 0, height - 1)
+    size = (window, window)
+    xx, xy, yy = (
+        np.asarray(cv2.boxFilter(product, -1, size, normalize=False), np.float64)[y, x]
+        for product in (gx * gx, gx * gy, gy * gy)
+    )
+    # without gradients the variance is the largest; along an edge, that in its direction alone
+    xx, yy = xx + _NOISE**2 / _MAX_VARIANCE, yy + _NOISE**2 / _MAX_VARIANCE
+    determinant = xx * yy - xy * xy
+    own = _NOISE**2 * np.stack([yy, -xy, xx], axis=1) / determinant[:, None]
+    own[:, [0, 2]] += np.minimum(miss**2 / 2, _MAX_VARIANCE)[:, None] + _FLOOR**2
+    result: Floats = own
+    return result

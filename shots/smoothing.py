@@ -1,0 +1,198 @@
+"""Smoothing of one face's points over a shot.
+
+Offline, `smooth`: a Kalman filter and a Rauch-Tung-Striebel smoother for each point, whose motion from frame to frame
+is that of the optical flow. So a point follows the skin without lag, and many frames are averaged in the skin's own
+coordinates.
+
+Two things make it what it is:
+
+- The covariances that the network states are mostly errors that neighbouring frames share: they move a point, but not
+  back and forth. Only their white share (WHITE) counts as noise of a frame.
+- Where network and flow disagree by more than noise explains, as in a blink, which the flow does not see, the motion is
+  as uncertain as the disagreement is large. So the points follow the network there, and blinks and mouths keep their
+  range.
+
+Live, `OneEuro`: a filter that knows the past alone (Casiez, Roussel and Vogel, CHI 2012).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shots.flow import Flow
+from shots.tracks import Floats
+
+WHITE: Final = 0.04
+"""Share of the stated variance that is noise of one frame."""
+DRIFT: Final = 0.0004
+"""Share of the stated variance by which the error that frames share changes from one to the next."""
+FLOW_TRUST: Final = 1.0
+"""Factor of the flow's variances."""
+GATE: Final = 7.0
+"""Squared Mahalanobis distance of network and flow from which on the flow is not believed."""
+SHAPE_SHARE: Final = 0.3
+"""Share of the noise of a frame that changes the shape of a group of points, such as an eye; the rest moves all."""
+EXPRESSIVE: Final = ("right_eye", "left_eye", "outer_lips", "inner_lips")
+"""Groups of a layout whose shape changes within a frame, where it has them."""
+SHAPE_GATE: Final = 1.5
+"""Mean normalized square of the change of a group's shape from which on the flow is not believed."""
+BLIND_SHARE: Final = 0.03
+"""Of the size of a face: standard deviation of its motion from one frame to the next where no flow tells it."""
+
+SETTINGS: Final[Mapping[str, Any]] = {
+    "method": "flow-rts",
+    "white": WHITE,
+    "drift": DRIFT,
+    "flow_trust": FLOW_TRUST,
+    "gate": GATE,
+    "shape_share": SHAPE_SHARE,
+    "shape_gate": SHAPE_GATE,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """One face through the frames in which it was found: F frames, P points."""
+
+    points: Floats
+    """[F, P, 2]"""
+    covariances: Floats
+    """[F, P, 3] xx, xy, yy"""
+    flows: Sequence[Flow | None]
+    """[F] where the points of the one before are; None for the first, after a gap, and where nothing is known"""
+    steps: Sequence[int] = ()
+    """[F] frames since the one before; 1 where left out"""
+    groups: Sequence[Sequence[int]] = ()
+    """Indices of points that move together, such as those of an eye"""
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothed:
+    """The estimate for each frame."""
+
+    points: Floats
+    """[F, P, 2]"""
+    covariances: Floats
+    """[F, P, 3] xx, xy, yy, the error that frames share included"""
+    innovation: float
+    """Mean normalized innovation squared of a coordinate: 1 where the noise is as stated."""
+
+
+def smooth(observed: Observed) -> Smoothed:
+    """The smoothed points of one face. The arrays of `observed` are not changed."""
+    z, stated = observed.points, matrices(observed.covariances)
+    frames, count = z.shape[:2]
+    noise = WHITE * stated + 1e-6 * np.eye(2)
+    shift, motion = np.zeros((frames, count, 2)), np.zeros((frames, count, 2, 2))
+    for t in range(1, frames):
+        shift[t], motion[t] = _motion(observed, t, noise, DRIFT * stated)
+    mean, spread = np.empty_like(z), np.empty((frames, count, 2, 2))
+    ahead, ahead_spread = np.empty_like(z), np.empty_like(spread)
+    innovations = 0.0
+    for t in range(frames):
+        if t == 0:
+            mean[0], spread[0] = z[0], noise[0]
+            ahead[0], ahead_spread[0] = z[0], noise[0]
+            continue
+        ahead[t], ahead_spread[t] = mean[t - 1] + shift[t], spread[t - 1] + motion[t]
+        total = inverse(ahead_spread[t] + noise[t])
+        gain = ahead_spread[t] @ total
+        difference = z[t] - ahead[t]
+        innovations += float(np.einsum("pi,pij,pj->", difference, total, difference))
+        mean[t] = ahead[t] + np.einsum("pij,pj->pi", gain, difference)
+        spread[t] = ahead_spread[t] - gain @ ahead_spread[t]
+    for t in range(frames - 2, -1, -1):
+        back = spread[t] @ inverse(ahead_spread[t + 1])
+        mean[t] += np.einsum("pij,pj->pi", back, mean[t + 1] - ahead[t + 1])
+        spread[t] += back @ (spread[t + 1] - ahead_spread[t + 1]) @ back.swapaxes(-1, -2)
+    # what frames share stays in the error of the result
+    shared = (1 - WHITE) * stated + spread
+    covariances = np.stack([shared[..., 0, 0], shared[..., 0, 1], shared[..., 1, 1]], axis=-1)
+    return Smoothed(mean, covariances, innovations / max(1, 2 * count * (frames - 1)))
+
+
+def _motion(observed: Observed, t: int, noise: Floats, drift: Floats) -> tuple[Floats, Floats]:
+    """How far the points [P, 2] move to frame t, and the covariance [P, 2, 2] of that."""
+    z, flow = observed.points, observed.flows[t]
+    step = observed.steps[t] if observed.steps else 1
+    if flow is None:
+        size = math.sqrt(float(np.ptp(z[t - 1], axis=0).prod()))
+        blind = np.eye(2) * (BLIND_SHARE * size * step) ** 2
+        return np.zeros_like(z[t]), np.broadcast_to(blind, noise[t].shape)
+    shift = flow.points - z[t - 1]
+    motion = FLOW_TRUST * matrices(flow.covariances) + drift[t]
+    disagreement = z[t] - z[t - 1] - shift
+    expected = motion + noise[t] + noise[t - 1]
+    squared = np.einsum("pi,pij,pj->p", disagreement, inverse(expected), disagreement)
+    excess = np.clip(1 - GATE / np.maximum(squared, 1e-12), 0, 1)
+    motion = motion + excess[:, None, None] * _outer(disagreement)
+    for group in observed.groups:
+        members = list(group)
+        motion[members] += _shape_excess(disagreement[members], expected[members])
+    return shift, motion
+
+
+def _shape_excess(disagreement: Floats, expected: Floats) -> Floats:
+    """What is added to the variance of the motion of a group's points [G, 2] where its shape changes: [G, 2, 2].
+
+    Most of the noise moves the points of a group together, so a change of its shape shows long before that of a point.
+    """
+    of_shape = disagreement - disagreement.mean(axis=0)
+    squared = np.einsum("pi,pij,pj->p", of_shape, inverse(SHAPE_SHARE * expected), of_shape).mean() / 2
+    return max(0.0, 1 - SHAPE_GATE / max(float(squared), 1e-12)) * _outer(of_shape)
+
+
+def _outer(vectors: Floats) -> Floats:
+    """[P, 2] -> [P, 2, 2]"""
+    result: Floats = vectors[:, :, None] * vectors[:, None, :]
+    return result
+
+
+def matrices(covariances: Floats) -> Floats:
+    """[..., 3] -> [..., 2, 2]"""
+    result: Floats = np.asarray(covariances, np.float64)[..., [[0, 1], [1, 2]]]
+    return result
+
+
+def inverse(matrix: NDArray[np.float64]) -> Floats:
+    """Of 2 x 2 matrices [..., 2, 2], written out: NumPy's own is slower by far for many small ones."""
+    a, b, c, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 0], matrix[..., 1, 1]
+    adjugate = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
+    result: Floats = adjugate / (a * d - b * c)[..., None, None]
+    return result
+
+
+class OneEuro:
+    """A live filter of points [P, 2]: the faster they move, the less it smooths."""
+
+    def __init__(self, *, min_cutoff: float = 4.0, speed_factor: float = 30.0, derivative_cutoff: float = 4.0) -> None:
+        """`min_cutoff`: Hz, of points at rest. `speed_factor`: Hz by which it rises for each size of the face that a
+        point moves in a second. `derivative_cutoff`: Hz, of the speed.
+        """
+        self._min_cutoff, self._factor, self._derivative_cutoff = min_cutoff, speed_factor, derivative_cutoff
+        self._points: Floats | None = None
+        self._speed: Floats | None = None
+
+    def __call__(self, points: Floats, seconds: float) -> Floats:
+        """The filtered points, `seconds` after those of the call before."""
+        if self._points is None or self._speed is None:
+            self._points, self._speed = points.copy(), np.zeros_like(points)
+            return points.copy()
+        speed = (points - self._points) / seconds
+        self._speed = self._speed + _share(self._derivative_cutoff, seconds) * (speed - self._speed)
+        size = max(math.sqrt(float(np.ptp(points, axis=0).prod())), 1e-6)
+        cutoff = self._min_cutoff + self._factor * np.linalg.norm(self._speed, axis=1, keepdims=True) / size
+        self._points = self._points + _share(cutoff, seconds) * (points - self._points)
+        return self._points.copy()
+
+
+def _share(cutoff: Any, seconds: float) -> Any:
+    """The weight of a new value in a low-pass filter of this cutoff in Hz."""
+    rate = 2 * math.pi * cutoff * seconds
+    return rate / (rate + 1)
