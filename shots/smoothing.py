@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from shots.flow import Flow
 from shots.tracks import Floats
 
-WHITE: Final = 0.04
+WHITE: Final = 0.045
 """Share of the stated variance that is noise of one frame."""
 DRIFT: Final = 0.0004
 """Share of the stated variance by which the error that frames share changes from one to the next."""
@@ -36,11 +36,11 @@ FLOW_TRUST: Final = 1.0
 """Factor of the flow's variances."""
 GATE: Final = 7.0
 """Squared Mahalanobis distance of network and flow from which on the flow is not believed."""
-SHAPE_SHARE: Final = 0.3
+SHAPE_SHARE: Final = 0.28
 """Share of the noise of a frame that changes the shape of a group of points, such as an eye; the rest moves all."""
 EXPRESSIVE: Final = ("right_eye", "left_eye", "outer_lips", "inner_lips")
 """Groups of a layout whose shape changes within a frame, where it has them."""
-SHAPE_GATE: Final = 1.5
+SHAPE_GATE: Final = 1.6
 """Mean normalized square of the change of a group's shape from which on the flow is not believed."""
 BLIND_SHARE: Final = 0.03
 """Of the size of a face: standard deviation of its motion from one frame to the next where no flow tells it."""
