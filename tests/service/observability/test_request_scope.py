@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from service import pipeline
 from service.engines.triton.endpoint import Endpoint
-from service.images.decode import DecodedImage, decode_image
+from service.images.decode import DecodedImage, decode_source
+from service.images.header import Source
 from service.images.limits import ImageLimits
 from service.observability.logs import JsonFormatter
 from service.observability.request_scope import Telemetry, current, current_trace_id, round_trip, stage
@@ -157,12 +158,12 @@ async def test_threads_of_the_pipeline_know_their_request(
     """A line that is logged while an image is decoded carries the request's id and trace."""
     lines: list[dict[str, Any]] = []
 
-    def logging_decode(data: bytes, limits: ImageLimits) -> DecodedImage:
+    def logging_decode(source: Source, limits: ImageLimits) -> DecodedImage:
         record = logging.makeLogRecord({"msg": threading.current_thread().name})
         lines.append(json.loads(JsonFormatter().format(record)))
-        return decode_image(data, limits)
+        return decode_source(source, limits)
 
-    monkeypatch.setattr(pipeline, "decode_image", logging_decode)
+    monkeypatch.setattr(pipeline, "decode_source", logging_decode)
     async with open_apis(make_gateway(FakeEngine(), FakeDetector())) as apis:
         headers = {"traceparent": TRACEPARENT, "X-Request-ID": "mine"}
         await apis["rest"].client.post("/v1/landmarks", content=encoded(gradient_image()), headers=headers)
