@@ -46,7 +46,9 @@ async def detect(pipeline: Pipeline, image: np.ndarray, extension: str = ".png",
 
 
 @pytest.mark.parametrize("extension", [".png", ".jpg"])
-@pytest.mark.parametrize("name", ["cat", "retina", "brick", "coffee", "moon", "hubble_deep_field", "colorwheel"])
+@pytest.mark.parametrize(
+    "name", ["coins", "cat", "retina", "brick", "coffee", "moon", "hubble_deep_field", "colorwheel"]
+)
 async def test_an_image_without_a_face_is_answered_without_one(pipeline: Pipeline, name: str, extension: str) -> None:
     assert (await detect(pipeline, getattr(data, name)(), extension)).faces == ()
 
@@ -55,11 +57,7 @@ async def test_the_least_score_of_zero_answers_the_coins(pipeline: Pipeline) -> 
     answer = await detect(pipeline, data.coins(), min_score=0.0)
     assert len(answer.faces) > 10
     assert max(float(face.box_score or 0) for face in answer.faces) > 0.8  # the detector's own score does not help
-    by_default = await detect(pipeline, data.coins())
-    assert by_default.rejected == len(answer.faces) - 1
-    (relief,) = by_default.faces  # a head that looks out of its coin
-    assert relief.score < 0.5
-    assert relief.box == pytest.approx((200.6, 178.2, 226.0, 208.9), abs=3)
+    assert (await detect(pipeline, data.coins())).rejected == len(answer.faces)
 
 
 async def test_a_retina_beside_a_portrait_does_not_come_first(pipeline: Pipeline) -> None:
