@@ -111,4 +111,4 @@ $(VENV)/demo.installed: $(VENV)/bin/python pyproject.toml deploy/locks/demo.txt
 
 $(VENV)/dev.installed: $(VENV)/bin/python pyproject.toml
 	@echo "installing what serving, training and tests need into $(VENV) ..."
-	@$(PIP) --editable '.[serve,vfx,usd,train,test,dev]' && touch $@ $(VENV)/demo.installed $(VENV)/serve.installed
+	@$(PIP) --editable '.[serve,vfx,usd,train,test,dev]' 'numpy<2' 'opencv-python-headless<4.12' && touch $@ $(VENV)/demo.installed $(VENV)/serve.installed
