@@ -82,18 +82,21 @@ class CallQueue(Generic[Key, Item, Result]):
         if len(self._waiting) >= self._max_waiting():
             raise EngineOverloaded(f"{len(self._waiting)} requests are waiting for the engine")
         request = _Request[Key, Item, Result](key, items, deadline, asyncio.get_running_loop().create_future())
-        if items:
-            self._waiting.append(request)
-            self._dispatch()
-        else:
-            request.done.set_result(None)
         try:
-            await asyncio.wait_for(request.done, None if deadline is None else deadline.remaining())
+            timeout = None if deadline is None else deadline.remaining()
+            if items:
+                self._waiting.append(request)
+                self._dispatch()
+            else:
+                request.done.set_result(None)
+            await asyncio.wait_for(request.done, timeout)
         except asyncio.TimeoutError as error:
             raise EngineTimeout("the engine did not answer in time") from error
         finally:
             if request in self._waiting:
                 self._waiting.remove(request)
+            if not request.done.cancel() and not request.done.cancelled():
+                request.done.exception()  # has been seen, even where the caller was cancelled meanwhile
             waited(self._name, (request.taken_at or time.monotonic()) - request.submitted_at)
         return [request.results[index] for index in range(len(items))]
 

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from collections.abc import Sequence
 from contextvars import ContextVar
 
@@ -129,6 +130,20 @@ async def test_a_deadline_that_has_passed_is_a_timeout() -> None:
     server = Server()
     with pytest.raises(EngineTimeout):
         await server.queue.submit("a", [2], Deadline.after(-1))
+    await settled()
+    assert server.calls == []
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_no_error_of_the_loop() -> None:
+    server = Server()
+    task = server.submit(1)
+    await settled()
+    server.answers[0].set_exception(EngineFailure("broken"))
+    task.cancel()  # in the same turn of the loop
+    await settled()
+    assert task.done()
+    gc.collect()  # a future that was never asked for its exception says so as it is deleted
+    await settled()
 
 
 async def test_a_cancelled_request_takes_no_further_part() -> None:
