@@ -48,15 +48,15 @@ class RetryBudget:
         with self._lock:
             self._earn(BUDGET_SHARE)
 
-    def take(self, patience: float = 0.0) -> float | None:
-        """Takes one retry, if it is earned within `patience` seconds from now: returns in how many. None if it is not.
+    def take(self, within: float = 0.0) -> float | None:
+        """Takes one retry, if it is earned `within` so many seconds from now: returns in how many. None if it is not.
 
         The retries of several requests that wait are earned one after the other.
         """
         with self._lock:
             self._earn(0.0)
             delay = max(0.0, (1.0 - self._balance) / BUDGET_PER_SECOND)
-            if delay > patience:
+            if delay > within:
                 return None
             self._balance -= 1.0
             return delay
@@ -103,7 +103,7 @@ class Attempts:
         if delay >= remaining:
             raise error
         if error.code == "overloaded":
-            earned = self._budget.take(patience=math.nextafter(remaining, 0.0))
+            earned = self._budget.take(within=math.nextafter(remaining, 0.0))
             if earned is None:
                 raise error
             delay = max(delay, earned)

@@ -30,7 +30,7 @@ LOOKAHEAD_BYTES: Final = 2**16
 """Of a message, which gRPC keeps before it is asked for it."""
 INLINE_BYTES: Final = 2**18
 """Larger messages are parsed in a thread, so that the event loop goes on."""
-PATIENCE: Final = 2.0
+RATE_WINDOW: Final = 2.0
 """Seconds after which a slow message gives way to one that waits."""
 SLOW_RATE: Final = 64 * 1024
 """Bytes a second of its connection, below which a message is slow."""
@@ -61,7 +61,7 @@ class _Receiving:
         if self._first is None:
             self._first = self._interval = now, arrived
         since, before = self._first
-        if others_wait and now - since >= PATIENCE and arrived - before < SLOW_RATE * (now - since):
+        if others_wait and now - since >= RATE_WINDOW and arrived - before < SLOW_RATE * (now - since):
             self.refuse(ErrorKind.CLIENT_TOO_SLOW, "the message arrives too slowly while others wait")
         since, before = self._interval
         if now - since >= interval:

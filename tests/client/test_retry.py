@@ -83,7 +83,7 @@ def test_retries_that_wait_for_the_budget_are_earned_one_after_the_other() -> No
     budget = RetryBudget(Clock())
     for _ in range(10):
         budget.take()
-    assert [budget.take(patience=5.0) for _ in range(3)] == [2.0, 4.0, None]
+    assert [budget.take(within=5.0) for _ in range(3)] == [2.0, 4.0, None]
 
 
 def test_an_overloaded_service_is_asked_again_once_the_budget_allows_it() -> None:

@@ -86,3 +86,10 @@ def fingerprint(images: Sequence[BoxedImage]) -> str:
         arrays = (image.boxes, image.scores, image.lookalikes)
         digest.update(image.path.name.encode() + b"".join(array.tobytes() for array in arrays))
     return f"sha256:{digest.hexdigest()}"
+
+
+def write_annotations(source: DataSource, rows: Sequence[dict[str, Any]], out: Path) -> None:
+    """Writes a data set of the same images with other lines of annotations into the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "images").symlink_to((source.root / "images").resolve(), target_is_directory=True)
+    (out / "annotations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -15,7 +15,7 @@ from train.datasets.boxes import Boxes, iou
 from train.datasets.image import RgbImage, read_image
 from train.datasets.reading import lines
 from train.datasets.source import DataSource
-from train.detection.images import check_format
+from train.detection.images import check_format, write_annotations
 from train.errors import DataError
 
 MIN_SCORE: Final = 0.5
@@ -64,9 +64,7 @@ def complete_boxes(source: DataSource, yunet: Path, out: Path) -> int:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{source.root}, line {number}: expected an annotated image; {error!r}") from error
         rows.append(row)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "images").symlink_to((source.root / "images").resolve(), target_is_directory=True)
-    (out / "annotations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_annotations(source, rows, out)
     return added
 
 
