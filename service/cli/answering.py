@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any, Final, NamedTuple, cast
 
 from landmarks.layout import WFLW98, PointLayout
@@ -55,39 +55,54 @@ def _client_options(options: Options) -> ClientOptions:
     return cast(ClientOptions, given)
 
 
+@contextmanager
+def _warnings_only(logger: str) -> Iterator[None]:
+    """Within, the logger leaves out what is below a warning; after it, its level is what it was."""
+    log = logging.getLogger(logger)
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 @asynccontextmanager
 async def _in_process(settings: Settings) -> AsyncIterator[Answering]:
     """The pipeline in this process, with the Triton that the settings choose."""
-    if settings.log_level == "info":
-        logging.getLogger("service").setLevel("WARNING")  # that all is well is for a server's log
-    async with running_gateway(settings) as gateway:
+    # that all is well is for a server's log
+    quiet = _warnings_only("service") if settings.log_level == "info" else nullcontext()
+    with quiet:
+        async with running_gateway(settings) as gateway:
 
-        async def answer(data: bytes, options: Options) -> Body:
-            try:
-                found = await gateway.pipeline.detect(data, options, Deadline.after(settings.request_timeout))
-            except Exception as error:
-                failure = translate(error)
-                raise ImageError(failure.kind.value, f"{failure.message} ({failure.kind.value})") from error
-            return answer_body(found, request_id_or_new(None))
+            async def answer(data: bytes, options: Options) -> Body:
+                try:
+                    found = await gateway.pipeline.detect(data, options, Deadline.after(settings.request_timeout))
+                except Exception as error:
+                    failure = translate(error)
+                    raise ImageError(failure.kind.value, f"{failure.message} ({failure.kind.value})") from error
+                return answer_body(found, request_id_or_new(None))
 
-        yield Answering(answer, gateway.models[0].metadata.layout)
+            yield Answering(answer, gateway.models[0].metadata.layout)
 
 
 @asynccontextmanager
 async def _remote(url: str, service: ServiceArguments, settings: Settings) -> AsyncIterator[Answering]:
     files = (service.ca, service.cert, service.key)
     tls = Tls(*files) if any(files) else None
-    logging.getLogger("httpx").setLevel("WARNING")  # it logs every request
     client = AsyncClient(url, api_key=os.environ.get(_KEY_VARIABLE), tls=tls, timeout=settings.request_timeout)
-    async with client:
+    with _warnings_only("httpx"):  # it logs every request
+        async with client:
 
-        async def answer(data: bytes, options: Options) -> Body:
-            try:
-                return (await client.landmarks(data, **_client_options(options))).as_dict()
-            except LandmarksError as error:
-                if error.code == ErrorKind.UNAUTHENTICATED.value:  # nor would it answer the next image
-                    raise UsageError(f"{error.title}: set {_KEY_VARIABLE} to a key of {url}") from error
-                advice = f"; {error.action}" if isinstance(error, NoAnswer) else ""  # a problem's detail has its own
-                raise ImageError(error.code, f"{error}{advice}") from error
+            async def answer(data: bytes, options: Options) -> Body:
+                try:
+                    return (await client.landmarks(data, **_client_options(options))).as_dict()
+                except LandmarksError as error:
+                    if error.code == ErrorKind.UNAUTHENTICATED.value:  # nor would it answer the next image
+                        raise UsageError(f"{error.title}: set {_KEY_VARIABLE} to a key of {url}") from error
+                    advice = (
+                        f"; {error.action}" if isinstance(error, NoAnswer) else ""
+                    )  # a problem's detail has its own
+                    raise ImageError(error.code, f"{error}{advice}") from error
 
-        yield Answering(answer, WFLW98)
+            yield Answering(answer, WFLW98)

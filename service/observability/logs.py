@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from datetime import datetime, timezone
 from typing import Any
 
@@ -18,13 +19,21 @@ TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def set_up(settings: Settings) -> None:
     """Sends the log of the whole process to standard error, in the format and from the level of the settings."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter(TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn").setLevel("WARNING")  # it reports every start and stop
     logging.getLogger("PIL").setLevel("INFO")  # its DEBUG level would log the contents of images
     logging.getLogger("python_multipart").setLevel(
         "ERROR"
     )  # an invalid form is an error of the client, who gets an answer
+
+
+class TextFormatter(logging.Formatter):
+    """One line of plain text, its time written as in the JSON format."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03d+00:00"
 
 
 class JsonFormatter(logging.Formatter):

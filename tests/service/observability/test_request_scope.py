@@ -17,7 +17,7 @@ from service.engines.triton.endpoint import Endpoint
 from service.images.decode import DecodedImage, decode_source
 from service.images.header import Source
 from service.images.limits import ImageLimits
-from service.observability.logs import JsonFormatter
+from service.observability.logs import TEXT, JsonFormatter, TextFormatter
 from service.observability.request_scope import Telemetry, current, current_trace_id, round_trip, stage
 from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, encoded, gradient_image, make_gateway
@@ -197,3 +197,10 @@ def test_a_line_of_json_has_what_programs_look_for() -> None:
         "logger": "a.b",
         "message": "it broke",
     }
+
+
+def test_a_line_of_text_has_its_time_in_utc_with_the_offset() -> None:
+    record = logging.makeLogRecord(
+        {"name": "a.b", "levelname": "INFO", "msg": "it %s", "args": ("works",), "created": 0.5, "msecs": 500.0}
+    )
+    assert TextFormatter(TEXT).format(record) == "1970-01-01T00:00:00.500+00:00 INFO a.b: it works"
