@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import (
@@ -164,44 +163,32 @@ def compose_files(settings: Settings) -> str:  # noqa: ARG001
     return f"user {CONTAINER_USER} can read {secrets}"
 
 
-class _ContainerSettings(Settings):
-    """Settings of which none comes from this process's environment."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        **others: Any,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
-
-
 def compose_gateway(settings: Settings) -> str:  # noqa: ARG001
     """The file of the gateway's settings holds settings, and its keys and certificates suffice for the address."""
     compose = _compose_settings()
     path = Path(compose.get("GATEWAY_ENV_FILE") or "deploy/gateway.env")
     try:
-        lines = _variables(path.read_text("utf-8"))
+        lines = _variables(path.read_text("utf-8", errors="replace"))
     except OSError as error:
         raise Problem(f"{path} cannot be read ({error.strerror}): GATEWAY_ENV_FILE in .env names the file") from error
     if unknown := unknown_settings(lines):
         raise Problem(f"{path}: {unknown[0]} is not a setting: see `landmarks serve --help`")
     secrets = Path(compose.get("SECRETS") or "deploy/secrets")
-    values = {
-        name: re.sub(f"^{SECRETS_IN_CONTAINER}(?=/)", str(secrets), lines[variable(name)])
+    values: dict[str, Any] = {
+        name: lines[variable(name)].replace(f"{SECRETS_IN_CONTAINER}/", f"{secrets}/")
         for name in Settings.model_fields
         if lines.get(variable(name))
     }
-    address = {"host": "0.0.0.0", "published_host": compose.get("BIND") or "127.0.0.1"}  # noqa: S104 - in the container
+    published = compose.get("BIND") or "127.0.0.1"
+    values |= {"host": "0.0.0.0", "published_host": published}  # noqa: S104 - in the container
     try:
-        read_protection(_ContainerSettings(**{**values, **address}))
+        read_protection(Settings(_env_prefix="no variable ", **values))  # the container has another environment
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]
         raise Problem(f"{path}: {variable(str(wrong['loc'][0]))}: {describe(wrong)}") from error
     except SecurityError as error:
-        raise Problem(f"{path}, with BIND={address['published_host']}: {error}") from error
-    return f"{path}, for BIND={address['published_host']}"
+        raise Problem(f"{path}, with BIND={published}: {error}") from error
+    return f"{path}, for BIND={published}"
 
 
 def readable_by(path: Path, user: int) -> bool:
