@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
-from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
-from pillow_heif import HeifImageFile
 
 from service.errors import ErrorKind, ServiceError
 from service.images.header import Source
+from service.images.heif import read_avif, read_heic
 from service.images.jpeg import read_jpeg
 from service.images.pillow import read_by_pillow
 from service.images.png import read_png
@@ -41,11 +40,11 @@ FORMATS: Final[Mapping[str, Format]] = {
     # a file type box with the brand of AVIF; or with the brand of any such file, and that of AVIF among the compatible
     "AVIF": Format(
         re.compile(rb"....ftyp(?:avi[fs]|m[is]f1....(?:....){0,16}avi[fs])", re.DOTALL),
-        partial(read_by_pillow, "AVIF", AvifImageFile),
+        read_avif,
     ),
     "HEIC": Format(
         re.compile(rb"....ftyp(?:hei[cxms]|hev[cxms]|m[is]f1)", re.DOTALL),
-        partial(read_by_pillow, "HEIC", HeifImageFile),
+        read_heic,
     ),
 }
 

@@ -21,8 +21,8 @@ _TYPES: Final[Mapping[str, str]] = {"uint8": "u1", "uint16": "<u2", "half": "<f2
 _CHANNELS: Final = (1, 3, 4)
 _COLOUR_SPACES: Final = {None: None, "srgb": False, "linear": True}
 """Whether samples are linear; None: by their type."""
-_BYTES_PER_PIXEL: Final = 36
-"""The result, and of a band: half floats, the places in a table that they are, and what it says."""
+_BYTES_PER_PIXEL: Final = 3
+"""Of the result; a band is converted at a time."""
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,10 @@ async def test_the_three_forms_mean_the_same():
         (raw("?topk=1_0"), "invalid_request", "topk must be a whole number"),
         (raw("?box=1_0,1,200,200"), "invalid_box", "four numbers"),
         (raw("?box=%D9%A1,1,200,200"), "invalid_box", "four numbers"),  # an Arabic digit one
+        (raw("?topk=%D9%A4"), "invalid_request", "topk must be a whole number"),
+        (raw("?min_score=0.%EF%BC%95"), "invalid_request", "min_score must be a number"),  # a full-width digit five
+        (form('{"topk": "٤"}'), "invalid_request", "topk must be a whole number"),
+        (form('{"boxes": [["٤", 1, 200, 200]]}'), "invalid_box", "box 0"),
         (raw(**{"X-Request-Timeout": "1_0"}), "invalid_request", "timeout"),
         (raw("?boxes=1,2,3,4"), "invalid_request", "?box=x1,y1,x2,y2"),
         (raw("?topk=" + "9" * 5000), "invalid_request", "topk"),
