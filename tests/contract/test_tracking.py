@@ -360,14 +360,17 @@ async def test_a_client_that_goes_leaves_nothing_behind() -> None:
 
 
 async def test_a_stopping_service_lets_streams_go() -> None:
-    async with served() as (api, gateway):
+    """Once the next answer is sent."""
+    engine = FakeEngine()
+    engine.gate = asyncio.Event()
+    async with served(engine) as (api, gateway):
         call = api.stub.Track(timeout=60)
         await call.write(OPTIONS)
         await call.write(frame(1))
-        assert (await call.read()).frame == 1
+        await engine.arrived.wait()
         gateway.readiness.stop()
-        await call.write(frame(2))
-        assert (await call.read()).frame == 2
+        engine.gate.set()
+        assert (await call.read()).frame == 1
         with pytest.raises(grpc.aio.AioRpcError):
             await call.read()
         assert await call.code() is grpc.StatusCode.UNAVAILABLE
