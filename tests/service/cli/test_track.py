@@ -140,6 +140,17 @@ def test_a_running_service_tracks_the_parts(
     assert (tmp_path / "joined.json").read_bytes() == whole_of_service
 
 
+def test_a_review_of_the_shot(plates: Path, url: str, whole_of_service: bytes, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    flags = ("--url", url, "--allow-missing", "--review", tmp_path / "review.mp4")
+    assert run("track", plates / "plate.####.png", "-o", tmp_path / "shot.json", *flags) == 0
+    assert (tmp_path / "shot.json").read_bytes() == whole_of_service
+    with av.open(str(tmp_path / "review.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["review.mp4", "shot.json"]
+    assert run("track", plates / "plate.####.png", "-o", tmp_path / "another.json", *flags) == 1  # it exists
+
+
 def test_a_farm_joins_the_parts_to_the_same_bytes(
     plates: Path, url: str, whole_of_service: bytes, tmp_path: Path
 ) -> None:
@@ -221,6 +232,7 @@ def test_a_video_and_its_export(tmp_path: Path) -> None:
         (["PLATES", "--view", "ACES 1.0 - SDR Video"], 2, "--in-colorspace"),
         (["PLATES", "--in-colorspace", "LogC"], 2, "ARRI LogC3"),
         (["PLATES", "--resume", "--overwrite"], 2, "choose one"),
+        (["PLATES", "--chunk", "1001-1002", "--review", "a.mp4"], 2, "a whole shot"),
     ],
 )
 def test_what_makes_no_sense_is_told_before_anything_is_computed(
