@@ -55,6 +55,17 @@ class ListenSettings(BaseModel):
     )
     metrics_host: str | None = Field(None, description="Address that the metrics' port listens on; unset: host.")
 
+    @field_validator("port", "grpc_port", "metrics_port", mode="before")
+    @classmethod
+    def _is_no_service_link(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, str) and "://" in value:
+            service = variable(info.field_name or "").removesuffix("_PORT").lower().replace("_", "-")
+            raise ValueError(
+                f"must be a number, not {value}: Kubernetes sets the variable so for a service called {service}, "
+                "unless the pod says enableServiceLinks: false"
+            )
+        return value
+
     @field_validator("root_path")
     @classmethod
     def _is_no_path_of_rest(cls, value: str) -> str:

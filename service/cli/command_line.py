@@ -165,7 +165,7 @@ class ProbeArguments(BaseModel):
 
 def _checked_rate(text: str) -> str:
     try:
-        if Fraction(text) <= 0:
+        if not text.isascii() or Fraction(text) <= 0:
             raise ValueError
     except (ValueError, ZeroDivisionError):
         raise ValueError("must be a number above 0 such as 24 or 24000/1001") from None
@@ -173,7 +173,7 @@ def _checked_rate(text: str) -> str:
 
 
 def _checked_faces(text: str) -> str:
-    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text):
+    if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text):
         raise ValueError("must be numbers of faces such as 1,3")
     return text
 

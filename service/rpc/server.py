@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -23,8 +23,15 @@ from service.readiness import Readiness
 from service.request_ids import request_id_or_new
 from service.rpc.convert import answer_message, batch_message, models_message, options_of, read_batch
 from service.rpc.errors import REQUEST_ID_KEY, Context, abort, text_metadata
-from service.rpc.interceptors import MAX_METADATA_BYTES, ApiKeyInterceptor, MetadataInterceptor, ReceivingInterceptor
+from service.rpc.interceptors import (
+    MAX_METADATA_BYTES,
+    ApiKeyInterceptor,
+    MetadataInterceptor,
+    ReceivingInterceptor,
+    Requests,
+)
 from service.rpc.receiving import LOOKAHEAD_BYTES, Receiver
+from service.rpc.tracking import Stream
 from service.security.api_keys import Protection
 from service.stages import with_faces
 
@@ -67,6 +74,17 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
             outcomes = await self._gateway.detect_batch(requests, identity, deadline)
             with stage("encode"):
                 return await with_faces(count_faces(outcomes), lambda: batch_message(outcomes, identity))
+
+    async def Track(self, requests: Requests, context: Context) -> AsyncIterator[pb.TrackResponse]:  # noqa: N802
+        metadata = text_metadata(context.invocation_metadata())
+        identity = request_id_or_new(metadata.get(REQUEST_ID_KEY))
+        stream = Stream(self._gateway, identity, metadata, context.time_remaining)
+        try:
+            async with aclosing(stream.answers(requests)) as answers:
+                async for answer in answers:
+                    yield answer
+        except ServiceError as error:
+            await abort(context, error, identity)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: ARG002, N802
         return models_message(self._gateway.models)

@@ -147,6 +147,17 @@ def test_a_mistake_in_the_environment_is_named_by_its_variable(monkeypatch: Any,
     }
 
 
+@pytest.mark.parametrize(("name", "service"), [("PORT", "landmarks"), ("GRPC_PORT", "landmarks-grpc")])
+def test_a_variable_that_kubernetes_sets_for_a_service_is_explained(
+    name: str, service: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"LANDMARKS_{name}", "tcp://10.96.0.7:8080")
+    assert refusal("serve", capsys=capsys) == (
+        f"landmarks: LANDMARKS_{name}: must be a number, not tcp://10.96.0.7:8080: Kubernetes sets the variable so "
+        f"for a service called {service}, unless the pod says enableServiceLinks: false\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("LOG_LEVEL", "INFO"), ("LOG_FORMAT", "Json"), ("ENGINE", "LOCAL"), ("PRECISION", "Int8")],

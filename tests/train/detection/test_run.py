@@ -192,7 +192,7 @@ def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pyt
 
     network, metadata = open_detector(model)
     assert metadata.spec.threshold == 1e-6
-    assert metadata.data == ("faces300w",)
+    assert metadata.data == ("faces300w:faces",)
     image = read_image(next((source.root / "images").iterdir()))
     ours = find_faces(image, network, metadata.spec)
     theirs = find_faces(image, torch_network(load_detector(run)[1]), metadata.spec)
