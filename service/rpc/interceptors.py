@@ -1,4 +1,4 @@
-"""gRPC interceptors: they refuse calls without a valid API key, calls beyond a peer's share, and messages not read."""
+"""gRPC interceptors: they refuse calls with too much metadata, without a key or beyond a share."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from service.errors import ErrorKind, ServiceError
 from service.gateway import Gateway
 from service.limits import MAX_FIELDS
 from service.observability.request_scope import client
+from service.request_ids import request_id_or_new
 from service.rest.listener import peer_of
 from service.rpc.connections import close_connection, peer_of_call
-from service.rpc.errors import Context, refuse, text_metadata
+from service.rpc.errors import Context, abort, refuse, text_metadata
 from service.rpc.field_limit import Nested, has_too_many_fields
 from service.rpc.receiving import INLINE_BYTES, Receiver
 from service.security.api_keys import MISSING_KEY, ApiKeys, key_of
@@ -42,10 +43,48 @@ _NESTED: Final[Mapping[str, Nested]] = {
 """The fields of a method's message whose own fields count."""
 _MALFORMED: Final = "the message is not valid protobuf of this method's request, or is truncated"
 
+MAX_METADATA_BYTES: Final = 2**14
+"""Of one call, as for the headers of REST."""
+MAX_METADATA_FIELDS: Final = 100
+_FIELD_OVERHEAD: Final = 32
+"""Bytes that gRPC counts for a field beside its name and value (RFC 9113, 6.5.2)."""
+_TOO_MUCH_METADATA: Final = (
+    f"the metadata have more than {MAX_METADATA_BYTES} bytes or {MAX_METADATA_FIELDS} fields: send fewer"
+)
 SEND_SECONDS: Final = 30.0
 """In which a client must take the answer of a call."""
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
+
+
+class MetadataInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Refuses calls that have too much metadata.
+
+    gRPC does so by itself, but only for clients that have acknowledged its settings. Until then it takes 16 MiB a call,
+    which half a million fields of a few bytes are. The connection of such a client is closed, with its other calls.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
+        fields = details.invocation_metadata
+        if (
+            len(fields) > MAX_METADATA_FIELDS
+            or sum(len(name) + len(text) for name, text in fields) > MAX_METADATA_BYTES
+        ):
+            return grpc.stream_stream_rpc_method_handler(partial(self._refuse, len(fields)))
+        return await continuation(details)
+
+    async def _refuse(self, fields: int, _: AsyncIterator[Any], context: Context) -> None:
+        error = ServiceError(ErrorKind.HEADERS_TOO_LARGE, _TOO_MUCH_METADATA)
+        peer = peer_of_call(context.peer())
+        if fields * _FIELD_OVERHEAD > MAX_METADATA_BYTES and peer is not None:
+            close_connection(peer)
+            identity = request_id_or_new(None)  # to read the metadata once more would take long
+            self._gateway.telemetry.refused("grpc", identity, error.kind.value)
+            await abort(context, error, identity)
+        await refuse(context, error, self._gateway.telemetry)
 
 
 class ApiKeyInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
