@@ -40,8 +40,9 @@ from shots.cuts import is_cut
 from shots.errors import ShotError
 from shots.finding import Answer, Ask, Box, find, png
 from shots.flow import Grey, follow
-from shots.reading.colour import BuiltIn, Colour, Ocio, grey
+from shots.reading.colour import BuiltIn, Colour, grey
 from shots.reading.images import Choice
+from shots.reading.ocio import Ocio
 from shots.reading.picture import Picture, Source
 from shots.reading.sequences import frame_set, range_text
 from shots.reading.source import Reading, open_shot
