@@ -127,7 +127,10 @@ class SecuritySettings(BaseModel):
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if not re.fullmatch(r"https?://[^/?#\s]+", origin):
-                raise ValueError(f"{origin!r} is not an origin such as https://tools.example.com")
+                raise ValueError(
+                    f"{origin!r} is not an origin such as https://tools.example.com or http://localhost:3000: give the "
+                    "scheme, the host and the port of each, without a slash at the end"
+                )
         return value
 
 

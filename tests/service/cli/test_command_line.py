@@ -110,6 +110,7 @@ def test_a_box_may_begin_outside_the_image(flags: str) -> None:
             "landmarks: --grpc-port: 8080 is the port of another API",
         ),
         (["serve", "--cors-origins", "*"], "landmarks: --cors-origins: '*' is not an origin such as "),
+        (["serve", "--cors-origins", "http://localhost:3000/"], "of each, without a slash at the end\n"),
         (
             ["detect", "a", "--box", "1,2,3"],
             "landmarks: --box: box 0 is not four numbers x1, y1, x2, y2. Give",
