@@ -33,8 +33,12 @@ RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf --mount=type=secret,id=ca-bundle \
     sh /install.sh /locks/build.txt install
+# for landmarks/heatmaps.c. Without it the decoder is slower, so that an image can be built where there is no network
+# hadolint ignore=DL3008
+RUN test -n "$PIP_NO_INDEX" || { apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev; } || \
+    echo "no compiler: the decoder will use NumPy"
 WORKDIR /project
-COPY pyproject.toml README.md ./
+COPY pyproject.toml setup.py README.md ./
 COPY landmarks landmarks
 COPY landmarks_client landmarks_client
 COPY service service

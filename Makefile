@@ -15,7 +15,7 @@ LOCKED = $(PIP) --no-deps --require-hashes --only-binary :all: --find-links depl
 	--requirement deploy/locks/build.txt --requirement deploy/locks/$(1) && \
 	$(PIP) --no-index --no-deps --no-build-isolation --editable .
 
-.PHONY: help up test test-containers mutation demo bench bench-detector tables soak fuzz lint types proto lock audit clean
+.PHONY: help up test test-containers mutation demo bench bench-decode bench-detector tables soak fuzz lint types proto lock audit clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -42,6 +42,9 @@ demo: $(VENV)/demo.installed ## find the points of IMAGE=photo.jpg (or of a port
 
 bench: $(VENV)/dev.installed ## faces per second served over faces per second in one process
 	@exec $(BIN)/python -m bench.throughput
+
+bench-decode: $(VENV)/dev.installed ## the time of the decoder over the time of copying its heatmaps
+	@exec $(BIN)/python -m bench.decode
 
 bench-detector: $(if $(DATA),$(VENV)/dev.installed) ## face detectors compared: DATA=faces300w:/data [MODEL=detector.onnx] [YUNET=yunet.onnx]
 	@test -n "$(DATA)" || { echo "give photographs: make bench-detector DATA=faces300w:/data"; exit 2; }
@@ -101,14 +104,17 @@ $(VENV)/bin/python:
 	@sh deploy/prerequisites.sh $(PYTHON)
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/serve.installed: $(VENV)/bin/python pyproject.toml deploy/locks/serve.txt
+# built into the package: docs/decisions/0056
+LIBRARY = setup.py landmarks/heatmaps.c
+
+$(VENV)/serve.installed: $(VENV)/bin/python pyproject.toml $(LIBRARY) deploy/locks/serve.txt
 	@echo "installing what serving needs into $(VENV) ..."
 	@$(call LOCKED,serve.txt) && touch $@
 
-$(VENV)/demo.installed: $(VENV)/bin/python pyproject.toml deploy/locks/demo.txt
+$(VENV)/demo.installed: $(VENV)/bin/python pyproject.toml $(LIBRARY) deploy/locks/demo.txt
 	@echo "installing what serving and the demo need into $(VENV) ..."
 	@$(call LOCKED,demo.txt) && touch $@ $(VENV)/serve.installed
 
-$(VENV)/dev.installed: $(VENV)/bin/python pyproject.toml
+$(VENV)/dev.installed: $(VENV)/bin/python pyproject.toml $(LIBRARY)
 	@echo "installing what serving, training and tests need into $(VENV) ..."
 	@$(PIP) --editable '.[serve,vfx,usd,train,test,dev]' 'numpy<2' 'opencv-python-headless<4.12' && touch $@ $(VENV)/demo.installed $(VENV)/serve.installed

@@ -27,6 +27,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from landmarks import compiled
 from landmarks.decoders import DECODERS, DEFAULT_DECODER, strongest_cells
 from landmarks.layout import WFLW98
 
@@ -262,6 +263,10 @@ def decode(heatmaps: Floats, spec: CodecSpec, topk: int | None = None, decoder: 
         np.empty((faces, spec.points, 2, 2), np.float32),
         np.empty((faces, 0), np.float32),
     )
+    pixels, width = (spec.stride, spec.offset), min(MOMENT_WINDOW, spec.cells)
+    calibration = (spec.covariance_scale, spec.covariance_floor, spec.covariance_power, MIN_DETERMINANT)
+    if chosen.name == "topk" and compiled.decode(heatmaps, chosen.k, width, pixels, calibration, out[:3]):
+        return out
     for i, maps in enumerate(heatmaps):
         out.points[i], out.scores[i], out.covariances[i] = _decode_face(np.asarray(maps, np.float32), spec, chosen)
     return out

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -76,9 +77,13 @@ class Plausibility:
         if not self.weights or not all(map(math.isfinite, (*self.weights, self.bias))):
             raise ValueError("a plausibility needs finite weights and a finite bias")
 
+    @cached_property
+    def _weights(self) -> Floats:
+        return np.array(self.weights)
+
     def __call__(self, features: Floats) -> Floats:
         """Features [..., 3 P] -> probabilities [...]."""
-        logits = features @ np.array(self.weights) + self.bias
+        logits = features @ self._weights + self.bias
         probability: Floats = 1 / (1 + np.exp(-np.clip(logits, -MAX_LOGIT, MAX_LOGIT)))
         return probability
 

@@ -13,6 +13,7 @@ from landmarks_client.client import AsyncClient, Client
 from landmarks_client.errors import ClientUsageError, LandmarksError, NoAnswer, ServiceProblem
 from landmarks_client.options import Options
 from landmarks_client.results import Answer, AnswerWarning, Face, Model, ModelDescription
+from landmarks_client.tracking import Frame, TrackedFace, TrackedFrame
 from landmarks_client.wire import Image, Tls
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Client",
     "ClientUsageError",
     "Face",
+    "Frame",
     "Image",
     "LandmarksError",
     "Model",
@@ -30,4 +32,6 @@ __all__ = [
     "Options",
     "ServiceProblem",
     "Tls",
+    "TrackedFace",
+    "TrackedFrame",
 ]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from landmarks_client.errors import ClientUsageError, LandmarksError
+from landmarks_client.errors import NO_ANSWER, ClientUsageError, LandmarksError
 from landmarks_client.options import Options
 from landmarks_client.rest import AsyncRestTransport, RestTransport
 from landmarks_client.results import Answer, ModelDescription
 from landmarks_client.retry import Attempts, RetryBudget
 from landmarks_client.rpc import AsyncRpcTransport, RpcTransport
+from landmarks_client.tracking import AnyFrame, AsyncProgress, Progress, TrackedFrame, TrackOptions, track_options
 from landmarks_client.wire import (
     AsyncTransport,
     Attempt,
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CLOSED: Final = "the client is closed: create another one, and send every request before it is closed"
+_NO_STREAMS: Final = "REST has no streams, which track needs: give the address of gRPC, grpc://host:port"
+_BROKEN: Final = (NO_ANSWER, "client_too_slow", "cancelled")
+"""Codes of streams that may go on as another one: the connection was lost, frames were late, the service stopped."""
 _LOOP: Final = "an AsyncClient is for the event loop in which it is created: create one inside each asyncio.run(...)"
 
 
@@ -55,7 +60,8 @@ class Client:
         self._budget = RetryBudget()
         self._is_closed = False
         target = parse_target(url, api_key, tls)
-        self._transport: Transport = RpcTransport(target) if target.is_grpc else RestTransport(target)
+        self._rpc = RpcTransport(target) if target.is_grpc else None
+        self._transport: Transport = self._rpc or RestTransport(target)
 
     def landmarks(
         self, image: Image, *, timeout: float | None = None, request_id: str | None = None, **options: Unpack[Options]
@@ -86,6 +92,29 @@ class Client:
         parts = _read_parts(images, options, each)
         return self._send(timeout, request_id, lambda attempt: self._transport.detect_batch(parts, attempt))
 
+    def track(
+        self,
+        frames: Iterable[AnyFrame],
+        *,
+        rate: float | None = None,
+        timeout: float | None = None,
+        request_id: str | None = None,
+        **options: Unpack[Options],
+    ) -> Iterator[TrackedFrame]:
+        """Follows the faces of a shot: yields the answer to each frame as soon as it is known. Over gRPC alone.
+
+        `frames`: image files, arrays of pixels or `Frame`s, taken in a thread as they are needed. `rate`: frames per
+        second, 24 if unset. A stream that breaks is continued after the last answer; `timeout`: seconds in which that
+        must succeed. Raises as `landmarks` does, and what `frames` raises. A frame that cannot be answered has a
+        problem instead, and the others are answered.
+        """
+        self._check_open()
+        if self._rpc is None:
+            raise ClientUsageError(_NO_STREAMS)
+        message = track_options(normalized_options(options), rate)
+        shot = _Shot(request_id, self._timeout if timeout is None else timeout, self._budget)
+        return _answers(self._rpc, frames, message, shot)
+
     def models(self, *, timeout: float | None = None) -> list[ModelDescription]:
         """Describes the served models. Raises ServiceProblem or NoAnswer."""
         return self._send(timeout, None, self._transport.models)
@@ -103,9 +132,12 @@ class Client:
     ) -> None:
         self.close()
 
-    def _send(self, timeout: float | None, request_id: str | None, send: Callable[[Attempt], T]) -> T:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise ClientUsageError(_CLOSED)
+
+    def _send(self, timeout: float | None, request_id: str | None, send: Callable[[Attempt], T]) -> T:
+        self._check_open()
         limit = self._timeout if timeout is None else timeout
         attempts = Attempts(request_id or uuid.uuid4().hex, limit, self._budget)
         while True:
@@ -128,7 +160,8 @@ class AsyncClient:
         self._budget = RetryBudget()
         self._is_closed = False
         target = parse_target(url, api_key, tls)
-        self._transport: AsyncTransport = AsyncRpcTransport(target) if target.is_grpc else AsyncRestTransport(target)
+        self._rpc = AsyncRpcTransport(target) if target.is_grpc else None
+        self._transport: AsyncTransport = self._rpc or AsyncRestTransport(target)
 
     async def landmarks(
         self, image: Image, *, timeout: float | None = None, request_id: str | None = None, **options: Unpack[Options]
@@ -150,6 +183,23 @@ class AsyncClient:
         parts = await asyncio.to_thread(_read_parts, images, options, each)
         return await self._send(timeout, request_id, lambda attempt: self._transport.detect_batch(parts, attempt))
 
+    def track(
+        self,
+        frames: Iterable[AnyFrame] | AsyncIterable[AnyFrame],
+        *,
+        rate: float | None = None,
+        timeout: float | None = None,
+        request_id: str | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncIterator[TrackedFrame]:
+        """As `Client.track`; `async for` takes the answers."""
+        self._check_open()
+        if self._rpc is None:
+            raise ClientUsageError(_NO_STREAMS)
+        message = track_options(normalized_options(options), rate)
+        shot = _Shot(request_id, self._timeout if timeout is None else timeout, self._budget)
+        return _answers_async(self._rpc, frames, message, shot)
+
     async def models(self, *, timeout: float | None = None) -> list[ModelDescription]:
         """As `Client.models`."""
         return await self._send(timeout, None, self._transport.models)
@@ -167,11 +217,14 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _send(self, timeout: float | None, request_id: str | None, send: Callable[[Attempt], Awaitable[T]]) -> T:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise ClientUsageError(_CLOSED)
         if asyncio.get_running_loop() is not self._loop:
             raise ClientUsageError(_LOOP)
+
+    async def _send(self, timeout: float | None, request_id: str | None, send: Callable[[Attempt], Awaitable[T]]) -> T:
+        self._check_open()
         limit = self._timeout if timeout is None else timeout
         attempts = Attempts(request_id or uuid.uuid4().hex, limit, self._budget)
         while True:
@@ -179,6 +232,68 @@ class AsyncClient:
                 return await send(attempts.next())
             except LandmarksError as error:
                 await asyncio.sleep(attempts.delay_after(error))
+
+
+class _Shot:
+    """The attempts at a stream of frames. Every answer is progress: after it the time for further attempts begins."""
+
+    def __init__(self, request_id: str | None, timeout: float, budget: RetryBudget) -> None:
+        """Raises ClientUsageError as `Attempts` does."""
+        self._arguments = request_id or uuid.uuid4().hex, timeout, budget
+        self._attempts: Attempts | None = Attempts(*self._arguments)
+        self._is_under_way = False
+
+    def attempt(self) -> Attempt:
+        if self._attempts is None:
+            self._attempts = Attempts(*self._arguments)
+        return self._attempts.next()
+
+    def goes_on(self) -> None:
+        """An answer has arrived."""
+        self._attempts, self._is_under_way = None, True
+
+    def delay_after(self, error: LandmarksError) -> float:
+        """Seconds before the stream is continued. Raises `error` where it is not."""
+        if self._is_under_way and error.code in _BROKEN:
+            error.retry_after = error.retry_after or 0.0
+        if self._attempts is None:
+            self._attempts = Attempts(*self._arguments)
+        return self._attempts.delay_after(error)
+
+
+def _answers(
+    transport: RpcTransport, frames: Iterable[AnyFrame], options: TrackOptions, shot: _Shot
+) -> Iterator[TrackedFrame]:
+    with closing(Progress(frames, options)) as progress:
+        while True:
+            try:
+                with closing(transport.track(progress, shot.attempt())) as answers:
+                    for answer in answers:
+                        shot.goes_on()
+                        yield answer
+                progress.check()
+                return
+            except LandmarksError as error:
+                time.sleep(shot.delay_after(error))
+
+
+async def _answers_async(
+    transport: AsyncRpcTransport,
+    frames: Iterable[AnyFrame] | AsyncIterable[AnyFrame],
+    options: TrackOptions,
+    shot: _Shot,
+) -> AsyncIterator[TrackedFrame]:
+    async with aclosing(AsyncProgress(frames, options)) as progress:
+        while True:
+            try:
+                async with aclosing(transport.track(progress, shot.attempt())) as answers:
+                    async for answer in answers:
+                        shot.goes_on()
+                        yield answer
+                progress.check()
+                return
+            except LandmarksError as error:
+                await asyncio.sleep(shot.delay_after(error))
 
 
 def _read_part(image: Image, options: Options) -> ImagePart:

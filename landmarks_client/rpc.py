@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from landmarks_client.proxy import proxy_advice, proxy_options
 from landmarks_client.results import Answer, AnswerWarning, Face, Model, ModelDescription, floats
+from landmarks_client.tracking import AsyncProgress, Progress, TrackedFace, TrackedFrame
 from landmarks_client.wire import Attempt, ImagePart, Outcome, Target, Tls
 
 _CHANNEL_OPTIONS: Final = [
@@ -33,7 +35,13 @@ _CHANNEL_OPTIONS: Final = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # a stream has no deadline: this notices that the other side is gone
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
 ]
+
+_ENDED_MEANWHILE: Final = "Internal error from Core"
+"""What grpc.aio says instead of a call's status where the call ends while a message is sent."""
 
 
 class RpcTransport:
@@ -52,6 +60,21 @@ class RpcTransport:
 
     def models(self, attempt: Attempt) -> list[ModelDescription]:
         return models(self._send(attempt, self._stub.ListModels, pb.ListModelsRequest()))
+
+    def track(self, progress: Progress, attempt: Attempt) -> Generator[TrackedFrame, None, None]:
+        """One stream, until the shot is answered or the stream breaks."""
+        is_over = threading.Event()
+        call = self._stub.Track(progress.messages(is_over), metadata=_metadata(self._target, attempt))
+        try:
+            for response in call:
+                progress.answered(response)
+                yield tracked_frame(response)
+        except grpc.RpcError as error:
+            raise failure(error, self._target, attempt) from error
+        finally:
+            is_over.set()
+            progress.wake()
+            call.cancel()
 
     def close(self) -> None:
         self._channel.close()
@@ -79,6 +102,18 @@ class AsyncRpcTransport:
 
     async def models(self, attempt: Attempt) -> list[ModelDescription]:
         return models(await self._send(attempt, self._stub.ListModels, pb.ListModelsRequest()))
+
+    async def track(self, progress: AsyncProgress, attempt: Attempt) -> AsyncGenerator[TrackedFrame, None]:
+        """One stream, until the shot is answered or the stream breaks."""
+        call = self._stub.Track(progress.messages(), metadata=_metadata(self._target, attempt))
+        try:
+            async for response in call:
+                progress.answered(response)
+                yield tracked_frame(response)
+        except grpc.aio.AioRpcError as error:
+            raise failure(error, self._target, attempt) from error
+        finally:
+            call.cancel()
 
     async def close(self) -> None:
         await self._channel.close()
@@ -135,6 +170,9 @@ def failure(error: Any, target: Target, attempt: Attempt) -> LandmarksError:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         message = f"no answer from {target.url} in time{proxy_advice(target.host)}"
         return NoAnswer(DEADLINE_EXCEEDED, message, request_id=attempt.request_id)
+    if code is grpc.StatusCode.INTERNAL and detail == _ENDED_MEANWHILE:
+        message = f"no answer from {target.url}: the stream ended while a frame was sent"
+        return NoAnswer(NO_ANSWER, message, request_id=attempt.request_id, retry_after=0.0)
     if code is grpc.StatusCode.UNAVAILABLE:
         message = f"no answer from {target.url}: {detail}{proxy_advice(target.host)}"
         return NoAnswer(NO_ANSWER, message, request_id=attempt.request_id)
@@ -185,6 +223,17 @@ def _face(face: pb.Face) -> Face:
     )
 
 
+def tracked_frame(message: pb.TrackResponse) -> TrackedFrame:
+    """The answer to one frame."""
+    by_itself = answer(message.answer) if message.HasField("answer") else None
+    faces = () if by_itself is None else tuple(
+        TrackedFace(each.id, each.gap, face, floats(each.smoothed, -1, 2))
+        for each, face in zip(message.faces, by_itself.faces, strict=True)
+    )  # fmt: skip
+    problem = service_problem(message.problem) if message.HasField("problem") else None
+    return TrackedFrame(message.frame, message.missing, message.cut, faces, by_itself, problem)
+
+
 def outcomes(message: pb.DetectBatchResponse) -> list[Outcome]:
     return [_outcome(result) for result in message.results]
 
@@ -192,7 +241,11 @@ def outcomes(message: pb.DetectBatchResponse) -> list[Outcome]:
 def _outcome(result: pb.DetectResult) -> Outcome:
     if result.WhichOneof("outcome") == "answer":
         return answer(result.answer)
-    problem = result.problem
+    return service_problem(result.problem)
+
+
+def service_problem(problem: pb.Problem) -> ServiceProblem:
+    """The problem of one image."""
     return ServiceProblem(
         problem.code, problem.detail, title=problem.title, action=problem.action, request_id=problem.request_id
     )

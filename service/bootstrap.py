@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from landmarks.control_groups import cpu_quota
 from landmarks.detector import DetectorMetadata
 from landmarks.repository import INT8_CONFIG, model_path
 from service.detectors.backends import DetectorBackend, LocalDetectorBackend, TritonDetectorBackend
@@ -70,7 +71,7 @@ def memory_budget(settings: Settings) -> MemoryBudget:
 @asynccontextmanager
 async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """The gateway, ready to answer. On leaving, everything that was started has ended. Raises StartError."""
-    executor = ThreadPoolExecutor(settings.threads or min(os.cpu_count() or 1, 8), "landmarks-images")
+    executor = ThreadPoolExecutor(settings.threads or min(cpu_quota() or 8, os.cpu_count() or 1, 8), "landmarks-images")
     try:
         async with running_telemetry(settings) as telemetry, _running_engine(settings, telemetry) as engine:
             detector = _detector(settings, engine, executor)

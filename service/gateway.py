@@ -13,10 +13,11 @@ from service.answer import Answer, ServedModel
 from service.deadline import Deadline
 from service.engines.port import EngineOverloaded
 from service.errors import ErrorKind, ServiceError, translate
+from service.images.raw import RawImage
 from service.memory import MemoryBudget
 from service.observability.metrics import ApiProtocol
 from service.observability.request_scope import Telemetry, current
-from service.pipeline import Pipeline
+from service.pipeline import Look, Pipeline
 from service.readiness import Readiness
 from service.request import ImageRequest, Options
 from service.request_ids import image_ids
@@ -122,9 +123,11 @@ class Gateway:
             self._in_flight -= 1
             self.metrics.in_flight.set(self._in_flight)
 
-    async def detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
-        """The faces of one image file. Raises as `Pipeline.detect` does."""
-        answer = await self.pipeline.detect(data, options, deadline)
+    async def detect(
+        self, data: bytes | RawImage, options: Options, deadline: Deadline, look: Look | None = None
+    ) -> Answer:
+        """The faces of one image. Raises as `Pipeline.detect` does."""
+        answer = await self.pipeline.detect(data, options, deadline, look)
         self.metrics.observe(answer)
         return answer
 

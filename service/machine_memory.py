@@ -6,21 +6,16 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
+
+from landmarks.control_groups import groups
 
 PROCESS_BYTES: Final = 512 << 20
 """What the process needs beside what requests hold: about 200 MB once it has worked, and what the allocator keeps."""
 
 
-class _Files(NamedTuple):
-    """Names of a control group's files."""
-
-    limit: str
-    used: str
-
-
-_VERSION_1: Final = _Files("memory.limit_in_bytes", "memory.usage_in_bytes")
-_VERSION_2: Final = _Files("memory.max", "memory.current")
+_FILES: Final = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes"), 2: ("memory.max", "memory.current")}
+"""Names of a control group's files: its limit, and what it uses."""
 
 
 def request_memory(root: Path = Path("/")) -> int:
@@ -52,24 +47,9 @@ def _meminfo(name: str, root: Path) -> int:
 
 def _group_memory(root: Path) -> Iterator[tuple[int, int]]:
     """The limit and the use of every control group that limits this process."""
-    for folder, names in _groups(root):
+    for group in groups("memory", root):
+        limit, used = (group.folder / name for name in _FILES[group.version])
         try:
-            yield int((folder / names.limit).read_text()), int((folder / names.used).read_text())
+            yield int(limit.read_text()), int(used.read_text())
         except (OSError, ValueError):  # no such controller, or "max"
             continue
-
-
-def _groups(root: Path) -> Iterator[tuple[Path, _Files]]:
-    """Folders of this process's control groups and of those that hold them."""
-    base = root / "sys/fs/cgroup"
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in ["0::/", "0:memory:/", *lines]:  # in a container the group itself is mounted at the top
-        controllers, _, path = line.partition(":")[2].partition(":")
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top, names = (base / "memory", _VERSION_1) if controllers else (base, _VERSION_2)
-        folder = top / path.lstrip("/")
-        yield from ((each, names) for each in (folder, *folder.parents) if each.is_relative_to(top))

@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from service.images.decode import DecodedImage, decode_source, decoding_bytes, r
 from service.images.header import Source
 from service.images.limits import ImageLimits, check_size
 from service.images.pixels import Pixels
+from service.images.raw import RawImage, read_raw
 from service.landmarker import Landmarker
 from service.memory import MemoryBudget
 from service.pixel_aspect import SQUARE, Stretch
@@ -38,6 +40,9 @@ _DETECTION_BYTES: Final = 15
 
 CONFIDENT_SCORE: Final = 0.5
 """Detected faces with at least this score come first: their points are more likely right than not."""
+
+
+Look: TypeAlias = Callable[[Pixels], None]
 
 
 @dataclass(frozen=True)
@@ -74,20 +79,25 @@ class Pipeline:
         """The models that a request may name, the primary first."""
         return self._landmarker.models
 
-    async def detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
-        """The faces of one image file. Raises ServiceError, EngineError, or asyncio.TimeoutError past the deadline."""
+    async def detect(
+        self, data: bytes | RawImage, options: Options, deadline: Deadline, look: Look | None = None
+    ) -> Answer:
+        """The faces of one image. `look`: is shown its pixels, in a thread.
+
+        Raises ServiceError, EngineError, or asyncio.TimeoutError past the deadline.
+        """
         seconds = deadline.remaining()
         # past the deadline this coroutine is cancelled, but not its call to Triton: see decision 0005
-        return await asyncio.wait_for(self._detect(data, options, deadline), seconds)
+        return await asyncio.wait_for(self._detect(data, options, deadline, look), seconds)
 
-    async def _detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
+    async def _detect(self, data: bytes | RawImage, options: Options, deadline: Deadline, look: Look | None) -> Answer:
         with Stopwatch() as stopwatch:
             check_options(options, self._landmarker.model_for(options.model), self._limits.max_faces)
             stretch = Stretch.of(options.pixel_aspect or 1.0)
             source = await in_thread(self._executor, self._read_header, data, stretch)
             hold = await self._memory.take_image(memory_of(source, len(data), stretch), deadline.remaining() / 2)
             with hold.during_request():
-                image, size = await run_in_thread(self._executor, "decode", lambda: self._decode(source, stretch))
+                image, size = await run_in_thread(self._executor, "decode", lambda: self._decode(source, stretch, look))
                 with timed("detect"):
                     regions = await self._find_regions(image.pixels, size, options, stretch, deadline)
                 prediction = await self._landmarker.faces(image, regions, options, deadline)
@@ -108,15 +118,18 @@ class Pipeline:
             rejected=rejected,
         )
 
-    def _read_header(self, data: bytes, stretch: Stretch) -> Source:
-        """The image file, of a size that is answered. Raises ServiceError."""
-        source = read_header(data, self._limits.image)
-        check_size(*stretched_size(source, stretch), self._limits.image)
+    def _read_header(self, data: bytes | RawImage, stretch: Stretch) -> Source:
+        """The image, of a size that is answered. Raises ServiceError."""
+        limits = self._limits.image
+        source = read_raw(data, limits) if isinstance(data, RawImage) else read_header(data, limits)
+        check_size(*stretched_size(source, stretch), limits)
         return source
 
-    def _decode(self, source: Source, stretch: Stretch) -> tuple[DecodedImage, ImageSize]:
+    def _decode(self, source: Source, stretch: Stretch, look: Look | None) -> tuple[DecodedImage, ImageSize]:
         """The image with square pixels, and the size that it has in the file. Raises ServiceError."""
         stored = decode_source(source, self._limits.image)
+        if look is not None:
+            look(stored.pixels)
         height, width = stored.pixels.shape[:2]
         check_size(*stretch.size(width, height), self._limits.image)
         return replace(stored, pixels=stretch.pixels(stored.pixels)), ImageSize(width, height)

@@ -55,6 +55,17 @@ class ListenSettings(BaseModel):
     )
     metrics_host: str | None = Field(None, description="Address that the metrics' port listens on; unset: host.")
 
+    @field_validator("port", "grpc_port", "metrics_port", mode="before")
+    @classmethod
+    def _is_no_service_link(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, str) and "://" in value:
+            service = variable(info.field_name or "").removesuffix("_PORT").lower().replace("_", "-")
+            raise ValueError(
+                f"must be a number, not {value}: Kubernetes sets the variable so for a service called {service}, "
+                "unless the pod says enableServiceLinks: false"
+            )
+        return value
+
     @field_validator("root_path")
     @classmethod
     def _is_no_path_of_rest(cls, value: str) -> str:
@@ -116,7 +127,10 @@ class SecuritySettings(BaseModel):
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if not re.fullmatch(r"https?://[^/?#\s]+", origin):
-                raise ValueError(f"{origin!r} is not an origin such as https://tools.example.com")
+                raise ValueError(
+                    f"{origin!r} is not an origin such as https://tools.example.com or http://localhost:3000: give the "
+                    "scheme, the host and the port of each, without a slash at the end"
+                )
         return value
 
 

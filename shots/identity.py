@@ -7,13 +7,13 @@ while is matched by its last place. Numbers are given in the order of appearance
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from shots.assignment import least_cost
 from shots.records import FoundFace, Record
 from shots.tracks import Floats
 
@@ -23,6 +23,8 @@ _MAX_GAP: Final = 24
 """Frames for which a face that is not found is remembered: about a second."""
 _MAX_GROWTH: Final = 2.0
 """Times by which a face is larger or smaller after a gap at most."""
+_IMPOSSIBLE: Final = 1e3
+"""More than any number of possible costs."""
 
 
 @dataclass
@@ -35,56 +37,72 @@ class Sighting:
 
 
 @dataclass(frozen=True, eq=False)
-class _Known:
-    sighting: Sighting
+class Known:
+    """A face that may come again."""
+
+    id: int
     points: Floats
     """Where they are expected."""
     box: Floats
-    record: int
+    index: int
+    """Of the frame in which it was last found."""
+
+
+K = TypeVar("K", bound=Known)
 
 
 def identify(records: Sequence[Record]) -> list[Sighting]:
     """The faces of a shot, in the order of their first frames."""
     sightings: list[Sighting] = []
-    known: list[_Known] = []
+    known: list[Known] = []
     for i, record in enumerate(records):
         if record.frame.is_cut:
             known = []
-        known = [_carried(each, record, i) for each in known if i - each.record <= _MAX_GAP]
-        pairs = _matched(known, record.faces)
+        known = [_carried(each, sightings[each.id - 1], record, i) for each in remembered(known, i)]
+        pairs = matched(known, record.faces)
         found = []
         for j, face in enumerate(record.faces):
             if j in pairs:
-                sighting = known[pairs[j]].sighting
+                sighting = sightings[known[pairs[j]].id - 1]
             else:
                 sighting = Sighting(len(sightings) + 1)
                 sightings.append(sighting)
             sighting.places.append((i, j))
-            found.append(_Known(sighting, face.points, face.box, i))
-        known = found + [each for k, each in enumerate(known) if k not in pairs.values()]
+            found.append(Known(sighting.id, face.points, face.box, i))
+        known = found + unmatched(known, pairs)
     return sightings
 
 
-def _carried(known: _Known, record: Record, i: int) -> _Known:
+def remembered(known: Sequence[K], index: int) -> list[K]:
+    """Those that may still come again in a frame."""
+    return [each for each in known if index - each.index <= _MAX_GAP]
+
+
+def unmatched(known: Sequence[K], pairs: Mapping[int, int]) -> list[K]:
+    """Those that were not found."""
+    found = set(pairs.values())
+    return [each for k, each in enumerate(known) if k not in found]
+
+
+def _carried(known: Known, sighting: Sighting, record: Record, i: int) -> Known:
     """The face where the optical flow says, if it was seen in the frame before."""
-    record_index, face_index = known.sighting.places[-1]
+    record_index, face_index = sighting.places[-1]
     if record_index != i - 1 or record.flow is None or face_index >= len(record.flow):
         return known
     points = record.flow[face_index].points
     shift = np.median(points - known.points, axis=0)
-    return _Known(known.sighting, points, known.box + np.tile(shift, 2), known.record)
+    return Known(known.id, points, known.box + np.tile(shift, 2), known.index)
 
 
-def _matched(known: Sequence[_Known], faces: Sequence[FoundFace]) -> dict[int, int]:
+def matched(known: Sequence[Known], faces: Sequence[FoundFace]) -> dict[int, int]:
     """Index of a face -> index of the known face that it is."""
     if not known or not faces:
         return {}
     costs = np.array([[_cost(each, face) for each in known] for face in faces])
-    rows, columns = linear_sum_assignment(np.minimum(costs, 1e3))
-    return {int(j): int(k) for j, k in zip(rows, columns, strict=True) if np.isfinite(costs[j, k])}
+    return {j: k for j, k in least_cost(np.minimum(costs, _IMPOSSIBLE)) if costs[j, k] < _IMPOSSIBLE}
 
 
-def _cost(known: _Known, face: FoundFace) -> float:
+def _cost(known: Known, face: FoundFace) -> float:
     """Infinite where they cannot be the same; else the distance of the points in sizes of the face, and 1 - IoU."""
     size, known_size = _size(face.points), _size(known.points)
     distance = float(np.linalg.norm(face.points - known.points, axis=1).mean()) / max(size, known_size)

@@ -171,25 +171,36 @@ def inverse(matrix: NDArray[np.float64]) -> Floats:
 class OneEuro:
     """A live filter of points [P, 2]: the faster they move, the less it smooths."""
 
-    def __init__(self, *, min_cutoff: float = 4.0, speed_factor: float = 30.0, derivative_cutoff: float = 4.0) -> None:
-        """`min_cutoff`: Hz, of points at rest. `speed_factor`: Hz by which it rises for each size of the face that a
-        point moves in a second. `derivative_cutoff`: Hz, of the speed.
+    def __init__(
+        self,
+        points: Floats | None = None,
+        velocities: Floats | None = None,
+        *,
+        min_cutoff: float = 4.0,
+        speed_factor: float = 30.0,
+        derivative_cutoff: float = 4.0,
+    ) -> None:
+        """`points`, `velocities`: those of a filter that is continued. `min_cutoff`: Hz, of points at rest.
+        `speed_factor`: Hz by which it rises for each size of the face that a point moves in a second.
+        `derivative_cutoff`: Hz, of the velocities.
         """
         self._min_cutoff, self._factor, self._derivative_cutoff = min_cutoff, speed_factor, derivative_cutoff
-        self._points: Floats | None = None
-        self._speed: Floats | None = None
+        self.points = points
+        """The filtered ones, once there are any."""
+        self.velocities = velocities
+        """Pixels a second, filtered"""
 
     def __call__(self, points: Floats, seconds: float) -> Floats:
         """The filtered points, `seconds` after those of the call before."""
-        if self._points is None or self._speed is None:
-            self._points, self._speed = points.copy(), np.zeros_like(points)
+        if self.points is None or self.velocities is None:
+            self.points, self.velocities = points.copy(), np.zeros_like(points)
             return points.copy()
-        speed = (points - self._points) / seconds
-        self._speed = self._speed + _share(self._derivative_cutoff, seconds) * (speed - self._speed)
+        velocities = (points - self.points) / seconds
+        self.velocities = self.velocities + _share(self._derivative_cutoff, seconds) * (velocities - self.velocities)
         size = max(math.sqrt(float(np.ptp(points, axis=0).prod())), 1e-6)
-        cutoff = self._min_cutoff + self._factor * np.linalg.norm(self._speed, axis=1, keepdims=True) / size
-        self._points = self._points + _share(cutoff, seconds) * (points - self._points)
-        return self._points.copy()
+        cutoff = self._min_cutoff + self._factor * np.linalg.norm(self.velocities, axis=1, keepdims=True) / size
+        self.points = self.points + _share(cutoff, seconds) * (points - self.points)
+        return self.points.copy()
 
 
 def _share(cutoff: Any, seconds: float) -> Any:

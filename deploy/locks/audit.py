@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 FOLDER: Final = Path(__file__).parent
@@ -41,9 +42,11 @@ class Unreachable(Exception):
 def main() -> int:
     """Audits every lock file. Returns the exit status."""
     try:
-        if not any(advisory.fixed_in for advisory in advisories(CANARY)):
-            raise Unreachable("the service knows of no advisory about a release that has some")
-        found = {path.name: advisories(path.read_text()) for path in sorted(FOLDER.glob("*.txt")) if is_lock(path)}
+        with TemporaryDirectory() as cache:  # pip-audit's own is refused where others may write to the home folder
+            if not any(advisory.fixed_in for advisory in advisories(CANARY, cache)):
+                raise Unreachable("the service knows of no advisory about a release that has some")
+            locks = [path for path in sorted(FOLDER.glob("*.txt")) if is_lock(path)]
+            found = {path.name: advisories(path.read_text(), cache) for path in locks}
     except Unreachable as error:
         print(f"the lock files are not audited: {error}")
         return 1 if os.environ.get("AUDIT_REQUIRED") else 0
@@ -68,19 +71,23 @@ def is_lock(path: Path) -> bool:
     return "--hash=" in path.read_text()
 
 
-def advisories(requirements: str) -> list[Advisory]:
+def advisories(requirements: str, cache: str) -> list[Advisory]:
     """About the packages that these lines pin. Raises Unreachable."""
     # without hashes, which pip-audit would check by downloading the files; what a local version such as +cpu is of
     pins = re.sub(r"\+\w+(?= *(;|\\|$))", "", re.sub(r"\\\n +--hash=\S+", "", requirements), flags=re.MULTILINE)
     command = [os.environ.get("PIP_AUDIT", "pip-audit"), "--format=json", "--progress-spinner=off", "--timeout=10"]
-    command += ["--disable-pip", "--no-deps", "--requirement", "/dev/stdin"]
+    command += ["--disable-pip", "--no-deps", "--cache-dir", cache, "--requirement", "/dev/stdin"]
     try:
         done = subprocess.run(  # noqa: S603
             command, input=pins, capture_output=True, text=True, timeout=SECONDS, check=False
         )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unreachable(f"pip-audit gives no answer: {error}") from error
+    try:
         answers = json.loads(done.stdout)["dependencies"]
-    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
-        raise Unreachable(f"pip-audit gives no answer ({type(error).__name__})") from error
+    except (ValueError, KeyError) as error:
+        said = done.stderr.strip().rpartition("\n")[2]
+        raise Unreachable(f"pip-audit gives no answer: {said}") from error
     skipped = [
         Advisory(each["name"], frozenset(["unknown to the service"]), "") for each in answers if "vulns" not in each
     ]

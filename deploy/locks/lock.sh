@@ -39,7 +39,7 @@ resolve() {
     --excludes "$scratch/unwanted" "$@" --output-file "deploy/locks/$file" "$source"
 }
 
-[ $# -gt 0 ] || set -- build.txt serve.txt demo.txt gateway.txt triton.txt triton-gpu.txt triton-cpu.txt train-cuda.txt train-cpu.txt
+[ $# -gt 0 ] || set -- build.txt serve.txt demo.txt shots.txt gateway.txt triton.txt triton-gpu.txt triton-cpu.txt train-cuda.txt train-cpu.txt
 for file; do
   case $file in
     # the build backend of this project's wheel
@@ -47,6 +47,8 @@ for file; do
     # one machine: `make up` and `make demo`, with each of the Pythons that pyproject.toml allows
     serve.txt) compile_for_all serve.txt 3.10 pyproject.toml --extra serve --excludes "$scratch/unused" ;;
     demo.txt) compile_for_all demo.txt 3.10 pyproject.toml --extra serve --extra demo --excludes "$scratch/unused" ;;
+    # `landmarks track` and `landmarks export-tracks`
+    shots.txt) compile_for_all shots.txt 3.10 pyproject.toml --extra vfx --extra usd ;;
     gateway.txt) compile gateway.txt 3.11 pyproject.toml --extra gateway --extra otel ;;
     # the Python of NVIDIA's image
     triton.txt) compile triton.txt 3.12 pyproject.toml --extra triton ;;

@@ -109,6 +109,108 @@ class Problem(_message.Message):
     request_id: str
     def __init__(self, type: _Optional[str] = ..., title: _Optional[str] = ..., status: _Optional[int] = ..., detail: _Optional[str] = ..., code: _Optional[str] = ..., action: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class TrackRequest(_message.Message):
+    __slots__ = ("options", "frame")
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    options: TrackOptions
+    frame: TrackFrame
+    def __init__(self, options: _Optional[_Union[TrackOptions, _Mapping]] = ..., frame: _Optional[_Union[TrackFrame, _Mapping]] = ...) -> None: ...
+
+class TrackOptions(_message.Message):
+    __slots__ = ("detect", "rate", "resume")
+    DETECT_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
+    detect: DetectRequest
+    rate: float
+    resume: TrackState
+    def __init__(self, detect: _Optional[_Union[DetectRequest, _Mapping]] = ..., rate: _Optional[float] = ..., resume: _Optional[_Union[TrackState, _Mapping]] = ...) -> None: ...
+
+class TrackFrame(_message.Message):
+    __slots__ = ("number", "image", "raw")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    image: bytes
+    raw: RawImage
+    def __init__(self, number: _Optional[int] = ..., image: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ...) -> None: ...
+
+class RawImage(_message.Message):
+    __slots__ = ("width", "height", "channels", "type", "stride", "colour_space", "samples")
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    STRIDE_FIELD_NUMBER: _ClassVar[int]
+    COLOUR_SPACE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    width: int
+    height: int
+    channels: int
+    type: str
+    stride: int
+    colour_space: str
+    samples: bytes
+    def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., channels: _Optional[int] = ..., type: _Optional[str] = ..., stride: _Optional[int] = ..., colour_space: _Optional[str] = ..., samples: _Optional[bytes] = ...) -> None: ...
+
+class TrackResponse(_message.Message):
+    __slots__ = ("frame", "missing", "cut", "answer", "problem", "faces", "state")
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    frame: int
+    missing: int
+    cut: bool
+    answer: DetectResponse
+    problem: Problem
+    faces: _containers.RepeatedCompositeFieldContainer[TrackedFace]
+    state: TrackState
+    def __init__(self, frame: _Optional[int] = ..., missing: _Optional[int] = ..., cut: bool = ..., answer: _Optional[_Union[DetectResponse, _Mapping]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[TrackedFace, _Mapping]]] = ..., state: _Optional[_Union[TrackState, _Mapping]] = ...) -> None: ...
+
+class TrackedFace(_message.Message):
+    __slots__ = ("id", "gap", "smoothed")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
+    SMOOTHED_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    gap: int
+    smoothed: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, id: _Optional[int] = ..., gap: _Optional[int] = ..., smoothed: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class TrackState(_message.Message):
+    __slots__ = ("frame", "next_id", "glance", "faces")
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    NEXT_ID_FIELD_NUMBER: _ClassVar[int]
+    GLANCE_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    frame: int
+    next_id: int
+    glance: bytes
+    faces: _containers.RepeatedCompositeFieldContainer[KnownFace]
+    def __init__(self, frame: _Optional[int] = ..., next_id: _Optional[int] = ..., glance: _Optional[bytes] = ..., faces: _Optional[_Iterable[_Union[KnownFace, _Mapping]]] = ...) -> None: ...
+
+class KnownFace(_message.Message):
+    __slots__ = ("id", "frame", "box", "points", "smoothed", "velocities")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    SMOOTHED_FIELD_NUMBER: _ClassVar[int]
+    VELOCITIES_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    frame: int
+    box: _containers.RepeatedScalarFieldContainer[float]
+    points: _containers.RepeatedScalarFieldContainer[float]
+    smoothed: _containers.RepeatedScalarFieldContainer[float]
+    velocities: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, id: _Optional[int] = ..., frame: _Optional[int] = ..., box: _Optional[_Iterable[float]] = ..., points: _Optional[_Iterable[float]] = ..., smoothed: _Optional[_Iterable[float]] = ..., velocities: _Optional[_Iterable[float]] = ...) -> None: ...
+
 class ListModelsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

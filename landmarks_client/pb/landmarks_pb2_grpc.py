@@ -53,6 +53,11 @@ class LandmarksStub(object):
                 request_serializer=landmarks_dot_v1_dot_landmarks__pb2.DetectBatchRequest.SerializeToString,
                 response_deserializer=landmarks_dot_v1_dot_landmarks__pb2.DetectBatchResponse.FromString,
                 _registered_method=True)
+        self.Track = channel.stream_stream(
+                '/landmarks.v1.Landmarks/Track',
+                request_serializer=landmarks_dot_v1_dot_landmarks__pb2.TrackRequest.SerializeToString,
+                response_deserializer=landmarks_dot_v1_dot_landmarks__pb2.TrackResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/landmarks.v1.Landmarks/ListModels',
                 request_serializer=landmarks_dot_v1_dot_landmarks__pb2.ListModelsRequest.SerializeToString,
@@ -81,6 +86,15 @@ class LandmarksServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Track(self, request_iterator, context):
+        """The faces of a shot, frame after frame: options first, then the frames in their order. Each is answered as soon as its
+        faces are known, in the same order, and with what a stream that breaks is continued by. A frame is not received
+        before there is room for it, so a client may send as fast as it can.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """The models that a request may ask for.
         """
@@ -100,6 +114,11 @@ def add_LandmarksServicer_to_server(servicer, server):
                     servicer.DetectBatch,
                     request_deserializer=landmarks_dot_v1_dot_landmarks__pb2.DetectBatchRequest.FromString,
                     response_serializer=landmarks_dot_v1_dot_landmarks__pb2.DetectBatchResponse.SerializeToString,
+            ),
+            'Track': grpc.stream_stream_rpc_method_handler(
+                    servicer.Track,
+                    request_deserializer=landmarks_dot_v1_dot_landmarks__pb2.TrackRequest.FromString,
+                    response_serializer=landmarks_dot_v1_dot_landmarks__pb2.TrackResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -165,6 +184,33 @@ class Landmarks(object):
             '/landmarks.v1.Landmarks/DetectBatch',
             landmarks_dot_v1_dot_landmarks__pb2.DetectBatchRequest.SerializeToString,
             landmarks_dot_v1_dot_landmarks__pb2.DetectBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Track(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/landmarks.v1.Landmarks/Track',
+            landmarks_dot_v1_dot_landmarks__pb2.TrackRequest.SerializeToString,
+            landmarks_dot_v1_dot_landmarks__pb2.TrackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -21,6 +20,7 @@ from landmarks_client import ClientUsageError
 from service.bootstrap import image_limits
 from service.cli.answering import Answering, ImageError, UsageError, answering
 from service.cli.command_line import Detect, OutputArguments
+from service.cli.drawings import write_image
 from service.cli.inputs import Inputs, expand, name_of, overlay_paths
 from service.cli.interrupt import AsyncioInterrupt
 from service.cli.outputs import Body, Output, OutputError, make_format, new_file, resumed_file
@@ -122,7 +122,7 @@ def _report(inputs: Inputs) -> None:
     if inputs.others:
         names = ", ".join(map(str, inputs.others[:3]))
         more = f" and {len(inputs.others) - 3} more" if len(inputs.others) > 3 else ""
-        sys.stderr.write(f"landmarks: left out, as hidden or no image: {names}{more}\n")
+        sys.stderr.write(f"landmarks: left out, as hidden, no image or drawn by --overlay: {names}{more}\n")
 
 
 async def _write(
@@ -211,23 +211,6 @@ def _read(image: Path, limits: ImageLimits) -> bytes:
 def _drawn(data: bytes, body: Body, layout: PointLayout, limits: ImageLimits) -> Pixels:
     """The image with the points of its faces. Raises ServiceError."""
     return draw(decode_srgb(data, limits), [np.array(face["points"]) for face in body["faces"]], layout)
-
-
-def write_image(image: Pixels, path: Path, mode: Literal["wb", "xb"]) -> None:
-    """Writes it in the format of the path's suffix. Raises ImageError.
-
-    OpenCV encodes it, and does not write the file: a name that is not UTF-8 crashes `cv2.imwrite`.
-    """
-    try:
-        if not path.suffix.isascii():
-            raise ValueError
-        _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        with path.open(mode) as file:
-            file.write(encoded.tobytes())
-    except (cv2.error, ValueError) as error:  # the name ends like no image format, or the image is too large for it
-        raise ImageError("unwritable", f"cannot write {path}: is it named .png or .jpg?") from error
-    except OSError as error:
-        raise ImageError("unwritable", f"cannot write {path}: {error.strerror}") from error
 
 
 @contextmanager

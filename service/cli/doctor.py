@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from pydantic import ValidationError
 
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import (
@@ -28,7 +30,7 @@ from service.machine_memory import available_memory
 from service.model_files import model_file, model_repository
 from service.security.api_keys import SecurityError, read_protection
 from service.server import bound_socket
-from service.settings import Settings
+from service.settings import Settings, unknown_settings, variable
 from service.triton_server.process import (
     EmbeddedTritonError,
     free_shared_memory,
@@ -36,11 +38,14 @@ from service.triton_server.process import (
     region_bytes,
     wheel_folder,
 )
+from service.wire.validation import describe
 
 MEMORY_MIB: Final = 1536
 """What the gateway and its Triton need: docs/decisions/0014-memory.md has measurements."""
 CONTAINER_USER: Final = 10001
 """The user of the containers."""
+SECRETS_IN_CONTAINER: Final = "/run/landmarks"
+"""Where the gateway's container has the folder of keys and certificates."""
 GPU_DRIVER: Final = Path("/proc/driver/nvidia/version")
 CPU_COMPOSE: Final = "COMPOSE_FILE=docker-compose.yml:deploy/compose.cpu.yml"
 """The line of .env with which Compose needs no GPU."""
@@ -158,6 +163,34 @@ def compose_files(settings: Settings) -> str:  # noqa: ARG001
     return f"user {CONTAINER_USER} can read {secrets}"
 
 
+def compose_gateway(settings: Settings) -> str:  # noqa: ARG001
+    """The file of the gateway's settings holds settings, and its keys and certificates suffice for the address."""
+    compose = _compose_settings()
+    path = Path(compose.get("GATEWAY_ENV_FILE") or "deploy/gateway.env")
+    try:
+        lines = _variables(path.read_text("utf-8", errors="replace"))
+    except OSError as error:
+        raise Problem(f"{path} cannot be read ({error.strerror}): GATEWAY_ENV_FILE in .env names the file") from error
+    if unknown := unknown_settings(lines):
+        raise Problem(f"{path}: {unknown[0]} is not a setting: see `landmarks serve --help`")
+    secrets = Path(compose.get("SECRETS") or "deploy/secrets")
+    values: dict[str, Any] = {
+        name: lines[variable(name)].replace(f"{SECRETS_IN_CONTAINER}/", f"{secrets}/")
+        for name in Settings.model_fields
+        if lines.get(variable(name))
+    }
+    published = compose.get("BIND") or "127.0.0.1"
+    values |= {"host": "0.0.0.0", "published_host": published}  # noqa: S104 - in the container
+    try:
+        read_protection(Settings(_env_prefix="no variable ", **values))  # the container has another environment
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        raise Problem(f"{path}: {variable(str(wrong['loc'][0]))}: {describe(wrong)}") from error
+    except SecurityError as error:
+        raise Problem(f"{path}, with BIND={published}: {error}") from error
+    return f"{path}, for BIND={published}"
+
+
 def readable_by(path: Path, user: int) -> bool:
     """Whether a user, whose group has the same number, may read a file or list a folder. The folders above are not
     considered: Compose mounts `path` itself or its folder.
@@ -188,7 +221,13 @@ def _compose_settings() -> Mapping[str, str]:
         lines = Path(".env").read_text("utf-8")
     except OSError:
         lines = ""
-    return dict(re.findall(r"^([A-Z_]+)=(.*?)\s*$", lines, re.MULTILINE)) | dict(os.environ)
+    return _variables(lines) | dict(os.environ)
+
+
+def _variables(text: str) -> dict[str, str]:
+    """The lines NAME=VALUE of a file as Compose reads it: without quotes, and without comments after a value."""
+    found = re.findall(r"^\s*([A-Za-z_]\w*)\s*=[ \t]*(\"[^\"]*\"|'[^']*'|.*?)(?:\s+#.*|\s*)$", text, re.MULTILINE)
+    return {name: value.strip("\"'") for name, value in found}
 
 
 CHECKS: Final[Mapping[str, Callable[[Settings], str]]] = {
@@ -199,6 +238,7 @@ CHECKS: Final[Mapping[str, Callable[[Settings], str]]] = {
     "memory": memory,
     "keys and TLS": protection,
     "Compose: files": compose_files,
+    "Compose: gateway": compose_gateway,
     "Compose: GPU": gpu,
 }
 """Each returns what it found, or raises Skipped, or an error whose message says what to do."""
@@ -214,5 +254,5 @@ def doctor(settings: Settings) -> int:
             verdict, text = "-", str(skipped)
         except (Problem, StartError, SecurityError, EmbeddedTritonError, RepositoryError, OSError) as error:
             verdict, text, status = "TO DO", str(error), 1
-        sys.stdout.write(f"{verdict:6}{name:16}{' '.join(text.split())}\n")
+        sys.stdout.write(f"{verdict:6}{name:18}{' '.join(text.split())}\n")
     return status

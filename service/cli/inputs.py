@@ -10,6 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Final
 
+from service.cli.drawings import MARK
 from service.images.formats import SIGNATURE_BYTES, has_signature
 
 SUFFIXES: Final = frozenset(
@@ -34,7 +35,8 @@ class Inputs:
     unread: Mapping[Path, str]
     """What the folders hold that may be or hold images and cannot be looked at, with the reason."""
     others: list[Path]
-    """What the folders hold that is not taken: files that are no images, hidden files, hidden and system folders."""
+    """What the folders hold that is not taken: files that are no images, images that `--overlay` has drawn, hidden
+    files, hidden and system folders."""
 
 
 def expand(given: Iterable[Path]) -> Inputs:
@@ -105,14 +107,16 @@ def _is_ignored(path: Path) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    """By its name or its first bytes. Raises OSError for a link that leads nowhere and a file that cannot be read."""
+    """By its name or its first bytes, and not drawn by `landmarks detect`.
+
+    Raises OSError for a link that leads nowhere and a file that cannot be read.
+    """
     path.stat()
     if not path.is_file():  # to open a pipe could take forever
         return False
-    if path.suffix.lower() in SUFFIXES:
-        return True
     with path.open("rb") as file:
-        return has_signature(file.read(SIGNATURE_BYTES))
+        head = file.read(SIGNATURE_BYTES)
+    return MARK not in head and (path.suffix.lower() in SUFFIXES or has_signature(head))
 
 
 def name_of(image: Path) -> str:

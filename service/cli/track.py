@@ -8,6 +8,7 @@
     shots/records.py   a line in the file of raw tracks
                        ... and once all frames are there:
     shots/assembly.py  identities, smoothing, report -> shot.tracks.json
+    shots/review.py    a video of the result, if it is asked for
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import asyncio
 import os
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -40,8 +41,9 @@ from shots.cuts import is_cut
 from shots.errors import ShotError
 from shots.finding import Answer, Ask, Box, find, png
 from shots.flow import Grey, follow
-from shots.reading.colour import BuiltIn, Colour, Ocio, grey
+from shots.reading.colour import BuiltIn, Colour, grey
 from shots.reading.images import Choice
+from shots.reading.ocio import Ocio
 from shots.reading.picture import Picture, Source
 from shots.reading.sequences import frame_set, range_text
 from shots.reading.source import Reading, open_shot
@@ -55,7 +57,8 @@ from shots.records import (
     rounded_face,
     rounded_flow,
 )
-from shots.tracks import ShotFrame, write_tracks
+from shots.review import write_review
+from shots.tracks import ShotFrame, ShotTracks, write_tracks
 
 INTERRUPTED: Final = 130
 """What a shell reports of a program that Ctrl-C ended."""
@@ -151,6 +154,10 @@ async def _track(command: Track) -> int:
     arguments, shot = command.output, command.shot
     if arguments.resume and arguments.overwrite:
         raise UsageError("--resume continues the output, --overwrite replaces it: choose one")
+    if arguments.review is not None:
+        if arguments.chunk is not None:
+            raise UsageError("--review shows a whole shot: leave out --chunk")
+        _check_new(arguments.review, overwrite=arguments.overwrite)
     chunk = None if arguments.chunk is None else frozenset(frame_set(arguments.chunk))
     # a part stays raw: identities and smoothing need the whole shot
     raw = arguments.out if chunk is not None else arguments.out.with_name(arguments.out.name + RAW_SUFFIX)
@@ -189,10 +196,10 @@ async def _track(command: Track) -> int:
                     async for record in records:
                         _append(file, record_line(record))
                         bar.update()
-    return await asyncio.to_thread(_finish, command, raw)
+    return await asyncio.to_thread(_finish, command, raw, source, colour)
 
 
-def _finish(command: Track, raw: Path) -> int:
+def _finish(command: Track, raw: Path, source: Source, colour: Colour) -> int:
     """Joins the records to tracks, and says which frames there were not."""
     arguments = command.output
     with raw.open("rb") as file:
@@ -203,6 +210,8 @@ def _finish(command: Track, raw: Path) -> int:
         shot = assemble(header, records)
         _write_whole(arguments.out, write_tracks(shot))
         raw.unlink()
+        if arguments.review is not None:
+            _write_review(arguments.review, shot, source, colour)
         sys.stderr.write(f"landmarks: {len(shot.faces)} faces in {len(shot.frames)} frames\n")
         for face in shot.report["faces"]:
             raw, smoothed = face["flicker"]["raw"], face["flicker"]["smoothed"]
@@ -212,6 +221,14 @@ def _finish(command: Track, raw: Path) -> int:
     for record in records:
         seen.add(record.frame)
     return seen.told(allow_missing=arguments.allow_missing)
+
+
+def _write_review(path: Path, shot: ShotTracks, source: Source, colour: Colour) -> None:
+    frames = tqdm(source.frames(lambda _: True), total=source.count, unit="frame", disable=None, leave=False)
+    with _beside(path) as beside:
+        # what was found of a frame, such as a cut, beside what is read of it again
+        pictures = ((found, picture) for found, (_, picture) in zip(shot.frames, frames, strict=False))
+        write_review(beside, shot, pictures, colour)
 
 
 def _after(last: int | None, chunk: frozenset[int] | None) -> Callable[[int], bool]:
@@ -381,10 +398,18 @@ def _append(file: BinaryIO, line: bytes) -> None:
 
 def _write_whole(path: Path, content: bytes) -> None:
     """The file is there in full or not at all."""
+    with _beside(path) as beside:
+        beside.write_bytes(content)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """The name of a file that becomes `path` once the block ends, and goes where it fails."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_bytes(content)
+        yield beside
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)

@@ -22,10 +22,16 @@ def set_up(settings: Settings) -> None:
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter(TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn").setLevel("WARNING")  # it reports every start and stop
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_lost_client)  # with a traceback each
     logging.getLogger("PIL").setLevel("INFO")  # its DEBUG level would log the contents of images
     logging.getLogger("python_multipart").setLevel(
         "ERROR"
     )  # an invalid form is an error of the client, who gets an answer
+
+
+def _is_no_lost_client(record: logging.LogRecord) -> bool:
+    """Whether it is no record of a call whose client has gone away before its answer."""
+    return not record.getMessage().startswith("ExecuteBatchError raised in core")
 
 
 class TextFormatter(logging.Formatter):

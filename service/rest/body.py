@@ -19,7 +19,7 @@ async def bounded_body(request: Request, limit: int) -> AsyncGenerator[bytes, No
     """The chunks of the body. Raises ServiceError of kind TOO_MANY_BYTES for a body of more than `limit` bytes."""
     stream = request.stream()
     announced = request.headers.get("content-length", "")
-    size = int(announced) if announced.isdecimal() and len(announced) < 19 else 0
+    size = int(announced.lstrip("0")[:20] or 0) if announced.isdecimal() else 0
     try:
         if size <= limit:
             size = 0

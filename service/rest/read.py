@@ -67,7 +67,7 @@ async def read_batch(request: Request, max_bytes: int, max_images: int) -> list[
         raise ServiceError(
             ErrorKind.UNSUPPORTED_MEDIA_TYPE, "send the images as multipart/form-data, each as a part 'image'"
         )
-    wanted = "parts 'image' and at most one part 'options'"
+    wanted = "parts 'image', and options as JSON in one part 'options'"
     too_many = ServiceError(
         ErrorKind.TOO_MANY_IMAGES, f"the form has more parts than {max_images} images and their options: send several"
     )
@@ -162,7 +162,7 @@ def _pieces(encoded: bytes | memoryview) -> Iterator[bytes]:
 
 
 async def _from_form(request: Request, max_bytes: int) -> ImageRequest:
-    wanted = "one part 'image' and at most one part 'options'"
+    wanted = "one part 'image', and options as JSON in one part 'options'"
     not_one = invalid("the form has other parts than one 'image': several images go to /v1/landmarks/batch")
     async with _form(request, max_bytes + FORM_OVERHEAD, wanted, 2, not_one) as form:
         if len(form.getlist("image")) != 1:
@@ -184,8 +184,10 @@ async def _form(
     except (MultiPartException, KeyError, UnicodeError) as error:
         raise invalid(f"the form cannot be read: send {wanted}") from error
     try:
-        if set(form) - {"image", "options"} or len(form.getlist("options")) > 1:
-            raise invalid(f"the form has other parts than {wanted}")
+        if others := sorted(set(form) - {"image", "options"}):
+            raise invalid(f"the form has a part {others[0][:40]!r}: send {wanted}")
+        if len(form.getlist("options")) > 1:
+            raise invalid(f"the form has several parts 'options': send {wanted}")
         yield form
     finally:
         await form.close()

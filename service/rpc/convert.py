@@ -15,6 +15,7 @@ from service.errors import ErrorKind, ServiceError
 from service.limits import MAX_ITEMS
 from service.request import ImageRequest, Options, read_options
 from service.wire.json import answer_body, batch_body, models_body
+from service.wire.problem import problem
 
 _FIELDS: Final = pb.DetectRequest.DESCRIPTOR.fields
 _SCALARS: Final = tuple(field.name for field in _FIELDS if field.has_presence)
@@ -25,7 +26,7 @@ def options_of(request: pb.DetectRequest) -> Options:
     """Raises ServiceError as `read_options` does, and for a field that is not in this server's schema."""
     if len(request.boxes) > MAX_ITEMS:  # before they are converted one by one
         raise ServiceError(ErrorKind.TOO_MANY_BOXES, f"{len(request.boxes)} boxes given: send them in parts")
-    _refuse_unknown(request, *request.boxes)
+    refuse_unknown(request, *request.boxes)
     values: dict[str, Any] = {name: getattr(request, name) for name in _SCALARS if request.HasField(name)}
     values |= {name: list(getattr(request, name)) for name in _LISTS}
     values["boxes"] = [(box.x1, box.y1, box.x2, box.y2) for box in request.boxes]
@@ -38,7 +39,7 @@ def read_batch(request: pb.DetectBatchRequest) -> list[ImageRequest | ServiceErr
         raise ServiceError(
             ErrorKind.TOO_MANY_IMAGES, f"the batch has {len(request.requests)} images: send them in parts"
         )
-    _refuse_unknown(request)
+    refuse_unknown(request)
     return [_image_request(each) for each in request.requests]
 
 
@@ -49,7 +50,8 @@ def _image_request(request: pb.DetectRequest) -> ImageRequest | ServiceError:
         return error
 
 
-def _refuse_unknown(*messages: Message) -> None:
+def refuse_unknown(*messages: Message) -> None:
+    """Raises ServiceError for a field that is not in this server's schema."""
     if any(len(UnknownFieldSet(message)) for message in messages):
         raise ServiceError(
             ErrorKind.INVALID_REQUEST, "unknown option: the request has a field that is not in this server's schema"
@@ -62,6 +64,10 @@ def answer_message(answer: Answer, request_id: str) -> pb.DetectResponse:
 
 def batch_message(outcomes: Sequence[Answer | ServiceError], request_id: str) -> pb.DetectBatchResponse:
     return pb.DetectBatchResponse(**_flat(batch_body(outcomes, request_id)))
+
+
+def problem_message(error: ServiceError, request_id: str) -> pb.Problem:
+    return pb.Problem(**problem(error.kind, error.message, request_id))
 
 
 def models_message(models: Sequence[ServedModel]) -> pb.ListModelsResponse:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 from service.limits import MAX_FIELDS
 
@@ -10,15 +11,22 @@ _VARINT, _FIXED64, _BYTES, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
 _FIXED: Final = {_FIXED64: 8, _FIXED32: 4, _START_GROUP: 0, _END_GROUP: 0}
 
 
-def has_too_many_fields(data: bytes, nested: int | None = None, limit: int = MAX_FIELDS) -> bool:
-    """Whether `data` has more than `limit` fields, with those of its submessages in the field number `nested`.
+Nested: TypeAlias = "Mapping[int, Nested]"
+"""Numbers of fields that hold messages whose fields count too, and which of theirs do."""
+
+
+def has_too_many_fields(data: bytes, nested: Nested | None = None, limit: int = MAX_FIELDS) -> bool:
+    """Whether `data` has more than `limit` fields, with those of its submessages in the fields of `nested`.
 
     Malformed data are left to the parser, which stops where they are not valid.
     """
-    position = submessage_end = count = 0
+    position = count = 0
+    inside = nested or {}
+    around: list[tuple[int, Nested]] = []  # the end of each submessage that has begun, and what counts after it
     try:
         while position < len(data):
-            start = position
+            while around and position >= around[-1][0]:
+                inside = around.pop()[1]
             count += 1
             if count > limit:
                 return True
@@ -28,8 +36,9 @@ def has_too_many_fields(data: bytes, nested: int | None = None, limit: int = MAX
                 _, position = _varint(data, position)
             elif kind == _BYTES:
                 length, position = _varint(data, position)
-                if key >> 3 == nested and start >= submessage_end:
-                    submessage_end = position + length  # its fields come next
+                if key >> 3 in inside:
+                    around.append((position + length, inside))
+                    inside = inside[key >> 3]  # its fields come next
                 else:
                     position += length
             else:

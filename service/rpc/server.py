@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -23,17 +23,24 @@ from service.readiness import Readiness
 from service.request_ids import request_id_or_new
 from service.rpc.convert import answer_message, batch_message, models_message, options_of, read_batch
 from service.rpc.errors import REQUEST_ID_KEY, Context, abort, text_metadata
-from service.rpc.interceptors import ApiKeyInterceptor, ReceivingInterceptor
+from service.rpc.interceptors import (
+    MAX_METADATA_BYTES,
+    ApiKeyInterceptor,
+    MetadataInterceptor,
+    ReceivingInterceptor,
+    Requests,
+)
 from service.rpc.receiving import LOOKAHEAD_BYTES, Receiver
+from service.rpc.tracking import Stream
 from service.security.api_keys import Protection
 from service.stages import with_faces
 
 MESSAGE_OVERHEAD = 2**20
 """Bytes that a request may have in addition to its images. gRPC refuses a larger message before it is parsed."""
-MAX_METADATA_BYTES = 2**14
-"""Of one call, as for the headers of REST."""
 MAX_CALLS = 512
 """In progress, those to health and reflection as well; of one peer its share. Those beyond are refused at once."""
+SETTINGS_TIMEOUT_MS = 5_000
+"""In which a client must acknowledge the settings of its connection."""
 MAX_STREAMS = 128
 """Calls in progress on one connection. Clients wait with those beyond."""
 HEALTH_MESSAGES = 2
@@ -67,6 +74,17 @@ class LandmarksServicer(landmarks_pb2_grpc.LandmarksServicer):
             outcomes = await self._gateway.detect_batch(requests, identity, deadline)
             with stage("encode"):
                 return await with_faces(count_faces(outcomes), lambda: batch_message(outcomes, identity))
+
+    async def Track(self, requests: Requests, context: Context) -> AsyncIterator[pb.TrackResponse]:  # noqa: N802
+        metadata = text_metadata(context.invocation_metadata())
+        identity = request_id_or_new(metadata.get(REQUEST_ID_KEY))
+        stream = Stream(self._gateway, identity, metadata, context.time_remaining)
+        try:
+            async with aclosing(stream.answers(requests)) as answers:
+                async for answer in answers:
+                    yield answer
+        except ServiceError as error:
+            await abort(context, error, identity)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: ARG002, N802
         return models_message(self._gateway.models)
@@ -131,6 +149,7 @@ def build_server(
     calls_per_peer = max(1, int(MAX_CALLS * gateway.memory.peer_share))
     server = grpc.aio.server(
         interceptors=[
+            MetadataInterceptor(gateway),
             *([ApiKeyInterceptor(gateway, protection.keys)] if protection.keys else []),
             ReceivingInterceptor(gateway, receiver, health_receiver, calls_per_peer),
         ],
@@ -151,6 +170,11 @@ def build_server(
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.max_allowed_incoming_connections", max_connections),
+            # calls that wait to be looked at, which have metadata
+            ("grpc.server.max_pending_requests", MAX_CALLS),
+            ("grpc.server.max_pending_requests_hard_limit", MAX_CALLS),
+            # before they are acknowledged, the limits of streams and of metadata are HTTP/2's
+            ("grpc.http2.settings_timeout", SETTINGS_TIMEOUT_MS),
             # a second server on the same port is an error: it must not share the port
             ("grpc.so_reuseport", 0),
             # close connections whose client no longer responds; clients may send keepalive pings, also between calls

@@ -28,9 +28,9 @@ IMAGE_SUFFIXES: Final = frozenset(
 MAX_FRAMES: Final = 1_000_000
 """Of a shot; a range with more is a mistake."""
 
-_PRINTF: Final = re.compile(r"%(?:0(\d{1,2}))?d")
+_PRINTF: Final = re.compile(r"%(?:0([0-9]{1,2}))?d")
 _HASHES: Final = re.compile(r"[#@]+")
-_RANGE: Final = re.compile(r"-?\d+(?:-\d+|--\d+)?(?:[xy:]\d+)?(?:,-?\d+(?:-\d+|--\d+)?(?:[xy:]\d+)?)*$")
+_RANGE: Final = re.compile(r"-?\d+(?:-\d+|--\d+)?(?:[xy:]\d+)?(?:,-?\d+(?:-\d+|--\d+)?(?:[xy:]\d+)?)*$", re.ASCII)
 
 
 def is_pattern(text: str) -> bool:
@@ -46,7 +46,7 @@ def frame_set(text: str) -> tuple[int, ...]:
     """
     try:
         frames = FrameSet(text)
-        if not 0 < len(frames) <= MAX_FRAMES or any(frame != int(frame) for frame in frames):
+        if not text.isascii() or not 0 < len(frames) <= MAX_FRAMES or any(frame != int(frame) for frame in frames):
             raise ValueError
         return tuple(sorted({int(frame) for frame in frames}))
     except (exceptions.FileSeqException, ValueError) as error:
@@ -70,7 +70,7 @@ class _Pattern:
 
     def files(self) -> dict[int, Path]:
         """The files on disk, by their number. Of two with the same number the one with more zeros is taken."""
-        matching = re.compile(re.escape(self.before) + r"(-?\d+)" + re.escape(self.after), re.DOTALL)
+        matching = re.compile(re.escape(self.before) + r"(-?[0-9]+)" + re.escape(self.after), re.DOTALL)
         try:
             names = sorted(path.name for path in self.folder.iterdir())
         except OSError as error:
@@ -139,7 +139,7 @@ class Sequence:
             self._files = pattern.files()
         else:  # a single image
             pattern = _Pattern(path.parent, path.stem, path.suffix, None)
-            trailing = re.search(r"-?\d+$", path.stem)
+            trailing = re.search(r"-?[0-9]+$", path.stem)
             self._files = {int(trailing[0]) if trailing else 1: path}
         self._numbers = numbers or pattern.numbers or _from_first_to_last(self._files)
         if not any(number in self._files for number in self._numbers):

@@ -23,7 +23,8 @@ import pytest
 
 from service.cli.answering import ImageError
 from service.cli.command_line import Detect, parse
-from service.cli.detect import detect, write_image
+from service.cli.detect import detect
+from service.cli.drawings import write_image
 from service.deadline import Deadline
 from service.security.api_keys import ApiKeys, Protection
 from tests.conftest import ROOT
@@ -95,7 +96,7 @@ def test_a_folder_is_answered_in_order_and_a_bad_image_stops_nothing(
     (face,) = records[0]["faces"]
     assert (face["box"], len(face["points"]), "covariances" in face) == ([10, 10, 200, 200], 98, False)
     left_out, first, last = capsys.readouterr().err.splitlines()
-    assert left_out == f"landmarks: left out, as hidden or no image: {folder / 'notes.txt'}"
+    assert left_out == f"landmarks: left out, as hidden, no image or drawn by --overlay: {folder / 'notes.txt'}"
     assert first.startswith(f"{folder / 'deep' / 'bad.jpg'}: these bytes are not an image")
     assert last == "landmarks: 1 of 3 images failed: 1 not_an_image"
 

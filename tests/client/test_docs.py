@@ -22,7 +22,7 @@ TEXT = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"^(landmarks detect .*|curl .*)$", TEXT, re.MULTILINE)
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 JAVASCRIPT = re.findall(r"```js\n(.*?)```", TEXT, re.DOTALL)
-PRINTED = ["(98, 2) float32\n(98,) (98, 2, 2)\n", "4 answers\n1\nnot_an_image\n"]
+PRINTED = ["(98, 2) float32\n(98,) (98, 2, 2)\n", "4 answers\n1\nnot_an_image\n", "1 1 (98, 2) (98, 3)\n"]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def with_addresses(text: str, service: dict[str, Any]) -> str:
 
 
 def test_there_are_examples() -> None:
-    assert (len(SHELL), len(PYTHON), len(JAVASCRIPT)) == (5, 2, 1)
+    assert (len(SHELL), len(PYTHON), len(JAVASCRIPT)) == (5, 3, 1)
 
 
 @pytest.mark.anyio

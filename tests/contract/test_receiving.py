@@ -60,13 +60,13 @@ class RawClient:
         client.writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, settings))
         return client
 
-    def begin(self, method: str, announced: int, stream: int = 1) -> None:
-        """Begins a message of so many bytes, and sends the first of them."""
+    def begin(self, method: str, announced: int, stream: int = 1, more_fields: bytes = b"") -> None:
+        """Begins a message of so many bytes, and sends the first of them. `more_fields`: of its header, encoded."""
         path = f"/{method}"
         fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers"}
         fields["content-type"] = "application/grpc"
         head = b"".join(field(*pair) for pair in fields.items())
-        self.writer.write(frame(HEADERS, END_HEADERS, stream, head))
+        self.writer.write(frame(HEADERS, END_HEADERS, stream, head + more_fields))
         self.writer.write(frame(DATA, 0, stream, b"\0" + announced.to_bytes(4, "big") + b"\x0a"))
 
     async def answer(self) -> bytes:
@@ -78,6 +78,10 @@ class RawClient:
                 if head[3] == HEADERS and head[4] & END_STREAM:
                     return payload
         return b""
+
+
+MANY_FIELDS = b"\x90" * 3000
+"""As many fields `accept-encoding`, of a byte each (RFC 7541, 6.1)."""
 
 
 @asynccontextmanager
@@ -187,6 +191,28 @@ async def test_large_messages_are_parsed_and_large_answers_written_in_threads(mo
         assert (await api.ask(bytes(2**19))).code == "not_an_image"
         assert (await api.ask(IMAGE, boxes=[box] * 33)).code == "ok"
         assert set(threads) == {("parse", False), ("parse", True), ("answer", False), ("face", False)}
+
+
+async def test_many_fields_of_metadata_are_refused() -> None:
+    async with served() as (api, _, _):
+        call = api.stub.Detect(pb.DetectRequest(image=IMAGE), metadata=[("a", "b")] * 150)
+        assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert dict(await call.trailing_metadata())["landmarks-error-code"] == "headers_too_large"
+
+
+async def test_a_client_that_sends_thousands_before_it_acknowledges_the_limit_is_disconnected() -> None:
+    gateway = make_gateway(FakeEngine(), FakeDetector())
+    async with open_apis(gateway) as apis:
+        client = await RawClient.connect(apis["grpc"].address)
+        for stream in (1, 3, 5):
+            client.begin("landmarks.v1.Landmarks/Detect", 90_000, stream, MANY_FIELDS)
+        assert await asyncio.wait_for(client.answer(), 60) == b""
+        client.writer.close()
+        assert (await apis["grpc"].ask(IMAGE)).code == "ok"
+    assert (
+        'landmarks_requests_total{code="headers_too_large",door="grpc",protocol="grpc"}'
+        in gateway.metrics.text().decode()
+    )
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])

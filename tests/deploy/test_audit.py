@@ -83,6 +83,14 @@ def test_without_advisories_to_reach_it_says_so_and_fails_only_where_it_is_requi
     assert audit(folder, {}, unknown, AUDIT_REQUIRED="1", **settings)[0] == 1
 
 
+def test_what_pip_audit_says_instead_of_an_answer_is_reported(folder: Path) -> None:
+    program = folder / "broken"
+    program.write_text(f"#!{sys.executable}\nraise SystemExit('the service is down')\n")
+    program.chmod(0o755)
+    status, printed = audit(folder, KNOWN, PIP_AUDIT=str(program))
+    assert (status, printed) == (0, "the lock files are not audited: pip-audit gives no answer: the service is down\n")
+
+
 def test_a_package_that_the_service_does_not_know_is_no_audited_one(folder: Path) -> None:
     status, printed = audit(folder, KNOWN, unknown=("one==1.0",))
     assert status == 1

@@ -19,6 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {
     "serve.txt": ["serve"],
     "demo.txt": ["serve", "demo"],
+    "shots.txt": ["vfx", "usd"],
     "gateway.txt": ["gateway", "otel"],
     "triton.txt": ["triton"],
     "triton-gpu.txt": ["triton-gpu"],
@@ -26,7 +27,7 @@ LOCKS = {
     "train-cpu.txt": ["train", "triton"],
     "train-cuda.txt": ["train", "triton"],
 }
-SEVERAL_PYTHONS = ("serve.txt", "demo.txt")
+SEVERAL_PYTHONS = ("serve.txt", "demo.txt", "shots.txt")
 """Lock files for any Python that pyproject.toml allows; the others are for that of an image."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from landmarks import runtime
 from landmarks.codec import decode_output
 from landmarks.detection import find_faces
 from landmarks.detector import DetectorMetadata
@@ -39,6 +40,27 @@ def test_a_crops_heatmaps_do_not_depend_on_its_neighbours(network: Network) -> N
     for i in (2, 0, 1):
         assert network(crops[i : i + 1]).heatmaps.tobytes() == together[i : i + 1].tobytes()
     assert network(crops[::-1]).heatmaps.tobytes() == together[::-1].tobytes()  # not contiguous
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 7, 8])
+def test_crops_are_computed_alike_however_many_there_are(
+    count: int, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = network._alone.get_compiled_model()
+    monkeypatch.setattr(network, "_beside", [compiled.create_infer_request() for _ in range(4)])
+    crops = np.stack([np.roll(golden_crop(), 9 * i, axis=0) for i in range(count)] or [golden_crop()])[:count]
+    together = network(crops)
+    monkeypatch.setattr(network, "_beside", [network._alone])
+    for found, expected in zip(together, network(crops), strict=True):
+        assert found.tobytes() == expected.tobytes()
+
+
+def test_threads_are_those_of_the_quota(model_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "cpu_quota", lambda: 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    network = Network(model_path(model_repository))
+    assert network._alone.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
+    assert network._beside == [network._alone]
 
 
 def test_identify_says_what_loading_says(network: Network, model_repository: Path) -> None:

@@ -55,7 +55,8 @@ def assert_agree(maps: Maps, spec: CodecSpec, topk: "int | None" = None, decoder
     for ours, theirs in pairs:
         assert ours.dtype == np.float32
         assert ours.shape == theirs.shape
-        assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+        # `codec.decode` takes covariances in single precision where it runs in C
+        assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 # ---------------------------------------------------------------- golden vectors

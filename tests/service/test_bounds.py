@@ -21,7 +21,7 @@ import pytest
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from tests.conftest import ROOT
-from tests.contract.test_receiving import RawClient
+from tests.contract.test_receiving import MANY_FIELDS, RawClient
 from tests.fakes import encoded, gradient_image
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")]
@@ -132,6 +132,27 @@ async def test_the_process_stays_within_its_memory_and_answers_what_comes_next(p
         for upload in uploads:
             upload.cancel()
         assert (await rest(SMALL), await rpc(SMALL)) == ("ok", "ok")
+    assert process.peak() - before < MEMORY + OWN
+
+
+async def test_metadata_that_grow_when_they_are_parsed_take_little_of_it(process: Process) -> None:
+    """Fields of a byte each, from clients to which gRPC's limit of metadata does not apply yet."""
+    before = process.peak()
+    address = process.rpc.replace("localhost", "127.0.0.1")
+    clients = [await RawClient.connect(address) for _ in range(10)]
+    for client in clients:
+        with suppress(ConnectionError):
+            for stream in range(1, 1000, 2):
+                client.begin("landmarks.v1.Landmarks/Detect", LARGEST - 100, stream, MANY_FIELDS)
+                await client.writer.drain()
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = landmarks_pb2_grpc.LandmarksStub(channel)
+        code = grpc.StatusCode.CANCELLED  # while too many calls wait
+        while code is grpc.StatusCode.CANCELLED:
+            code = await stub.Detect(pb.DetectRequest(image=SMALL), timeout=120, wait_for_ready=True).code()
+        assert code is grpc.StatusCode.OK
+    for client in clients:
+        client.writer.close()
     assert process.peak() - before < MEMORY + OWN
 
 

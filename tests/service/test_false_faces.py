@@ -1,7 +1,11 @@
-"""Objects that the shipped detector takes for faces, and how the service answers them with the shipped networks."""
+"""Objects that the shipped detector takes for faces, and how the service answers them with the shipped networks; and
+the portrait whose answer the documents show.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +27,7 @@ from service.landmarker import EngineLandmarker
 from service.limits import DEFAULT_MIN_SCORE
 from service.pipeline import Pipeline, PipelineLimits
 from service.request import Options
+from tests.conftest import ROOT
 from tests.fakes import encoded
 
 data = pytest.importorskip("skimage.data", reason="scikit-image ships the images")
@@ -69,6 +74,17 @@ async def test_a_retina_beside_a_portrait_does_not_come_first(pipeline: Pipeline
     everything = (await detect(pipeline, both, min_score=0.0)).faces
     assert len(everything) >= 2  # the retina is a box of the detector's
     np.testing.assert_array_equal(everything[0].points, face.points)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/api.md"])
+async def test_the_portrait_is_answered_as_the_documents_say(pipeline: Pipeline, document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    (face,) = (await detect(pipeline, data.astronaut())).faces
+    (box,) = re.findall(r'"box": (\[.*?\])', text)
+    assert json.loads(box) == [round(float(value), 1) for value in face.box]
+    for name, digits in (("box_score", 3), ("score", 2), ("inter_ocular", 1)):
+        (number,) = re.findall(rf'"{name}": ([\d.]+)', text)
+        assert float(number) == round(float(getattr(face, name)), digits), name
 
 
 async def test_a_coin_whose_box_is_given_is_answered(pipeline: Pipeline) -> None:

@@ -29,6 +29,7 @@ def test_defaults_and_environment(monkeypatch):
     ("name", "value"),
     [
         ("PORT", "70000"),
+        ("PORT", "٨٠٨٠"),
         ("ENGINE", "none"),
         ("MAX_BYTES", "0"),
         ("GRACE", "-1"),

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-
-pytest.importorskip("scipy", reason="the extra `vfx` is not installed")
 
 from shots.cuts import is_cut
 from shots.flow import Flow

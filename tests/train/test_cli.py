@@ -78,7 +78,7 @@ def test_export_writes_a_model_that_says_what_it_is(run: Path, repository_copy: 
     assert metadata.codec.covariance_scale == 1.0  # not calibrated yet
     assert metadata.degrees_of_freedom == {}
     assert metadata.run_id == json.loads((run / "run.json").read_text())["run_id"]
-    assert metadata.data == ("faces300w",)
+    assert metadata.data == ("faces300w:faces",)
     assert np.array(metadata.golden_points).shape == (98, 2)
     assert np.array(metadata.golden_scores).shape == (98,)
     assert np.array(metadata.golden_covariances).shape == (98, 3)

@@ -43,6 +43,6 @@ def run(
     loaded = load_config(DetectorConfig, config, {} if seed is None else {"seed": seed})
     sources = [DataSource.parse(text) for text in data]
     sets = [load_images(source, source.format.train) for source in sources]
-    run = DetectorRun(loaded, [source.name for source in sources], sets, out, workers)
+    run = DetectorRun(loaded, [source.label for source in sources], sets, out, workers)
     run.prepare(resume, weights)
     run.train(load_images(sources[0], sources[0].format.test))

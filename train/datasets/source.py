@@ -34,6 +34,12 @@ class DataSource:
         return cls(name, Path(path), conversion)
 
     @property
+    def label(self) -> str:
+        """The set's name as a model's metadata report it: the format's, and the folder's where that is another."""
+        folder = self.root.resolve().name
+        return self.name if folder.lower() == self.name else f"{self.name}:{folder}"
+
+    @property
     def format(self) -> Format:
         """How the set is read."""
         return FORMATS[self.name]

@@ -27,7 +27,7 @@ class TrainingData:
     """Faces to train on and where they come from."""
 
     names: tuple[str, ...]
-    """Data sets by name, as a model's metadata reports them."""
+    """Labels of the data sets, as a model's metadata report them."""
     faces: list[AnnotatedFace]
     layout: PointLayout = WFLW98
     """The layout of the faces' points."""
@@ -85,7 +85,7 @@ def training_data(sources: Sequence[DataSource], config: Config) -> TrainingData
     faces, *extra = kept
     if config.samples is not None:
         faces = subset(faces, config.samples, config.seed)
-    return TrainingData(tuple(dict.fromkeys(s.name for s in sources)), faces, sources[0].layout, extra)
+    return TrainingData(tuple(dict.fromkeys(s.label for s in sources)), faces, sources[0].layout, extra)
 
 
 def subset(faces: Sequence[AnnotatedFace], samples: int, seed: int) -> list[AnnotatedFace]:

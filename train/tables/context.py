@@ -141,7 +141,7 @@ class TableContext:
         if not (folder / REPORT_FILE).is_file():
             return False
         data = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))["data"]
-        if data != [self.source.name]:
+        if [name.partition(":")[0] for name in data] != [self.source.name]:  # wherever its folder was
             raise TrainingError(
                 f"{folder} was trained on {', '.join(data)}, not {self.source.name}: choose other --runs"
             )

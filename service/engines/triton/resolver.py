@@ -62,7 +62,7 @@ def parse_targets(text: str) -> list[tuple[str, int]]:
             continue
         host, _, port = part.strip().rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
-        if not host or "/" in host or not (port.isdecimal() and 0 < int(port) < 65536):
+        if not host or "/" in host or not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
             raise ValueError(f"{part.strip()!r} is not host:port or unix:PATH; separate several by commas")
         targets.append((host, int(port)))
     return targets

@@ -108,6 +108,10 @@ def test_a_phone_shows_all_of_it(browser, service):
     with opened(browser, service.url, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True) as page:
         show(page)
         assert page.evaluate("document.documentElement.scrollWidth") == 360
+        assert page.locator("#faces .figure").evaluate("(e) => e.scrollWidth <= e.clientWidth")  # nothing is cut off
+        page.get_by_role("button", name="Help").tap()
+        expect(page.get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
+        page.get_by_role("button", name="Close").tap()
         page.touchscreen.tap(*screen(page, *POSITION))
         expect(page.locator("#tip")).to_contain_text("x 56.00  y 110.00")
         tip = page.locator("#tip").bounding_box()
@@ -172,6 +176,10 @@ def test_without_scripts_the_page_says_what_it_needs(browser, service):
     expect(page.locator("noscript p")).to_contain_text("This page needs JavaScript.")
     expect(page.locator("noscript p")).to_be_visible()
     expect(page.get_by_role("button")).to_have_count(0)  # none that would do nothing
+    window, stage = page.viewport_size, page.locator("#stage").bounding_box()
+    assert window is not None
+    assert stage is not None
+    assert (stage["width"], stage["y"] + stage["height"]) == (window["width"], window["height"])  # and no empty panel
     context.close()
 
 

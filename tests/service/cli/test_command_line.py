@@ -110,6 +110,7 @@ def test_a_box_may_begin_outside_the_image(flags: str) -> None:
             "landmarks: --grpc-port: 8080 is the port of another API",
         ),
         (["serve", "--cors-origins", "*"], "landmarks: --cors-origins: '*' is not an origin such as "),
+        (["serve", "--cors-origins", "http://localhost:3000/"], "of each, without a slash at the end\n"),
         (
             ["detect", "a", "--box", "1,2,3"],
             "landmarks: --box: box 0 is not four numbers x1, y1, x2, y2. Give",
@@ -145,6 +146,17 @@ def test_a_mistake_in_the_environment_is_named_by_its_variable(monkeypatch: Any,
         "landmarks: LANDMARKS_GRACE: must be at least 0",
         "landmarks: --threads: must be at least 0",
     }
+
+
+@pytest.mark.parametrize(("name", "service"), [("PORT", "landmarks"), ("GRPC_PORT", "landmarks-grpc")])
+def test_a_variable_that_kubernetes_sets_for_a_service_is_explained(
+    name: str, service: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"LANDMARKS_{name}", "tcp://10.96.0.7:8080")
+    assert refusal("serve", capsys=capsys) == (
+        f"landmarks: LANDMARKS_{name}: must be a number, not tcp://10.96.0.7:8080: Kubernetes sets the variable so "
+        f"for a service called {service}, unless the pod says enableServiceLinks: false\n"
+    )
 
 
 @pytest.mark.parametrize(

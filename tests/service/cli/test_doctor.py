@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.cli import doctor as doctor_module
-from service.cli.doctor import Problem, Skipped, compose_files, doctor, gpu, model_files, readable_by
+from service.cli.doctor import Problem, Skipped, compose_files, compose_gateway, doctor, gpu, model_files, readable_by
 from service.settings import Settings
 from tests.conftest import ROOT
 
@@ -24,7 +24,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "deploy" / "secrets").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shutil, "which", {"docker": "/usr/bin/docker"}.get)
-    for name in ("COMPOSE_FILE", "SECRETS"):
+    for name in ("COMPOSE_FILE", "SECRETS", "GATEWAY_ENV_FILE", "BIND"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -37,8 +37,8 @@ def test_a_line_for_each_check_and_status_1_where_there_is_something_to_do(
     settings = Settings(engine="local", port=0, grpc_port=0)
     assert doctor(settings) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line[6:22].strip() for line in lines] == list(doctor_module.CHECKS)
-    assert [line[:6].strip() for line in lines] == ["ok", "ok", "ok", "-", "ok", "ok", "-", "-"]
+    assert [line[6:24].strip() for line in lines] == list(doctor_module.CHECKS)
+    assert [line[:6].strip() for line in lines] == ["ok", "ok", "ok", "-", "ok", "ok", "-", "-", "-"]
     monkeypatch.setattr(doctor_module, "available_memory", lambda: 1 << 30)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -84,6 +84,30 @@ def test_the_user_of_the_containers_must_read_the_keys(checkout: Path) -> None:
     assert compose_files(Settings()) == "user 10001 can read mine"
 
 
+def test_the_settings_of_the_gateways_container_are_checked(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDMARKS_API_KEYS", "not one of the container's")
+    with pytest.raises(Problem, match=r"deploy/gateway\.env cannot be read .*GATEWAY_ENV_FILE"):
+        compose_gateway(Settings())
+    settings = checkout / "deploy" / "gateway.env"
+    shutil.copy(ROOT / "deploy" / "gateway.env", settings)
+    assert compose_gateway(Settings()) == "deploy/gateway.env, for BIND=127.0.0.1"
+    for line, message in (
+        ("LANDMARKS_GRASE=2", "LANDMARKS_GRASE is not a setting"),
+        ("LANDMARKS_GRACE=soon", "LANDMARKS_GRACE: must be a number"),
+        ("LANDMARKS_API_KEYS_FILE=/run/landmarks/keys", "deploy/secrets/keys"),
+    ):
+        settings.write_text(line)
+        with pytest.raises(Problem, match=f"^deploy/gateway.env.*{message}"):
+            compose_gateway(Settings())
+    (checkout / ".env").write_text("BIND='0.0.0.0' # all\nGATEWAY_ENV_FILE=mine.env\n")
+    (checkout / "mine.env").write_text("# none\n")
+    with pytest.raises(Problem, match=r"mine.env, with BIND=0\.0\.0\.0: .*clients are not authenticated"):
+        compose_gateway(Settings())
+    (checkout / "mine.env").write_text('LANDMARKS_API_KEYS_FILE="/run/landmarks/keys" # of clients\n')
+    (checkout / "deploy" / "secrets" / "keys").write_text(f"ana:{'0' * 64}\n")
+    assert compose_gateway(Settings()) == "mine.env, for BIND=0.0.0.0"
+
+
 def test_without_a_gpu_the_line_of_the_settings_is_proposed(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_module, "GPU_DRIVER", checkout / "none")
     line = "COMPOSE_FILE=docker-compose.yml:deploy/compose.cpu.yml"
@@ -105,7 +129,7 @@ def test_a_gpu_needs_the_container_toolkit(checkout: Path, monkeypatch: pytest.M
 
 def test_compose_is_skipped_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    checks: tuple[Callable[[Settings], str], ...] = (compose_files, gpu)
+    checks: tuple[Callable[[Settings], str], ...] = (compose_files, compose_gateway, gpu)
     for check in checks:
         with pytest.raises(Skipped):
             check(Settings())

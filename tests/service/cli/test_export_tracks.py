@@ -72,7 +72,9 @@ def test_a_rate_of_its_own(tracks: Path, tmp_path: Path) -> None:
         (["--format", "maya", "-o", "x"], "--format: must be one of nuke, "),
         (["--format", "nuke"], "--out: is required"),
         (["--format", "nuke", "-o", "x", "--rate", "24/0"], "--rate: must be a number above 0 such as 24"),
+        (["--format", "nuke", "-o", "x", "--rate", "٢٤"], "--rate: must be a number above 0 such as 24"),
         (["--format", "nuke", "-o", "x", "--faces", "one"], "--faces: must be numbers of faces such as 1,3"),
+        (["--format", "nuke", "-o", "x", "--faces", "٤"], "--faces: must be numbers of faces such as 1,3"),
     ],
 )
 def test_a_wrong_command_line(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from service.cli.drawings import write_image
 from service.cli.inputs import SUFFIXES, expand, name_of, overlay_paths
 from tests.conftest import ROOT
 
@@ -42,6 +45,19 @@ def test_an_image_is_known_by_its_name_or_its_first_bytes(tmp_path: Path, name: 
     path = tmp_path / name
     path.write_bytes(b"\x89PNG\r\n\x1a\n" if Path(name).suffix.lower() not in SUFFIXES else b"")
     assert expand([tmp_path]).images == [path]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_drawings_in_a_folder_are_no_images_unless_they_are_named(tmp_path: Path, suffix: str) -> None:
+    image, drawing = tmp_path / f"a{suffix}", tmp_path / f"out-a{suffix}"
+    pixels = np.full((30, 40, 3), 128, np.uint8)
+    write_image(pixels, drawing, "xb")
+    with Image.open(drawing) as opened:  # as other programs read it
+        assert np.array_equal(np.asarray(opened), pixels)
+    Image.fromarray(pixels).save(image)
+    found = expand([tmp_path])
+    assert (found.images, found.others) == ([image], [drawing])
+    assert expand([drawing]).images == [drawing]
 
 
 def test_hidden_files_and_system_folders_are_no_images_unless_they_are_named(folder: Path) -> None:

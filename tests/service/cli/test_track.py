@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ import pytest
 from landmarks.golden import golden_crop
 from service.__main__ import main
 from shots.tracks import ShotTracks, read_tracks
+from tests.conftest import ROOT
+from tests.contract.apis import in_a_thread
+from tests.fakes import FakeDetector, FakeEngine
 
 pytest.importorskip("fileseq", reason="the extra `vfx` is not installed")
 pytest.importorskip("av", reason="the extra `vfx` is not installed")
@@ -103,6 +108,74 @@ def test_parts_are_joined_to_the_same_bytes(plates: Path, whole: Path, tmp_path:
     assert (tmp_path / "joined.json").read_bytes() == whole.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A service that runs, over fakes."""
+    detector = FakeDetector(((40.0, 20.0, 220.0, 240.0), 0.9))
+    with in_a_thread(FakeEngine(), detector, max_bytes=10**6, max_in_flight=8) as (rest, _):
+        yield rest
+
+
+@pytest.fixture(scope="module")
+def whole_of_service(plates: Path, url: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    out = tmp_path_factory.mktemp("whole_of_service") / "shot.tracks.json"
+    assert run("track", plates / "plate.####.png", "-o", out, "--url", url, "--allow-missing") == 0
+    return out.read_bytes()
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_a_running_service_tracks_the_parts(
+    count: int, plates: Path, url: str, whole_of_service: bytes, tmp_path: Path
+) -> None:
+    """However many there are, in whatever order; one was killed and is repeated."""
+    parts = {
+        tmp_path / f"{numbers[0]}.raw.jsonl": f"{numbers[0]}-{numbers[-1]}"
+        for numbers in reversed(np.array_split(np.arange(1001, 1008), count))
+    }
+    next(iter(parts)).write_bytes(b'{"format":"shot.raw","version":1,"pla')
+    for part, chunk in parts.items():
+        flags = ("--url", url, "--chunk", chunk, "--allow-missing", "--overwrite")
+        assert run("track", plates / "plate.####.png", "-o", part, *flags) == 0
+    assert run("merge", *parts, "-o", tmp_path / "joined.json", "--allow-missing") == 0
+    assert (tmp_path / "joined.json").read_bytes() == whole_of_service
+
+
+def test_a_review_of_the_shot(plates: Path, url: str, whole_of_service: bytes, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    flags = ("--url", url, "--allow-missing", "--review", tmp_path / "review.mp4")
+    assert run("track", plates / "plate.####.png", "-o", tmp_path / "shot.json", *flags) == 0
+    assert (tmp_path / "shot.json").read_bytes() == whole_of_service
+    with av.open(str(tmp_path / "review.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["review.mp4", "shot.json"]
+    assert run("track", plates / "plate.####.png", "-o", tmp_path / "another.json", *flags) == 1  # it exists
+
+
+def test_a_farm_joins_the_parts_to_the_same_bytes(
+    plates: Path, url: str, whole_of_service: bytes, tmp_path: Path
+) -> None:
+    """In two tasks, one of which was killed before."""
+    openjd = Path(sys.executable).with_name("openjd")
+    if not openjd.exists():
+        pytest.skip("openjd-cli is not installed")
+    (tmp_path / "1001-1004.raw.jsonl.host.7").write_bytes(b'{"format":"shot.raw","version":1,"pla')
+    values = {
+        "Plate": plates / "plate.####.png",
+        "Frames": "1001-1007",
+        "ChunkSize": 4,
+        "Folder": tmp_path,
+        "Flags": f"--url {url}",
+        "Command": shlex.join([sys.executable, "-m", "service"]),
+    }
+    template = ROOT / "deploy" / "farm" / "track.openjd.yaml"
+    parameters = [word for name, value in values.items() for word in ("-p", f"{name}={value}")]
+    command = [str(openjd), "run", str(template), "--step", "Merge", "--run-dependencies", *parameters]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout[-2000:]
+    assert (tmp_path / "shot.tracks.json").read_bytes() == whole_of_service
+    assert sorted(path.name for path in tmp_path.glob("*.raw.jsonl")) == ["1001-1004.raw.jsonl", "1005-1007.raw.jsonl"]
+
+
 def test_a_part_that_is_absent_is_told(plates: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     part = tmp_path / "a.raw.jsonl"
     assert track(plates, part, "--chunk", "1001-1002") == 0
@@ -159,6 +232,7 @@ def test_a_video_and_its_export(tmp_path: Path) -> None:
         (["PLATES", "--view", "ACES 1.0 - SDR Video"], 2, "--in-colorspace"),
         (["PLATES", "--in-colorspace", "LogC"], 2, "ARRI LogC3"),
         (["PLATES", "--resume", "--overwrite"], 2, "choose one"),
+        (["PLATES", "--chunk", "1001-1002", "--review", "a.mp4"], 2, "a whole shot"),
     ],
 )
 def test_what_makes_no_sense_is_told_before_anything_is_computed(

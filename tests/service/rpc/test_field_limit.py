@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from landmarks_client.pb import landmarks_pb2 as pb
 from service.limits import MAX_FIELDS
-from service.rpc.field_limit import has_too_many_fields
+from service.rpc.field_limit import Nested, has_too_many_fields
 from tests.contract.apis import open_apis
 from tests.fakes import FakeDetector, FakeEngine, make_gateway
 
@@ -39,14 +39,25 @@ def test_the_fields_of_one_message(message: pb.DetectRequest) -> None:
 def test_the_fields_of_a_batch_and_of_its_messages(messages: list[pb.DetectRequest]) -> None:
     data = pb.DetectBatchRequest(requests=messages).SerializeToString()
     count = len(messages) + sum(map(fields, messages))
-    assert not has_too_many_fields(data, 1, count)
-    assert count == 0 or has_too_many_fields(data, 1, count - 1)
+    assert not has_too_many_fields(data, {1: {}}, count)
+    assert count == 0 or has_too_many_fields(data, {1: {}}, count - 1)
+
+
+@given(st.lists(st.integers(0, 3), max_size=5))
+def test_the_fields_of_a_state_within_the_options_of_a_stream(faces: list[int]) -> None:
+    state = pb.TrackState(faces=[pb.KnownFace(box=[1.0] * size) for size in faces])
+    request = pb.TrackRequest(options=pb.TrackOptions(detect=pb.DetectRequest(topk=4), rate=24, resume=state))
+    data = request.SerializeToString()
+    nested: Nested = {1: {1: {}, 3: {}}}
+    count = 1 + 3 + 1 + len(faces)  # options; detect, rate and resume; topk; the faces
+    assert not has_too_many_fields(data, nested, count)
+    assert has_too_many_fields(data, nested, count - 1)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_counted(data: bytes) -> None:
-    assert not has_too_many_fields(data, 1, 200)
-    assert not has_too_many_fields(data, None, 200)
+    assert not has_too_many_fields(data, {1: {1: {}, 2: {}}, 2: {}}, 200)
+    assert not has_too_many_fields(data, limit=200)
 
 
 def test_an_integer_without_an_end_is_left_to_the_parser() -> None:

@@ -11,7 +11,8 @@ from shots.errors import ShotError
 
 pytest.importorskip("PyOpenColorIO", reason="the extra `vfx` is not installed")
 
-from shots.reading.colour import PINNED_CONFIG, BuiltIn, Ocio
+from shots.reading.colour import BuiltIn
+from shots.reading.ocio import PINNED_CONFIG, Ocio
 
 
 def grey(value: float, dtype: type = np.float32) -> np.ndarray:

@@ -127,7 +127,7 @@ def test_ranges() -> None:
     assert frame_set("-5--3") == (-5, -4, -3)
     assert range_text([1001, 1002, 1004]) == "1001-1002,1004"
     assert range_text([]) == ""
-    for wrong in ("", "a-b", "1-2-3", "1-99999999", "1.5-3"):
+    for wrong in ("", "a-b", "1-2-3", "1-99999999", "1.5-3", "٤-6"):
         with pytest.raises(ShotError) as caught:
             frame_set(wrong)
         assert caught.value.code == "wrong_range"

@@ -21,6 +21,24 @@ def test_data_source_splits_at_the_first_colon() -> None:
     assert DataSource.parse("wflw:/data/a:b") == DataSource("wflw", Path("/data/a:b"))
 
 
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("faces300w:/data/faces300w", "faces300w"),
+        ("wflw:/data/WFLW/", "wflw"),
+        ("faces300w:/data/my:faces", "faces300w:my:faces"),
+        ("300w:.", "300w:here"),
+    ],
+)
+def test_a_model_names_the_folder_of_its_data_where_the_format_does_not(
+    text: str, label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    source = DataSource.parse(text)
+    assert source.label == label
+
+
 @pytest.mark.parametrize("text", ["", "wflw", "/data/wflw", "imagenet:/data"])
 def test_data_source_of_anything_else_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="FORMAT:PATH"):
