@@ -1,8 +1,8 @@
 """The second pass: a face is cropped again by the points of its first answer, upright, and answered again.
 
 Detectors' boxes are off by some percent and know no roll, and tight boxes cut the crop short; the points of the first
-answer tell where the face is, how large, and how it is rolled. The two answers are averaged. Serving and evaluation
-share what is here.
+answer tell where the face is, how large, and how it is rolled. The second crop is mirrored, so that the errors of the
+two answers have less in common, and the answers are averaged. Serving and evaluation share what is here.
 """
 
 from __future__ import annotations
