@@ -19,7 +19,12 @@ F = TypeVar("F", bound=np.floating[Any])
 
 def with_mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Crops [N, S, S, 3] -> [2 N, S, S, 3]: the crops, then their mirror images."""
-    return np.concatenate([crops, crops[:, :, ::-1]])
+    return np.concatenate([crops, mirrored(crops)])
+
+
+def mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mirror images of crops [N, S, S, 3]."""
+    return np.ascontiguousarray(crops[:, :, ::-1])
 
 
 def average(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
@@ -29,8 +34,8 @@ def average(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
     plus the spread of the two points.
     """
     count = len(decoded.points) // 2
-    seen, mirrored = (Decoded(*(values[part] for values in decoded)) for part in (slice(count), slice(count, None)))
-    back = mirror(mirrored, size, layout)
+    seen, other = (Decoded(*(values[part] for values in decoded)) for part in (slice(count), slice(count, None)))
+    back = mirror(other, size, layout)
     apart = (seen.points - back.points) / 2
     spread = (seen.covariances + back.covariances) / 2 + apart[..., :, None] * apart[..., None, :]
     points, scores, visibility = (
@@ -57,9 +62,9 @@ def mirror(decoded: Decoded, size: int, layout: PointLayout) -> Decoded:
 
 def mirror_points(points: NDArray[F], size: int, layout: PointLayout) -> NDArray[F]:
     """Points [..., P, 2] of crops of side `size` -> those of their mirror images, left and right exchanged."""
-    mirrored = points[..., list(layout.flip), :]
-    mirrored[..., 0] = size - 1 - mirrored[..., 0]
-    return mirrored
+    back = points[..., list(layout.flip), :]
+    back[..., 0] = size - 1 - back[..., 0]
+    return back
 
 
 def average_maps(heatmaps: NDArray[np.float32], codec: CodecSpec, layout: PointLayout) -> NDArray[np.float32]:

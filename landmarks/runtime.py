@@ -143,14 +143,15 @@ class DetectorNetwork:
 
 
 def consume(tensor: Any, function: Callable[[NDArray[Any]], R]) -> R:
-    """The function's result for the values of one of Triton's inputs, in whose place in the region of shared memory
-    there are zeros afterwards. Otherwise they would stay there until those of another request take their place.
+    """The function's result, which holds none of the values, for those of one of Triton's inputs, in whose place in the
+    region of shared memory there are zeros afterwards. Otherwise they would stay there until those of another request
+    take their place.
     """
+    values = np.from_dlpack(tensor)  # unlike as_numpy, not a copy; read-only
     try:
-        return function(tensor.as_numpy())  # a copy
+        return function(values)
     finally:
-        place = np.from_dlpack(tensor)  # not a copy, but read-only to NumPy
-        ctypes.memset(place.ctypes.data, 0, place.nbytes)
+        ctypes.memset(values.ctypes.data, 0, values.nbytes)
 
 
 def identify(path: Path) -> tuple[ModelMetadata, str]:

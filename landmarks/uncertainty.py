@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +29,8 @@ SCORE_STEEPNESS: Final = 7.45
 """Slope of the score over the logarithm of the expected error."""
 MAX_RATIO: Final = 1e6
 """Limit of the expected error as a multiple of SCORE_MIDPOINT, so that its power stays finite; the score is 0 there."""
+MAX_BEYOND: Final = 0.05
+"""Share of a face's points that may lie beyond the edges of a picture that does not cut it."""
 MAX_LOGIT: Final = 50.0
 """Limit of a plausibility's logit, so that its exponential stays finite."""
 
@@ -74,9 +77,13 @@ class Plausibility:
         if not self.weights or not all(map(math.isfinite, (*self.weights, self.bias))):
             raise ValueError("a plausibility needs finite weights and a finite bias")
 
+    @cached_property
+    def _weights(self) -> Floats:
+        return np.array(self.weights)
+
     def __call__(self, features: Floats) -> Floats:
         """Features [..., 3 P] -> probabilities [...]."""
-        logits = features @ np.array(self.weights) + self.bias
+        logits = features @ self._weights + self.bias
         probability: Floats = 1 / (1 + np.exp(-np.clip(logits, -MAX_LOGIT, MAX_LOGIT)))
         return probability
 
@@ -89,12 +96,14 @@ class FaceScorer:
     plausibility: Plausibility | None = None
     """None where the network does not state it: the score then does not tell squeezed faces from others."""
 
-    def __call__(self, points: Floats, covariances: Floats) -> Floats:
+    def __call__(self, points: Floats, covariances: Floats, cut: NDArray[np.bool_] | None = None) -> Floats:
         """Approximate probability that a face's points err by less than 10 % of the inter-ocular distance: [...].
 
         From points [..., P, 2] and their calibrated covariances [..., P, 2, 2] in the same pixels: the root mean square
         of the expected errors, divided by the square root of the area of the points' bounding box, through a logistic
-        function of its logarithm; times the plausibility.
+        function of its logarithm; times the plausibility, except of faces that the picture's edge cuts (`cut` [...], of
+        `is_cut`; None: of none). Half a face is answered with points that lie, and covariances that widen, as those of
+        a squeezed one do.
         """
         points, variances = np.asarray(points, np.float64), np.trace(np.asarray(covariances, np.float64), 0, -2, -1)
         extent = np.ptp(points, axis=-2).prod(axis=-1)
@@ -102,7 +111,15 @@ class FaceScorer:
         score: Floats = 1 / (1 + np.minimum(relative / SCORE_MIDPOINT, MAX_RATIO) ** SCORE_STEEPNESS)
         if self.plausibility is None:
             return score
-        return score * self.plausibility(features_of(points, covariances, self.layout))
+        plausibility = self.plausibility(features_of(points, covariances, self.layout))
+        return score * (plausibility if cut is None else np.where(cut, 1.0, plausibility))
+
+
+def is_cut(points: Floats, width: int, height: int) -> NDArray[np.bool_]:
+    """Whether an edge of a picture cuts the face with points [..., P, 2] in its pixels: [...]."""
+    beyond = ((points < -0.5) | (points > np.array([width, height]) - 0.5)).any(axis=-1)
+    cut: NDArray[np.bool_] = beyond.mean(axis=-1) > MAX_BEYOND
+    return cut
 
 
 def features_of(points: Floats, covariances: Floats, layout: PointLayout) -> Floats:

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from landmarks.codec import Decoded
 from landmarks.crop import Crop, compose, transform_covariances, transform_points, warp
-from landmarks.flip import average, with_mirrored
+from landmarks.flip import average, mirror, mirrored, with_mirrored
 from landmarks.layout import PointLayout
 from landmarks.second_pass import Refine, average_passes, counts, second_crops
-from landmarks.uncertainty import FaceScorer
+from landmarks.uncertainty import FaceScorer, is_cut
 from service.answer import Face, Floats, Region, Role, ServedModel
 from service.deadline import Deadline
 from service.engines.port import Engine
@@ -123,9 +123,9 @@ class EngineLandmarker:
         seen = await self._infer(image, first, options, deadline)
         second = crops_by_points(seen, model, options.refine or DEFAULT_REFINE)
         if second:
-            again = await self._infer(image, list(second.values()), options, deadline)
+            again = await self._infer(image, list(second.values()), options, deadline, mirrored_crops=True)
             for i, answer in zip(second, again, strict=True):
-                seen[i] = replace(combined(seen[i], answer, model.metadata.scorer), passes=2)
+                seen[i] = replace(combined(seen[i], answer, image, model.metadata.scorer), passes=2)
         layout = model.metadata.layout
 
         def faces() -> tuple[Face, ...]:
@@ -135,18 +135,38 @@ class EngineLandmarker:
         return Prediction(model, await with_faces(len(regions), faces))
 
     async def _infer(
-        self, image: DecodedImage, crops: Sequence[Crop], options: Options, deadline: Deadline
+        self,
+        image: DecodedImage,
+        crops: Sequence[Crop],
+        options: Options,
+        deadline: Deadline,
+        mirrored_crops: bool = False,
     ) -> list[CropAnswer]:
-        """The answer for each crop, averaged with that for the mirrored crop where the options say so."""
+        """The answer for each crop, for its mirror image, or the mean of both where the options say so."""
         crop_pixels = await run_in_thread(self._executor, "crop", lambda: cut(image, crops))
-        inputs = with_mirrored(crop_pixels) if options.flip else crop_pixels
+        inputs = (
+            with_mirrored(crop_pixels) if options.flip else mirrored(crop_pixels) if mirrored_crops else crop_pixels
+        )
         with timed("infer"):
             decoded = await self._engine.infer(inputs, decoder=options.decoder, topk=options.topk, deadline=deadline)
         metadata = self._engine.model.metadata
+        size = crop_pixels.shape[1]
         if options.flip:
-            decoded = average(decoded, crop_pixels.shape[1], metadata.layout)
-        scores = metadata.scorer(decoded.points, decoded.covariances).tolist()
+            decoded = average(decoded, size, metadata.layout)
+        elif mirrored_crops:
+            decoded = mirror(decoded, size, metadata.layout)
+        scores = scores_of(decoded, crops, image, metadata.scorer)
         return [CropAnswer(*each) for each in zip(crops, *decoded, scores, strict=True)]
+
+
+def scores_of(decoded: Decoded, crops: Sequence[Crop], image: DecodedImage, scorer: FaceScorer) -> list[float]:
+    """The scores of the faces that were found in crops of an image."""
+    in_image = [transform_points(crop.crop_to_image(), each) for crop, each in zip(crops, decoded.points, strict=True)]
+    height, width = image.pixels.shape[:2]
+    scores: list[float] = scorer(
+        decoded.points, decoded.covariances, is_cut(np.stack(in_image), width, height)
+    ).tolist()
+    return scores
 
 
 def unknown_model_message(name: str | None, models: Sequence[ServedModel]) -> str:
@@ -171,13 +191,14 @@ def crops_by_points(answers: Sequence[CropAnswer], model: ServedModel, refine: R
     return second_crops(points, first, metadata.points_crop, metadata.layout, refine)
 
 
-def combined(first: CropAnswer, second: CropAnswer, scorer: FaceScorer) -> CropAnswer:
+def combined(first: CropAnswer, second: CropAnswer, image: DecodedImage, scorer: FaceScorer) -> CropAnswer:
     """The mean of the answers of two passes; the first where the second crop missed the face."""
     if not counts(first.score, second.score):
         return first
     first_to_second = compose(second.crop.image_to_crop(), first.crop.crop_to_image())
     mean = average_passes(first.decoded, second.decoded, first_to_second)
-    return CropAnswer(second.crop, *mean, float(scorer(mean.points, mean.covariances)))
+    (score,) = scores_of(Decoded(*(values[None] for values in mean)), [second.crop], image, scorer)
+    return CropAnswer(second.crop, *mean, score)
 
 
 def cut(image: DecodedImage, crops: Sequence[Crop]) -> NDArray[np.uint8]:

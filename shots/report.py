@@ -20,7 +20,10 @@ SPAN: Final = 12
 
 
 def report(identity: int, raw: Floats, smoothed: Smoothed, flows: Sequence[Flow | None]) -> dict[str, Any]:
-    """JSON values: `frames`; `flicker` and `swim` in pixels, each `raw` and `smoothed`; `innovation`."""
+    """JSON values: `frames`; `flicker` and `swim` in pixels, each `raw` and `smoothed`; `innovation`.
+
+    `flicker_by_frame`: the median over the points for each frame of the face, None where it is not known.
+    """
     pairs = {"raw": raw, "smoothed": smoothed.points}
     off = {name: _off_the_skin(points, raw, flows) for name, points in pairs.items()}
     return {
@@ -30,6 +33,8 @@ def report(identity: int, raw: Floats, smoothed: Smoothed, flows: Sequence[Flow 
                     for name, steps in off.items()},
         "swim": {name: round(_median(_swims(steps)), 4) for name, steps in off.items()},
         "innovation": round(smoothed.innovation, 3),
+        "flicker_by_frame": {name: [None, *(None if step is None else round(_median([_sizes(step)]), 4)
+                             for step in steps)] for name, steps in off.items()},
     }  # fmt: skip
 
 

@@ -74,6 +74,7 @@ examples:
   landmarks track shot.mov -o shot.tracks.json --first-frame 1001
   landmarks track plate.%04d.dpx -o shot.tracks.json --in-colorspace 'ARRI LogC3 (EI800)'
   landmarks track plate.####.exr -o shot.tracks.json --frames 1001-1050 --exposure 1.5
+  landmarks track shot.mov -o shot.tracks.json --review shot.review.mp4
   landmarks track plate.####.exr -o part1.raw.jsonl --chunk 1001-1025 --url http://farm:8080
 """
 _MERGE = """\
@@ -223,7 +224,12 @@ class TrackOutput(BaseModel):
     )
     allow_missing: bool = Field(False, description="Missing frames are no failure.")
     resume: bool = Field(False, description="Continue an interrupted run: frames that it has done are not done again.")
-    overwrite: bool = Field(False, description="Replace the output if it exists.")
+    review: Path | None = Field(
+        None,
+        description="MP4 file to write as well: the plate with the points, their ellipses, and plots of score and "
+        "flicker.",
+    )
+    overwrite: bool = Field(False, description="Replace files that exist.")
     concurrency: int = Field(4, ge=1, le=64, description="Frames looked at side by side.")
 
 

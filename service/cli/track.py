@@ -8,6 +8,7 @@
     shots/records.py   a line in the file of raw tracks
                        ... and once all frames are there:
     shots/assembly.py  identities, smoothing, report -> shot.tracks.json
+    shots/review.py    a video of the result, if it is asked for
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import asyncio
 import os
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -56,7 +57,8 @@ from shots.records import (
     rounded_face,
     rounded_flow,
 )
-from shots.tracks import ShotFrame, write_tracks
+from shots.review import write_review
+from shots.tracks import ShotFrame, ShotTracks, write_tracks
 
 INTERRUPTED: Final = 130
 """What a shell reports of a program that Ctrl-C ended."""
@@ -96,7 +98,12 @@ async def track(command: Track) -> int:
     with AsyncioInterrupt() as interrupt:
         try:
             return await _track(command)
-        except (ShotError, ImageError, OutputError, UsageError, ClientUsageError) as error:
+        except ImageError as error:
+            status = _told(error)
+            if _raw_file(command).exists():
+                sys.stderr.write("landmarks: what was done is kept; continue with --resume\n")
+            return status
+        except (ShotError, OutputError, UsageError, ClientUsageError) as error:
             return _told(error)
         except asyncio.CancelledError:
             if not interrupt.came:
@@ -152,9 +159,12 @@ async def _track(command: Track) -> int:
     arguments, shot = command.output, command.shot
     if arguments.resume and arguments.overwrite:
         raise UsageError("--resume continues the output, --overwrite replaces it: choose one")
+    if arguments.review is not None:
+        if arguments.chunk is not None:
+            raise UsageError("--review shows a whole shot: leave out --chunk")
+        _check_new(arguments.review, overwrite=arguments.overwrite)
     chunk = None if arguments.chunk is None else frozenset(frame_set(arguments.chunk))
-    # a part stays raw: identities and smoothing need the whole shot
-    raw = arguments.out if chunk is not None else arguments.out.with_name(arguments.out.name + RAW_SUFFIX)
+    raw = _raw_file(command)
     if chunk is None or not arguments.resume:
         _check_new(arguments.out, overwrite=arguments.overwrite)
     colour = await asyncio.to_thread(_colour, command)
@@ -190,10 +200,16 @@ async def _track(command: Track) -> int:
                     async for record in records:
                         _append(file, record_line(record))
                         bar.update()
-    return await asyncio.to_thread(_finish, command, raw)
+    return await asyncio.to_thread(_finish, command, raw, source, colour)
 
 
-def _finish(command: Track, raw: Path) -> int:
+def _raw_file(command: Track) -> Path:
+    """Where records go: a part stays raw, because identities and smoothing need the whole shot."""
+    out = command.output.out
+    return out if command.output.chunk is not None else out.with_name(out.name + RAW_SUFFIX)
+
+
+def _finish(command: Track, raw: Path, source: Source, colour: Colour) -> int:
     """Joins the records to tracks, and says which frames there were not."""
     arguments = command.output
     with raw.open("rb") as file:
@@ -204,6 +220,8 @@ def _finish(command: Track, raw: Path) -> int:
         shot = assemble(header, records)
         _write_whole(arguments.out, write_tracks(shot))
         raw.unlink()
+        if arguments.review is not None:
+            _write_review(arguments.review, shot, source, colour)
         sys.stderr.write(f"landmarks: {len(shot.faces)} faces in {len(shot.frames)} frames\n")
         for face in shot.report["faces"]:
             raw, smoothed = face["flicker"]["raw"], face["flicker"]["smoothed"]
@@ -213,6 +231,14 @@ def _finish(command: Track, raw: Path) -> int:
     for record in records:
         seen.add(record.frame)
     return seen.told(allow_missing=arguments.allow_missing)
+
+
+def _write_review(path: Path, shot: ShotTracks, source: Source, colour: Colour) -> None:
+    frames = tqdm(source.frames(lambda _: True), total=source.count, unit="frame", disable=None, leave=False)
+    with _beside(path) as beside:
+        # what was found of a frame, such as a cut, beside what is read of it again
+        pictures = ((found, picture) for found, (_, picture) in zip(shot.frames, frames, strict=False))
+        write_review(beside, shot, pictures, colour)
 
 
 def _after(last: int | None, chunk: frozenset[int] | None) -> Callable[[int], bool]:
@@ -382,10 +408,18 @@ def _append(file: BinaryIO, line: bytes) -> None:
 
 def _write_whole(path: Path, content: bytes) -> None:
     """The file is there in full or not at all."""
+    with _beside(path) as beside:
+        beside.write_bytes(content)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """The name of a file that becomes `path` once the block ends, and goes where it fails."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_bytes(content)
+        yield beside
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)

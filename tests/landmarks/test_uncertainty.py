@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landmarks.layout import WFLW98, PointLayout
-from landmarks.uncertainty import GAUSSIAN, FaceScorer, Plausibility, features_of, share_within, squared_radius
+from landmarks.uncertainty import GAUSSIAN, FaceScorer, Plausibility, features_of, is_cut, share_within, squared_radius
 
 face_score = FaceScorer(WFLW98)
 UPRIGHT = PointLayout(
@@ -119,6 +119,19 @@ def test_the_score_is_multiplied_by_the_plausibility() -> None:
     faces, covariances = np.stack([EYES_AND_MOUTH, EYES_AND_MOUTH * [0.5, 1.0]]), np.stack([COVARIANCES * 1e-4] * 2)
     assert ignorant(faces, covariances) == pytest.approx([1.0, 1.0])
     assert scorer(faces, covariances) == pytest.approx([1.0, 0.0], abs=0.05)
+    # half a face has points of odd proportions too
+    assert scorer(faces, covariances, np.array([False, True])) == pytest.approx([1.0, 1.0], abs=0.05)
+
+
+@pytest.mark.parametrize(("beyond", "cut"), [(0, False), (1, False), (2, True), (20, True)])
+@pytest.mark.parametrize("place", [(-0.6, 5.0), (99.6, 5.0), (5.0, -0.6), (5.0, 49.6), (-30.0, 80.0)])
+def test_an_edge_cuts_a_face_with_more_than_a_twentieth_of_its_points_beyond_it(
+    beyond: int, cut: bool, place: tuple[float, float]
+) -> None:
+    points = np.array([(-0.4, -0.4), (99.4, 49.4)] * 10)  # in the outermost pixels of the picture
+    points[:beyond] = place
+    assert is_cut(points, 100, 50) == cut
+    assert is_cut(np.stack([points, points * 0 + 7]), 100, 50).tolist() == [cut, False]
 
 
 @pytest.mark.parametrize("values", [((), 0.0), ((math.nan,), 0.0), ((1.0,), math.inf)])

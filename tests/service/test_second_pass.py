@@ -12,8 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from landmarks.codec import Decoded
+from landmarks.flip import mirror_points
 from landmarks.layout import WFLW98
 from landmarks.metadata import PointsCrop
+from landmarks.uncertainty import Plausibility
 from service.answer import Face, Region
 from service.deadline import Deadline
 from service.errors import ServiceError
@@ -40,8 +42,12 @@ def face_points(roll: float = 0.0, zoom: float = 1.0, shift: float = 0.0) -> NDA
     return moved.astype(np.float32)
 
 
+MIRRORED = mirror_points(face_points(), SIZE, WFLW98)
+
+
 class TwoAnswers(FakeEngine):
-    """Answers the crops of its first call with the `first` points, one after the other, and all later ones upright."""
+    """Answers its first crops with the `first` points, one after the other, and all later ones as an upright face in a
+    in a mirror."""
 
     def __init__(self, *first: NDArray[np.float32]) -> None:
         super().__init__()
@@ -52,15 +58,17 @@ class TwoAnswers(FakeEngine):
     async def infer(self, crops: np.ndarray, **options: Any) -> Decoded:
         decoded = await super().infer(crops, **options)
         self.crops.append(crops)
-        points = np.stack([self.first.pop(0) if self.first else face_points() for _ in crops])
+        points = np.stack([self.first.pop(0) if self.first else MIRRORED for _ in crops])
         return decoded._replace(points=points)
 
 
-async def find(engine: TwoAnswers, options: Options, regions: int = 1) -> tuple[Face, ...]:
+async def find(
+    engine: TwoAnswers, options: Options, regions: int = 1, box: tuple[float, float, float, float] = BOX
+) -> tuple[Face, ...]:
     pixels = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
     with ThreadPoolExecutor(1) as executor:
         landmarker = EngineLandmarker(engine, executor)
-        boxes = [Region(np.array(BOX, np.float32), "given", None)] * regions
+        boxes = [Region(np.array(box, np.float32), "given", None)] * regions
         return (await landmarker.faces(DecodedImage(pixels), boxes, options, Deadline.after(10))).faces
 
 
@@ -87,13 +95,14 @@ async def test_a_face_that_does_not_is_cropped_again_where_the_first_answer_saw_
 
 
 @pytest.mark.anyio
-async def test_the_second_crop_is_upright() -> None:
-    """The image rolled by a quarter turn is seen in the second crop as the first crop of the image before the roll."""
+async def test_the_second_crop_is_upright_and_mirrored() -> None:
+    """The image rolled by a quarter turn is seen in the second crop as the first crop of the image before the roll,
+    in a mirror."""
     engine = TwoAnswers(face_points(roll=math.pi / 2))
     await find(engine, Options())
     first, second = (crops[0].astype(int) for crops in engine.crops)
     # a face rolled clockwise is turned counterclockwise to be upright
-    assert np.abs(np.rot90(first, 1) - second).mean() < 1
+    assert np.abs(np.rot90(first, 1)[:, ::-1] - second).mean() < 1
 
 
 @pytest.mark.anyio
@@ -130,3 +139,22 @@ async def test_a_model_that_does_not_tell_how_answers_once() -> None:
     check_options(Options(refine="auto"), MODEL, 1)
     with pytest.raises(ServiceError, match="does not refine"):
         check_options(Options(refine="always"), MODEL, 1)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("left", "passes", "plausible"), [(100.0, 1, False), (-60.0, 1, True), (-60.0, 2, True)])
+async def test_a_face_that_the_edge_cuts_is_not_doubted_for_its_proportions(
+    left: float, passes: int, plausible: bool
+) -> None:
+    class Sure(TwoAnswers):
+        async def infer(self, crops: np.ndarray, **options: Any) -> Decoded:
+            decoded = await super().infer(crops, **options)
+            return decoded._replace(covariances=decoded.covariances * 0 + np.eye(2, dtype=np.float32) * 1e-4)
+
+    engine = Sure(face_points())
+    implausible = Plausibility((0.0,) * (3 * 98), -40.0)
+    engine.model = replace(MODEL, metadata=replace(METADATA, plausibility=implausible))
+    box = (left, 100.0, left + 100, 200.0)
+    (face,) = await find(engine, Options(refine="always" if passes == 2 else "never"), box=box)
+    assert face.passes == passes
+    assert face.score == pytest.approx(1.0 if plausible else 0.0, abs=1e-3)

@@ -14,11 +14,13 @@ from tqdm import tqdm
 
 from landmarks.codec import CodecSpec, Decoded, NetworkOutput, without_visibility
 from landmarks.crop import Crop, Matrix, compose, invert, transform_points
+from landmarks.flip import mirror, mirrored
 from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import PointsCrop
 from landmarks.second_pass import Refine, average_passes, counts, second_crops
-from landmarks.uncertainty import FaceScorer, Plausibility
+from landmarks.uncertainty import FaceScorer, Plausibility, is_cut
 from train.datasets.face import AnnotatedFace, BoxKind
+from train.datasets.image import RgbImage
 from train.errors import TrainingError
 from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName, Flip, HeatmapNetwork, make_decoder, make_flip_averaging_decoder
@@ -63,14 +65,14 @@ def crops_of(
     for start in range(0, len(faces), BATCH):
         part = faces[start : start + BATCH]
         crops = [Crop.around(face.box_of(boxes), crop_scale, input_size) for face in part]
-        yield cut_all(part, crops, images, cut)
+        yield cut_all([images.load(face.image) for face in part], crops, cut)
 
 
 def cut_all(
-    faces: Sequence[AnnotatedFace], crops: Sequence[Crop], images: ImageCache, cut: Cropper = crop_face
+    pictures: Sequence[RgbImage], crops: Sequence[Crop], cut: Cropper = crop_face
 ) -> tuple[NDArray[np.uint8], list[Matrix]]:
-    """The pixels of a crop of each face, RGB uint8 [N, S, S, 3], and the matrix from image to crop of each."""
-    pairs = [cut(images.load(face.image), crop) for face, crop in zip(faces, crops, strict=True)]
+    """The pixels of a crop of each picture, RGB uint8 [N, S, S, 3], and the matrix from image to crop of each."""
+    pairs = [cut(picture, crop) for picture, crop in zip(pictures, crops, strict=True)]
     return np.stack([pixels for pixels, _ in pairs]), [matrix for _, matrix in pairs]
 
 
@@ -108,29 +110,40 @@ def predict(
         decode = make_decoder(network, codec, decoders, correction)
     scorer = FaceScorer(layout, plausibility)
     parts: dict[DecoderName, list[Decoded]] = {decoder: [] for decoder in decoders}
+    edges: dict[DecoderName, list[NDArray[np.bool_]]] = {decoder: [] for decoder in decoders}
     matrices: list[Matrix] = []
     images = images or ImageCache(limit=0)
     with tqdm(total=len(faces), desc=f"{label} {boxes}", unit="face", disable=not progress, leave=False) as bar:
         for start in range(0, len(faces), BATCH):
             part = faces[start : start + BATCH]
             crops = [Crop.around(face.box_of(boxes), crop_scale, codec.input_size) for face in part]
-            pixels, batch = cut_all(part, crops, images, cut)
+            pictures = [images.load(face.image) for face in part]
+            pixels, batch = cut_all(pictures, crops, cut)
             found = decode(pixels)
             again = second.crops(found[decoders[0]].points, crops, layout) if second else {}
             if again:
-                pixels, second_batch = cut_all([part[i] for i in again], list(again.values()), images, cut)
-                better = decode(pixels)
-                kept = counting(found[decoders[0]], list(again), better[decoders[0]], scorer)
+                pixels, second_batch = cut_all([pictures[i] for i in again], list(again.values()), cut)
+                better = {
+                    key: mirror(decoded, codec.input_size, layout) for key, decoded in decode(mirrored(pixels)).items()
+                }
+                before, after = (
+                    scorer(each.points, each.covariances, cut_by_edges(each.points, to_crop, shown))
+                    for each, to_crop, shown in (
+                        (found[decoders[0]], batch, pictures),
+                        (better[decoders[0]], second_batch, [pictures[i] for i in again]),
+                    )
+                )
                 pairs = [
                     (i, row, compose(second_batch[row], invert(batch[i])))
-                    for row, (i, keep) in enumerate(zip(again, kept, strict=True))
-                    if keep
+                    for row, i in enumerate(again)
+                    if counts(float(before[i]), float(after[row]))
                 ]
                 found = {key: averaged(decoded, better[key], pairs) for key, decoded in found.items()}
                 for i, row, _ in pairs:
                     batch[i] = second_batch[row]
             for decoder, decoded in found.items():
                 parts[decoder].append(decoded)
+                edges[decoder].append(cut_by_edges(decoded.points, batch, pictures))
             matrices += batch
             bar.update(len(batch))
     decoded_by = {
@@ -138,7 +151,15 @@ def predict(
     }
     truth = [transform_points(matrix, face.points) for matrix, face in zip(matrices, faces, strict=True)]
     return Predictions(
-        decoded_by, np.stack(truth), np.stack(matrices), faces, layout, boxes, flip, plausibility=plausibility
+        decoded_by,
+        np.stack(truth),
+        np.stack(matrices),
+        faces,
+        layout,
+        boxes,
+        flip,
+        plausibility=plausibility,
+        cut={decoder: np.concatenate(each) for decoder, each in edges.items()},
     )
 
 
@@ -155,11 +176,16 @@ class SecondPass:
         return second_crops(in_image, first, self.rule, layout, self.refine)
 
 
-def counting(first: Decoded, at: Sequence[int], second: Decoded, scorer: FaceScorer) -> NDArray[np.bool_]:
-    """Which of the second answers [M, ...], for the faces `at` [M] of the first [N, ...], count: bool [M]."""
-    before = scorer(first.points, first.covariances)[list(at)]
-    after = scorer(second.points, second.covariances)
-    return np.array([counts(float(one), float(two)) for one, two in zip(before, after, strict=True)])
+def cut_by_edges(
+    points: NDArray[np.floating[Any]], matrices: Sequence[Matrix], pictures: Sequence[RgbImage]
+) -> NDArray[np.bool_]:
+    """Whether the edge of its picture cuts each face: [N], of points [N, P, 2] in the pixels of its crop."""
+    return np.array(
+        [
+            is_cut(transform_points(invert(matrix), each), picture.shape[1], picture.shape[0])
+            for each, matrix, picture in zip(points, matrices, pictures, strict=True)
+        ]
+    )
 
 
 def averaged(first: Decoded, second: Decoded, pairs: Sequence[tuple[int, int, Matrix]]) -> Decoded:

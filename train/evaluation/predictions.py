@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -59,6 +59,8 @@ class Predictions:
     """[S, S] of each face, the pixels of its crop that show something pasted over it; None: nothing is."""
     plausibility: Plausibility | None = None
     """Of the faces, where the network states it: see `landmarks.uncertainty.Plausibility`."""
+    cut: Mapping[DecoderName, NDArray[np.bool_]] = field(default_factory=dict)
+    """[faces] by decoder, whether the picture's edge cuts each face as it was found; without a decoder: none."""
 
     def lengths(self, norm: Norm) -> Array:
         """The lengths [faces] that errors are divided by, in crop pixels.
@@ -148,7 +150,8 @@ class Predictions:
     def scores(self, k: DecoderName) -> Array:
         """The score of each face as the service answers it: [faces], from 0 to 1."""
         scorer = FaceScorer(self.layout, self.plausibility)
-        return np.asarray(scorer(self.decoded[k].points, self.decoded[k].covariances), np.float64)
+        decoded = self.decoded[k]
+        return np.asarray(scorer(decoded.points, decoded.covariances, self.cut.get(k)), np.float64)
 
     def visibility(self, k: DecoderName) -> VisibilityFigures | None:
         """The figures of the points whose visibility is known; None where the network does not state it."""

@@ -18,6 +18,7 @@ import pytest
 
 from landmarks.golden import golden_crop
 from service.__main__ import main
+from service.engines.port import EngineFailure
 from shots.tracks import ShotTracks, read_tracks
 from tests.conftest import ROOT
 from tests.contract.apis import in_a_thread
@@ -28,6 +29,8 @@ pytest.importorskip("av", reason="the extra `vfx` is not installed")
 
 SHIFT = 3
 """Pixels by which the portrait moves to the right from one frame to the next."""
+BOX = ((40.0, 20.0, 220.0, 240.0), 0.9)
+"""Of what is found in every frame by the service over fakes."""
 ENGINE = ["--engine", "local", "--detection-size", "256"]
 
 
@@ -111,8 +114,7 @@ def test_parts_are_joined_to_the_same_bytes(plates: Path, whole: Path, tmp_path:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A service that runs, over fakes."""
-    detector = FakeDetector(((40.0, 20.0, 220.0, 240.0), 0.9))
-    with in_a_thread(FakeEngine(), detector, max_bytes=10**6, max_in_flight=8) as (rest, _):
+    with in_a_thread(FakeEngine(), FakeDetector(BOX), max_bytes=10**6, max_in_flight=8) as (rest, _):
         yield rest
 
 
@@ -138,6 +140,35 @@ def test_a_running_service_tracks_the_parts(
         assert run("track", plates / "plate.####.png", "-o", part, *flags) == 0
     assert run("merge", *parts, "-o", tmp_path / "joined.json", "--allow-missing") == 0
     assert (tmp_path / "joined.json").read_bytes() == whole_of_service
+
+
+def test_a_service_that_ends_is_told_and_what_was_done_is_kept(
+    plates: Path, url: str, whole_of_service: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Ending(FakeEngine):
+        async def infer(self, crops: np.ndarray, **options: Any) -> Any:
+            if len(self.calls) == 4:
+                raise EngineFailure("it has ended")
+            return await super().infer(crops, **options)
+
+    out = tmp_path / "shot.json"
+    flags = ("--allow-missing", "--concurrency", "1")
+    with in_a_thread(Ending(), FakeDetector(BOX), max_bytes=10**6) as (other, _):
+        assert run("track", plates / "plate.####.png", "-o", out, "--url", other, *flags) == 1
+    assert "continue with --resume" in capsys.readouterr().err
+    assert run("track", plates / "plate.####.png", "-o", out, "--url", url, *flags, "--resume") == 0
+    assert out.read_bytes() == whole_of_service
+
+
+def test_a_review_of_the_shot(plates: Path, url: str, whole_of_service: bytes, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    flags = ("--url", url, "--allow-missing", "--review", tmp_path / "review.mp4")
+    assert run("track", plates / "plate.####.png", "-o", tmp_path / "shot.json", *flags) == 0
+    assert (tmp_path / "shot.json").read_bytes() == whole_of_service
+    with av.open(str(tmp_path / "review.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["review.mp4", "shot.json"]
+    assert run("track", plates / "plate.####.png", "-o", tmp_path / "another.json", *flags) == 1  # it exists
 
 
 def test_a_farm_joins_the_parts_to_the_same_bytes(
@@ -221,6 +252,7 @@ def test_a_video_and_its_export(tmp_path: Path) -> None:
         (["PLATES", "--view", "ACES 1.0 - SDR Video"], 2, "--in-colorspace"),
         (["PLATES", "--in-colorspace", "LogC"], 2, "ARRI LogC3"),
         (["PLATES", "--resume", "--overwrite"], 2, "choose one"),
+        (["PLATES", "--chunk", "1001-1002", "--review", "a.mp4"], 2, "a whole shot"),
     ],
 )
 def test_what_makes_no_sense_is_told_before_anything_is_computed(

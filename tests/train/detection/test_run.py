@@ -196,7 +196,9 @@ def test_fit_evaluate_and_export(source: DataSource, tmp_path: Path, capsys: pyt
     image = read_image(next((source.root / "images").iterdir()))
     ours = find_faces(image, network, metadata.spec)
     theirs = find_faces(image, torch_network(load_detector(run)[1]), metadata.spec)
-    assert np.abs(ours.boxes[:5] - theirs.boxes[:5]).max() < 0.1
+    # in any order: the scores of a network that has learned so little are nearly equal
+    apart = np.abs(ours.boxes[:5, None] - theirs.boxes[None, :]).max(axis=2)
+    assert apart.min(axis=1).max() < 0.1
 
     figures = []
     for which in (("--run", run), ("--model", model)):

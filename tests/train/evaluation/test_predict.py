@@ -16,6 +16,7 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 
 from landmarks.codec import CodecSpec, Decoded, NetworkOutput, without_visibility
 from landmarks.crop import Crop, transform_points
+from landmarks.flip import mirror_points
 from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import PointsCrop
 from landmarks.second_pass import Refine, crop_by_points
@@ -159,7 +160,10 @@ def test_a_second_pass_crops_a_face_by_its_points(tmp_path: Path, refine: Refine
 
     def network(batch: np.ndarray[Any, Any]) -> NetworkOutput:
         maps = np.zeros((len(batch), 98, 16, 16), np.float32)
-        points = transform_points(next(shown).image_to_crop(), face.points)
+        crop = next(shown)
+        points = transform_points(crop.image_to_crop(), face.points)
+        if crop is expected:  # the second crop is shown in a mirror
+            points = mirror_points(points, 64, WFLW98)
         column, row = np.round((points - 1.5) / 4).astype(int).T
         maps[0, np.arange(98), row, column] = 50.0
         return without_visibility(maps)
