@@ -4,7 +4,8 @@
 itself uses every core. The requests contain the face's box, so that the detector does not take part, unless
 --no-boxes is given. Every round measures each path for a few seconds, one after the other, so that a ratio compares
 neighbours in time; the medians over the rounds are printed, and the longest time in which no request was completed,
-which shows whether the service stands still at times.
+which shows whether the service stands still at times. The CPU time of a request by process says most where other
+processes take part of the machine. "client" is this process, which also runs bare.
 
     python -m bench.throughput
     python -m bench.throughput --concurrency 1 --precision int8
@@ -32,6 +33,7 @@ import numpy as np
 import skimage.data
 from tqdm import tqdm
 
+from landmarks import compiled
 from landmarks.codec import decode_output
 from landmarks.crop import Crop, transform_points, warp
 from landmarks.repository import model_path
@@ -45,6 +47,16 @@ ROOT = Path(__file__).parents[1]
 
 Request = Callable[[], None]
 """Sends one request and checks its answer."""
+
+PROCESSES = {
+    "/heatmap/": "heatmap",
+    "/decode/": "decode",
+    "/detector/": "detector",
+    "tritonserver": "Triton",
+    "": "gateway",
+}
+"""Names of the service's processes, by the first of these that is part of a process's command."""
+TICKS = os.sysconf("SC_CLK_TCK")
 
 PORTRAIT_BOX = (178.0, 63.0, 268.0, 176.0)
 """The face's box in scikit-image's astronaut, of 512 pixels."""
@@ -88,15 +100,43 @@ def connect_all(count: int, url: str, jpeg: bytes, box: tuple[float, ...] | None
     return [served_request(url, jpeg, box) for _ in range(count)]
 
 
+def by_numpy(request: Request) -> Request:
+    """The request, decoded by NumPy instead of C."""
+
+    def slower() -> None:
+        library, compiled.library = compiled.library, None
+        try:
+            request()
+        finally:
+            compiled.library = library
+
+    return slower
+
+
 class Measured(NamedTuple):
     per_second: float
     """Requests of all clients together."""
     longest_gap: float
     """Seconds between two completions that follow each other, of whichever clients."""
+    cpu: dict[str, float]
+    """CPU seconds of a request, by the name of a process."""
 
 
-def measure(clients: list[Request], seconds: float) -> Measured:
-    """Each client sends its next request as soon as the last is answered."""
+def cpu_seconds(pid: int) -> dict[str, float]:
+    """What a process and its descendants have used so far, by name."""
+    command = Path(f"/proc/{pid}/cmdline").read_text()
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    used = {next(name for part, name in PROCESSES.items() if part in command): (int(user) + int(system)) / TICKS}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            for name, seconds in cpu_seconds(int(child)).items():
+                used[name] = used.get(name, 0.0) + seconds
+    return used
+
+
+def measure(clients: list[Request], seconds: float, service: int) -> Measured:
+    """Each client sends its next request as soon as the last is answered. `service`: the id of its process."""
+    before, own = cpu_seconds(service), time.process_time()
     start = time.perf_counter()
 
     def work(request: Request) -> list[float]:
@@ -108,7 +148,10 @@ def measure(clients: list[Request], seconds: float) -> Measured:
 
     with ThreadPoolExecutor(len(clients)) as threads:
         completed = sorted(itertools.chain(*threads.map(work, clients)))
-    return Measured(len(completed) / (completed[-1] - start), float(np.diff(completed, prepend=start).max()))
+    used = {name: seconds - before.get(name, 0.0) for name, seconds in cpu_seconds(service).items()}
+    used["client"] = time.process_time() - own
+    cpu = {name: seconds / len(completed) for name, seconds in used.items()}
+    return Measured(len(completed) / (completed[-1] - start), float(np.diff(completed, prepend=start).max()), cpu)
 
 
 @contextmanager
@@ -159,9 +202,11 @@ def main() -> int:
     jpeg, face = portrait(args.size)
     box = None if args.no_boxes else face
     os.environ["LANDMARKS_PRECISION"] = args.precision
-    with served() as (rest_port, rpc_port):
+    with started() as (service, rest_port, rpc_port):
         bare = bare_request(jpeg, face, args.precision)
         paths: dict[str, Callable[[], list[Request]]] = {"bare": lambda: [bare]}
+        if compiled.library is not None:
+            paths["bare, decoded by NumPy"] = lambda: [by_numpy(bare)]
         for count in args.concurrency:
             paths |= {
                 f"REST, concurrency {count}": partial(connect_all, count, f"http://127.0.0.1:{rest_port}", jpeg, box),
@@ -171,7 +216,7 @@ def main() -> int:
         with tqdm(total=(args.rounds + 1) * len(paths), unit="measurement", leave=False) as bar:
             for round_number in range(args.rounds + 1):
                 for name, connect in paths.items():
-                    found = measure(connect(), args.seconds if round_number else 1.0)
+                    found = measure(connect(), args.seconds if round_number else 1.0, service)
                     if round_number:  # the first round warms up
                         measured[name].append(found)
                     bar.update()
@@ -183,11 +228,15 @@ def print_table(measured: dict[str, list[Measured]], jpeg_bytes: int) -> None:
     """Medians of the rates, and the longest gap of all rounds."""
     bare = np.array([each.per_second for each in measured["bare"]])
     print(f"one face in a JPEG of {jpeg_bytes:,} bytes; median of {len(bare)} rounds\n")
-    print("| path | faces/s | over bare | longest gap, ms |\n| --- | ---: | ---: | ---: |")
+    processes = ("client", *dict.fromkeys(reversed(PROCESSES.values())))
+    print(f"| path | faces/s | over bare | longest gap, ms | CPU, us: all | {' | '.join(processes)} |")
+    print(f"| --- |{' ---: |' * (4 + len(processes))}")
     for name, values in measured.items():
         rates = np.array([each.per_second for each in values])
         gap = max(each.longest_gap for each in values)
-        print(f"| {name} | {np.median(rates):.1f} | {np.median(rates / bare):.2f} | {1e3 * gap:.0f} |")
+        cpu = 1e6 * np.median([[each.cpu.get(process, 0.0) for process in processes] for each in values], axis=0)
+        shares = " | ".join(f"{share:,.0f}" for share in [cpu.sum(), *cpu])
+        print(f"| {name} | {np.median(rates):.1f} | {np.median(rates / bare):.2f} | {1e3 * gap:.0f} | {shares} |")
 
 
 if __name__ == "__main__":

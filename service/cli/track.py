@@ -98,7 +98,12 @@ async def track(command: Track) -> int:
     with AsyncioInterrupt() as interrupt:
         try:
             return await _track(command)
-        except (ShotError, ImageError, OutputError, UsageError, ClientUsageError) as error:
+        except ImageError as error:
+            status = _told(error)
+            if _raw_file(command).exists():
+                sys.stderr.write("landmarks: what was done is kept; continue with --resume\n")
+            return status
+        except (ShotError, OutputError, UsageError, ClientUsageError) as error:
             return _told(error)
         except asyncio.CancelledError:
             if not interrupt.came:
@@ -159,8 +164,7 @@ async def _track(command: Track) -> int:
             raise UsageError("--review shows a whole shot: leave out --chunk")
         _check_new(arguments.review, overwrite=arguments.overwrite)
     chunk = None if arguments.chunk is None else frozenset(frame_set(arguments.chunk))
-    # a part stays raw: identities and smoothing need the whole shot
-    raw = arguments.out if chunk is not None else arguments.out.with_name(arguments.out.name + RAW_SUFFIX)
+    raw = _raw_file(command)
     if chunk is None or not arguments.resume:
         _check_new(arguments.out, overwrite=arguments.overwrite)
     colour = await asyncio.to_thread(_colour, command)
@@ -197,6 +201,12 @@ async def _track(command: Track) -> int:
                         _append(file, record_line(record))
                         bar.update()
     return await asyncio.to_thread(_finish, command, raw, source, colour)
+
+
+def _raw_file(command: Track) -> Path:
+    """Where records go: a part stays raw, because identities and smoothing need the whole shot."""
+    out = command.output.out
+    return out if command.output.chunk is not None else out.with_name(out.name + RAW_SUFFIX)
 
 
 def _finish(command: Track, raw: Path, source: Source, colour: Colour) -> int:

@@ -18,6 +18,7 @@ import pytest
 
 from landmarks.golden import golden_crop
 from service.__main__ import main
+from service.engines.port import EngineFailure
 from shots.tracks import ShotTracks, read_tracks
 from tests.conftest import ROOT
 from tests.contract.apis import in_a_thread
@@ -28,6 +29,8 @@ pytest.importorskip("av", reason="the extra `vfx` is not installed")
 
 SHIFT = 3
 """Pixels by which the portrait moves to the right from one frame to the next."""
+BOX = ((40.0, 20.0, 220.0, 240.0), 0.9)
+"""Of what is found in every frame by the service over fakes."""
 ENGINE = ["--engine", "local", "--detection-size", "256"]
 
 
@@ -111,8 +114,7 @@ def test_parts_are_joined_to_the_same_bytes(plates: Path, whole: Path, tmp_path:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A service that runs, over fakes."""
-    detector = FakeDetector(((40.0, 20.0, 220.0, 240.0), 0.9))
-    with in_a_thread(FakeEngine(), detector, max_bytes=10**6, max_in_flight=8) as (rest, _):
+    with in_a_thread(FakeEngine(), FakeDetector(BOX), max_bytes=10**6, max_in_flight=8) as (rest, _):
         yield rest
 
 
@@ -138,6 +140,24 @@ def test_a_running_service_tracks_the_parts(
         assert run("track", plates / "plate.####.png", "-o", part, *flags) == 0
     assert run("merge", *parts, "-o", tmp_path / "joined.json", "--allow-missing") == 0
     assert (tmp_path / "joined.json").read_bytes() == whole_of_service
+
+
+def test_a_service_that_ends_is_told_and_what_was_done_is_kept(
+    plates: Path, url: str, whole_of_service: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Ending(FakeEngine):
+        async def infer(self, crops: np.ndarray, **options: Any) -> Any:
+            if len(self.calls) == 4:
+                raise EngineFailure("it has ended")
+            return await super().infer(crops, **options)
+
+    out = tmp_path / "shot.json"
+    flags = ("--allow-missing", "--concurrency", "1")
+    with in_a_thread(Ending(), FakeDetector(BOX), max_bytes=10**6) as (other, _):
+        assert run("track", plates / "plate.####.png", "-o", out, "--url", other, *flags) == 1
+    assert "continue with --resume" in capsys.readouterr().err
+    assert run("track", plates / "plate.####.png", "-o", out, "--url", url, *flags, "--resume") == 0
+    assert out.read_bytes() == whole_of_service
 
 
 def test_a_review_of_the_shot(plates: Path, url: str, whole_of_service: bytes, tmp_path: Path) -> None:
