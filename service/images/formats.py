@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Final, NamedTuple
 
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
-
 from service.errors import ErrorKind, ServiceError
+from service.images.bmp import read_bmp
+from service.images.gif import read_gif
 from service.images.header import Source
 from service.images.heif import read_avif, read_heic
 from service.images.jpeg import read_jpeg
-from service.images.pillow import read_by_pillow
 from service.images.png import read_png
 from service.images.tiff import read_tiff
 from service.images.webp import read_webp
@@ -34,8 +31,8 @@ FORMATS: Final[Mapping[str, Format]] = {
     "JPEG": Format(re.compile(rb"\xff\xd8\xff"), read_jpeg),
     "PNG": Format(re.compile(rb"\x89PNG\r\n\x1a\n"), read_png),
     "WebP": Format(re.compile(rb"RIFF....WEBP", re.DOTALL), read_webp),
-    "GIF": Format(re.compile(rb"GIF8[79]a"), partial(read_by_pillow, "GIF", GifImageFile)),
-    "BMP": Format(re.compile(rb"BM"), partial(read_by_pillow, "BMP", BmpImageFile)),
+    "GIF": Format(re.compile(rb"GIF8[79]a"), read_gif),
+    "BMP": Format(re.compile(rb"BM"), read_bmp),
     "TIFF": Format(re.compile(rb"II[*+]\x00|MM\x00[*+]"), read_tiff),
     # a file type box with the brand of AVIF; or with the brand of any such file, and that of AVIF among the compatible
     "AVIF": Format(

@@ -22,6 +22,10 @@ from service.search import search
 
 MAX_SCANS: Final = 100
 """A progressive file has about ten. Every scan costs a pass over the whole image, even one of a few bytes."""
+_USUAL_SCANS: Final = 20
+"""That are read of an image of any size."""
+_SCANNED: Final = 2 * 10**9
+"""Pixels of all scans together, beyond that."""
 _MAX_SEGMENTS: Final = 10_000
 
 # a marker that is not a stuffed byte, a restart or padding
@@ -96,10 +100,11 @@ def read_jpeg(data: bytes) -> Source:
         raise unsupported("JPEG", f"{frame.components} channels")
     if not frame.height:
         raise unsupported("JPEG", "its height behind the pixels")
-    if file.scans > MAX_SCANS:
+    most = min(MAX_SCANS, max(_USUAL_SCANS, _SCANNED // max(1, frame.width * frame.height)))
+    if file.scans > most:
         raise ServiceError(
             ErrorKind.UNSUPPORTED_IMAGE,
-            f"the JPEG file has {file.scans} scans, at most {MAX_SCANS} are read; save it as a baseline JPEG file",
+            f"the JPEG file has {file.scans} scans, at most {most} are read; save it as a baseline JPEG file",
         )
     header = Header(
         "JPEG",

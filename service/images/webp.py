@@ -29,7 +29,7 @@ def read_webp(data: bytes) -> Source:
     if size is None or 0 in size:
         raise damaged("WebP")
     header = Header("WebP", *size, "rgb", orientation, profile, frames > 1)
-    return Source(header, lambda: decode_by_opencv("WebP", data), bytes_per_pixel=8)
+    return Source(header, lambda: decode_by_opencv("WebP", data), bytes_per_pixel=16 if frames else 8)
 
 
 def _size(kind: bytes, head: bytes) -> tuple[int, int]:

@@ -68,7 +68,7 @@ def test_pip_gets_the_secrets(images: None, tmp_path: Path) -> None:
 
 def copied_tree(folder: Path) -> Path:
     """A copy of the files that images are built from, to which files can be added."""
-    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md"):
+    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "setup.py", "README.md"):
         shutil.copy(ROOT / name, folder / name)
     for name in ("landmarks", "landmarks_client", "service", "shots", "train", "model_repo", "deploy"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.whl"))

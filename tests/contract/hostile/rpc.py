@@ -34,6 +34,7 @@ def messages(chance: random.Random) -> Iterator[Case]:
     for name, data in malformed.items():
         yield Message(f"message with {name}", data)
         yield Message(f"batch with {name}", b"\x0a" + varint(len(data)) + data, "DetectBatch")
+        yield Message(f"stream with {name}", data, "Track")
     yield Message("a batch of nothing", b"", "DetectBatch")
     yield Message("a batch of 5000", b"\x0a\x00" * 5000, "DetectBatch")
     yield Message("a method that is not there", good, "Destroy")

@@ -14,6 +14,7 @@ from PIL import Image as PillowImage
 from service.errors import ErrorKind, ServiceError
 from service.images.decode import decode_image, decode_srgb
 from service.images.formats import FORMATS
+from service.images.limits import ImageLimits
 from service.limits import IMAGE_FORMATS
 from tests.service.images.support import LIMITS, RGB, exif, failure, rgb, saved, xmp
 
@@ -101,6 +102,31 @@ def test_run_lengths_of_bmp_are_read():
     coded = bytes([2, 0, 2, 1, 0, 0, 0, 1])
     data = b"BM" + struct.pack("<IHHI", 14 + len(head) + len(coded), 0, 0, 14 + len(head)) + head + coded
     assert decode_srgb(data, LIMITS).tolist() == [[[255, 0, 0]] * 2 + [[0, 0, 255]] * 2]
+
+
+def test_run_lengths_of_bmp_are_read_up_to_a_size():
+    """Pillow decodes them in Python."""
+    head = struct.pack("<IiiHHIIiiII", 40, 900, 900, 1, 8, 1, 0, 0, 0, 2, 0) + bytes(8)
+    data = b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + len(head)) + head + b"\1\2" * 2**20
+    assert failure(data, ImageLimits(10**7, 10**7)) is ErrorKind.UNSUPPORTED_IMAGE
+
+
+BLOCKS = {
+    "comments": lambda count: b"!\xfe\1a\0" * count,
+    "a comment": lambda count: b"!\xfe" + b"\2ab" * count + b"\0",
+    "a comment behind junk": lambda count: b"?!\xfe" + b"\1a" * count + b"\0",
+    "junk": lambda count: b"?" * 6 * count,
+}
+
+
+@pytest.mark.parametrize("is_behind", [False, True], ids=["before the image", "behind it"])
+@pytest.mark.parametrize("blocks", BLOCKS.values(), ids=list(BLOCKS))
+def test_gif_files_of_very_many_blocks_are_refused(blocks, is_behind):
+    """Pillow passes over them in Python, up to the second image, and keeps comments."""
+    data = saved(SQUARES, "GIF")
+    at = len(data) - 1 if is_behind else 13 + (3 << (data[10] & 7) + 1)
+    check_squares(decode_srgb(data[:at] + blocks(1000) + data[at:], LIMITS))
+    assert failure(data[:at] + blocks(200_000) + data[at:], ImageLimits(10**7, 10**7)) is ErrorKind.UNSUPPORTED_IMAGE
 
 
 @pytest.mark.parametrize("form", ["WEBP", "PNG", "JPEG"])

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from service.errors import ErrorKind, ServiceError
-from service.images.decode import decode_image, decode_srgb
+from service.images.decode import decode_image, decode_srgb, read_header
+from service.images.limits import ImageLimits
 from tests.fakes import gradient_image
 from tests.service.images.profiles import SRGB, red_and_blue_swapped
 from tests.service.images.support import LIMITS, RGB, exif, failure, saved, segment, xmp
@@ -112,6 +113,18 @@ def test_at_most_100_scans_are_read():
         decode_srgb(progressive(101), LIMITS)
     assert caught.value.kind is ErrorKind.UNSUPPORTED_IMAGE
     check_same(with_segments(segment(0xE5, b"\xff\xda" * 200)))
+
+
+def test_fewer_scans_are_read_of_a_large_image():
+    """Each of 100 megapixels takes a fifth of a second."""
+    data = bytearray(progressive(21))
+    frame = data.index(b"\xff\xc2")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 10_000, 10_000)
+    large = ImageLimits(max_bytes=10**6, max_pixels=10**8)
+    with pytest.raises(ServiceError, match="21 scans, at most 20 are read"):
+        read_header(bytes(data), large)
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 5000, 10_000)
+    assert read_header(bytes(data), large).header.height == 5000
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@ FILES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "jpeg of inks": ("CMYK", "JPEG", {"progressive": True}),
     "png": ("RGBA", "PNG", {"compress_level": 1}),
     "webp": ("RGBA", "WEBP", {"method": 0}),
+    "animated webp": (
+        "RGB",
+        "WEBP",
+        {"method": 0, "save_all": True, "append_images": [Image.new("RGB", (SIDE, SIDE))]},
+    ),
     "gif": ("P", "GIF", {}),
     "bmp": ("RGBA", "BMP", {}),
     "tiff": ("RGB", "TIFF", {}),
