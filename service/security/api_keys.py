@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from service.security.files import read_file
 from service.security.tls import Tls
 from service.settings import Settings
 
@@ -78,7 +79,7 @@ def read_digests(settings: Settings) -> dict[str, bytes]:
     _add(digests, re.split(r"[,\s]+", settings.api_keys or ""), "LANDMARKS_API_KEYS")
     if settings.api_keys_file is not None:
         try:
-            lines = settings.api_keys_file.read_text(encoding="utf-8-sig").splitlines()
+            lines = read_file(settings.api_keys_file).decode("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise SecurityError(f"LANDMARKS_API_KEYS_FILE: {settings.api_keys_file} cannot be read: {error}") from error
         _add(digests, (line.partition("#")[0] for line in lines), str(settings.api_keys_file))

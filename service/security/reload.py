@@ -11,6 +11,7 @@ from typing import Final
 
 from service.observability.metrics import Metrics
 from service.security.api_keys import Protection, read_digests
+from service.security.files import read_file
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -55,10 +56,10 @@ class WatchedFiles:
 
 def _is_readable(path: Path) -> bool:
     try:
-        with path.open("rb"):
-            return True
+        read_file(path)
     except OSError:
         return False
+    return True
 
 
 def _state(path: Path) -> tuple[int, int, int, int] | None:

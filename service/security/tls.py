@@ -10,6 +10,8 @@ from pathlib import Path
 
 import grpc
 
+from service.security.files import read_file
+
 
 @dataclass
 class Tls:
@@ -30,15 +32,15 @@ class Tls:
 
     def load(self) -> None:
         """Reads the files, for connections from now on. Raises OSError or ValueError unless they can be used."""
+        certificate, key = read_file(self.certificate), read_file(self.key)
+        roots = None if self.client_ca is None else read_file(self.client_ca)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # Python's defaults require at least TLS 1.2
         # without a password OpenSSL would ask for it on the terminal
         context.load_cert_chain(self.certificate, self.key, password="")
         if self.client_ca is not None:
             context.load_verify_locations(self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
-        certificate = self.certificate.read_bytes()
-        roots = None if self.client_ca is None else self.client_ca.read_bytes()
-        configuration = grpc.ssl_server_certificate_configuration([(self.key.read_bytes(), certificate)], roots)
+        configuration = grpc.ssl_server_certificate_configuration([(key, certificate)], roots)
         self.expires = expiry(certificate.decode("ascii", "replace"))
         self.context, self._configuration = context, configuration
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.observability.metrics import Metrics
 from service.security import reload
-from service.security.api_keys import new_key, read_protection
+from service.security.api_keys import SecurityError, new_key, read_protection
 from service.security.reload import keep_loaded, watched
 from service.security.tls import expiry
 from service.settings import Settings
@@ -140,6 +141,31 @@ def test_keys_of_a_lost_file_are_refused_and_those_of_the_environment_stay(
     moved.rename(path)  # the same file again, unchanged
     files.look()
     assert protection.keys.holder(in_file) == "ana"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "large"])
+def test_keys_of_a_file_that_becomes_something_else_are_refused_without_reading_it(tmp_path: Path, kind: str) -> None:
+    """Nobody writes to the pipe, and the device does not end."""
+    key, line = new_key("ana")
+    path = tmp_path / "keys"
+    path.write_text(line)
+    settings = Settings(api_keys_file=path)
+    protection = read_protection(settings)
+    (files,) = watched(protection, settings, Metrics())
+    assert protection.keys.holder(key) == "ana"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text(f"{line}\n" + "#" * 2**21)
+    files.look()
+    assert protection.keys.holder(key) is None
+    with pytest.raises(SecurityError, match="cannot be read"):
+        read_protection(settings)
 
 
 @pytest.mark.parametrize("year", [2049, 2051])
