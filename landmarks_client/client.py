@@ -252,9 +252,11 @@ class _Shot:
         """An answer has arrived."""
         self._attempts, self._is_under_way = None, True
 
-    def delay_after(self, error: LandmarksError) -> float:
-        """Seconds before the stream is continued. Raises `error` where it is not."""
+    def delay_after(self, error: LandmarksError, *, is_idle: bool) -> float:
+        """Seconds before the stream is continued. Raises `error` where it is not. `is_idle`: no answer was missing."""
         if self._is_under_way and error.code in _BROKEN:
+            if is_idle:
+                return 0.0
             error.retry_after = error.retry_after or 0.0
         if self._attempts is None:
             self._attempts = Attempts(*self._arguments)
@@ -265,16 +267,15 @@ def _answers(
     transport: RpcTransport, frames: Iterable[AnyFrame], options: TrackOptions, shot: _Shot
 ) -> Iterator[TrackedFrame]:
     with closing(Progress(frames, options)) as progress:
-        while True:
+        while progress.wait():  # a stream without frames would end: the service waits for them no longer than it must
             try:
                 with closing(transport.track(progress, shot.attempt())) as answers:
                     for answer in answers:
                         shot.goes_on()
                         yield answer
-                progress.check()
-                return
             except LandmarksError as error:
-                time.sleep(shot.delay_after(error))
+                time.sleep(shot.delay_after(error, is_idle=progress.is_idle))
+        progress.check()
 
 
 async def _answers_async(
@@ -284,16 +285,15 @@ async def _answers_async(
     shot: _Shot,
 ) -> AsyncIterator[TrackedFrame]:
     async with aclosing(AsyncProgress(frames, options)) as progress:
-        while True:
+        while await progress.wait():
             try:
                 async with aclosing(transport.track(progress, shot.attempt())) as answers:
                     async for answer in answers:
                         shot.goes_on()
                         yield answer
-                progress.check()
-                return
             except LandmarksError as error:
-                await asyncio.sleep(shot.delay_after(error))
+                await asyncio.sleep(shot.delay_after(error, is_idle=progress.is_idle))
+        progress.check()
 
 
 def _read_part(image: Image, options: Options) -> ImagePart:

@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 from landmarks_client.errors import (
     DEADLINE_EXCEEDED,
     NO_ANSWER,
+    NOT_UNDERSTOOD,
     ClientUsageError,
     LandmarksError,
     NoAnswer,
@@ -69,6 +70,7 @@ class RpcTransport:
             for response in call:
                 progress.answered(response)
                 yield tracked_frame(response)
+            _check_answered(progress.is_idle, self._target, attempt)
         except grpc.RpcError as error:
             raise failure(error, self._target, attempt) from error
         finally:
@@ -110,6 +112,7 @@ class AsyncRpcTransport:
             async for response in call:
                 progress.answered(response)
                 yield tracked_frame(response)
+            _check_answered(progress.is_idle, self._target, attempt)
         except grpc.aio.AioRpcError as error:
             raise failure(error, self._target, attempt) from error
         finally:
@@ -123,6 +126,12 @@ class AsyncRpcTransport:
             return await method(message, timeout=attempt.timeout, metadata=_metadata(self._target, attempt))
         except grpc.aio.AioRpcError as error:
             raise failure(error, self._target, attempt) from error
+
+
+def _check_answered(all_are: bool, target: Target, attempt: Attempt) -> None:
+    if not all_are:
+        message = f"{target.url} ended the stream before all frames were answered"
+        raise NoAnswer(NOT_UNDERSTOOD, message, request_id=attempt.request_id)
 
 
 def _open_channel(library: Any, target: Target) -> Any:

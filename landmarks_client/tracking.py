@@ -157,6 +157,11 @@ class _Progress:
             self._waiting.popleft()
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no frame waits for its answer."""
+        return not self._waiting
+
+    @property
     def _is_full(self) -> bool:
         return len(self._waiting) >= WINDOW
 
@@ -190,6 +195,12 @@ class Progress(_Progress):
             with self._changed:
                 self._has_ended = True
                 self._changed.notify_all()
+
+    def wait(self) -> bool:
+        """Waits for a frame to be sent; False after the last."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._has_ended)
+            return not self.is_idle
 
     def messages(self, is_over: threading.Event) -> Iterator[pb.TrackRequest]:
         """Those of one stream, until it `is_over`."""
@@ -248,6 +259,12 @@ class AsyncProgress(_Progress):
     async def _change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
+
+    async def wait(self) -> bool:
+        """Waits for a frame to be sent; False after the last."""
+        while self.is_idle and not self._has_ended:
+            await self._change()
+        return not self.is_idle
 
     async def messages(self) -> AsyncIterator[pb.TrackRequest]:
         """Those of one stream."""

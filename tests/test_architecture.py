@@ -95,6 +95,15 @@ def test_the_settings_load_no_heavy_package() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_the_service_needs_nothing_of_the_extra_for_shots() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('av', 'fileseq', 'OpenImageIO', 'PyOpenColorIO', 'scipy'): sys.modules[name] = None\n"
+        "import service.server"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def functions(tree: ast.AST) -> Iterator[ast.AST]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 

@@ -74,7 +74,7 @@ def _bytes_per_pixel(name: str, image: ImageFile) -> int:
     if image.mode == "CMYK":
         return 12
     has_more_bits = image.info.get("bit_depth", 8) > 8
-    return {"GIF": 6, "BMP": 8, "TIFF": 9, "AVIF": 20, "HEIC": 17 if has_more_bits else 9}[name]
+    return {"GIF": 6, "BMP": 8, "TIFF": 9, "AVIF": 20, "HEIC": 20 if has_more_bits else 12}[name]
 
 
 def _decode(name: str, image: ImageFile, kind: str, bits: int) -> Pixels:

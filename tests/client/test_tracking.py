@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import cv2
+import grpc
 import numpy as np
 import pytest
 
 from landmarks_client import AsyncClient, Client, ClientUsageError, Frame, LandmarksError, NoAnswer, TrackedFrame
+from landmarks_client.pb import landmarks_pb2_grpc
 from landmarks_client.tracking import WINDOW
 from service.engines.port import EngineOverloaded
+from service.rpc.server import build_server
 from tests.client.conftest import every_client
 from tests.contract.apis import open_apis
 from tests.contract.test_tracking import MovingDetector
@@ -155,6 +159,26 @@ async def test_a_full_queue_is_asked_again_from_where_the_stream_broke(kind: Any
 
 
 @every_client
+async def test_a_stream_that_idles_goes_on_with_the_next_frame(kind: Any) -> None:
+    """However long it has idled: the service ends it, and no other is begun before there is a frame."""
+    gateway = make_gateway(FakeEngine(), FakeDetector((BOX, 0.9)))
+    server, port = build_server(gateway, "127.0.0.1:0", read_timeout=0.3)
+    await server.start()
+    ended = gateway.metrics._requests.labels("grpc", "grpc", "client_too_slow")
+
+    def frames() -> Iterator[bytes]:
+        for number in (1, 2, 3):
+            yield IMAGE
+            while number < 3 and ended._value.get() < number:
+                threading.Event().wait(0.01)
+
+    found = await tracked(kind, f"127.0.0.1:{port}", frames(), timeout=0.2)
+    assert [(answer.number, answer.faces[0].id) for answer in found] == [(1, 1), (2, 1), (3, 1)]
+    assert ended._value.get() == 2
+    await server.stop(None)
+
+
+@every_client
 async def test_a_frame_that_comes_late_delays_no_answer(kind: Any) -> None:
     """As from a camera: each frame here comes once the one before it is answered."""
     answered = asyncio.Queue[int]()
@@ -222,6 +246,22 @@ async def test_no_more_frames_are_taken_than_wait_for_an_answer(kind: Any) -> No
                 async for _ in client.track(frames()):
                     break
     assert taken <= 2 * WINDOW
+
+
+@every_client
+async def test_a_server_that_ends_the_stream_before_its_answers_is_not_believed(kind: Any) -> None:
+    class Servicer(landmarks_pb2_grpc.LandmarksServicer):
+        async def Track(self, request_iterator: Any, context: Any) -> None:  # noqa: N802
+            return
+
+    server = grpc.aio.server()
+    landmarks_pb2_grpc.add_LandmarksServicer_to_server(Servicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    with pytest.raises(NoAnswer) as caught:
+        await tracked(kind, f"127.0.0.1:{port}", [IMAGE])
+    assert caught.value.code == "not_understood"
+    await server.stop(None)
 
 
 @every_client
