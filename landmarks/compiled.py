@@ -1,4 +1,4 @@
-"""`landmarks.codec.decode` for the decoder "topk" in C: `heatmaps.c`, ten times as fast as by NumPy.
+"""`landmarks.codec.decode` for the decoders "topk" and "argmax" in C: `heatmaps.c`, ten times as fast as by NumPy.
 
 It is built where the package is installed, if there is a compiler. NumPy says what is right, and answers where this
 cannot: points are equal to the bit, scores and covariances within single precision (docs/decisions/0056).

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from landmarks.codec import CodecError, CodecSpec, decode
@@ -181,12 +181,9 @@ def test_a_constant_added_to_all_logits_changes_nothing(maps: NDArray[np.float32
 
 
 @given(maps=arrays(np.float32, (2, 1, 8, 8), elements=st.floats(-20, 20, width=32)))
-def test_argmax_is_topk_of_one(maps: NDArray[np.float32]) -> None:
-    found, expected = decode(maps, SPEC, decoder="argmax"), decode(maps, SPEC, topk=1)
-    assert_array_equal(found.points, expected.points)
-    # the one by NumPy, the other where it can in C
-    assert_allclose(found.scores, expected.scores, atol=1e-6)
-    assert_allclose(found.covariances, expected.covariances, rtol=1e-5, atol=1e-6)
+def test_argmax_is_topk_of_one_to_the_last_bit(maps: NDArray[np.float32]) -> None:
+    for one, other in zip(decode(maps, SPEC, decoder="argmax"), decode(maps, SPEC, topk=1), strict=True):
+        assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(
