@@ -107,7 +107,10 @@ def normalized_options(options: Options) -> dict[str, Any]:
 
 def _normalized(name: str, value: Any) -> Any:
     if name == "boxes":
-        return [[float(x1), float(y1), float(x2), float(y2)] for x1, y1, x2, y2 in value]
+        try:
+            return [[float(x1), float(y1), float(x2), float(y2)] for x1, y1, x2, y2 in value]
+        except (TypeError, ValueError) as error:
+            raise TypeError("boxes must be a list of boxes, each of four numbers x1, y1, x2, y2") from error
     if name == "omit":
         return [str(field) for field in value]
     scalar = value.item() if isinstance(value, np.generic) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -54,6 +55,18 @@ class ListenSettings(BaseModel):
         "probes; 0 takes a free one. When it is set, REST has no /metrics.",
     )
     metrics_host: str | None = Field(None, description="Address that the metrics' port listens on; unset: host.")
+
+    @field_validator("host", "published_host", "metrics_host")
+    @classmethod
+    def _is_without_a_port(cls, value: str | None) -> str | None:
+        """An IPv6 address may have the brackets that it has in a URL."""
+        host = value[1:-1] if value and value[0] + value[-1] == "[]" else value
+        if host and ":" in host:
+            try:
+                ipaddress.IPv6Address(host)
+            except ValueError as error:
+                raise ValueError(f"{value!r} is no address: give it without a port, which is a setting too") from error
+        return host
 
     @field_validator("port", "grpc_port", "metrics_port", mode="before")
     @classmethod

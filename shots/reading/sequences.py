@@ -143,8 +143,8 @@ class Sequence:
             self._files = {int(trailing[0]) if trailing else 1: path}
         self._numbers = numbers or pattern.numbers or _from_first_to_last(self._files)
         if not any(number in self._files for number in self._numbers):
-            wanted = range_text(self._numbers) or "any"
-            raise ShotError("no_such_shot", f"{text}: none of its frames {wanted} is on the disk")
+            wanted = " ".join(["none of its frames", range_text(self._numbers)]).rstrip()
+            raise ShotError("no_such_shot", f"{text}: {wanted} is on the disk")
         self._name = re.sub(r"[._\- ]+$", "", pattern.before) or pattern.folder.resolve().name or "shot"
         self._text, self._choice, self._rate, self._pixel_aspect = text, choice or Choice(), rate, pixel_aspect
 

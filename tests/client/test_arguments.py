@@ -171,6 +171,13 @@ def test_options_of_a_wrong_type_are_rejected_before_they_are_sent(url: str, opt
 
 
 @every_url
+@pytest.mark.parametrize("boxes", [[178, 63, 268, 176], np.array([178, 63, 268, 176]), [(1, 2, 3)]])
+def test_boxes_of_another_shape_are_told_what_theirs_is(url: str, boxes: Any) -> None:
+    with Client(url) as client, pytest.raises(ClientUsageError, match="a list of boxes, each of four numbers"):
+        client.landmarks(b"", boxes=boxes)
+
+
+@every_url
 def test_text_that_cannot_be_encoded_is_rejected_before_it_is_sent(url: str) -> None:
     with Client(url) as client, pytest.raises(ClientUsageError, match="the options cannot be sent"):
         client.landmarks(b"", model="\ud800")

@@ -39,12 +39,23 @@ def test_defaults_and_environment(monkeypatch):
         ("GRPC_PORT", "8080"),
         ("METRICS_PORT", "8080"),
         ("METRICS_PORT", "8081"),
+        ("HOST", "127.0.0.1:8080"),
+        ("HOST", "http://127.0.0.1"),
+        ("METRICS_HOST", "[::1]:8080"),
+        ("PUBLISHED_HOST", "[::1"),
     ],
 )
 def test_nonsense_is_refused(monkeypatch, name, value):
     monkeypatch.setenv(f"LANDMARKS_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+@pytest.mark.parametrize(
+    ("value", "host"), [("[::1]", "::1"), ("fe80::1%eth0", "fe80::1%eth0"), ("example.com", "example.com")]
+)
+def test_an_address_may_have_brackets(value, host):
+    assert Settings(host=value).host == host
 
 
 def test_free_ports_may_be_asked_for_more_than_once():
