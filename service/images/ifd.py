@@ -18,6 +18,7 @@ _MAX_DIRECTORIES: Final = 100
 _MAX_ENTRIES: Final = 4096
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1, 13: 4, 16: 8, 18: 8}
 """Bytes of a value, by the types that are read: integers without sign, ASCII and bytes."""
+_SHORT: Final = 3
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,12 @@ def _entries(block: bytes, offset: int, order: str, is_big: bool) -> tuple[dict[
 
 
 def exif_orientation(block: bytes) -> int:
-    """The orientation in an EXIF block, 1 to 8; 1 where there is none or the block is damaged."""
+    """The orientation in an EXIF block, 1 to 8; 1 where there is none or the block is damaged.
+
+    As for browsers, it is one number of 16 bits: some telephones write 32, and no browser turns their pictures.
+    """
     first = next(directories(block.removeprefix(b"Exif\0\0")), None)
-    orientation = 1 if first is None else first.number(ORIENTATION)
+    if first is None or first.entries.get(ORIENTATION, (0, 0))[:2] != (_SHORT, 1):
+        return 1
+    orientation = first.number(ORIENTATION)
     return orientation if orientation in range(1, 9) else 1

@@ -210,6 +210,8 @@ def http_protocol(header_timeout: float, telemetry: Telemetry | None = None) -> 
                     raise _WrongHost  # RFC 9112, 3.2
                 if len(self.pipeline) >= MAX_PIPELINED:
                     raise _TooManyPipelined
+                if self.parser.get_http_version() == "1.0":
+                    self.expect_100_continue = False  # RFC 9110, 10.1.1: such a client takes it for the answer
                 self._stop_timer()
                 self.idle_since = None
                 super().on_headers_complete()

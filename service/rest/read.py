@@ -29,6 +29,7 @@ from service.search import search
 FORM_OVERHEAD: Final = 2**20
 """Bytes that a form or JSON may have in addition to its image. Parsed JSON can be 50 times as large."""
 _TOO_MUCH_JSON: Final = f"the JSON beside the image has more than {FORM_OVERHEAD} bytes: send fewer boxes"
+_NEEDS_IMAGE: Final = "the JSON needs 'image': the file's bytes in base64, as a string"
 _PIECE: Final = 2**20
 """Characters of base64 that are decoded at a time, so that the event loop gets its turn."""
 _ESCAPE: Final = 6
@@ -104,11 +105,15 @@ def _refuse_query(request: Request) -> None:
 
 
 def _from_json(body: bytes) -> ImageRequest:
+    if b"\0" in body[:4]:
+        raise invalid("the body is not JSON in UTF-8 but in UTF-16 or UTF-32")
     rest, image = _without_image(body)
+    if not image and _is_too_much(rest):
+        raise invalid(_NEEDS_IMAGE)
     values = _object(_parsed(rest, "the body"), "the body")
     encoded = values.pop("image", None)
     if not isinstance(encoded, str):
-        raise invalid("the JSON needs 'image': the file's bytes in base64")
+        raise invalid(_NEEDS_IMAGE)
     try:
         data = _decoded(image if encoded == _PLACEHOLDER else encoded.encode())
     except ValueError as error:
@@ -262,11 +267,20 @@ async def _options(form: FormData) -> Any:
     return _parsed(text or "{}", "the part 'options'")
 
 
+def _is_too_much(data: bytes) -> bool:
+    return len(data) > FORM_OVERHEAD or _fields(data) > MAX_FIELDS
+
+
+def _fields(data: bytes) -> int:
+    """An upper bound of the values in the JSON."""
+    return sum(map(data.count, (b",", b"[", b"{")))
+
+
 def _parsed(text: bytes | str, what: str) -> Any:
     if len(text) > FORM_OVERHEAD:
         raise ServiceError(ErrorKind.TOO_MANY_BYTES, _TOO_MUCH_JSON)
     data = text.encode(errors="replace") if isinstance(text, str) else text
-    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_FIELDS:
+    if _fields(data) > MAX_FIELDS:
         raise ServiceError(
             ErrorKind.TOO_MANY_BOXES, f"{what} has more than {MAX_FIELDS} values: send the boxes in several requests"
         )

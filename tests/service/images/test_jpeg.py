@@ -76,6 +76,12 @@ def test_the_orientation_is_that_of_exif_and_never_of_xmp():
     assert decode_srgb(with_segments(in_xmp, segment(0xE1, exif(6))), LIMITS).shape == (64, 48, 3)
 
 
+@pytest.mark.parametrize(("kind", "count"), [(4, 1), (1, 1), (3, 2)])
+def test_an_orientation_that_is_not_one_number_of_16_bits_is_ignored(kind, count):
+    block = b"Exif\0\0II*\0" + struct.pack("<IHHHIII", 8, 1, 0x0112, kind, count, 6, 0)
+    check_same(with_segments(segment(0xE1, block)))
+
+
 @pytest.mark.parametrize("length", [1, 2, 16])
 def test_a_few_surplus_bytes_before_the_end_are_accepted(length):
     check_same(PLAIN[:-2] + bytes(length) + PLAIN[-2:])

@@ -86,6 +86,14 @@ async def test_an_upgrade_of_http_1_0_and_one_without_a_body(port: int) -> None:
     assert answer.endswith(b'{"status":"ok"}')
 
 
+async def test_only_a_client_of_http_1_1_is_told_to_continue(port: int) -> None:
+    """One of HTTP/1.0 takes the first status for the answer."""
+    new = head(b"Expect: 100-continue\r\nConnection: close\r\n") + IMAGE
+    assert (await answer_to(port, new)).startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+    old = new.replace(b" HTTP/1.1", b" HTTP/1.0")
+    assert (await answer_to(port, old)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 @pytest.mark.parametrize(
     "garbage",
     [

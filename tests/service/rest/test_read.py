@@ -111,15 +111,38 @@ BOXES = b"[" + b",".join([b"[1,2,3,4]"] * 110_000) + b"]"  # 1.1 MB
         b'{"image": "AAAA", "boxes": %b}' % BOXES,
         b'{"boxes": %b, "image": "AAAA"}' % BOXES,
         b'{"image": {"image": "%b"}, "boxes": %b}' % (BASE64, BOXES),
-        b'{"image": "%b\\""}' % BASE64,
         b'{"image": "AAAA", "model": "%b"}' % BASE64,
     ],
-    ids=["after", "before", "nested", "escaped", "another string"],
+    ids=["after", "before", "nested", "another string"],
 )
 async def test_no_more_than_a_mebibyte_of_json_beside_the_image_is_parsed(body: bytes) -> None:
     with pytest.raises(ServiceError, match="beside the image") as caught:
         await read_request(posted(body), 10**7)
     assert caught.value.kind is ErrorKind.TOO_MANY_BYTES
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"image": [%b]}' % b",".join([b"255"] * 70_000),
+        b'{"image": "%b\\""}' % BASE64,
+        b'{"picture": "%b"}' % BASE64,
+        b"[%b]" % b",".join([b"1"] * 70_000),
+    ],
+    ids=["numbers", "escaped", "another name", "no object"],
+)
+async def test_a_large_body_without_an_image_in_base64_is_told_that_it_lacks_one(body: bytes) -> None:
+    with pytest.raises(ServiceError, match="needs 'image'") as caught:
+        await read_request(posted(body), 10**7)
+    assert caught.value.kind is ErrorKind.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+async def test_json_in_another_encoding_is_told_so_whatever_its_size(encoding: str) -> None:
+    for text in ("AAAA", BASE64.decode()):
+        with pytest.raises(ServiceError, match="not JSON in UTF-8") as caught:
+            await read_request(posted(f'{{"image": "{text}"}}'.encode(encoding)), 10**7)
+        assert caught.value.kind is ErrorKind.INVALID_REQUEST
 
 
 @pytest.mark.parametrize("boxes", [b"[" + b"[]," * 40_000 + b"1]", b"[" * 70_000, b"[" + b"1," * 70_000 + b"1]"])
