@@ -43,6 +43,8 @@ _CHANNEL_OPTIONS: Final = [
 
 _ENDED_MEANWHILE: Final = "Internal error from Core"
 """What grpc.aio says instead of a call's status where the call ends while a message is sent."""
+_NOT_REACHED: Final = ("failed to connect", "errors resolving", "DNS resolution failed")
+"""How gRPC begins to say that there was no connection, which is not the same as one that was lost."""
 
 
 class RpcTransport:
@@ -184,7 +186,9 @@ def failure(error: Any, target: Target, attempt: Attempt) -> LandmarksError:
         return NoAnswer(NO_ANSWER, message, request_id=attempt.request_id, retry_after=0.0)
     if code is grpc.StatusCode.UNAVAILABLE:
         message = f"no answer from {target.url}: {detail}{proxy_advice(target.host)}"
-        return NoAnswer(NO_ANSWER, message, request_id=attempt.request_id)
+        # the service was reached: a new connection may serve, and at once
+        delay = None if detail.startswith(_NOT_REACHED) else 0.0
+        return NoAnswer(NO_ANSWER, message, request_id=attempt.request_id, retry_after=delay)
     return ServiceProblem(code.name.lower(), detail, request_id=attempt.request_id)
 
 

@@ -251,3 +251,47 @@ async def test_grpc_sends_its_key_and_its_certificate(authority: trustme.CA, tls
             assert (await ask("models"))[0].name == "Bearer secret client@example.org"
     finally:
         await server.stop(None)
+
+
+@every_client
+async def test_a_grpc_connection_that_is_lost_in_a_call_is_tried_again(kind: Any) -> None:
+    arrived = asyncio.Event()
+    identities: list[Any] = []
+
+    class FirstHangs(landmarks_pb2_grpc.LandmarksServicer):
+        async def ListModels(self, request: Any, context: Any) -> pb.ListModelsResponse:  # noqa: N802
+            identities.append(dict(context.invocation_metadata())["x-request-id"])
+            if len(identities) == 1:
+                arrived.set()
+                await asyncio.Event().wait()
+            return pb.ListModelsResponse()
+
+    server = grpc.aio.server()
+    landmarks_pb2_grpc.add_LandmarksServicer_to_server(FirstHangs(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until the first call has arrived, and later ones for as long as the client wants."""
+        is_first = not arrived.is_set()
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        directions = [asyncio.ensure_future(pass_on(reader, back)), asyncio.ensure_future(pass_on(there, writer))]
+        ended = asyncio.ensure_future(arrived.wait()) if is_first else directions[0]
+        await asyncio.wait([ended])
+        for direction in directions:
+            direction.cancel()
+        back.close()
+
+    try:
+        async with listening(relay) as address, asking(kind, f"grpc://{address}") as ask:
+            assert await ask("models") == []
+    finally:
+        await server.stop(None)
+    assert len(identities) == 2
+    assert len(set(identities)) == 1
+
+
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()

@@ -425,6 +425,7 @@ def draw(tables: Sequence[Table], path: Path) -> None:
             each.plot(table.cases, curve, marker="o", markersize=4, label=name)
         each.set(title=table.title, yscale="log")
         each.yaxis.set_major_formatter("{x:g}")
+        each.yaxis.set_minor_formatter("{x:g}")
         each.tick_params(axis="x", labelrotation=30, labelsize=8)
         each.grid(alpha=0.3, which="both")
     for each in list(axes.flat)[len(drawn) :]:
