@@ -30,7 +30,7 @@ class FakePipeline:
         self.is_full = asyncio.Event()
         self.active = self.most_active = 0
 
-    async def detect(self, data: bytes, options: Options, deadline: Deadline) -> Answer:
+    async def detect(self, data: bytes, options: Options, deadline: Deadline, look: object = None) -> Answer:
         self.active += 1
         self.most_active = max(self.active, self.most_active)
         if self.active == MAX_CONCURRENT_IMAGES:
