@@ -169,9 +169,10 @@ def compressed(view: FaceView, quality: float, _rng: np.random.Generator) -> tup
 def occluded(view: FaceView, percent: float, rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
     """A `noise_rectangle` over `percent`, 0 to 100, of the square that has the box's longer side, anywhere in it."""
     pixels, matrix = crop_face(view.image, view.crop)
-    square = view.box_side
-    width = square * min(1.0, math.sqrt(percent / 100) * math.exp(rng.uniform(-0.3, 0.3)))
-    height = min(square, square**2 * percent / 100 / width)
+    square, share = view.box_side, percent / 100
+    # neither side is longer than the square's
+    width = square * min(1.0, max(share, math.sqrt(share) * math.exp(rng.uniform(-0.3, 0.3))))
+    height = square**2 * share / width if width else 0.0
     left, top = (view.crop.size - square) / 2 + rng.uniform(0, 1, 2) * (square - width, square - height)
     return noise_rectangle(pixels, round(left), round(top), round(left + width), round(top + height), rng), matrix
 
