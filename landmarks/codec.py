@@ -265,8 +265,8 @@ def decode(heatmaps: Floats, spec: CodecSpec, topk: int | None = None, decoder: 
     )
     pixels, width = (spec.stride, spec.offset), min(MOMENT_WINDOW, spec.cells)
     calibration = (spec.covariance_scale, spec.covariance_floor, spec.covariance_power, MIN_DETERMINANT)
-    # "argmax" is "topk" with k = 1
-    if chosen.name in ("topk", "argmax") and compiled.decode(heatmaps, chosen.k, width, pixels, calibration, out[:3]):
+    is_compiled = DECODERS[chosen.name].is_compiled
+    if is_compiled and compiled.decode(heatmaps, chosen.k, width, pixels, calibration, out[:3]):
         return out
     for i, maps in enumerate(heatmaps):
         out.points[i], out.scores[i], out.covariances[i] = _decode_face(np.asarray(maps, np.float32), spec, chosen)

@@ -41,6 +41,8 @@ class Decoder:
     """How many cells it always looks at, where that number is fixed; a request may not ask for another."""
     takes_topk: bool = False
     """Whether a request may choose k. Where neither holds, only the score depends on k, and k is the codec's own."""
+    is_compiled: bool = False
+    """Whether `heatmaps.c` has it: as the weighted mean of the k strongest cells."""
 
 
 def strongest_cells(maps: Maps, k: int) -> Strongest:
@@ -153,8 +155,8 @@ def _slope(maps: Maps, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> N
 
 
 DECODERS: Final[Mapping[str, Decoder]] = {
-    "topk": Decoder(topk_mean, "the weighted mean of the k strongest cells", takes_topk=True),
-    "argmax": Decoder(argmax, "the strongest cell alone", k=1),
+    "topk": Decoder(topk_mean, "the weighted mean of the k strongest cells", takes_topk=True, is_compiled=True),
+    "argmax": Decoder(argmax, "the strongest cell alone", k=1, is_compiled=True),
     "quarter": Decoder(quarter_shift, "the strongest cell, a quarter towards its larger neighbours"),
     "3x3": Decoder(neighbourhood_mean, "the weighted mean of the strongest cell and its eight neighbours"),
     "all": Decoder(expectation, "the weighted mean of all cells"),

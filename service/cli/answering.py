@@ -56,9 +56,9 @@ def _client_options(options: Options) -> ClientOptions:
 
 
 @contextmanager
-def _warnings_only(logger: str) -> Iterator[None]:
-    """Within, the logger leaves out what is below a warning; after it, its level is what it was."""
-    log = logging.getLogger(logger)
+def _warnings_only() -> Iterator[None]:
+    """Within, the service's log leaves out what is below a warning; after it, its level is what it was."""
+    log = logging.getLogger("service")
     before = log.level
     log.setLevel(logging.WARNING)
     try:
@@ -71,8 +71,7 @@ def _warnings_only(logger: str) -> Iterator[None]:
 async def _in_process(settings: Settings) -> AsyncIterator[Answering]:
     """The pipeline in this process, with the Triton that the settings choose."""
     # that all is well is for a server's log
-    quiet = _warnings_only("service") if settings.log_level == "info" else nullcontext()
-    with quiet:
+    with _warnings_only() if settings.log_level == "info" else nullcontext():
         async with running_gateway(settings) as gateway:
 
             async def answer(data: bytes, options: Options) -> Body:
@@ -91,18 +90,15 @@ async def _remote(url: str, service: ServiceArguments, settings: Settings) -> As
     files = (service.ca, service.cert, service.key)
     tls = Tls(*files) if any(files) else None
     client = AsyncClient(url, api_key=os.environ.get(_KEY_VARIABLE), tls=tls, timeout=settings.request_timeout)
-    with _warnings_only("httpx"):  # it logs every request
-        async with client:
+    async with client:
 
-            async def answer(data: bytes, options: Options) -> Body:
-                try:
-                    return (await client.landmarks(data, **_client_options(options))).as_dict()
-                except LandmarksError as error:
-                    if error.code == ErrorKind.UNAUTHENTICATED.value:  # nor would it answer the next image
-                        raise UsageError(f"{error.title}: set {_KEY_VARIABLE} to a key of {url}") from error
-                    advice = (
-                        f"; {error.action}" if isinstance(error, NoAnswer) else ""
-                    )  # a problem's detail has its own
-                    raise ImageError(error.code, f"{error}{advice}") from error
+        async def answer(data: bytes, options: Options) -> Body:
+            try:
+                return (await client.landmarks(data, **_client_options(options))).as_dict()
+            except LandmarksError as error:
+                if error.code == ErrorKind.UNAUTHENTICATED.value:  # nor would it answer the next image
+                    raise UsageError(f"{error.title}: set {_KEY_VARIABLE} to a key of {url}") from error
+                advice = f"; {error.action}" if isinstance(error, NoAnswer) else ""  # a problem's detail has its own
+                raise ImageError(error.code, f"{error}{advice}") from error
 
-            yield Answering(answer, WFLW98)
+        yield Answering(answer, WFLW98)

@@ -122,17 +122,13 @@ def predict(
             found = decode(pixels)
             again = second.crops(found[decoders[0]].points, crops, layout) if second else {}
             if again:
-                pixels, second_batch = cut_all([pictures[i] for i in again], list(again.values()), cut)
+                seen_again = [pictures[i] for i in again]
+                pixels, second_batch = cut_all(seen_again, list(again.values()), cut)
                 better = {
                     key: mirror(decoded, codec.input_size, layout) for key, decoded in decode(mirrored(pixels)).items()
                 }
-                before, after = (
-                    scorer(each.points, each.covariances, cut_by_edges(each.points, to_crop, shown))
-                    for each, to_crop, shown in (
-                        (found[decoders[0]], batch, pictures),
-                        (better[decoders[0]], second_batch, [pictures[i] for i in again]),
-                    )
-                )
+                before = face_scores(found[decoders[0]], batch, pictures, scorer)
+                after = face_scores(better[decoders[0]], second_batch, seen_again, scorer)
                 pairs = [
                     (i, row, compose(second_batch[row], invert(batch[i])))
                     for row, i in enumerate(again)
@@ -174,6 +170,13 @@ class SecondPass:
         """The second crops by the index of the face. `points` [N, P, 2] in pixels of the first crops."""
         in_image = [transform_points(crop.crop_to_image(), each) for crop, each in zip(first, points, strict=True)]
         return second_crops(in_image, first, self.rule, layout, self.refine)
+
+
+def face_scores(
+    decoded: Decoded, matrices: Sequence[Matrix], pictures: Sequence[RgbImage], scorer: FaceScorer
+) -> NDArray[np.floating[Any]]:
+    """The score [N] of each face, of answers [N, ...] in the pixels of its crop."""
+    return scorer(decoded.points, decoded.covariances, cut_by_edges(decoded.points, matrices, pictures))
 
 
 def cut_by_edges(

@@ -13,13 +13,13 @@ from service.settings import Settings
 pytestmark = pytest.mark.anyio
 
 
-async def test_the_loggers_that_are_quiet_meanwhile_have_their_levels_back_afterwards() -> None:
-    logger = logging.getLogger("httpx")
+async def test_the_log_that_is_quiet_meanwhile_has_its_level_back_afterwards() -> None:
+    logger = logging.getLogger("service")
     before = logger.level
     try:
         logger.setLevel(logging.DEBUG)
-        remote = ServiceArguments(url="http://127.0.0.1:9", ca=None, cert=None, key=None)
-        async with answering(remote, Settings()):
+        here = ServiceArguments(url=None, ca=None, cert=None, key=None)
+        async with answering(here, Settings(engine="local")):
             assert logger.level == logging.WARNING
         assert logger.level == logging.DEBUG
     finally:
