@@ -67,12 +67,11 @@ class LandmarkRun(TrainingRun[Config]):
         model = data_parallel(self.state.model)
         with self._open(self._describe()) if rank() == 0 else nullcontext() as metrics:
             while self.epoch < self.config.epochs:
-                size = self.config.stage_at(self.epoch).input_size
-                row = self._train_epoch(model) | {"input_size": size.plain}
+                row = self._train_epoch(model)
                 self.epoch += 1
                 if metrics:
                     if self.epoch % evaluate_every == 0 or self.epoch == self.config.epochs:
-                        row |= self._evaluate(test_faces, size)
+                        row |= self._evaluate(test_faces, Size.parse(row["input_size"]))
                     self._record(metrics, row)
         return self._finish(test_faces) if metrics else None
 
@@ -86,7 +85,8 @@ class LandmarkRun(TrainingRun[Config]):
         rate = self.state.learning_rate
         precision = choose_precision(self.config.precision, self.device)
         loss = train_one_epoch(self.state, model, self.objective, self._batches(), self.device, precision)
-        return {"epoch": self.epoch, "learning_rate": rate, "loss": loss}
+        size = self.config.stage_at(self.epoch).input_size
+        return {"epoch": self.epoch, "input_size": size.plain, "learning_rate": rate, "loss": loss}
 
     def _batches(self) -> Iterator[Batch]:
         """The batches of the epoch, with a progress bar in the first process."""
