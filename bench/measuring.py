@@ -134,6 +134,14 @@ def cpu_seconds() -> dict[str, float]:
     return used
 
 
+def resident_bytes() -> dict[str, int]:
+    """The physical memory of this process and its descendants, by name."""
+    memory: dict[str, int] = {}
+    for process in processes():
+        memory[process.name] = memory.get(process.name, 0) + process.resident
+    return memory
+
+
 # ---------------------------------------------------------------- windows
 
 
