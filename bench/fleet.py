@@ -9,37 +9,17 @@ clients receive status 503 when no Triton is left.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench.overload import Client, Outcomes
-from bench.throughput import ROOT, portrait, served
-from service.triton_server.process import EmbeddedTriton
-
-
-@contextmanager
-def tritons(count: int) -> Iterator[list[str]]:
-    """Starts Tritons; yields their gRPC addresses."""
-    servers = [EmbeddedTriton(ROOT / "model_repo") for _ in range(count)]
-
-    async def start() -> list[str]:
-        return [await triton.start() for triton in servers]  # one after the other: together they are no faster
-
-    async def stop() -> None:
-        await asyncio.gather(*(triton.stop() for triton in servers))
-
-    try:
-        yield asyncio.run(start())
-    finally:
-        asyncio.run(stop())
+from bench.services import portrait, started, tritons
 
 
 def pid_of(address: str) -> int:
@@ -104,8 +84,8 @@ def main() -> int:
     image = portrait(512)
     with ExitStack() as stack:
         addresses = stack.enter_context(tritons(args.tritons))
-        os.environ["LANDMARKS_TRITON_URL"] = ",".join(addresses)
-        ports = [stack.enter_context(served())[0] for _ in range(args.gateways)]
+        url = ",".join(addresses)
+        ports = [stack.enter_context(started(triton_url=url)).rest for _ in range(args.gateways)]
         load = Load([Client(ports[number % len(ports)], *image) for number in range(args.concurrency)])
         with load:
             load.rate(3.0)  # warms up

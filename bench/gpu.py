@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 from tqdm import tqdm
 
-from bench.throughput import ROOT
+from bench.measuring import ROOT
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
 from service.engines.port import EngineError
 from service.engines.triton.engine import TritonEngine

@@ -25,7 +25,7 @@ import grpc
 import httpx
 import numpy as np
 
-from bench.throughput import portrait, started
+from bench.services import portrait, started
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 
@@ -128,9 +128,9 @@ def main() -> int:
     )
     parser.parse_args()
     slowest = {}
-    with started(max_faces=str(FACES)) as (_, rest, rpc), heart(rest) as pipe:
+    with started(max_faces=str(FACES)) as service, heart(service.rest) as pipe:
         print("| request | slowest answer, ms |\n| --- | ---: |", flush=True)
-        for name, work in requests(f"http://127.0.0.1:{rest}", rpc):
+        for name, work in requests(service.urls["REST"], service.rpc):
             slowest[name] = slowest_during(pipe, work)
             print(f"| {name} | {1e3 * slowest[name]:.0f} |", flush=True)
     return 1 if max(slowest.values()) - slowest["nothing"] > LIMIT else 0

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.throughput import portrait, served
+from bench.services import portrait, started
 
 THREADS = 96
 """Enough that no request waits for a thread, as long as none takes more than half a second at 200 per second."""
@@ -107,10 +107,9 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=512, help="side of the JPEG in pixels [%(default)s]")
     args = parser.parse_args()
 
-    os.environ["LANDMARKS_MAX_IN_FLIGHT"] = str(args.max_in_flight)
     image = portrait(args.size)
-    with served() as (port, _):
-        clients = [Client(port, *image) for _ in range(THREADS)]
+    with started(max_in_flight=str(args.max_in_flight)) as service:
+        clients = [Client(service.rest, *image) for _ in range(THREADS)]
         back_to_back(clients[:1], 2.0)  # warms up
         alone = back_to_back(clients[:1], args.seconds / 3)
         full = back_to_back(clients[: args.max_in_flight], args.seconds / 6)

@@ -20,15 +20,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import httpx
 import numpy as np
 from tqdm import tqdm
 
-from bench.throughput import portrait, started
+from bench.measuring import Process, processes
+from bench.services import portrait, started
 from landmarks_client import Client, LandmarksError
 
 MAX_GROWTH = 0.10
@@ -117,24 +116,6 @@ def _code(ask: Callable[[], object]) -> str:
     return "ok"
 
 
-class Memory(NamedTuple):
-    """Physical memory of a process, bytes."""
-
-    total: int
-    shared: int
-    """The part that Triton and its Python backend pass tensors in: as much as the largest requests needed at once."""
-
-
-def resident(pid: int) -> dict[str, Memory]:
-    """The memory of a process and its descendants, by name and id."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    total, shared = (int(status.get(name, "0 kB").split()[0]) * 1024 for name in ("VmRSS", "RssShmem"))
-    found = {f"{status['Name'].strip()} {pid}": Memory(total, shared)}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found |= resident(int(child))
-    return found
-
-
 def main() -> int:
     """Returns 1 when a process has grown too much."""
     parser = argparse.ArgumentParser(
@@ -147,21 +128,21 @@ def main() -> int:
     args = parser.parse_args()
 
     codes: Counter[str] = Counter()
-    with started() as (pid, rest, rpc), ThreadPoolExecutor(args.concurrency) as threads:
-        mix = RequestMix(args.seed, f"http://127.0.0.1:{rest}", f"grpc://127.0.0.1:{rpc}")
+    with started() as service, ThreadPoolExecutor(args.concurrency) as threads:
+        mix = RequestMix(args.seed, *service.urls.values())
         with tqdm(total=args.last, unit="request", leave=False, disable=None) as bar:
 
             def ask_all(asks: list[Ask]) -> None:
                 codes.update(threads.map(lambda ask: ask(), asks))
                 bar.update(len(asks))
 
-            def run(count: int) -> dict[str, Memory]:
+            def run(count: int) -> dict[str, Process]:
                 while count > 0:
                     asks = [mix.draw() for _ in range(min(count, ROUND_SIZE))]
                     count -= len(asks)
                     ask_all(asks)
                 mix.send_small()
-                return resident(pid)
+                return {f"{each.name} {each.pid}": each for each in processes(service.pid)}
 
             ask_all([mix.draw_largest() for _ in range(ROUND_SIZE)])
             early = run(args.first - ROUND_SIZE)
@@ -169,16 +150,16 @@ def main() -> int:
     return print_table(args.first, args.last, early, late, codes)
 
 
-def print_table(first: int, last: int, early: dict[str, Memory], late: dict[str, Memory], codes: Counter[str]) -> int:
+def print_table(first: int, last: int, early: dict[str, Process], late: dict[str, Process], codes: Counter[str]) -> int:
     print(f"answers: {', '.join(f'{count} {code}' for code, count in codes.most_common())}\n")
     print(
         f"| process | MB after {first:,} (shared) | MB after {last:,} (shared) | growth |\n| --- | ---: | ---: | ---: |"
     )
     growths = []
     for name, before in early.items():
-        after = late.get(name, Memory(0, 0))
-        growths.append(after.total / before.total - 1)
-        cells = [f"{m.total / 1e6:.1f} ({m.shared / 1e6:.1f})" for m in (before, after)]
+        after = late.get(name, before._replace(resident=0, shared=0))
+        growths.append(after.resident / before.resident - 1)
+        cells = [f"{each.resident / 1e6:.1f} ({each.shared / 1e6:.1f})" for each in (before, after)]
         print(f"| {name} | {' | '.join(cells)} | {growths[-1]:+.1%} |")
     changed = early.keys() ^ late.keys()
     if changed:

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
 
-from bench.throughput import started
+from bench.measuring import processes
+from bench.services import started
 from landmarks.golden import golden_crop
 from landmarks_client import AsyncClient
 
@@ -34,8 +33,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=1000, help="in all rounds of the stream together")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    with started(engine="local") as (pid, _, rpc):
-        asyncio.run(measure(f"grpc://127.0.0.1:{rpc}", pid, options.frames // options.rounds, options.rounds))
+    with started(engine="local") as service:
+        asyncio.run(measure(service.urls["gRPC"], service.pid, options.frames // options.rounds, options.rounds))
 
 
 def pictures() -> list[bytes]:
@@ -44,7 +43,7 @@ def pictures() -> list[bytes]:
     for step in range(8):
         noise = np.random.default_rng(step).normal(110, 8, (1080, 1920, 1)).clip(0, 255).astype(np.uint8)
         image = np.repeat(noise, 3, axis=2)
-        image[200:712, 600 + 6 * step : 1112 + 6 * step] = cv2.resize(golden_crop(256), (512, 512))
+        image[200:712, 600 + 6 * step : 1112 + 6 * step] = cv2.resize(golden_crop(), (512, 512))
         files.append(cv2.imencode(".jpg", image[..., ::-1])[1].tobytes())
     return files
 
@@ -62,7 +61,7 @@ async def measure(url: str, pid: int, count: int, rounds: int) -> None:
             rates["stream"].append(await stream(client, frames))
             print(
                 f"single, {best} at a time: {rates['single'][-1]:6.1f}/s   stream: {rates['stream'][-1]:6.1f}/s   "
-                f"memory {resident(pid)} MiB",
+                f"memory {sum(each.resident for each in processes(pid)) >> 20} MiB",
                 flush=True,
             )
     ratios = [b / a for a, b in zip(rates["single"], rates["stream"], strict=True)]
@@ -94,12 +93,6 @@ async def seconds_of(work: Any) -> float:
     start = time.perf_counter()
     await work
     return time.perf_counter() - start
-
-
-def resident(pid: int) -> int:
-    """MiB of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) >> 10
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from bench.throughput import served
+from bench.services import started
 
 POINT = 60
 """Index of the point under the pointer: the right eye's outer corner."""
@@ -13,10 +13,10 @@ POINT = 60
 
 def main() -> None:
     """Shows the examples' first image. The status names the face rather than the time, which depends on the machine."""
-    with served() as (port, _), sync_playwright() as playwright:
+    with started() as service, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1440, "height": 880}, color_scheme="dark")
-        page.goto(f"http://127.0.0.1:{port}/")
+        page.goto(f"http://127.0.0.1:{service.rest}/")
         page.locator("#welcome-examples").click()
         page.get_by_text("3 of 3").wait_for()
         page.get_by_label("90 %").check()

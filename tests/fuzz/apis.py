@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from bench.throughput import portrait, started
+from bench.measuring import ROOT
+from bench.services import portrait, started
 from landmarks.decoders import DECODERS
 from landmarks_client.pb import landmarks_pb2 as pb
 from service.errors import ErrorKind
@@ -104,7 +105,7 @@ class ApiFuzzer(Fuzzer):
 
     def _start(self) -> None:
         self._stack = ExitStack()
-        self._pid, rest, rpc = self._stack.enter_context(started(**SETTINGS))
+        self._pid, rest, rpc = self._stack.enter_context(started(ROOT, **SETTINGS))
         self._url = f"http://127.0.0.1:{rest}"
         self._session = self._stack.enter_context(requests.Session())
         self._channel = self._stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{rpc}"))

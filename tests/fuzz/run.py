@@ -15,7 +15,7 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, Phase, settings
 from tqdm import tqdm
 
-from bench.soak import resident
+from bench.measuring import processes
 
 HANG_SECONDS = 10.0
 """An input that takes longer counts as a hang."""
@@ -104,7 +104,7 @@ class Run:
                 if time.monotonic() - start >= until:
                     break
             self._fuzzer.settle()
-            self.memory.append((self._fuzzer.pid, sum(each.total for each in resident(self._fuzzer.pid).values())))
+            self.memory.append((self._fuzzer.pid, sum(each.resident for each in processes(self._fuzzer.pid))))
 
     def report(self) -> bool:
         """Prints what was found. Returns whether the run passed."""

@@ -82,7 +82,7 @@ def test_memory_may_grow_by_15_percent(
     fuzzer: ImageFuzzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, passed: bool
 ) -> None:
     sizes = iter((100, after))
-    monkeypatch.setattr(run, "resident", lambda pid: {"process": SimpleNamespace(total=next(sizes))})
+    monkeypatch.setattr(run, "processes", lambda pid: [SimpleNamespace(resident=next(sizes))])
     monkeypatch.setattr(fuzzer, "round", lambda seed, run: None)
     found = Run(fuzzer, tmp_path)
     found.fuzz(0, seed=1)
@@ -110,7 +110,7 @@ def test_faults_of_the_service_are_problems(
 
     with in_a_thread(engine, FakeDetector()) as (rest, rpc):
         ports = [int(address.rpartition(":")[2]) for address in (rest, rpc)]
-        monkeypatch.setattr(apis, "started", lambda **settings: nullcontext((os.getpid(), *ports)))
+        monkeypatch.setattr(apis, "started", lambda checkout, **settings: nullcontext((os.getpid(), *ports)))
         with closing(ApiFuzzer()) as fuzzer:
             for (name, data), code in zip(inputs.items(), codes, strict=True):
                 (tmp_path / name).write_bytes(data)
