@@ -173,7 +173,7 @@ def test_a_second_pass_crops_a_face_by_its_points(tmp_path: Path, refine: Refine
     second = SecondPass(PointsCrop(1.25, 0.0), refine)
     predictions = predict(network, [face], codec, 1.0, [1], second=second)
     assert next(shown, None) is None
-    # the points of the first pass are rounded to cells of 7.5 or 6.7 pixels of the image, which are 5 of the second crop
+    # the points of the first pass are rounded to cells of 7.5 or 6.7 pixels of the image: 5 of the second crop
     seen = transform_points(predictions.matrices[0], face.points)
     assert np.abs(seen - transform_points(crops[-1].image_to_crop(), face.points)).mean() < 2.5
     assert predictions.image_points(1)[0] == pytest.approx(face.points, abs=8)
