@@ -15,7 +15,7 @@ LOCKED = $(PIP) --no-deps --require-hashes --only-binary :all: --find-links depl
 	--requirement deploy/locks/build.txt --requirement deploy/locks/$(1) && \
 	$(PIP) --no-index --no-deps --no-build-isolation --editable .
 
-.PHONY: help up test test-containers mutation demo bench bench-gaps bench-decode bench-detector tables soak fuzz lint types proto lock audit clean
+.PHONY: help up test test-containers mutation demo bench bench-gaps bench-peers bench-scale bench-decode bench-detector tables soak fuzz lint types proto lock audit clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -45,6 +45,12 @@ bench: $(VENV)/dev.installed ## faces per second served over faces per second in
 
 bench-gaps: $(VENV)/dev.installed ## the longest time without an answer, for an hour; [AGAINST=another checkout]
 	@exec $(BIN)/python -m bench.gaps $(if $(AGAINST),--against "$(AGAINST)")
+
+bench-peers: $(VENV)/dev.installed ## other landmark networks beside this one: [CACHE=folder for MediaPipe] [PFLD="a.onnx b.onnx"] [DATA=faces300w:/data]
+	@exec $(BIN)/python -m bench.peers $(if $(CACHE),--cache "$(CACHE)") $(if $(PFLD),--pfld $(PFLD)) $(if $(DATA),--data "$(DATA)")
+
+bench-scale: $(VENV)/dev.installed ## 1 to 500 faces, 256 to 8,192 pixels, 1 to 256 clients, 1 to 3 Tritons; memory at each
+	@exec $(BIN)/python -m bench.scale
 
 bench-decode: $(VENV)/dev.installed ## the time of the decoder over the time of copying its heatmaps
 	@exec $(BIN)/python -m bench.decode

@@ -14,6 +14,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -113,14 +114,16 @@ def processes(root: int | None = None) -> Iterator[Process]:
         command = (folder / "cmdline").read_text()
         user, system = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
         status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-        children = [int(pid) for task in (folder / "task").iterdir() for pid in (task / "children").read_text().split()]
+        tasks = list((folder / "task").iterdir())
     except OSError:
         return
     name = CLIENT if root == os.getpid() else next(name for part, name in PROCESSES.items() if part in command)
     resident, shared = (int(status.get(key, "0 kB").split()[0]) * 1024 for key in ("VmRSS", "RssShmem"))
     yield Process(root, name, (int(user) + int(system)) / _TICKS, resident, shared)
-    for child in children:
-        yield from processes(child)
+    for task in tasks:
+        with suppress(OSError):  # a thread that has just ended; its children are another's now
+            for child in (task / "children").read_text().split():
+                yield from processes(int(child))
 
 
 def cpu_seconds() -> dict[str, float]:
@@ -129,6 +132,14 @@ def cpu_seconds() -> dict[str, float]:
     for process in processes():
         used[process.name] = used.get(process.name, 0.0) + process.cpu
     return used
+
+
+def resident_bytes() -> dict[str, int]:
+    """The physical memory of this process and its descendants, by name."""
+    memory: dict[str, int] = {}
+    for process in processes():
+        memory[process.name] = memory.get(process.name, 0) + process.resident
+    return memory
 
 
 # ---------------------------------------------------------------- windows

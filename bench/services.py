@@ -126,6 +126,11 @@ def prepare_load(url: str, jpeg: bytes, boxes: Sequence[Box], clients: int, seco
     return lambda: partial(keep_busy, [connect(url, jpeg, boxes) for _ in range(clients)], seconds)
 
 
+def prepare_alone(request: Request, seconds: float) -> Prepare[Load]:
+    """One caller, whose request needs no connection."""
+    return lambda: partial(keep_busy, [request], seconds)
+
+
 class Load(NamedTuple):
     """What clients completed that each sent the next request as soon as the last was answered."""
 

@@ -18,12 +18,12 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 import numpy as np
 
+from bench.bare import bare_request, shipped_finder
 from bench.measuring import (
     CLIENT,
     PROCESSES,
@@ -38,15 +38,11 @@ from bench.measuring import (
     spread,
 )
 from bench.random_network import random_repository
-from bench.services import Box, Load, Request, keep_busy, portrait, prepare_load, started
+from bench.services import Box, Load, Request, portrait, prepare_alone, prepare_load, started
 from landmarks import compiled
-from landmarks.codec import decode_output
-from landmarks.crop import Crop, transform_points, warp
 from landmarks.repository import model_path
 from landmarks.runtime import Network
 from landmarks.tensors import Precision
-from service.images.decode import decode_srgb
-from service.images.limits import ImageLimits
 
 BARE, NUMPY = "bare", "bare, decoded by NumPy"
 GIVEN, NONE = "given", "none"
@@ -62,21 +58,6 @@ class Case(NamedTuple):
     box: str = GIVEN
 
 
-def bare_request(jpeg: bytes, box: Box, network: Network) -> Request:
-    """The functions alone, without a server."""
-    codec, scale = network.metadata.codec, network.metadata.crop_scale
-    limits = ImageLimits(1 << 30, 1 << 30)
-
-    def request() -> None:
-        image = decode_srgb(jpeg, limits)
-        crop = Crop.around(box, scale, codec.input_size)
-        pixels = warp(image, crop.image_to_crop(), crop.size)
-        decoded = decode_output(network(pixels[None]), codec)
-        assert transform_points(crop.crop_to_image(), decoded.points[0]).shape == decoded.points[0].shape
-
-    return request
-
-
 def by_numpy(request: Request) -> Request:
     """The request, decoded by NumPy instead of C."""
 
@@ -88,10 +69,6 @@ def by_numpy(request: Request) -> Request:
             compiled.library = library
 
     return slower
-
-
-def prepare(request: Request, seconds: float) -> Prepare[Load]:
-    return lambda: partial(keep_busy, [request], seconds)
 
 
 def repository_of(network: str, folder: Path) -> tuple[Path, Precision]:
@@ -130,10 +107,11 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for network in args.network:
             repository, precision = repository_of(network, folder)
-            bare = bare_request(jpeg, face, Network(model_path(repository, precision=precision)))
-            paths[Case(network, BARE)] = prepare(bare, args.seconds)
+            network_file = model_path(repository, precision=precision)
+            bare = bare_request(shipped_finder(Network(network_file)), jpeg, face)
+            paths[Case(network, BARE)] = prepare_alone(bare, args.seconds)
             if compiled.library is not None:
-                paths[Case(network, NUMPY)] = prepare(by_numpy(bare), args.seconds)
+                paths[Case(network, NUMPY)] = prepare_alone(by_numpy(bare), args.seconds)
             for label, checkout in checkouts.items():
                 models = checkout / "model_repo" if repository == ROOT / "model_repo" else repository
                 service = stack.enter_context(started(checkout, model_repository=str(models), precision=precision))

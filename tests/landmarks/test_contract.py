@@ -13,6 +13,7 @@ import pytest
 from landmarks.codec import CodecSpec
 from landmarks.layout import PointLayout
 from landmarks.metadata import MetadataError, ModelMetadata
+from landmarks.size import Size
 from landmarks.tensors import TensorSpec, contract
 from landmarks.uncertainty import FaceScorer, Plausibility
 
@@ -69,7 +70,7 @@ def test_golden_visibility_is_stated_for_every_point_or_not_at_all() -> None:
 
 
 def test_the_contract_follows_the_codec() -> None:
-    tensors = contract(CodecSpec(points=68, input_size=128))
+    tensors = contract(CodecSpec(points=68, input_size=Size.square(128)))
     assert tensors.crops.shape == (128, 128, 3)
     assert tensors.heatmaps.shape == (68, 32, 32)
 
