@@ -43,7 +43,7 @@ class DetectorBackend(Protocol):
         """The network that is served; loads it where that has not happened yet. Raises EngineError."""
 
     async def detect(self, image: Pixels, deadline: Deadline | None) -> Detections:
-        """The faces of an image and hints of faces (`landmarks.detection.HINT_SCORE`), best first. Raises EngineError."""
+        """The faces of an image and hints (`landmarks.detection.HINT_SCORE`), best first. Raises EngineError."""
 
 
 class TritonDetectorBackend:
