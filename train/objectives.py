@@ -220,6 +220,7 @@ THRESHOLDS: Final[dict[Quantizer, float]] = {"floor": 1.0, "round": 0.5, "ceil":
 def correction(quantizer: Quantizer | None) -> float:
     """Cells that a decoder adds to x and y to correct the bias of a quantizer of threshold t: t - 0.5 (eq. 13).
 
-    floor +0.5, round 0, ceil -0.5. Randomized rounding, and none at all, are unbiased (theorem 2): 0.
+    floor +0.5, round 0, ceil -0.5. 0 for randomized rounding, which is unbiased (theorem 2), and where nothing is
+    rounded.
     """
     return THRESHOLDS[quantizer] - 0.5 if quantizer in THRESHOLDS else 0.0

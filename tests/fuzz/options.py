@@ -31,6 +31,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "min_score": shares,
     "refine": st.sampled_from(("never", "auto", "always")),
     "pixel_aspect": st.floats(0.25, 4, width=32),
+    "min_face": st.floats(1, 1e30, width=32),
 }
 ANY = VALID | {
     "boxes": st.lists(boxes, min_size=1, max_size=3) | st.lists(boxes, max_size=40),
@@ -43,6 +44,7 @@ ANY = VALID | {
     "min_score": numbers,
     "refine": texts,
     "pixel_aspect": numbers,
+    "min_face": numbers,
 }
 """Values of each option, most of them out of range."""
 

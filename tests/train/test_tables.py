@@ -203,7 +203,7 @@ def test_sets_of_activation_points_by_hand() -> None:
     )
 
 
-def test_without_heatmap_error_eq_19_and_20_give_the_point_as_section_4_5_says() -> None:
+def test_without_heatmap_error_eq_19_and_20_give_the_point_as_sections_4_5_and_5_5_say() -> None:
     errors = dict(zip(NAMES, synthetic_errors(0.0), strict=True))
     assert errors["all nine (eq. 19)"] == pytest.approx(0, abs=0.002)
     assert errors["top 9 (eq. 20)"] == pytest.approx(0, abs=0.002)
