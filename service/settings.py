@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from landmarks.parallelism import MAX_STREAMS
 from landmarks.tensors import MAX_DETECTION_SIDE, Precision
 from service.images.limits import DEFAULT_MAX_SIDE, OPENCV_MAX_SIDE
 from service.limits import DEFAULT_MIN_SCORE, MAX_ITEMS
@@ -159,6 +160,27 @@ class NetworkSettings(BaseModel):
         "float32",
         description="Precision of the network that this process runs or starts a Triton for: 'int8' is the model "
         "repository's 8-bit network, faster on CPUs and hardly less accurate (docs/deploy/operate.md#8-bits).",
+    )
+    network_threads: int = Field(
+        0,
+        ge=0,
+        description="Threads of the landmark network, at most one a core; 0 leaves the number to OpenVINO, within a "
+        "limit of CPU time. `landmarks tune` measures what this machine does best with; a Triton that runs elsewhere "
+        "is told by the same variable of its own environment.",
+    )
+    network_streams: int = Field(
+        0,
+        ge=0,
+        le=MAX_STREAMS,
+        description="Crops that the landmark network computes beside each other, each with a part of the threads; 0 "
+        "takes as many as threads, at most 8. Tuned and told likewise.",
+    )
+    triton_calls: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Calls in flight to a model of each Triton. More requests wait in this process, which gathers "
+        "them into the next calls.",
     )
     triton_url: str | None = Field(
         None,
