@@ -23,6 +23,7 @@ from bench.cascade import Cascade
 from landmarks.crop import Crop, warp
 from landmarks.detection import find_faces
 from landmarks.runtime import DetectorNetwork
+from landmarks.size import Size
 from service.detectors.yunet import YuNet
 from train.datasets.boxes import clipped, size_of, transform_boxes, visible_share
 from train.datasets.image import RgbImage, read_image
@@ -50,8 +51,9 @@ def crowd(images: Sequence[BoxedImage]) -> tuple[RgbImage, BoxedImage]:
     with_faces = (each for each in images if len(each.boxes))
     for (top, left), truth in zip(corners, with_faces, strict=False):
         largest = truth.boxes[size_of(truth.boxes).argmax()]
-        matrix = Crop.around(largest, CROWD_MARGIN, CROWD_TILE).image_to_crop()
-        mosaic[top : top + CROWD_TILE, left : left + CROWD_TILE] = warp(read_image(truth.path), matrix, CROWD_TILE)
+        matrix = Crop.around(largest, CROWD_MARGIN, Size.square(CROWD_TILE)).image_to_crop()
+        tile = warp(read_image(truth.path), matrix, Size.square(CROWD_TILE))
+        mosaic[top : top + CROWD_TILE, left : left + CROWD_TILE] = tile
         shown = transform_boxes(matrix, truth.boxes)
         kept = visible_share(shown, CROWD_TILE) >= MIN_VISIBLE
         boxes.append(clipped(shown, CROWD_TILE)[kept] + np.array([left, top, left, top]))

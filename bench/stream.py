@@ -43,7 +43,7 @@ def pictures() -> list[bytes]:
     for step in range(8):
         noise = np.random.default_rng(step).normal(110, 8, (1080, 1920, 1)).clip(0, 255).astype(np.uint8)
         image = np.repeat(noise, 3, axis=2)
-        image[200:712, 600 + 6 * step : 1112 + 6 * step] = cv2.resize(golden_crop(256), (512, 512))
+        image[200:712, 600 + 6 * step : 1112 + 6 * step] = cv2.resize(golden_crop(), (512, 512))
         files.append(cv2.imencode(".jpg", image[..., ::-1])[1].tobytes())
     return files
 

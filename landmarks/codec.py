@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from landmarks import compiled
 from landmarks.decoders import DECODERS, DEFAULT_DECODER, strongest_cells
 from landmarks.layout import WFLW98
+from landmarks.size import DEFAULT_SIZE, Size
 
 PixelRule = Literal["center", "corner"]
 Quantizer = Literal["floor", "round", "ceil", "random"]
@@ -63,8 +64,8 @@ class CodecSpec:
 
     points: int = WFLW98.points
     """Number of landmarks, one heatmap each."""
-    input_size: int = 256
-    """Side of the square crop in pixels."""
+    input_size: Size = DEFAULT_SIZE
+    """Width and height of the crop in pixels."""
     stride: int = 4
     """Crop pixels per heatmap cell."""
     pixel_rule: PixelRule = "center"
@@ -79,9 +80,10 @@ class CodecSpec:
     """Calibration: a face's covariances are also multiplied by its `face_spread` to this power (0 = uncalibrated)."""
 
     def __post_init__(self) -> None:
-        if any(not isinstance(value, int) for value in (self.points, self.input_size, self.stride, self.topk)):
+        if any(not isinstance(value, int) for value in (self.points, *self.input_size, self.stride, self.topk)):
             raise CodecError("points, input_size, stride and topk must be integers")
-        if self.points < 1 or self.stride < 1 or self.input_size < 1 or self.input_size % self.stride:
+        sides = self.input_size
+        if self.points < 1 or self.stride < 1 or min(sides) < 1 or any(side % self.stride for side in sides):
             raise CodecError(
                 f"input_size {self.input_size} must be a positive multiple of stride {self.stride}, "
                 f"and points {self.points} positive"
@@ -98,9 +100,19 @@ class CodecSpec:
         self.check_topk(self.topk)
 
     @property
-    def cells(self) -> int:
-        """Side of the square heatmap in cells."""
-        return self.input_size // self.stride
+    def columns(self) -> int:
+        """Width of a heatmap in cells."""
+        return self.input_size.width // self.stride
+
+    @property
+    def rows(self) -> int:
+        """Height of a heatmap in cells."""
+        return self.input_size.height // self.stride
+
+    @property
+    def heatmap_shape(self) -> tuple[int, int, int]:
+        """Of a face's heatmaps: points, rows, columns."""
+        return self.points, self.rows, self.columns
 
     @property
     def offset(self) -> float:
@@ -119,8 +131,9 @@ class CodecSpec:
         """Returns `topk`; raises CodecError unless it is an integer and a map has that many cells."""
         if type(topk) is not int:
             raise CodecError(f"topk must be an integer, not {topk!r}")
-        if not 1 <= topk <= self.cells**2:
-            raise CodecError(f"topk must lie between 1 and the {self.cells**2} cells of a heatmap, not {topk}")
+        cells = self.rows * self.columns
+        if not 1 <= topk <= cells:
+            raise CodecError(f"topk must lie between 1 and the {cells} cells of a heatmap, not {topk}")
         return topk
 
     def choose_decoder(self, name: str | None = None, topk: int | None = None) -> DecoderChoice:
@@ -140,7 +153,7 @@ class CodecSpec:
 
     def to_json(self) -> str:
         """One canonical line of JSON: equal specs give equal text."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(asdict(self) | {"input_size": self.input_size.plain}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> CodecSpec:
@@ -155,7 +168,7 @@ class CodecSpec:
                 raise CodecError(f"a codec specification needs exactly the keys {sorted(names)}, got: {text}")
             if isinstance(values["covariance_scale"], list):
                 values["covariance_scale"] = tuple(values["covariance_scale"])
-            return cls(**values)
+            return cls(**values | {"input_size": Size.parse(values["input_size"])})
         except CodecError:
             raise
         except (ValueError, TypeError) as error:
@@ -200,11 +213,11 @@ def encode(
     """Crop pixels [..., 2] -> one cell per point; with the default quantizer each of the four cells around it with the
     probability of eq. 14.
 
-    A point is inside when its u lies in [0, cells - 1] on both axes, where rounding in either direction stays on the
-    map: randomized rounding is unbiased for every point that is flagged inside (Theorem 2).
+    A point is inside when its u lies from 0 to the last cell on both axes, where rounding in either direction stays on
+    the map: randomized rounding is unbiased for every point that is flagged inside (Theorem 2).
     """
     u = spec.to_cells(np.asarray(points, np.float64))
-    inside = np.all((u >= 0) & (u <= spec.cells - 1), axis=-1)
+    inside = np.all((u >= 0) & (u <= np.array([spec.columns, spec.rows]) - 1), axis=-1)
     return Encoded(quantize(np.where(inside[..., None], u, 0.0), quantizer, rng), inside)
 
 
@@ -215,14 +228,14 @@ class NetworkOutput(NamedTuple):
     """What a network predicts of N crops."""
 
     heatmaps: NDArray[np.float32]
-    """[N, points, cells, cells] logits."""
+    """[N, points, rows, columns] logits."""
     visibility: NDArray[np.float32]
     """[N, points] the probability that each point is seen, hidden neither by the head itself nor by something before
     it; [N, 0] where the network does not state it."""
 
 
 def without_visibility(heatmaps: NDArray[np.float32]) -> NetworkOutput:
-    """The output of a network that predicts heatmaps [N, points, cells, cells] alone."""
+    """The output of a network that predicts heatmaps [N, points, rows, columns] alone."""
     return NetworkOutput(heatmaps, np.empty((len(heatmaps), 0), np.float32))
 
 
@@ -246,14 +259,14 @@ def decode_output(
 
 
 def decode(heatmaps: Floats, spec: CodecSpec, topk: int | None = None, decoder: str | None = None) -> Decoded:
-    """Logits [N, points, cells, cells] -> points, scores and covariances, and no visibility.
+    """Logits [N, points, rows, columns] -> points, scores and covariances, and no visibility.
 
     `decoder` and `topk` as `CodecSpec.choose_decoder` has them. Each face is decoded by itself with arrays of one fixed
     shape, so its numbers do not depend, to the last bit, on the faces beside it. Raises CodecError when the shape, the
     decoder or `topk` disagrees with `spec`.
     """
     chosen = spec.choose_decoder(decoder, topk)
-    shape = (spec.points, spec.cells, spec.cells)
+    shape = spec.heatmap_shape
     if heatmaps.ndim != 4 or heatmaps.shape[1:] != shape:
         raise CodecError(f"heatmaps must have shape [N, {', '.join(map(str, shape))}], not {list(heatmaps.shape)}")
     faces = len(heatmaps)
@@ -263,7 +276,7 @@ def decode(heatmaps: Floats, spec: CodecSpec, topk: int | None = None, decoder: 
         np.empty((faces, spec.points, 2, 2), np.float32),
         np.empty((faces, 0), np.float32),
     )
-    pixels, width = (spec.stride, spec.offset), min(MOMENT_WINDOW, spec.cells)
+    pixels, width = (spec.stride, spec.offset), min(MOMENT_WINDOW, spec.rows, spec.columns)
     calibration = (spec.covariance_scale, spec.covariance_floor, spec.covariance_power, MIN_DETERMINANT)
     is_compiled = DECODERS[chosen.name].is_compiled
     if is_compiled and compiled.decode(heatmaps, chosen.k, width, pixels, calibration, out[:3]):
@@ -314,7 +327,7 @@ def _window(maps: NDArray[np.float32], peaks: NDArray[np.int64]) -> tuple[NDArra
     The window is shifted to stay on the map. It costs a sixth of exponentiating the entire map.
     """
     points, rows, columns = maps.shape
-    width = min(MOMENT_WINDOW, rows)
+    width = min(MOMENT_WINDOW, rows, columns)
     left = np.clip(peaks % columns - width // 2, 0, columns - width)
     top = np.clip(peaks // columns - width // 2, 0, rows - width)
     windows = np.lib.stride_tricks.sliding_window_view(maps, (1, width, width))[:, :, :, 0]

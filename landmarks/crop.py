@@ -1,4 +1,4 @@
-"""Face box -> square crop, the matrices between image and crop, and the warp that serving and training share.
+"""Face box -> crop, the matrices between image and crop, and the warp that serving and training share.
 
 (0, 0) is the centre of the top-left pixel, in the image and in the crop alike.
 """
@@ -12,53 +12,66 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from landmarks.size import Size
+
 Matrix = NDArray[np.float64]
 """A 2x3 affine map: out = M[:, :2] @ in + M[:, 2]."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of the image, `side` image pixels wide, shown as `size` x `size` pixels.
+    """A rectangle of the image that has the shape of `size`, shown in so many pixels.
 
-    `roll` (radians) rotates the square clockwise on screen about its centre; 0 is upright.
+    `side` is its longer side in image pixels. `roll` (radians) rotates it clockwise on screen about its centre; 0 is
+    upright.
     """
 
     center_x: float
     center_y: float
     side: float
-    size: int
+    size: Size
     roll: float = 0.0
 
     @classmethod
-    def around(cls, box: ArrayLike, scale: float, size: int, roll: float = 0.0) -> Crop:
-        """The crop around an xyxy box: the box's centre, and its longer side times `scale`.
+    def around(cls, box: ArrayLike, scale: float, size: Size, roll: float = 0.0) -> Crop:
+        """The crop around an xyxy box: the box's centre, and `scale` times the rectangle that holds the box: see
+        `longer_side`.
 
         Raises ValueError unless the box is four finite numbers with x1 < x2 and y1 < y2.
         """
         x1, y1, x2, y2 = np.asarray(box, np.float64)
         if not (math.isfinite(x1 + y1 + x2 + y2) and x1 < x2 and y1 < y2):
             raise ValueError(f"a box needs finite x1 < x2 and y1 < y2, not {[x1, y1, x2, y2]}")
-        return cls(float(x1 + x2) / 2, float(y1 + y2) / 2, scale * float(max(x2 - x1, y2 - y1)), size, roll)
+        return cls(float(x1 + x2) / 2, float(y1 + y2) / 2, scale * longer_side(x2 - x1, y2 - y1, size), size, roll)
 
     @property
     def scale(self) -> float:
         """Crop pixels per image pixel."""
-        return self.size / self.side
+        return max(self.size) / self.side
 
     def image_to_crop(self) -> Matrix:
         """2x3 matrix from image pixels to crop pixels."""
         c, s = self.scale * math.cos(self.roll), self.scale * math.sin(self.roll)
-        middle = (self.size - 1) / 2
+        middle_x, middle_y = (self.size.width - 1) / 2, (self.size.height - 1) / 2
         return np.array(
             [
-                [c, s, middle - c * self.center_x - s * self.center_y],
-                [-s, c, middle + s * self.center_x - c * self.center_y],
+                [c, s, middle_x - c * self.center_x - s * self.center_y],
+                [-s, c, middle_y + s * self.center_x - c * self.center_y],
             ]
         )
 
     def crop_to_image(self) -> Matrix:
         """2x3 matrix from crop pixels to image pixels."""
         return invert(self.image_to_crop())
+
+
+def longer_side(width: float, height: float, shape: Size) -> float:
+    """The longer side of the smallest rectangle of that shape that holds one of `width` x `height`.
+
+    Where the shape is a square, that is the longer of the two. The literature on human poses extends boxes likewise.
+    """
+    longest = max(shape)
+    return float(max(width * (longest / shape.width), height * (longest / shape.height)))
 
 
 def invert(matrix: Matrix) -> Matrix:
@@ -77,9 +90,9 @@ def compose(outer: Matrix, inner: Matrix) -> Matrix:
     return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
 
 
-def mirror(size: int) -> Matrix:
-    """The 2x3 matrix that mirrors a crop of `size` pixels left to right."""
-    return np.array([[-1.0, 0.0, size - 1.0], [0.0, 1.0, 0.0]])
+def mirror(width: int) -> Matrix:
+    """The 2x3 matrix that mirrors a crop of `width` pixels left to right."""
+    return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]])
 
 
 def scaling(scale: float) -> Matrix:
@@ -101,8 +114,8 @@ def transform_covariances(matrix: Matrix, covariances: ArrayLike) -> NDArray[np.
     return result
 
 
-def warp(image: NDArray[np.uint8], matrix: Matrix, size: int) -> NDArray[np.uint8]:
-    """The `size` x `size` crop of `image` [H, W, C] under `matrix` (image -> crop); black beyond the image.
+def warp(image: NDArray[np.uint8], matrix: Matrix, size: Size) -> NDArray[np.uint8]:
+    """The crop of that size of `image` [H, W, C] under `matrix` (image -> crop); black beyond the image.
 
     One bilinear warp. Where the crop reduces the image, the part that it needs is first halved by area averaging until
     less than a factor of two remains: `cv2.warpAffine` alone would alias.
@@ -113,7 +126,7 @@ def warp(image: NDArray[np.uint8], matrix: Matrix, size: int) -> NDArray[np.uint
         part = _halve(part)
         matrix = compose(matrix, scaling(2.0))
         zoom /= 2.0
-    crop = cv2.warpAffine(part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    crop = cv2.warpAffine(part, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return np.asarray(crop, np.uint8)
 
 
@@ -126,18 +139,18 @@ def _zoom(matrix: Matrix) -> float:
     return 1.0 / math.sqrt(abs(a * d - b * c))
 
 
-def _needed_part(image: NDArray[np.uint8], matrix: Matrix, size: int) -> tuple[NDArray[np.uint8], Matrix]:
+def _needed_part(image: NDArray[np.uint8], matrix: Matrix, size: Size) -> tuple[NDArray[np.uint8], Matrix]:
     """The rectangle of the image that the crop covers, with a margin, and the matrix from its pixels to the crop."""
-    edge = size - 0.5
-    corners = transform_points(invert(matrix), [[-0.5, -0.5], [edge, -0.5], [-0.5, edge], [edge, edge]])
+    right, bottom = size.width - 0.5, size.height - 0.5
+    corners = transform_points(invert(matrix), [[-0.5, -0.5], [right, -0.5], [-0.5, bottom], [right, bottom]])
     margin = 2.0 * max(_zoom(matrix), 1.0)
     height, width = image.shape[:2]
     low = np.floor(corners.min(axis=0) - margin)
     high = np.ceil(corners.max(axis=0) + margin) + 1
-    left, top = (int(v) for v in np.clip(low, 0, [width - 1, height - 1]))
-    right, bottom = (int(v) for v in np.clip(high, [left + 1, top + 1], [width, height]))
-    shift = np.array([[1.0, 0.0, left], [0.0, 1.0, top]])
-    return image[top:bottom, left:right], compose(matrix, shift)
+    x1, y1 = (int(v) for v in np.clip(low, 0, [width - 1, height - 1]))
+    x2, y2 = (int(v) for v in np.clip(high, [x1 + 1, y1 + 1], [width, height]))
+    shift = np.array([[1.0, 0.0, x1], [0.0, 1.0, y1]])
+    return image[y1:y2, x1:x2], compose(matrix, shift)
 
 
 def _halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

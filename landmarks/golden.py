@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import Decoded
-from landmarks.crop import scaling, warp
+from landmarks.crop import Crop, warp
 from landmarks.metadata import ModelMetadata
+from landmarks.size import DEFAULT_SIZE, Size
 
 GOLDEN_TOLERANCE: Final = 0.05
 """Largest difference in crop pixels between a point as exported and as served (other kernels, same weights)."""
@@ -35,11 +36,12 @@ class GoldenError(ValueError):
     """The golden crop is not answered as the model's metadata state; the message says by how much."""
 
 
-def golden_crop(size: int = 256) -> NDArray[np.uint8]:
-    """The golden crop as RGB [size, size, 3]."""
+def golden_crop(size: Size = DEFAULT_SIZE) -> NDArray[np.uint8]:
+    """The golden crop as RGB [size.height, size.width, 3]; a rectangle shows the middle of the square portrait."""
     data = np.frombuffer(files("landmarks").joinpath("golden.png").read_bytes(), np.uint8)
     image = np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
-    return warp(image, scaling(size / image.shape[0]), size)
+    side = len(image)
+    return warp(image, Crop((side - 1) / 2, (side - 1) / 2, side, size).image_to_crop(), size)
 
 
 def with_golden_answer(metadata: ModelMetadata, decoded: Decoded) -> ModelMetadata:

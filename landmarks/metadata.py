@@ -25,9 +25,9 @@ class PointsCrop:
     """Where a model's crop lies about the points of a face. Both are medians over the faces that it was trained on."""
 
     scale: float
-    """Side of the crop over the longer side of the box of the upright points."""
+    """Longer side of the crop over that of the rectangle of its shape about the upright points."""
     rise: float
-    """How far the crop's center lies above the center of that box, in sides of the crop."""
+    """How far the crop's center lies above the center of that box, in longer sides of the crop."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ModelMetadata:
     """Backbone, as answers report it: "compact", "hrnet_w18"."""
     codec: CodecSpec
     crop_scale: float
-    """Side of the crop over the longer side of the face box, as in training."""
+    """Side of the crop over that of the rectangle of its shape about the face box, as in training."""
     run_id: str
     """The training run that made the weights."""
     data: tuple[str, ...]

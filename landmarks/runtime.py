@@ -65,7 +65,7 @@ class Network:
         self._alone, self._beside = self._compile(model, path, parallelism)
 
     def __call__(self, crops: NDArray[np.uint8]) -> NetworkOutput:
-        """RGB crops [N, S, S, 3] -> logits [N, points, cells, cells], and visibility where the network states it.
+        """RGB crops [N, H, W, 3] -> logits [N, points, rows, columns], and visibility where the network states it.
 
         Each crop by itself: batches gain nothing on a CPU, and so the numbers of a face do not depend on its batch.
         Several are computed beside each other, by a part of the threads each, which takes less of their time than one

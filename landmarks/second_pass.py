@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import Decoded
-from landmarks.crop import Crop, Matrix, transform_covariances, transform_points
+from landmarks.crop import Crop, Matrix, longer_side, transform_covariances, transform_points
 from landmarks.layout import PointLayout
 from landmarks.metadata import PointsCrop
+from landmarks.size import Size
 
 Floats = NDArray[np.floating[Any]]
 
@@ -39,14 +40,15 @@ MIN_SIDE: Final = 1.0
 """Image pixels; points closer together than this are no face."""
 
 
-def crop_by_points(points: NDArray[np.floating[Any]], rule: PointsCrop, layout: PointLayout, size: int) -> Crop | None:
+def crop_by_points(points: NDArray[np.floating[Any]], rule: PointsCrop, layout: PointLayout, size: Size) -> Crop | None:
     """The upright crop of `size` pixels about a face's points [P, 2]; None where they are no face."""
     roll = roll_of(points, layout)
     c, s = math.cos(roll), math.sin(roll)
     to_upright = np.array([[c, s, 0.0], [-s, c, 0.0]])
     upright = transform_points(to_upright, points)
     low, high = upright.min(axis=0), upright.max(axis=0)
-    side = rule.scale * float((high - low).max())
+    width, height = (high - low).tolist()
+    side = rule.scale * longer_side(width, height, size)
     if not MIN_SIDE <= side < math.inf:
         return None
     x, y = ((low + high) / 2 - [0.0, rule.rise * side]).tolist()

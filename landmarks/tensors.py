@@ -86,9 +86,9 @@ def contract(spec: CodecSpec, has_visibility: bool = False) -> Contract:
     """The tensors of the models that serve `spec`. `has_visibility`: see `ModelMetadata.has_visibility`."""
     return Contract(
         # RGB bytes; the network normalises them itself, so that bytes cross the wire
-        crops=TensorSpec("crops", "UINT8", (spec.input_size, spec.input_size, 3)),
+        crops=TensorSpec("crops", "UINT8", (spec.input_size.height, spec.input_size.width, 3)),
         # logits
-        heatmaps=TensorSpec("heatmaps", "FP32", (spec.points, spec.cells, spec.cells)),
+        heatmaps=TensorSpec("heatmaps", "FP32", spec.heatmap_shape),
         # crop pixels
         points=TensorSpec("points", "FP32", (spec.points, 2)),
         # in [0, 1]

@@ -114,9 +114,9 @@ class ModelDescription:
     layout: str
     """Name of the point layout, such as "wflw98": the meaning and order of the points."""
     input_size: int
-    """Side of the square crop that the network takes, pixels."""
+    """Longer side of the crop that the network takes, pixels."""
     crop_scale: float
-    """Side of the crop over the longer side of the face's box."""
+    """Longer side of the crop over that of the rectangle of its shape about the face's box."""
     topk: int
     """Heatmap cells averaged for a point, unless a request chooses another number."""
     decoders: tuple[str, ...]
@@ -129,6 +129,10 @@ class ModelDescription:
     """Of the Student t distribution of the errors, by group of points: with the covariances it gives confidence
     ellipses.
     """
+    input_width: int
+    """Width of the crop that the network takes, pixels."""
+    input_height: int
+    """Its height."""
 
 
 def floats(values: Any, *shape: int) -> Floats:

@@ -269,6 +269,7 @@ def models(message: pb.ListModelsResponse) -> list[ModelDescription]:
         ModelDescription(
             each.name, each.version, each.provenance, each.layout, each.input_size, each.crop_scale, each.topk,
             tuple(each.decoders), each.run_id, tuple(each.data), dict(each.degrees_of_freedom),
+            each.input_width, each.input_height,
         )
         for each in message.models
     ]  # fmt: skip

@@ -150,11 +150,11 @@ class EngineLandmarker:
         with timed("infer"):
             decoded = await self._engine.infer(inputs, decoder=options.decoder, topk=options.topk, deadline=deadline)
         metadata = self._engine.model.metadata
-        size = crop_pixels.shape[1]
+        width = metadata.codec.input_size.width
         if options.flip:
-            decoded = average(decoded, size, metadata.layout)
+            decoded = average(decoded, width, metadata.layout)
         elif mirrored_crops:
-            decoded = mirror(decoded, size, metadata.layout)
+            decoded = mirror(decoded, width, metadata.layout)
         scores = scores_of(decoded, crops, image, metadata.scorer)
         return [CropAnswer(*each) for each in zip(crops, *decoded, scores, strict=True)]
 
@@ -202,9 +202,9 @@ def combined(first: CropAnswer, second: CropAnswer, image: DecodedImage, scorer:
 
 
 def cut(image: DecodedImage, crops: Sequence[Crop]) -> NDArray[np.uint8]:
-    """The pixels of crops of one size S in sRGB: uint8 [N, S, S, 3]."""
+    """The pixels of crops of one size in sRGB: uint8 [N, H, W, 3]."""
     size = crops[0].size
-    crop_pixels = np.empty((len(crops), size, size, 3), np.uint8)
+    crop_pixels = np.empty((len(crops), size.height, size.width, 3), np.uint8)
     for part, crop in zip(crop_pixels, crops, strict=True):
         part[:] = image.to_srgb(warp(image.pixels, crop.image_to_crop(), size))
     return crop_pixels

@@ -8,11 +8,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from landmarks.codec import CodecSpec, PixelRule, Quantizer
 from landmarks.layout import WFLW98
+from landmarks.size import Size
 from train.datasets.face import BoxKind
 from train.errors import ConfigError
 
@@ -53,11 +63,21 @@ class Strict(BaseModel):
         return {renamed.get(key, key): value for key, value in values.items()}
 
 
+def _crop_size(value: Any) -> Size:
+    size = value if isinstance(value, Size) else Size.parse(value)
+    if any(side < 32 or side % 32 for side in size):
+        raise ValueError("must be a positive multiple of 32, or two of them as in '256x192', height x width")
+    return size
+
+
+CropSize = Annotated[Size, BeforeValidator(_crop_size), PlainSerializer(lambda size: size.plain, when_used="json")]
+
+
 class Stage(Strict):
     """A stretch of epochs at one crop size. Early epochs on small crops cost a fraction of full ones."""
 
     epochs: int = Field(ge=1)
-    input_size: int = Field(ge=32, multiple_of=32, description="side of the crop in pixels")
+    input_size: CropSize = Field(description="side of the square crop in pixels; or height x width, '256x192'")
 
 
 class Photometric(Strict):
@@ -82,8 +102,8 @@ class Augment(Strict):
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored crop")
     rotation: float = Field(30.0, ge=0, description="largest rotation in degrees")
     large_rotation: float = Field(0.0, ge=0, le=1, description="probability of a rotation of up to 90 degrees instead")
-    scale: float = Field(0.25, ge=0, lt=1, description="largest relative change of the crop's side")
-    shift: float = Field(16.0, ge=0, description="largest shift in pixels of a 256-pixel crop")
+    scale: float = Field(0.25, ge=0, lt=1, description="largest relative change of the crop's sides")
+    shift: float = Field(16.0, ge=0, description="largest shift in pixels of a crop whose longer side is 256")
     brightness: float = Field(0.4, ge=0, lt=1, description="largest relative change")
     contrast: float = Field(0.4, ge=0, lt=1, description="largest relative change")
     saturation: float = Field(0.4, ge=0, lt=1, description="largest relative change")
@@ -129,7 +149,9 @@ class Config(Recipe):
     milestones: tuple[int, ...] = Field(
         (), description="epochs after each of which the rate falls to a tenth; none: it falls to zero by a cosine"
     )
-    crop_scale: float = Field(1.25, gt=0, description="side of the crop over the longer side of the face box")
+    crop_scale: float = Field(
+        1.25, gt=0, description="side of the crop over that of the rectangle of its shape about the face box"
+    )
     extra_data_fraction: Share | tuple[Share, ...] = Field(
         1.0,
         description="share of the data sets beyond the first that an epoch shows: of all, or a list with one for each",
@@ -213,7 +235,7 @@ class Config(Recipe):
             epoch -= stage.epochs
         return self.stages[-1]
 
-    def codec(self, input_size: int, points: int = WFLW98.points) -> CodecSpec:
+    def codec(self, input_size: Size, points: int = WFLW98.points) -> CodecSpec:
         """The codec at one crop size."""
         return CodecSpec(
             points=points, input_size=input_size, stride=self.stride, pixel_rule=self.pixel_rule, topk=self.topk

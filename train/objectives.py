@@ -51,7 +51,7 @@ class Objective(Protocol):
         ...
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Scalar loss of maps float [N, P, cells, cells] against N samples' stacked targets [N, P, ...].
+        """Scalar loss of maps float [N, P, rows, columns] against N samples' stacked targets [N, P, ...].
 
         `weights` float [N, P]: how much each point counts; None: all alike.
         """
@@ -67,7 +67,7 @@ class CellObjective:
     cells of the map (eq. 7). With the quantizer "random" it is rounded at random (eq. 14 and 15). The one objective
     whose networks are exported and served.
 
-    Targets int64 [P]: the flat cell, row * cells + column, or OUTSIDE.
+    Targets int64 [P]: the flat cell, row * columns + column, or OUTSIDE.
     """
 
     def __init__(self, quantizer: Quantizer = "random") -> None:
@@ -138,7 +138,7 @@ class GaussianObjective:
         """Mean squared error over the cells of the points that lie on their map."""
         inside = self.inside(targets)
         maps = logits.float().flatten(2)[inside]
-        expected = gaussian_maps(targets[inside], self.sigma, logits.shape[-1]).flatten(1)
+        expected = gaussian_maps(targets[inside], self.sigma, *logits.shape[-2:]).flatten(1)
         by_point = F.mse_loss(maps, expected, reduction="none").mean(dim=1)
         return mean_over_points(by_point, None if weights is None else weights[inside])
 
@@ -168,7 +168,7 @@ def objective_of(config: Config) -> Objective:
 def heatmap_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy with a softmax over the cells of every map (eq. 7), averaged over the points that lie on their map.
 
-    logits float [N, P, cells, cells], targets int64 [N, P] flat cells or OUTSIDE, weights float [N, P] of the points
+    logits float [N, P, rows, columns], targets int64 [N, P] flat cells or OUTSIDE, weights float [N, P] of the points
     (None: 1 each). Without any point on its map: 0.
     """
     maps, cells = logits.float().flatten(2).flatten(0, 1), targets.flatten()
@@ -188,21 +188,26 @@ def mean_over_points(losses: Tensor, weights: Tensor | None = None) -> Tensor:
 def flat_cells(
     points: Points, spec: CodecSpec, rng: np.random.Generator | None = None, quantizer: Quantizer = "random"
 ) -> NDArray[np.int64]:
-    """Crop pixels [..., 2] -> row * cells + column [...]; OUTSIDE beyond the map and for NaN.
+    """Crop pixels [..., 2] -> row * columns + column [...]; OUTSIDE beyond the map and for NaN.
 
     The quantizer "random" (eq. 15) draws anew at every call.
     """
     cells, inside = encode(points, spec, rng, quantizer)
-    return np.where(inside, cells[..., 1] * spec.cells + cells[..., 0], OUTSIDE)
+    return np.where(inside, cells[..., 1] * spec.columns + cells[..., 0], OUTSIDE)
 
 
-def gaussian_maps(centers: Tensor, sigma: float, cells: int) -> Tensor:
-    """Centers float [..., 2] (column, row), in cells -> maps [..., cells, cells] of height 1 (eq. 3 and 4).
+def gaussian_maps(centers: Tensor, sigma: float, rows: int, columns: int) -> Tensor:
+    """Centers float [..., 2] (column, row), in cells -> maps [..., rows, columns] of height 1 (eq. 3 and 4).
 
     With a sigma of 0, 1 at the center, which is a whole cell, and 0 elsewhere (eq. 5).
     """
-    squares = (torch.arange(cells, device=centers.device) - centers[..., None]) ** 2
-    x, y = (torch.exp(-squares / (2 * sigma**2)) if sigma else (squares == 0).to(centers.dtype)).unbind(-2)
+    x, y = (
+        torch.exp(-squares / (2 * sigma**2)) if sigma else (squares == 0).to(centers.dtype)
+        for squares in (
+            (torch.arange(cells, device=centers.device) - centers[..., i, None]) ** 2
+            for i, cells in enumerate((columns, rows))
+        )
+    )
     return y[..., :, None] * x[..., None, :]
 
 
@@ -215,6 +220,7 @@ THRESHOLDS: Final[dict[Quantizer, float]] = {"floor": 1.0, "round": 0.5, "ceil":
 def correction(quantizer: Quantizer | None) -> float:
     """Cells that a decoder adds to x and y to correct the bias of a quantizer of threshold t: t - 0.5 (eq. 13).
 
-    floor +0.5, round 0, ceil -0.5. Randomized rounding, and none at all, are unbiased (theorem 2): 0.
+    floor +0.5, round 0, ceil -0.5. 0 for randomized rounding, which is unbiased (theorem 2), and where nothing is
+    rounded.
     """
     return THRESHOLDS[quantizer] - 0.5 if quantizer in THRESHOLDS else 0.0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -72,12 +73,13 @@ def fit_shape(folder: Path, data: TrainingData, test: Sequence[AnnotatedFace], o
 def measure(network: nn.Module, config: Config, data: TrainingData) -> tuple[Moments, Tensor, Tensor]:
     """The moments of the network's maps [N, P], the means they should have [N, P, 2], and the faces' weights [N].
 
-    The means are the points less what a decoder adds for the quantizer (see `train.objectives.correction`), the crop
-    reaching from -1 to 1. A face weighs as much as its points do on average, and one of an extra data set as much less
+    The means are the points less what a decoder adds for the quantizer (see `train.objectives.correction`), in the
+    coordinates of Moments. A face weighs as much as its points do on average, and one of an extra data set as much less
     as an epoch of training shows of them.
     """
     size, added = config.stages[-1].input_size, correction(objective_of(config).quantizer)
     codec = config.codec(size, data.layout.points)
+    extent = np.array([codec.columns, codec.rows])
     measured: list[Moments] = []
     truth: list[Tensor] = []
     with tqdm(total=len(data.every_face), desc="fit-shape", unit="face", leave=False) as bar:
@@ -85,7 +87,7 @@ def measure(network: nn.Module, config: Config, data: TrainingData) -> tuple[Mom
             measured.append(moments(network(torch.from_numpy(crops))))
             for matrix, face in zip(matrices, data.every_face[len(truth) :], strict=False):
                 cells = codec.to_cells(transform_points(matrix, face.points)) - added
-                truth.append(torch.from_numpy((2 * cells + 1) / codec.cells - 1))
+                truth.append(torch.from_numpy((2 * cells + 1 - extent) / extent.max()))
             bar.update(len(crops))
     shares = [1.0, *config.extra_fractions(len(data.extra))]
     weights = torch.tensor(

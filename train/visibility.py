@@ -138,7 +138,7 @@ def measure(network: RefinedNetwork, config: Config, faces: Sequence[AnnotatedFa
 def batches(
     faces: Sequence[AnnotatedFace], config: Config, layout: PointLayout
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]]]:
-    """Crops [N, S, S, 3], whether each point is seen [N, P], and how much that counts [N, P]: see `Samples.weights`."""
+    """Crops [N, H, W, 3], whether each point is seen [N, P], and how much that counts [N, P]: see `Samples.weights`."""
     images, size, flip = ImageCache(limit=0), config.stages[-1].input_size, list(layout.flip)
     batch = []
     for index, face in enumerate(faces):

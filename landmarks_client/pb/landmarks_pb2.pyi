@@ -222,7 +222,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[ModelDescription, _Mapping]]] = ...) -> None: ...
 
 class ModelDescription(_message.Message):
-    __slots__ = ("name", "version", "provenance", "layout", "input_size", "crop_scale", "topk", "decoders", "run_id", "data", "degrees_of_freedom")
+    __slots__ = ("name", "version", "provenance", "layout", "input_size", "crop_scale", "topk", "decoders", "run_id", "data", "degrees_of_freedom", "input_width", "input_height")
     class DegreesOfFreedomEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -241,6 +241,8 @@ class ModelDescription(_message.Message):
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     DEGREES_OF_FREEDOM_FIELD_NUMBER: _ClassVar[int]
+    INPUT_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    INPUT_HEIGHT_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     provenance: str
@@ -252,7 +254,9 @@ class ModelDescription(_message.Message):
     run_id: str
     data: _containers.RepeatedScalarFieldContainer[str]
     degrees_of_freedom: _containers.ScalarMap[str, float]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., provenance: _Optional[str] = ..., layout: _Optional[str] = ..., input_size: _Optional[int] = ..., crop_scale: _Optional[float] = ..., topk: _Optional[int] = ..., decoders: _Optional[_Iterable[str]] = ..., run_id: _Optional[str] = ..., data: _Optional[_Iterable[str]] = ..., degrees_of_freedom: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    input_width: int
+    input_height: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., provenance: _Optional[str] = ..., layout: _Optional[str] = ..., input_size: _Optional[int] = ..., crop_scale: _Optional[float] = ..., topk: _Optional[int] = ..., decoders: _Optional[_Iterable[str]] = ..., run_id: _Optional[str] = ..., data: _Optional[_Iterable[str]] = ..., degrees_of_freedom: _Optional[_Mapping[str, float]] = ..., input_width: _Optional[int] = ..., input_height: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("name", "version", "provenance")

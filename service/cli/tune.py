@@ -25,6 +25,7 @@ from landmarks.control_groups import cpu_quota
 from landmarks.golden import golden_crop
 from landmarks.parallelism import MAX_STREAMS
 from landmarks.repository import model_path
+from landmarks.size import Size
 from service.bootstrap import running_gateway
 from service.cli.answering import warnings_only
 from service.cli.command_line import Tune, TuneArguments
@@ -38,7 +39,7 @@ from service.settings import Settings, variable
 INTERRUPTED: Final = 130
 MARGIN: Final = 0.03
 """By which a value must be faster than the one it replaces."""
-IMAGE_SIDE: Final = 512
+IMAGE_SIZE: Final = Size.square(512)
 FACE_BOX: Final = (92.0, 70.0, 424.0, 456.0)
 """Of the golden crop at that size."""
 
@@ -229,7 +230,7 @@ def _lines(defaults: Row, best: Row, precise: Row | None) -> Iterator[str]:
 
 async def speed_of(settings: Settings, arguments: TuneArguments) -> Speed:
     """That of a gateway with these settings, which is started for it. Raises StartError."""
-    image = cv2.imencode(".jpg", golden_crop(IMAGE_SIDE)[..., ::-1])[1].tobytes()
+    image = cv2.imencode(".jpg", golden_crop(IMAGE_SIZE)[..., ::-1])[1].tobytes()
     async with running_gateway(settings) as gateway:
         await _keep_busy(gateway, image, arguments.clients, arguments.seconds / 4)  # warms up
         answered = await _keep_busy(gateway, image, arguments.clients, arguments.seconds)

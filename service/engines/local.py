@@ -93,7 +93,7 @@ class LocalEngine:
     async def _infer_batch(
         self, key: _Key, crops: Sequence[NDArray[np.uint8]], deadline: Deadline | None
     ) -> list[Decoded]:
-        """The results of crops [S, S, 3], each of one face."""
+        """The results of crops [H, W, 3], each of one face."""
         network, codec = key.network, key.network.metadata.codec
         try:
             decoded = await self.run(

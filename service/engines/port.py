@@ -57,7 +57,7 @@ class Engine(Protocol):
         topk: int | None = None,
         deadline: Deadline | None = None,
     ) -> Decoded:
-        """RGB crops uint8 [N, S, S, 3] -> points, scores and covariances of N faces in crop pixels, and their
+        """RGB crops uint8 [N, H, W, 3] -> points, scores and covariances of N faces in crop pixels, and their
         visibility where the model states it.
 
         `decoder` and `topk` choose how heatmaps are decoded, as `CodecSpec.choose_decoder` describes. `deadline` None

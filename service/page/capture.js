@@ -7,6 +7,7 @@ import { display, openImages, proceed, requestLandmarks, showAnswer } from "./re
 import { refresh } from "./stage.js";
 import { newImage, state } from "./state.js";
 import { attempt, hideProblem, setStatus } from "./status.js";
+import { closeVideo } from "./tracking.js";
 
 const camera = new Camera(byId("video"), () => stopCamera());
 
@@ -16,6 +17,7 @@ export async function startCamera(deviceId) {
   const work = async () => {
     hideProblem();
     await camera.start(deviceId);
+    closeVideo();
     showCamera();
     await listCameras();
     setStatus("The camera is on.");

@@ -23,6 +23,13 @@ export function saveCsv() {
   saveText(csvOf(answers), "text/csv", images.length > 1 ? "landmarks.csv" : `${stem()}.landmarks.csv`);
 }
 
+/** The answers to all frames of the video. */
+export function saveTracks() {
+  const { name, source, tracks } = state.video;
+  const blob = new Blob(tracks.json({ name, ...source.size, duration: source.duration }), { type: "application/json" });
+  save(blob, `${name.replace(/\.[^.]*$/, "")}.landmarks.json`);
+}
+
 export const savePng = () => attempt(async () => save(await pngFile(...picture()), `${stem()}.landmarks.png`));
 export const saveSvg = () => attempt(async () => save(await svgFile(...picture()), `${stem()}.landmarks.svg`));
 
@@ -30,7 +37,7 @@ export const saveSvg = () => attempt(async () => save(await svgFile(...picture()
 function picture() {
   const { blob, reply } = state.file;
   const { width, height } = reply.answer.image;
-  return [{ bitmap: viewer.bitmap, type: blob.type, width, height }, [state.layout, faces(), state.face, show]];
+  return [{ bitmap: viewer.bitmap, type: blob?.type, width, height }, [state.layout, faces(), state.face, show]];
 }
 
 /** The name of the image's file, without its folders and suffix. */

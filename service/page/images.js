@@ -1,6 +1,7 @@
 /** The list of the images that were opened together, and which files are images. */
 
 import { byId, make } from "./panel.js";
+import { isVideo } from "./video.js";
 
 const rows = new Map(); // of the images
 
@@ -56,7 +57,8 @@ export function imagesIn(files) {
   const isImage = ({ name, type }) =>
     type.startsWith("image/") || accepted.some((suffix) => name.toLowerCase().endsWith(suffix));
   const order = new Intl.Collator(undefined, { numeric: true });
-  return files.filter(isImage).toSorted((a, b) => order.compare(nameOf(a), nameOf(b)));
+  const images = files.filter((file) => isImage(file) && !isVideo(file));
+  return images.toSorted((a, b) => order.compare(nameOf(a), nameOf(b)));
 }
 
 /** The files that were dropped; of folders, the images in them and below. */

@@ -30,6 +30,7 @@ export function bindKeys(viewer, actions, enter) {
 
 function isShortcut(event, isInImage) {
   if (byId("keys").open) return false;
-  if (event.target.closest?.("input:not([type=checkbox], [type=radio]), select, textarea")) return false;
+  if (event.target.closest?.("input:not([type=checkbox], [type=radio], [type=range]), select, textarea")) return false;
+  if (event.key === " " && event.target.closest?.("a, button, summary, [type=checkbox], [type=radio]")) return false;
   return isInImage || event.key === "Escape" || byId("single-keys").checked;
 }

@@ -5,6 +5,7 @@
  * is a line of length zero with round ends, so that its centre is exact at every zoom.
  */
 
+import { colourOf } from "./tracks.js";
 import { ellipsePath, isDoubtful, isHidden } from "./uncertainty.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -15,12 +16,13 @@ const DOTS_PER_SIZE = 34; // diameters of a dot in the size of a face
 
 export class Overlay {
   constructor(svg) {
-    this.scene = svg.appendChild(element("g", { class: "scene" }));
-    this.labels = svg.appendChild(element("g", { class: "labels" }));
-    this.marker = svg.appendChild(element("path", { class: "mark" }));
-    this.selection = svg.appendChild(element("path", { class: "band" }));
+    this.scene = svg.appendChild(svgElement("g", { class: "scene" }));
+    this.labels = svg.appendChild(svgElement("g", { class: "labels" }));
+    this.marker = svg.appendChild(svgElement("path", { class: "mark" }));
+    this.selection = svg.appendChild(svgElement("path", { class: "band" }));
     this.faces = [];
     this.numbered = [];
+    this.tags = [];
   }
 
   /**
@@ -35,7 +37,8 @@ export class Overlay {
     this.scene.append(...order.map(({ node }) => node));
     this.labels.replaceChildren();
     this.numbered = show.parts.has("numbers") && faces[selected] ? numbers(layout, faces[selected], show.groups) : [];
-    this.labels.append(...this.numbered.map(({ node }) => node));
+    this.tags = show.parts.has("boxes") ? faces.filter(({ id }) => id).map(tag) : [];
+    this.labels.append(...[...this.numbered, ...this.tags].map(({ node }) => node));
   }
 
   /** Follows the view. `marked`: the position [x, y] to mark, or null. */
@@ -47,6 +50,7 @@ export class Overlay {
       node.style.setProperty("--dot", `${dot}px`);
     }
     positionLabels(this.numbered, view);
+    for (const { corner, node } of this.tags) positionLabel(node, view.toScreen(corner));
     this.marker.setAttribute("d", marked ? ring(view.toScreen(marked)) : "");
   }
 
@@ -58,7 +62,7 @@ export class Overlay {
   }
 }
 
-function element(name, attributes = {}) {
+export function svgElement(name, attributes = {}) {
   const node = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   return node;
@@ -66,16 +70,17 @@ function element(name, attributes = {}) {
 
 /** A path with a dark edge below it, which keeps it visible on bright skin. */
 function outlined(kind, d) {
-  return d ? [element("path", { class: `${kind} edge`, d }), element("path", { class: kind, d })] : [];
+  return d ? [svgElement("path", { class: `${kind} edge`, d }), svgElement("path", { class: kind, d })] : [];
 }
 
 function faceNode(layout, face, isSelected, { groups, parts, confidence }) {
-  const node = element("g", { class: isSelected ? "face selected" : "face" });
+  const node = svgElement("g", { class: isSelected ? "face selected" : "face" });
   node.classList.toggle("doubtful", isDoubtful(face));
+  if (face.id) node.setAttribute("data-track", colourOf(face.id));
   if (parts.has("boxes")) node.append(...outlined("box", rectangle(face.box)));
   for (const [group, members] of Object.entries(layout.groups)) {
     if (!groups.has(group)) continue;
-    const groupNode = element("g", { "data-group": group });
+    const groupNode = svgElement("g", { "data-group": group });
     if (parts.has("outlines")) groupNode.append(...outlined("line", polylines(layout.outlines[group], face.points)));
     const freedom = layout.degreesOfFreedom[group];
     if (confidence) groupNode.append(...outlined("ellipse", ellipses(members, face, confidence, freedom)));
@@ -88,7 +93,7 @@ function faceNode(layout, face, isSelected, { groups, parts, confidence }) {
 /** What makes the dots of hidden points hollow; nothing where the model does not say which are seen. */
 function hollows(members, face) {
   const hidden = members.filter((i) => isHidden(face, i));
-  return hidden.length ? [element("path", { class: "hollow", d: dots(hidden, face.points) })] : [];
+  return hidden.length ? [svgElement("path", { class: "hollow", d: dots(hidden, face.points) })] : [];
 }
 
 const rectangle = ([x1, y1, x2, y2]) => `M${x1} ${y1}H${x2}V${y2}H${x1}Z`;
@@ -102,7 +107,7 @@ function numbers(layout, face, groups) {
     .filter(([group]) => groups.has(group))
     .flatMap(([group, members]) =>
       members.map((index) => {
-        const node = element("text", { "data-group": group });
+        const node = svgElement("text", { "data-group": group });
         node.textContent = String(index);
         return { point: face.points[index], node };
       }),
@@ -118,9 +123,20 @@ function positionLabels(labels, view) {
     node.classList.toggle("crowded", !free);
     if (!free) continue;
     positions.push([x, y]);
-    node.setAttribute("x", x + 5);
-    node.setAttribute("y", y - 5);
+    positionLabel(node, [x, y]);
   }
+}
+
+function positionLabel(node, [x, y]) {
+  node.setAttribute("x", x + 5);
+  node.setAttribute("y", y - 5);
+}
+
+/** The number of a face of a video, above its box. */
+function tag({ id, box }) {
+  const node = svgElement("text", { class: "tag", "data-track": colourOf(id) });
+  node.textContent = String(id);
+  return { corner: box.slice(0, 2), node };
 }
 
 /** A ring with four ticks, which leaves the point itself visible. */

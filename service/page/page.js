@@ -2,16 +2,19 @@
 
 import { captureImage, setLive, startCamera, stopCamera, toggleCamera } from "./capture.js";
 import { examples } from "./examples.js";
-import { copyCurl, copyJson, saveCsv, saveImage, saveJson, savePng, saveSvg } from "./exports.js";
+import { copyCurl, copyJson, saveCsv, saveImage, saveJson, savePng, saveSvg, saveTracks } from "./exports.js";
 import { dropped, imagesIn, nameOf } from "./images.js";
 import { bindKeys } from "./keys.js";
 import { byId } from "./panel.js";
+import { showFace, stepFrame, togglePlay } from "./player.js";
 import { addBox, client, detect, detectAgain, loadLayout, openImages, removeFace } from "./requests.js";
 import { stepImage, togglePause } from "./requests.js";
 import { redraw, selectPoint, setDrawing, showOnly, stepFace, stepPoint } from "./stage.js";
 import { viewer, zoomToFace, zoomToPoint } from "./stage.js";
 import { newImage, show, state } from "./state.js";
 import { attempt, hideProblem, setStatus } from "./status.js";
+import { closeVideo, openVideo, toggleTracking, trackAgain } from "./tracking.js";
+import { isVideo } from "./video.js";
 
 const ZOOM_STEP = 1.25; // of one press of a zoom button
 
@@ -20,6 +23,9 @@ const ZOOM_STEP = 1.25; // of one press of a zoom button
 function openFiles(files) {
   if (!files.length) return;
   stopCamera();
+  const video = files.find(isVideo);
+  if (video) return openVideo(video, files.length - 1);
+  closeVideo();
   viewer.node.focus();
   openImages(files.map((file) => newImage(file, nameOf(file))));
 }
@@ -32,7 +38,11 @@ function openFolder(files) {
 
 async function openExamples() {
   stopCamera();
-  await attempt(async () => openImages(await examples()), openExamples);
+  await attempt(async () => {
+    const images = await examples();
+    closeVideo();
+    openImages(images);
+  }, openExamples);
 }
 
 function bindImages() {
@@ -67,6 +77,23 @@ function bindCamera() {
   byId("cameras").addEventListener("change", ({ target }) => startCamera(target.value));
 }
 
+// ---------------------------------------------------------------- videos
+
+function bindVideo() {
+  onClick("play", togglePlay);
+  onClick("video-pause", toggleTracking);
+  onClick("save-tracks", saveTracks);
+  onSubmit("part", trackPart);
+  viewer.on.find = showFace;
+  viewer.on.choose = ({ id }) => (state.video.face = id);
+}
+
+function trackPart() {
+  const [from, to] = ["from", "to"].map((id) => Number(byId(id).value));
+  byId("to").setCustomValidity(from < to ? "" : "The end is after the beginning");
+  if (byId("to").reportValidity()) trackAgain(from, to);
+}
+
 // ---------------------------------------------------------------- faces and answers
 
 function bindFaces() {
@@ -75,7 +102,7 @@ function bindFaces() {
   onClick("draw-box", toggleDrawing);
   onClick("find", detectAgain);
   onSubmit("box-form", addTypedBox);
-  onSubmit("options", detect);
+  onSubmit("options", () => (state.video ? trackAgain() : detect()));
 }
 
 const toggleDrawing = () => setDrawing(!viewer.drawing);
@@ -159,14 +186,19 @@ const actions = {
   p: () => stepPoint(-1),
   "]": () => stepFace(1),
   "[": () => stepFace(-1),
-  ".": () => stepImage(1),
-  ",": () => stepImage(-1),
+  ".": () => step(1),
+  ",": () => step(-1),
+  get " "() {
+    return state.video && togglePlay; // otherwise the key is the browser's
+  },
   b: toggleDrawing,
   i: () => togglePart(partButtons().find(({ dataset }) => dataset.part === "numbers")),
   e: nextConfidence,
   "?": () => byId("keys").showModal(),
   escape: cancel,
 };
+
+const step = (by) => (state.video ? stepFrame(by) : stepImage(by));
 
 function cancel() {
   if (viewer.drawing) setDrawing(false);
@@ -192,6 +224,6 @@ async function start() {
   }, start);
 }
 
-for (const bind of [bindImages, bindCamera, bindFaces, bindAnswer, bindDisplay]) bind();
+for (const bind of [bindImages, bindCamera, bindVideo, bindFaces, bindAnswer, bindDisplay]) bind();
 bindKeys(viewer, actions, () => state.point !== null && zoomToPoint(state.point));
 start();

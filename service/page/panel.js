@@ -1,5 +1,6 @@
 /** The panel beside the image: faces, groups, the table of points, and details of the answer. */
 
+import { colourOf } from "./tracks.js";
 import { isDoubtful, sigmas } from "./uncertainty.js";
 
 export const byId = (id) => document.getElementById(id);
@@ -34,23 +35,37 @@ const seen = ({ visibility }, index) => (visibility ? `  seen ${visibility[index
 
 // ---------------------------------------------------------------- faces
 
-/** The list of faces. Without `remove` they cannot be removed. */
+/** The name of a face by its number in the video, or by its place in the answer. */
+export const faceName = ({ id }, index) => `Face ${id ?? index + 1}`;
+
+/**
+ * The list of faces. Without `remove` they cannot be removed. Faces of a video that are not in the frame have nothing
+ * but their id.
+ */
 export function showFaces(list, layout, faces, selected, { select, zoom, remove }) {
+  const focused = [...list.querySelectorAll("button")].indexOf(document.activeElement);
   list.replaceChildren(
     ...faces.map((face, index) => {
-      const name = `Face ${index + 1}`;
-      const title = make("strong", {}, isDoubtful(face) ? `${name}, perhaps not a face` : name);
-      const kind = isDoubtful(face) ? "face doubtful" : "face";
-      const pressed = { type: "button", class: kind, "aria-pressed": String(index === selected) };
-      const button = make("button", { ...pressed, onclick: () => select(index) }, title, faceSummary(layout, face));
-      const buttons = [button, iconButton("#target", `Zoom to ${name}`, () => zoom(index))];
-      if (remove) buttons.push(iconButton("#cross", `Remove ${name}`, () => remove(index)));
+      const name = faceName(face, index);
+      const isDoubted = isDoubtful(face);
+      const title = make("strong", {}, ...mark(face), isDoubted ? `${name}, perhaps not a face` : name);
+      const kind = isDoubted || isAbsent(face) ? "face doubtful" : "face";
+      const pressed = { type: "button", class: kind, "aria-pressed": String(face === selected) };
+      const button = make("button", { ...pressed, onclick: () => select(face) }, title, faceSummary(layout, face));
+      const buttons = [button, iconButton("#target", `Zoom to ${name}`, () => zoom(face))];
+      if (remove) buttons.push(iconButton("#cross", `Remove ${name}`, () => remove(face)));
       return make("li", {}, ...buttons);
     }),
   );
+  list.querySelectorAll("button")[focused]?.focus({ preventScroll: true });
 }
 
-function faceSummary(layout, { score, inter_ocular: distance, box_source: source, box_score: boxScore }) {
+const isAbsent = ({ points }) => points === undefined;
+const mark = ({ id }) => (id ? [make("span", { class: "swatch", "data-track": colourOf(id) })] : []);
+
+function faceSummary(layout, face) {
+  if (isAbsent(face)) return make("span", { class: "figure quiet" }, "not in this frame");
+  const { score, inter_ocular: distance, box_source: source, box_score: boxScore } = face;
   const box = source === "given" ? "box given" : `box ${boxScore.toFixed(2)}`;
   const size = `${layout.inter_ocular ? "eyes" : "size"} ${distance.toFixed(1)} px`;
   return make("span", { class: "figure quiet" }, `score ${score.toFixed(2)} · ${size} · ${box}`);

@@ -14,7 +14,7 @@ const PROPERTIES = {
 };
 
 /**
- * @param picture {bitmap (null where the browser cannot show the file), type, width, height}
+ * @param picture {bitmap (null where the browser cannot show the file), type (of its file, if it has one), width, height}
  * @param drawing the arguments of `Overlay.draw`
  */
 export async function svgFile(picture, drawing) {

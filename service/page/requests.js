@@ -47,13 +47,22 @@ export async function requestLandmarks(image) {
 /** Opens images in place of those before: shows the first at once, and requests the points of all, one by one. */
 export function openImages(images) {
   if (!images.length) return;
-  for (const before of [state.file, ...state.images]) if (before) before.progress = "done";
-  state.request?.abort();
+  closeImages();
   isPaused = false;
   state.images = images;
   listImages(images, showImage);
   showImage(images[0]);
   work();
+}
+
+/** Ends the work on the images that are open. */
+export function closeImages() {
+  for (const before of [state.file, ...state.images]) if (before) before.progress = "done";
+  state.request?.abort();
+  state.images = [];
+  listImages([]);
+  showWarnings([]);
+  turns++;
 }
 
 /** Shows an image, with its points once they are there. */

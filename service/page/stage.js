@@ -1,7 +1,7 @@
 /** Shows the state: the image with its drawing, and the panel beside it. Selects faces and points. */
 
 import { Overlay } from "./overlay.js";
-import { PointTable, byId, describePoint, make, swatch } from "./panel.js";
+import { PointTable, byId, describePoint, faceName, make, swatch } from "./panel.js";
 import { showFaces, showFacts, showGroups, showTimings } from "./panel.js";
 import { faces, selectedFace, show, state } from "./state.js";
 import { setStatus } from "./status.js";
@@ -39,27 +39,48 @@ export function refresh() {
   const reply = file?.reply;
   const all = faces();
   byId("face-count").textContent = reply ? String(all.length) : "";
-  byId("no-face").hidden = all.length > 0;
-  const advice = state.live ? "" : " Draw a box around one: its points are then located.";
-  byId("no-face").textContent = reply ? `No face was found in this image.${advice}` : "None yet.";
-  const remove = state.live ? null : (index) => viewer.on.remove(index);
-  showFaces(byId("faces"), state.layout, all, state.face, { select: selectFace, zoom: zoomToFace, remove });
+  const [listed, selected] = [listedFaces(), selectedFace()];
+  const isMoving = state.live || state.video !== null; // the next frame replaces what is shown
+  byId("no-face").textContent = noFace(listed, isMoving);
+  byId("no-face").hidden = byId("no-face").textContent === "";
+  const handlers = {
+    select: (face) => (all.includes(face) ? selectFace(all.indexOf(face)) : viewer.on.find(face)),
+    zoom: (face) => (all.includes(face) ? zoomToFace(all.indexOf(face)) : viewer.on.find(face)),
+    remove: isMoving ? null : (face) => viewer.on.remove(all.indexOf(face)),
+  };
+  showFaces(byId("faces"), state.layout, listed, selected, handlers);
   const isOpen = Boolean(file && (file.isDecoded || reply));
   document.body.classList.toggle("open", isOpen);
   byId("welcome").hidden = isOpen || state.capturing;
-  for (const id of ["draw-box", "find"]) byId(id).disabled = !isOpen || state.live;
+  for (const id of ["draw-box", "find"]) byId(id).disabled = !isOpen || isMoving;
   byId("find").hidden = !file?.boxes.length;
-  byId("save").hidden = !file?.isFrame;
+  byId("save").hidden = !file?.isFrame || !file.blob;
   byId("copy-curl").hidden = Boolean(file?.isFrame);
   byId("fit-face").disabled = all.length === 0;
-  byId("points-of").textContent = all.length > 1 ? `of face ${state.face + 1}` : "";
-  byId("points-section").hidden = all.length === 0;
+  byId("points-of").textContent =
+    listed.length > 1 && selected ? `of ${faceName(selected, state.face).toLowerCase()}` : "";
+  byId("points-section").hidden = listed.length === 0;
   byId("answer-section").hidden = !reply;
   if (reply) {
     showTimings(byId("timings"), reply.answer.timings_ms, reply.milliseconds);
     showFacts(byId("facts"), reply.answer);
   }
   redraw();
+}
+
+/** Of an image those that it has; of a video all that were found, so that the list stays from frame to frame. */
+function listedFaces() {
+  const all = faces();
+  return state.video ? state.video.tracks.ids.map((id) => all.find((face) => face.id === id) ?? { id }) : all;
+}
+
+/** What the list of faces does not say. */
+function noFace(listed, isMoving) {
+  const { problem, reply } = state.file ?? {};
+  if (state.video && problem) return `This frame has no answer: ${problem.title}.`;
+  if (listed.length) return "";
+  if (!reply) return "None yet.";
+  return `No face was found in this image.${isMoving ? "" : " Draw a box around one: its points are then located."}`;
 }
 
 /** Shows the drawing and the table again, after a change of what is drawn. */
@@ -141,13 +162,11 @@ function select(position) {
 const isInside = ([x, y], box) => x >= box[0] && x <= box[2] && y >= box[1] && y <= box[3];
 
 export function selectFace(face) {
-  const wasInList = byId("faces").contains(document.activeElement);
   state.face = face;
+  if (state.video) viewer.on.choose(faces()[face]);
   refresh();
-  const item = byId("faces").children[face];
-  item?.scrollIntoView({ block: "nearest" });
-  if (wasInList) item?.querySelector("button").focus();
-  setStatus(`Face ${face + 1} of ${faces().length}.`);
+  byId("faces").querySelector("[aria-pressed=true]")?.scrollIntoView({ block: "nearest" });
+  setStatus(`${faceName(faces()[face], face)} of ${listedFaces().length}.`);
 }
 
 export function selectPoint(point, { announce = false } = {}) {
@@ -190,7 +209,7 @@ export function stepFace(by) {
 
 /** Sets whether dragging draws a box. */
 export function setDrawing(on) {
-  viewer.drawing = on && Boolean(state.file) && !state.live;
+  viewer.drawing = on && Boolean(state.file) && !state.live && !state.video;
   viewer.node.classList.toggle("drawing", viewer.drawing);
   byId("draw-box").setAttribute("aria-pressed", String(viewer.drawing));
   if (viewer.drawing) setStatus("Drag to draw a box. Escape cancels.");

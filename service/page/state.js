@@ -7,7 +7,8 @@ export const show = { groups: new Set(), parts: new Set(["points", "outlines", "
 export const state = {
   layout: null, // names, groups and outlines of the points, from the service
   images: [], // that were opened together, made by newImage
-  file: null, // the image that is shown: one of them, or a frame of the camera
+  video: null, // that is open, made by tracking.js
+  file: null, // the image that is shown: one of them, or a frame of the camera or of the video
   face: 0, // selected
   point: null, // selected
   hovered: null, // {face, point} under the cursor
@@ -17,7 +18,7 @@ export const state = {
   retry: null, // the action of "Try again"
 };
 
-/** `isFrame`: it comes from the camera. */
+/** `isFrame`: it comes from the camera or from a video, of which the blob is not kept. */
 export const newImage = (blob, name, isFrame = false) => ({
   ...{ blob, name, isFrame },
   width: 0,

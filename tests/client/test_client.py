@@ -170,6 +170,7 @@ async def test_models_are_described(scheme: str, kind: Any) -> None:
     async with service(scheme, kind) as ask:
         (model,) = await ask("models")
     assert (model.name, model.layout, model.input_size, model.topk) == ("fake", "wflw98", 256, 9)
+    assert (model.input_width, model.input_height) == (256, 256)
     assert (model.decoders, model.data, model.crop_scale) == (
         ("topk", "argmax", "quarter", "3x3", "all"),
         ("none",),

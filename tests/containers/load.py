@@ -18,7 +18,7 @@ from landmarks_client.pb import landmarks_pb2_grpc
 from tests.conftest import ROOT
 from tests.fakes import encoded
 
-IMAGE = encoded(golden_crop(256))
+IMAGE = encoded(golden_crop())
 BOX = (25.1, 25.1, 229.9, 229.9)
 """A fifth smaller than the image: with the network's crop scale of 1.25, the crop is the image itself."""
 POINT_0 = identify(model_path(ROOT / "model_repo"))[0].golden_points[0]

@@ -156,6 +156,8 @@ async def test_both_apis_describe_the_same_models():
             "provenance": "sha256:00",
             "layout": "wflw98",
             "input_size": 256,
+            "input_width": 256,
+            "input_height": 256,
             "crop_scale": 1.25,
             "topk": 9,
             "decoders": ["topk", "argmax", "quarter", "3x3", "all"],

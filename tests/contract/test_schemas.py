@@ -54,7 +54,7 @@ FIELDS = {
     "ListModelsRequest": "",
     "ListModelsResponse": "models",
     "ModelDescription": "name version provenance layout input_size crop_scale topk decoders run_id data "
-    "degrees_of_freedom",
+    "degrees_of_freedom input_width input_height",
 }
 """Names by number, from 1 on: what clients were built with stays as it is, and new fields come at the end."""
 

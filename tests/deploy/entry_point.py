@@ -81,7 +81,7 @@ def container(folder: Path, repository: Path, **settings: object) -> Iterator[Co
     link_layout(folder)
     for path in FILES:
         shutil.copy(path, folder)
-    golden_crop(256).tofile(folder / "golden.rgb")
+    golden_crop().tofile(folder / "golden.rgb")
     # in an image the check has Triton's usual port
     check = folder / "triton_answers.py"
     grpc, http = free_ports(2)

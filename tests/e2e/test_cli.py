@@ -29,7 +29,7 @@ def landmarks(*arguments: object, **settings: object) -> "subprocess.CompletedPr
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     path = tmp_path / "image.png"
-    path.write_bytes(encoded(golden_crop(256)))
+    path.write_bytes(encoded(golden_crop()))
     return path
 
 

@@ -29,7 +29,7 @@ from tests.fakes import encoded
 
 pytestmark = pytest.mark.usefixtures("needs_triton")
 
-IMAGE = encoded(golden_crop(256), ".jpg")
+IMAGE = encoded(golden_crop(), ".jpg")
 BOX = (60.5, 22.25, 199.0, 211.75)
 TIMEOUT = 120
 

@@ -26,7 +26,7 @@ from service.triton_server.process import free_ports
 from tests.conftest import ROOT
 from tests.fakes import encoded
 
-IMAGE = encoded(golden_crop(256))
+IMAGE = encoded(golden_crop())
 BOX = (60.5, 22.25, 199.0, 211.75)
 
 
@@ -147,7 +147,7 @@ def test_the_examples_of_the_reference_run(service: Served, tmp_path: Path, numb
     language, text = EXAMPLES[number]
     if language == "sh" and shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    (tmp_path / "photo.jpg").write_bytes(encoded(golden_crop(256), ".jpg"))
+    (tmp_path / "photo.jpg").write_bytes(encoded(golden_crop(), ".jpg"))
     text = text.replace("127.0.0.1:8080", f"127.0.0.1:{service.rest}").replace("8081", str(service.rpc))
     text = text.replace("178,63,268,176", "60,22,199,211").replace("178, 63, 268, 176", "60, 22, 199, 211")
     command = ["bash", "-ec", text.replace("curl ", "curl -sS --fail-with-body ")]
@@ -177,7 +177,7 @@ def test_readiness_and_topk_reach_triton(service: Served) -> None:
 
 
 def test_flip_averaging_of_an_image_and_of_its_mirror_image_agree(service: Served) -> None:
-    mirrored = encoded(np.ascontiguousarray(golden_crop(256)[:, ::-1]))
+    mirrored = encoded(np.ascontiguousarray(golden_crop()[:, ::-1]))
     boxes = (BOX, (255 - BOX[2], BOX[1], 255 - BOX[0], BOX[3]))
     there, back = (
         np.array(httpx.post(f"{service.url}/v1/landmarks", content=image, params=query).json()["faces"][0]["points"])

@@ -22,6 +22,7 @@ from landmarks.codec import CodecSpec
 from landmarks.golden import with_golden_answer
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import remove_int8
+from landmarks.size import Size
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
 from tests.e2e.test_cli import landmarks
@@ -34,7 +35,7 @@ from train.objectives import CellObjective
 
 pytestmark = pytest.mark.usefixtures("needs_triton")
 
-CODEC = CodecSpec(points=106, input_size=64, topk=4)
+CODEC = CodecSpec(points=106, input_size=Size.square(64), topk=4)
 
 
 class FixedPoints(nn.Module):

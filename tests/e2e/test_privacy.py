@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from landmarks.crop import Crop, warp
 from landmarks.golden import golden_crop
+from landmarks.size import Size
 from service.triton_server.folder import SHARED_MEMORY
 from service.triton_server.process import free_ports
 from tests.conftest import ROOT
@@ -32,12 +33,12 @@ PIECE = 24
 def noisy_portrait() -> NDArray[np.uint8]:
     """The golden face, with noise in the lowest bits of every pixel: RGB [256, 256, 3]."""
     noise = np.random.default_rng(4).integers(0, 16, (256, 256, 3), np.uint8)
-    return np.asarray((golden_crop(256) & 0xF0) | noise, np.uint8)
+    return np.asarray((golden_crop() & 0xF0) | noise, np.uint8)
 
 
 def pieces(picture: NDArray[np.uint8], file: bytes) -> dict[str, list[bytes]]:
     """Parts of the file, of its pixels and of the crop that the network sees."""
-    crop = warp(picture, Crop.around(BOX, 1.25, 256).image_to_crop(), 256)
+    crop = warp(picture, Crop.around(BOX, 1.25, Size.square(256)).image_to_crop(), Size.square(256))
     rows = range(40, 220, 20)
     return {
         "file": [file[at : at + PIECE] for at in range(200, len(file) - PIECE, len(file) // 20)],
@@ -122,7 +123,7 @@ def test_the_search_finds_each_kind_of_piece() -> None:
     picture = noisy_portrait()
     file = encoded(picture)
     wanted = pieces(picture, file)
-    crop = warp(picture, Crop.around(BOX, 1.25, 256).image_to_crop(), 256)
+    crop = warp(picture, Crop.around(BOX, 1.25, Size.square(256)).image_to_crop(), Size.square(256))
     for name, content in (("file", file), ("pixels", picture.tobytes()), ("crop", crop.tobytes())):
         assert found_in(b"before" + content + b"after", wanted) == {name}
         assert len(set(wanted[name])) == len(wanted[name])
@@ -158,7 +159,7 @@ folder = Path(sys.argv[1])
 subprocess.run(["mount", "--bind", folder / "resolv.conf", "/etc/resolv.conf"], check=True)
 before = attempts()
 with tests.private_service(folder) as (process, port):
-    faces = tests.ask(port, tests.encoded(tests.golden_crop(256)))
+    faces = tests.ask(port, tests.encoded(tests.golden_crop()))
 during = attempts() - before
 for name in ("192.0.2.7", "example.com"):
     try:

@@ -17,7 +17,7 @@ from service.triton_server.process import free_ports
 from tests.e2e.test_gateway import served
 from tests.fakes import encoded
 
-IMAGE = encoded(golden_crop(256))
+IMAGE = encoded(golden_crop())
 BOX = (60.5, 22.25, 199.0, 211.75)
 
 

@@ -22,10 +22,11 @@ from landmarks.codec import (
     face_spread,
     quantize,
 )
+from landmarks.size import Size
 
 SPEC = CodecSpec()
 PAPER = CodecSpec(pixel_rule="corner")
-TINY = CodecSpec(points=1, input_size=16, stride=4, topk=1)  # one map of 4 x 4 cells
+TINY = CodecSpec(points=1, input_size=Size.square(16), stride=4, topk=1)  # one map of 4 x 4 cells
 
 strides = st.sampled_from([2, 4, 8])
 
@@ -51,9 +52,9 @@ def test_corner_rule_by_hand() -> None:
 
 @given(st.floats(-1000, 1000), strides)
 def test_a_mirrored_crop_has_mirrored_cells_under_the_center_rule(x: float, stride: int) -> None:
-    spec = CodecSpec(input_size=256, stride=stride)
+    spec = CodecSpec(input_size=Size.square(256), stride=stride)
     mirrored = spec.to_cells(np.array(255 - x))
-    assert mirrored == pytest.approx(spec.cells - 1 - float(spec.to_cells(np.array(x))), abs=1e-9)
+    assert mirrored == pytest.approx(spec.columns - 1 - float(spec.to_cells(np.array(x))), abs=1e-9)
 
 
 # ---------------------------------------------------------------- the paper's Table 1 and theorems
@@ -63,7 +64,7 @@ def test_a_mirrored_crop_has_mirrored_cells_under_the_center_rule(x: float, stri
 @pytest.mark.parametrize("stride", [2, 4, 8])
 def test_table_1_bias_of_the_quantizers(quantizer: Quantizer, bias: float, stride: int) -> None:
     """Mean of decoded minus true over evenly spread coordinates: -s/2, 0, +s/2, and 0."""
-    spec = CodecSpec(input_size=256, stride=stride, pixel_rule="corner")
+    spec = CodecSpec(input_size=Size.square(256), stride=stride, pixel_rule="corner")
     x = 8 + 160 * (np.arange(200_000) + 0.5) / 200_000
     cells = quantize(spec.to_cells(x), quantizer, np.random.default_rng(1))
     assert (spec.to_pixels(cells.astype(np.float64)) - x).mean() == pytest.approx(bias * stride, abs=0.02 * stride)
@@ -89,9 +90,11 @@ def test_theorem_2_randomized_rounding_is_unbiased(u: float) -> None:
 
 
 def expected_heatmap(point: tuple[float, float], spec: CodecSpec) -> NDArray[np.float64]:
-    """[1, 1, cells, cells]: the probability of each cell under randomized rounding, of a point in crop pixels."""
-    u = spec.to_cells(np.array(point))[:, None]
-    columns, rows = np.maximum(0.0, 1.0 - np.abs(u - np.arange(spec.cells)))
+    """[1, 1, rows, columns]: the probability of each cell under randomized rounding, of a point in crop pixels."""
+    x, y = spec.to_cells(np.array(point))
+    columns, rows = (
+        np.maximum(0.0, 1.0 - np.abs(u - np.arange(count))) for u, count in ((x, spec.columns), (y, spec.rows))
+    )
     heatmap: NDArray[np.float64] = (rows[:, None] * columns)[None, None]
     return heatmap
 
@@ -143,7 +146,7 @@ def test_encode_takes_points_of_any_shape_and_any_quantizer() -> None:
 
 @pytest.mark.parametrize("number", [np.uint8, np.float16, np.float32])
 def test_points_of_any_number_type_are_encoded_in_double_precision(number: type[np.generic]) -> None:
-    spec = CodecSpec(input_size=255, stride=3)
+    spec = CodecSpec(input_size=Size.square(255), stride=3)
     points = np.stack(np.meshgrid(np.arange(1, 254), np.arange(1, 254)), axis=-1)
     expected = encode(points.astype(np.float64), spec, np.random.default_rng(0))
     found = encode(points.astype(number), spec, np.random.default_rng(0))
@@ -257,7 +260,7 @@ def test_covariance_counts_from_the_decoded_point() -> None:
 def test_calibration_scales_and_adds() -> None:
     maps = np.full((1, 1, 4, 4), -1000.0, np.float32)
     maps[0, 0, 2, 1] = maps[0, 0, 2, 3] = 0.0
-    spec = CodecSpec(points=1, input_size=16, stride=4, topk=2, covariance_scale=0.5, covariance_floor=3.0)
+    spec = CodecSpec(points=1, input_size=Size.square(16), stride=4, topk=2, covariance_scale=0.5, covariance_floor=3.0)
     # 0.5 * (16 + 3) and 0.5 * 3
     assert_allclose(decode(maps, spec).covariances, [[[[9.5, 0.0], [0.0, 1.5]]]], atol=1e-6)
 
@@ -265,7 +268,7 @@ def test_calibration_scales_and_adds() -> None:
 def test_each_point_can_have_a_calibration_of_its_own() -> None:
     maps = np.full((1, 2, 4, 4), -1000.0, np.float32)
     maps[0, :, 2, 1] = maps[0, :, 2, 3] = 0.0
-    spec = CodecSpec(points=2, input_size=16, stride=4, topk=2, covariance_scale=(0.5, 2.0))
+    spec = CodecSpec(points=2, input_size=Size.square(16), stride=4, topk=2, covariance_scale=(0.5, 2.0))
     assert_allclose(decode(maps, spec).covariances[0, :, 0, 0], [8.0, 32.0], atol=1e-6)
 
 
@@ -277,7 +280,7 @@ def test_a_face_of_wide_maps_is_less_certain_still() -> None:
     # four cells about the middle of the map, a quarter of the probability each: a deviation of 2 px, half a cell
     maps = np.full((1, 1, 4, 4), -1000.0, np.float32)
     maps[0, 0, 1:3, 1:3] = 0.0
-    spec = CodecSpec(points=1, input_size=16, stride=4, topk=4, covariance_scale=3.0, covariance_power=2.0)
+    spec = CodecSpec(points=1, input_size=Size.square(16), stride=4, topk=4, covariance_scale=3.0, covariance_power=2.0)
     assert_allclose(decode(maps, spec).covariances, [[[[3.0, 0.0], [0.0, 3.0]]]], atol=1e-6)  # 3 * (1/2)^2 * 4
 
 
@@ -294,9 +297,33 @@ def test_a_map_of_one_cell_has_a_spread_all_the_same() -> None:
 
 @given(arrays(np.float32, (1, 2, 8, 8), elements=st.floats(-1000, 1000, width=32)), st.integers(1, 64))
 def test_covariances_are_positive_and_scores_are_shares(maps: NDArray[np.float32], topk: int) -> None:
-    decoded = decode(maps, CodecSpec(points=2, input_size=32), topk)
+    decoded = decode(maps, CodecSpec(points=2, input_size=Size.square(32)), topk)
     assert np.all(np.linalg.eigvalsh(decoded.covariances.astype(np.float64)) > -1e-3)
     assert np.all((decoded.scores > 0) & (decoded.scores <= 1))
+
+
+def test_a_rectangular_map_by_hand() -> None:
+    # 64 rows of 48 columns: row 60, column 40 is beyond what a square map of either side could tell
+    spec = CodecSpec(points=1, input_size=Size(width=192, height=256), topk=2)
+    maps = np.full((1, 1, 64, 48), -1000.0, np.float32)
+    maps[0, 0, 60, 40], maps[0, 0, 61, 40] = math.log(3), 0.0
+    decoded = decode(maps, spec)
+    assert_allclose(decoded.points, [[[4 * 40 + 1.5, 4 * 60.25 + 1.5]]], atol=1e-4)
+    # a quarter of the probability lies one cell below the rest: 3/16 cells squared, 3 pixels squared
+    assert_allclose(decoded.covariances, [[[[0.0, 0.0], [0.0, 3.0]]]], atol=1e-4)
+
+
+@given(st.floats(0, 191), st.floats(0, 255))
+def test_a_point_on_a_rectangular_map_is_encoded_within_it_and_decoded_as_itself(x: float, y: float) -> None:
+    spec = CodecSpec(points=1, input_size=Size(width=192, height=256), topk=4)
+    cells, inside = encode(np.array([x, y]), spec, np.random.default_rng(0))
+    assert bool(inside) == (1.5 <= x <= 189.5 and 1.5 <= y <= 253.5)
+    if inside:
+        assert (cells >= 0).all()
+        assert (cells <= [47, 63]).all()
+        with np.errstate(divide="ignore"):
+            maps = np.maximum(np.log(expected_heatmap((x, y), spec)), -60).astype(np.float32)
+        assert_allclose(decode(maps, spec).points[0, 0], [x, y], atol=1e-3)
 
 
 def test_a_mirrored_heatmap_gives_a_mirrored_point() -> None:
@@ -360,8 +387,19 @@ SCALES = "covariance_scale must be positive, one for all points or one for each;
     [
         ({"points": 98.0}, INTEGERS),
         ({"topk": "9"}, INTEGERS),
-        ({"input_size": 255}, "input_size 255 must be a positive multiple of stride 4, and points 98 positive"),
-        ({"input_size": 0}, "input_size 0 must be a positive multiple of stride 4, and points 98 positive"),
+        (
+            {"input_size": Size.square(255)},
+            "input_size 255 must be a positive multiple of stride 4, and points 98 positive",
+        ),
+        (
+            {"input_size": Size.square(0)},
+            "input_size 0 must be a positive multiple of stride 4, and points 98 positive",
+        ),
+        (
+            {"input_size": Size(190, 256)},
+            "input_size 256x190 must be a positive multiple of stride 4, and points 98 positive",
+        ),
+        ({"input_size": Size(192.0, 256)}, INTEGERS),  # type: ignore[arg-type]
         ({"stride": 0}, "input_size 256 must be a positive multiple of stride 0, and points 98 positive"),
         ({"points": 0}, "input_size 256 must be a positive multiple of stride 4, and points 0 positive"),
         ({"pixel_rule": "middle"}, "pixel_rule must be one of ('center', 'corner'), not 'middle'"),
@@ -384,7 +422,7 @@ def test_unusable_specs_are_refused(values: dict[str, Any], message: str) -> Non
 
 
 def test_specs_at_their_bounds_are_accepted() -> None:
-    assert CodecSpec(points=1, input_size=1, stride=1, topk=1).cells == 1
+    assert CodecSpec(points=1, input_size=Size.square(1), stride=1, topk=1).heatmap_shape == (1, 1, 1)
     assert CodecSpec(topk=4096, covariance_power=4.0).topk == 4096
 
 
@@ -404,6 +442,23 @@ def test_json_of_models_exported_before_there_was_a_power_is_read() -> None:
         '"points": 98, "stride": 4, "topk": 9}'
     )
     assert CodecSpec.from_json(text) == replace(SPEC, covariance_floor=0.16, covariance_scale=0.5)
+
+
+def test_a_rectangle_is_height_by_width_in_json() -> None:
+    spec = CodecSpec(points=17, input_size=Size(width=192, height=256))
+    assert '"input_size": "256x192"' in spec.to_json()
+    assert CodecSpec.from_json(spec.to_json()) == spec
+    assert (spec.columns, spec.rows, spec.heatmap_shape) == (48, 64, (17, 64, 48))
+    # 64 rows of 48 columns
+    assert spec.check_topk(3072) == 3072
+    with pytest.raises(CodecError, match="between 1 and the 3072 cells"):
+        spec.check_topk(3073)
+
+
+@pytest.mark.parametrize("size", ['"256x192x3"', '"x"', "256.0", "true", "null", "-4", '"256X192"'])
+def test_a_size_of_anything_else_is_refused(size: str) -> None:
+    with pytest.raises(CodecError, match="a size is the side of a square, 256, or height x width"):
+        CodecSpec.from_json(SPEC.to_json().replace("256", size))
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"points": 98}', '{"unknown": 1}', "null"])

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from landmarks import compiled
 from landmarks.codec import CodecSpec, Decoded, decode
 from landmarks.decoders import exponential
+from landmarks.size import Size
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,12 +89,17 @@ def assert_alike(found: Decoded, expected: Decoded) -> None:
 
 
 @given(
-    data=st.data(), side=st.integers(1, 37), stride=st.sampled_from([1, 4]), rule=st.sampled_from(["center", "corner"])
+    data=st.data(),
+    rows=st.integers(1, 37),
+    columns=st.integers(1, 37),
+    stride=st.sampled_from([1, 4]),
+    rule=st.sampled_from(["center", "corner"]),
 )
-def test_maps_are_decoded_as_by_numpy(data: st.DataObject, side: int, stride: int, rule: Any) -> None:
-    maps = data.draw(arrays(np.float32, (2, 3, side, side), elements=logits))
-    k = data.draw(st.integers(1, min(64, side**2)))
-    spec = CodecSpec(points=3, input_size=stride * side, stride=stride, pixel_rule=rule, topk=k)
+def test_maps_are_decoded_as_by_numpy(data: st.DataObject, rows: int, columns: int, stride: int, rule: Any) -> None:
+    maps = data.draw(arrays(np.float32, (2, 3, rows, columns), elements=logits))
+    k = data.draw(st.integers(1, min(64, rows * columns)))
+    size = Size(width=stride * columns, height=stride * rows)
+    spec = CodecSpec(points=3, input_size=size, stride=stride, pixel_rule=rule, topk=k)
     assert_alike(in_c(maps, spec), by_numpy(maps, spec))
 
 
@@ -108,7 +114,7 @@ def test_each_point_has_a_calibration_of_its_own() -> None:
 
 
 def test_of_equal_cells_the_first_are_the_strongest() -> None:
-    spec = CodecSpec(points=1, input_size=32, pixel_rule="corner", topk=3)
+    spec = CodecSpec(points=1, input_size=Size.square(32), pixel_rule="corner", topk=3)
     assert in_c(np.zeros((1, 1, 8, 8), np.float32), spec).points.tolist() == [[[4.0, 0.0]]]
 
 

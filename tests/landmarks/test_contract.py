@@ -13,6 +13,7 @@ import pytest
 from landmarks.codec import CodecSpec
 from landmarks.layout import PointLayout
 from landmarks.metadata import MetadataError, ModelMetadata
+from landmarks.size import Size
 from landmarks.tensors import TensorSpec, contract
 from landmarks.uncertainty import FaceScorer, Plausibility
 
@@ -69,9 +70,9 @@ def test_golden_visibility_is_stated_for_every_point_or_not_at_all() -> None:
 
 
 def test_the_contract_follows_the_codec() -> None:
-    tensors = contract(CodecSpec(points=68, input_size=128))
-    assert tensors.crops.shape == (128, 128, 3)
-    assert tensors.heatmaps.shape == (68, 32, 32)
+    tensors = contract(CodecSpec(points=68, input_size=Size(width=96, height=128)))
+    assert tensors.crops.shape == (128, 96, 3)
+    assert tensors.heatmaps.shape == (68, 32, 24)
 
 
 def test_metadata_comes_back_from_its_json() -> None:

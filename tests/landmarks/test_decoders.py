@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from landmarks.codec import CodecError, CodecSpec, decode
 from landmarks.decoders import DECODER_HELP, DECODERS, DEFAULT_DECODER, Coordinates, strongest_cells
+from landmarks.size import Size
 
 LOW = -100.0
 
@@ -142,7 +143,7 @@ def test_topk_of_one_is_argmax_and_of_all_is_the_expectation(maps: NDArray[np.fl
 
 # ---------------------------------------------------------------- as a codec serves them
 
-SPEC = CodecSpec(points=1, input_size=32, topk=4, covariance_scale=2.0)
+SPEC = CodecSpec(points=1, input_size=Size.square(32), topk=4, covariance_scale=2.0)
 # three cells in a row, of half, a quarter and a quarter of the probability; 4 is the codec's k
 ROW = sparse({(2, 4): math.log(2), (3, 4): 0.0, (7, 4): 0.0})[None]
 

@@ -20,6 +20,7 @@ from landmarks.repository import (
     stamp,
     string_parameters,
 )
+from landmarks.size import Size
 
 METADATA = ModelMetadata("compact", CodecSpec(), 1.25, "run-1", ("faces",), golden_points=((1.5, 2.0),))
 DETECTOR = DetectorMetadata("detector", DetectorSpec(), "run-2", "c0ffee", ("faces",), (1.0, 2.0, 3.0, 4.0))
@@ -82,14 +83,14 @@ inputs { key: "crops" value { data_type: TYPE_UINT8 dims: [ 256, 256, 3 ] zero_d
 input_map { key: "crops" value: "crops" }
 """
     (repository / "heatmap/config.pbtxt").write_text(text + CONFIG)
-    stamp(repository, replace(METADATA, codec=CodecSpec(input_size=128)))
+    stamp(repository, replace(METADATA, codec=CodecSpec(input_size=Size(width=96, height=128))))
     assert (
         (repository / "heatmap/config.pbtxt")
         .read_text()
         .startswith(
-            """input { name: "crops" data_type: TYPE_UINT8 dims: [ 128, 128, 3 ] }
-output { name: "heatmaps" data_type: TYPE_FP32 dims: [ 98, 32, 32 ] }
-inputs { key: "crops" value { data_type: TYPE_UINT8 dims: [ 128, 128, 3 ] zero_data: true } }
+            """input { name: "crops" data_type: TYPE_UINT8 dims: [ 128, 96, 3 ] }
+output { name: "heatmaps" data_type: TYPE_FP32 dims: [ 98, 32, 24 ] }
+inputs { key: "crops" value { data_type: TYPE_UINT8 dims: [ 128, 96, 3 ] zero_data: true } }
 input_map { key: "crops" value: "crops" }
 """
         )
@@ -149,12 +150,12 @@ def test_stamping_sets_every_configuration_of_a_model_and_what_tensorrt_is_told(
         """parameters { key: "trt_engine_cache_enable" value: "1" }\n"""
         """parameters { key: "trt_engine_cache_path" value: "/engines/heatmap-1-"""
         """e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" }\n"""
-        """parameters { key: "trt_profile_min_shapes" value: "crops:1x128x128x3" }\n"""
-        """parameters { key: "trt_profile_opt_shapes" value: "crops:16x128x128x3" }\n"""
-        """parameters { key: "trt_profile_max_shapes" value: "crops:16x128x128x3" }\n"""
+        """parameters { key: "trt_profile_min_shapes" value: "crops:1x128x96x3" }\n"""
+        """parameters { key: "trt_profile_opt_shapes" value: "crops:16x128x96x3" }\n"""
+        """parameters { key: "trt_profile_max_shapes" value: "crops:16x128x96x3" }\n"""
     )
     for _ in range(2):
-        stamp(repository, replace(METADATA, codec=CodecSpec(input_size=128)))
+        stamp(repository, replace(METADATA, codec=CodecSpec(input_size=Size(width=96, height=128))))
         for name in ("heatmap/configs/gpu.pbtxt", "heatmap/configs/fp32.pbtxt", "decode/configs/gpu.pbtxt"):
             text = (repository / name).read_text()
             assert text.startswith(expected)

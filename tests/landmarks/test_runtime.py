@@ -68,7 +68,7 @@ def test_threads_are_those_of_the_quota(model_repository: Path, monkeypatch: pyt
 @pytest.mark.skipif(os.cpu_count() == 1, reason="OpenVINO takes no more threads than there are cores")
 def test_threads_and_streams_can_be_chosen(network: Network, model_repository: Path) -> None:
     """The numbers are the same to the bit. There are no more streams than threads."""
-    crops = np.stack([np.roll(golden_crop(256), 9 * i, axis=0) for i in range(3)])
+    crops = np.stack([np.roll(golden_crop(), 9 * i, axis=0) for i in range(3)])
     expected = network(crops).heatmaps
     for parallelism, streams in ((Parallelism(2, 2), 2), (Parallelism(2, 1), 1), (Parallelism(1, 4), 1)):
         chosen = Network(model_path(model_repository), parallelism)

@@ -14,7 +14,9 @@ from landmarks.crop import Crop, Matrix, transform_points
 from landmarks.layout import WFLW98
 from landmarks.metadata import PointsCrop
 from landmarks.second_pass import average_passes, counts, crop_by_points, differs, roll_of, second_crops
+from landmarks.size import Size
 
+SIZE = Size.square(256)
 RULE = PointsCrop(scale=1.5, rise=0.1)
 
 
@@ -36,16 +38,24 @@ def moved(points: NDArray[np.float64], roll: float, zoom: float, x: float, y: fl
 
 
 def test_the_crop_of_an_upright_face() -> None:
-    crop = crop_by_points(upright_face(), RULE, WFLW98, 256)
+    crop = crop_by_points(upright_face(), RULE, WFLW98, SIZE)
     assert crop is not None
     # the box is 100 wide and high, its center (0, 10); the crop of side 150 lies a tenth of that higher
-    assert (crop.center_x, crop.center_y, crop.side, crop.size, crop.roll) == pytest.approx((0, -5, 150, 256, 0))
+    assert (crop.center_x, crop.center_y, crop.side, crop.roll) == pytest.approx((0, -5, 150, 0))
+    assert crop.size == SIZE
+
+
+def test_the_rectangular_crop_of_an_upright_face() -> None:
+    crop = crop_by_points(upright_face(), RULE, WFLW98, Size(width=192, height=256))
+    assert crop is not None
+    # the points' box, 100 wide and high, lies in a rectangle of 100 x 133.3; its longer side, times 1.5, is 200
+    assert (crop.center_x, crop.center_y, crop.side, crop.roll) == pytest.approx((0, 10 - 0.1 * 200, 200, 0))
 
 
 @given(st.floats(-3.1, 3.1), st.floats(0.1, 20), st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
 def test_a_face_is_in_its_crop_as_if_it_were_upright(roll: float, zoom: float, x: float, y: float) -> None:
     points = moved(upright_face(), roll, zoom, x, y)
-    crop, plain = crop_by_points(points, RULE, WFLW98, 256), crop_by_points(upright_face(), RULE, WFLW98, 256)
+    crop, plain = crop_by_points(points, RULE, WFLW98, SIZE), crop_by_points(upright_face(), RULE, WFLW98, SIZE)
     assert crop is not None
     assert plain is not None
     expected = transform_points(plain.image_to_crop(), upright_face())
@@ -64,10 +74,10 @@ def test_a_layout_that_does_not_tell_eyes_from_mouth_has_no_roll() -> None:
 
 @pytest.mark.parametrize("points", [np.zeros((98, 2)), np.full((98, 2), np.nan)])
 def test_points_that_are_no_face_get_no_crop(points: NDArray[np.float64]) -> None:
-    assert crop_by_points(points, RULE, WFLW98, 256) is None
+    assert crop_by_points(points, RULE, WFLW98, SIZE) is None
 
 
-FIRST = Crop(100, 100, 200, 256)
+FIRST = Crop(100, 100, 200, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +106,11 @@ def test_half_a_turn_is_no_roll_of_more_than_one() -> None:
 
 def test_which_faces_get_a_second_pass() -> None:
     still, rolled, nothing = upright_face(), moved(upright_face(), 0.5, 1, 300, 0), np.zeros((98, 2))
-    first = [Crop(0, -5, 150, 256), Crop(300, -5, 150, 256), Crop(0, 0, 150, 256)]
+    first = [
+        Crop(0, -5, 150, SIZE),
+        Crop(300, -5, 150, SIZE),
+        Crop(0, 0, 150, SIZE),
+    ]
     found = {
         mode: set(second_crops([still, rolled, nothing], first, RULE, WFLW98, mode))
         for mode in ("never", "auto", "always")

@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from landmarks import codec
 from landmarks.codec import CodecError, CodecSpec, Decoded
 from landmarks.decoders import DECODERS
+from landmarks.size import Size
 from tests.conftest import ROOT
 
 torch = pytest.importorskip("torch", reason="the decoder for GPUs is in PyTorch")
 
-TINY = CodecSpec(points=1, input_size=16, stride=4, topk=1)  # one map of 4 x 4 cells
+TINY = CodecSpec(points=1, input_size=Size.square(16), stride=4, topk=1)  # one map of 4 x 4 cells
 SMALL = CodecSpec(
     points=5,
-    input_size=48,
+    input_size=Size(40, 48),
     covariance_scale=(0.5, 1.0, 0.7, 2.0, 1.5),
     covariance_floor=0.16,
     covariance_power=1.1,
@@ -123,7 +124,7 @@ def tied(*shape: int, dtypes: Any = (np.float16, np.float32)) -> st.SearchStrate
 
 
 @settings(deadline=None)
-@given(tied(1, 5, 12, 12), st.integers(1, 144))
+@given(tied(1, 5, 12, 10), st.integers(1, 120))
 def test_strongest_cells_are_those_of_a_full_sort_ties_included(maps: Maps, k: int) -> None:
     logits, cells = torch_decode.strongest_cells(torch.from_numpy(maps).to(torch.float32), k)
     flat = maps.reshape(1, 5, -1)
@@ -133,7 +134,7 @@ def test_strongest_cells_are_those_of_a_full_sort_ties_included(maps: Maps, k: i
 
 
 @settings(deadline=None)
-@given(tied(2, 5, 12, 12), st.sampled_from([("topk", 1), ("topk", 9), ("topk", 144), *((n, None) for n in DECODERS)]))
+@given(tied(2, 5, 12, 10), st.sampled_from([("topk", 1), ("topk", 9), ("topk", 120), *((n, None) for n in DECODERS)]))
 def test_maps_with_many_ties_decode_alike(maps: Maps, choice: "tuple[str, int | None]") -> None:
     decoder, topk = choice
     assert_agree(maps, SMALL, topk, decoder)
@@ -143,7 +144,7 @@ def test_maps_with_many_ties_decode_alike(maps: Maps, choice: "tuple[str, int | 
 @pytest.mark.parametrize("levels", [None, 2, 9])
 @pytest.mark.parametrize(("dtype", "rule"), [(np.float32, "center"), (np.float16, "corner")])
 def test_maps_of_a_real_size_decode_alike(decoder: str, levels: "int | None", dtype: type, rule: Any) -> None:
-    """98 x 64 x 64: larger than the window of the moments, which maps of 12 x 12 cells are not."""
+    """98 x 64 x 64: larger than the window of the moments, which maps of 12 x 10 cells are not."""
     maps = 6 * np.random.default_rng(levels).standard_normal((1, 98, 64, 64), np.float32)
     if levels is not None:  # as many distinct values, so that ties abound at the peak and below
         maps = np.round(maps / np.abs(maps).max() * levels)
@@ -161,20 +162,27 @@ def test_peaks_like_a_network_s_decode_alike(decoder: str) -> None:
     assert_agree((12 - squares / 4).astype(np.float32)[None], CodecSpec(covariance_power=1.1), decoder=decoder)
 
 
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_rectangular_maps_of_a_real_size_decode_alike(decoder: str) -> None:
+    spec = CodecSpec(points=17, input_size=Size(width=192, height=256), covariance_power=1.1)
+    maps = 6 * np.random.default_rng(4).standard_normal((2, 17, 64, 48), np.float32)
+    assert_agree(maps, spec, decoder=decoder)
+
+
 def test_peaks_at_the_borders_decode_alike() -> None:
-    maps = np.full((1, 5, 12, 12), -8.0, np.float32)
-    for point, (row, column) in enumerate([(0, 0), (0, 11), (11, 0), (11, 11), (5, 6)]):
+    maps = np.full((1, 5, 12, 10), -8.0, np.float32)
+    for point, (row, column) in enumerate([(0, 0), (0, 9), (11, 0), (11, 9), (5, 6)]):
         maps[0, point, row, column] = 3.0
     for decoder in DECODERS:
         assert_agree(maps, SMALL, decoder=decoder)
 
 
 def test_no_faces_decode_to_no_points() -> None:
-    assert_agree(np.empty((0, 5, 12, 12), np.float32), SMALL)
+    assert_agree(np.empty((0, 5, 12, 10), np.float32), SMALL)
 
 
 def test_maps_may_lie_anyhow_in_memory() -> None:
-    maps = np.random.default_rng(1).standard_normal((1, 12, 12, 5)).astype(np.float32).transpose(0, 3, 1, 2)
+    maps = np.random.default_rng(1).standard_normal((1, 12, 10, 5)).astype(np.float32).transpose(0, 3, 1, 2)
     assert_agree(maps, SMALL)
 
 
@@ -182,9 +190,9 @@ def test_maps_may_lie_anyhow_in_memory() -> None:
 
 
 def test_the_same_is_refused() -> None:
-    with pytest.raises(CodecError, match=r"\[N, 5, 12, 12\]"):
-        decode(np.zeros((1, 5, 12, 11), np.float32), SMALL)
-    with pytest.raises(CodecError, match="between 1 and the 144 cells"):
-        decode(np.zeros((1, 5, 12, 12), np.float32), SMALL, topk=145)
+    with pytest.raises(CodecError, match=r"\[N, 5, 12, 10\]"):
+        decode(np.zeros((1, 5, 10, 12), np.float32), SMALL)
+    with pytest.raises(CodecError, match="between 1 and the 120 cells"):
+        decode(np.zeros((1, 5, 12, 10), np.float32), SMALL, topk=121)
     with pytest.raises(CodecError, match="decoder must be one of"):
-        decode(np.zeros((1, 5, 12, 12), np.float32), SMALL, decoder="best")
+        decode(np.zeros((1, 5, 12, 10), np.float32), SMALL, decoder="best")

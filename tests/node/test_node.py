@@ -48,7 +48,7 @@ def ask(node: str, *arguments: object) -> tuple[int, dict]:
 
 def test_node_and_python_receive_the_same_answer(node: str, address: str, tmp_path: Path) -> None:
     image = tmp_path / "image.png"
-    image.write_bytes(encoded(golden_crop(256)))
+    image.write_bytes(encoded(golden_crop()))
     status, answer = ask(node, address, image, ",".join(map(str, BOX)))
     assert (status, answer["request_id"]) == (0, "from-node")
     assert answer["image"] == {"width": 256, "height": 256}

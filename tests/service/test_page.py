@@ -81,7 +81,7 @@ async def test_nothing_but_the_page_s_own_files_is_served(name):
 
 def test_the_portrait_is_the_golden_crop_s_picture():
     portrait = cv2.imdecode(np.frombuffer(ASSETS["portrait.png"].content, np.uint8), cv2.IMREAD_COLOR)
-    np.testing.assert_array_equal(portrait[..., ::-1], golden_crop(256))
+    np.testing.assert_array_equal(portrait[..., ::-1], golden_crop())
 
 
 async def test_the_page_is_no_part_of_the_described_api():

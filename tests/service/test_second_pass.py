@@ -26,7 +26,7 @@ from tests.fakes import MODEL, FakeEngine
 
 RULE = PointsCrop(scale=1.25, rise=0.0)
 METADATA = replace(MODEL.metadata, points_crop=RULE)
-SIZE = METADATA.codec.input_size
+SIZE = METADATA.codec.input_size.width
 BOX = (100.0, 100.0, 200.0, 200.0)
 
 

@@ -16,6 +16,7 @@ from tritonclient.grpc import service_pb2 as pb
 from landmarks.codec import CodecSpec
 from landmarks.metadata import ModelMetadata
 from landmarks.repository import PROVENANCE_KEY
+from landmarks.size import Size
 from landmarks.tensors import DECODE_MODEL, DESCRIBE, METADATA, contract
 from service.engines.triton.endpoint import Endpoint
 
@@ -91,7 +92,7 @@ class ModelDouble(TritonDouble):
         golden = tuple((float(i), 2.0 * i) for i in range(98))
         self.metadata = ModelMetadata(
             "double",
-            CodecSpec(input_size=64),
+            CodecSpec(input_size=Size.square(64)),
             1.25,
             "run-1",
             ("faces",),

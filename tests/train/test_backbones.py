@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 from torch import Tensor, nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
+from landmarks.size import Size  # noqa: E402
 from tests.train import published  # noqa: E402
 from tests.train.published import Shapes  # noqa: E402
 from train.backbones import BACKBONES, build  # noqa: E402
@@ -90,7 +91,7 @@ def test_hrnet_has_the_published_names_and_shapes(width: int) -> None:
 @pytest.mark.parametrize(("points", "millions", "giga"), [(98, 9.69, 4.84), (68, 9.67, 4.77)])
 def test_hrnet_w18_has_the_published_size_and_cost(points: int, millions: float, giga: float) -> None:
     """As stated with the paper's code, for crops of 256 pixels."""
-    parameters, multiply_adds = cost_of("hrnet_w18", 256, points)
+    parameters, multiply_adds = cost_of("hrnet_w18", Size.square(256), points)
     assert round(parameters / 1e6, 2) == millions
     assert round(multiply_adds / 1e9, 2) == giga
 
@@ -145,7 +146,7 @@ def test_mobilenet_has_the_released_names_and_shapes() -> None:
 )
 def test_mobilenet_has_the_published_size_and_cost(points: int, size: int, millions: float, giga: float) -> None:
     """As stated with the paper's code."""
-    parameters, multiply_adds = cost_of("mobilenet_v2", size, points)
+    parameters, multiply_adds = cost_of("mobilenet_v2", Size.square(size), points)
     assert round(parameters / 1e6, 2) == millions
     assert round(multiply_adds / 1e9, 2) == giga
 
@@ -176,7 +177,7 @@ def test_the_count_of_multiply_adds_misses_no_convolution(w18: HRNet) -> None:
         w18.both(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
     for handle in handles:
         handle.remove()
-    assert cost_of("hrnet_w18", 64).multiply_adds == counter.get_total_flops() / 2 + 2 * sum(normalised)
+    assert cost_of("hrnet_w18", Size.square(64)).multiply_adds == counter.get_total_flops() / 2 + 2 * sum(normalised)
 
 
 def test_hrnet_normalises_rgb_as_its_published_weights_expect(w18: HRNet) -> None:
@@ -227,6 +228,6 @@ def test_a_new_hrnet_gives_nearly_uniform_maps(w18: HRNet) -> None:
 
 def test_the_compact_backbone_keeps_to_its_budget() -> None:
     """At most 1 M parameters and about 0.5 G multiply-adds at 256 pixels."""
-    parameters, multiply_adds = cost_of("compact", 256)
+    parameters, multiply_adds = cost_of("compact", Size.square(256))
     assert parameters < 1_000_000
     assert multiply_adds < 0.5e9

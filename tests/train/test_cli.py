@@ -22,6 +22,7 @@ from landmarks.layout import WFLW98
 from landmarks.metadata import METADATA_KEY, ModelMetadata
 from landmarks.repository import configurations, model_path, provenance
 from landmarks.runtime import identify
+from landmarks.size import Size
 from tests.train.command import landmarks_train
 from tests.train.miniature import write_miniature
 from train.__main__ import main
@@ -74,7 +75,7 @@ def test_export_writes_a_model_that_says_what_it_is(run: Path, repository_copy: 
     model = onnx.load(model_path(repository_copy))
     (text,) = (item.value for item in model.metadata_props if item.key == METADATA_KEY)
     metadata = ModelMetadata.from_json(text)
-    assert metadata.codec.input_size == 64
+    assert metadata.codec.input_size == Size.square(64)
     assert metadata.codec.covariance_scale == 1.0  # not calibrated yet
     assert metadata.degrees_of_freedom == {}
     assert metadata.run_id == json.loads((run / "run.json").read_text())["run_id"]
@@ -152,7 +153,7 @@ def test_triton_serves_what_was_exported(run: Path, repository_copy: Path, needs
 
     assert landmarks_train("export", "--run", run, "--repository", repository_copy, "--uncalibrated").returncode == 0
 
-    async def serve() -> tuple[int, bool]:
+    async def serve() -> tuple[Size, bool]:
         triton = EmbeddedTriton(repository_copy)
         engine = TritonEngine(await triton.start())
         try:
@@ -162,7 +163,7 @@ def test_triton_serves_what_was_exported(run: Path, repository_copy: Path, needs
             await engine.close()
             await triton.stop()
 
-    assert asyncio.run(serve()) == (64, True)
+    assert asyncio.run(serve()) == (Size.square(64), True)
 
 
 def test_a_second_fit_does_not_overwrite_the_first(run: Path, data: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from landmarks.size import Size
 from train.config import FORMER_KEYS, Config, Photometric, load_config, validated
 from train.detection.config import DetectorConfig
 from train.errors import ConfigError
@@ -59,10 +60,27 @@ def test_every_shipped_configuration_is_valid_and_uses_no_former_key(path: Path)
     assert not set(re.findall(r"(?m)^(\w+) =", path.read_text("utf-8"))) & set(FORMER_KEYS)
 
 
+def test_a_rectangular_input_is_height_by_width(tmp_path: Path) -> None:
+    (tmp_path / "people.toml").write_text('stages = [{ epochs = 1, input_size = "256x192" }]\n')
+    config = load_config(Config, str(tmp_path / "people.toml"))
+    size = config.stages[0].input_size
+    assert size == Size(width=192, height=256)
+    assert config.codec(size, points=17).heatmap_shape == (17, 64, 48)
+    saved = config.model_dump(mode="json")
+    assert saved["stages"] == [{"epochs": 1, "input_size": "256x192"}]
+    assert validated(Config, saved, "saved") == config
+
+
+@pytest.mark.parametrize("size", ["256x100", "0x64", "256x192x3", "256 x 192", [192, 256], 64.5, True])
+def test_sizes_that_cannot_be_are_refused(size: object) -> None:
+    with pytest.raises(ConfigError, match=r"stages\.0\.input_size: (must be a positive multiple|a size is the side)"):
+        validated(Config, {"stages": [{"epochs": 1, "input_size": size}]}, "people.toml")
+
+
 def test_an_epoch_belongs_to_a_stage() -> None:
     stages = [{"epochs": 2, "input_size": 32}, {"epochs": 1, "input_size": 64}]
     both = Config.model_validate({"stages": stages})
-    assert [both.stage_at(epoch).input_size for epoch in range(4)] == [32, 32, 64, 64]
+    assert [both.stage_at(epoch).input_size for epoch in range(4)] == [Size.square(side) for side in (32, 32, 64, 64)]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 
 from landmarks.codec import CodecError, CodecSpec, decode  # noqa: E402
 from landmarks.decoders import expectation, strongest_cells  # noqa: E402
+from landmarks.size import Size  # noqa: E402
 from train.objectives import (  # noqa: E402
     OUTSIDE,
     CellObjective,
@@ -29,7 +30,7 @@ from train.objectives import (  # noqa: E402
 LOW = -100.0
 
 # maps of 4 x 4 cells over crops of 16 pixels; u = x / 4
-SMALL = CodecSpec(points=2, input_size=16, pixel_rule="corner", topk=1)
+SMALL = CodecSpec(points=2, input_size=Size.square(16), pixel_rule="corner", topk=1)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -65,8 +66,14 @@ def test_gaussian_targets_are_centers() -> None:
     assert drawn[:, 0].mean() == pytest.approx(2.25, abs=0.03)
 
 
+def test_a_rectangular_gaussian_map_by_hand() -> None:
+    (drawn,) = gaussian_maps(torch.tensor([[4.0, 1.0]]), 1.0, rows=3, columns=5)
+    across, down = np.exp(-np.array([16, 9, 4, 1, 0]) / 2), np.exp(-np.array([1, 0, 1]) / 2)
+    assert drawn.numpy() == pytest.approx(down[:, None] * across)
+
+
 def test_gaussian_maps_by_hand() -> None:
-    (drawn,) = gaussian_maps(torch.tensor([[1.0, 2.0]]), 2.0, 4)
+    (drawn,) = gaussian_maps(torch.tensor([[1.0, 2.0]]), 2.0, 4, 4)
     assert drawn[2, 1].item() == 1.0
     assert drawn[2, 3].item() == pytest.approx(math.exp(-4 / 8))  # two columns away, sigma 2
     assert drawn[0, 0].item() == pytest.approx(math.exp(-(1 + 4) / 8))
@@ -75,7 +82,7 @@ def test_gaussian_maps_by_hand() -> None:
 def test_a_gaussian_of_sigma_0_is_one_active_cell() -> None:
     """Eq. 5, the limit of eq. 3."""
     targets = GaussianObjective(0.0, "floor").targets(np.array([[9.0, 4.0]]), SMALL, rng())
-    (drawn,) = gaussian_maps(torch.from_numpy(targets), 0.0, 4)
+    (drawn,) = gaussian_maps(torch.from_numpy(targets), 0.0, 4, 4)
     assert drawn.sum().item() == 1.0
     assert drawn[1, 2].item() == 1.0  # u = (2.25, 1.0)
 
@@ -83,7 +90,7 @@ def test_a_gaussian_of_sigma_0_is_one_active_cell() -> None:
 @given(u=st.tuples(st.floats(13.0, 18.0), st.floats(13.0, 18.0)), sigma=st.floats(1.0, 2.0))
 def test_a_gaussian_away_from_the_edges_has_its_mean_at_its_center(u: tuple[float, float], sigma: float) -> None:
     """Sampling at whole cells loses less than 1e-5 of a cell from sigma 1 up; the edges are 6.5 sigma away."""
-    maps = gaussian_maps(torch.tensor([u], dtype=torch.float64), sigma, 32).numpy()
+    maps = gaussian_maps(torch.tensor([u], dtype=torch.float64), sigma, 32, 32).numpy()
     logits = np.log(np.maximum(maps, 1e-300)).astype(np.float32)
     found = expectation(logits, strongest_cells(logits, 1))
     assert found[0] == pytest.approx(u, abs=1e-4)
@@ -182,7 +189,7 @@ def test_corrections() -> None:
 @pytest.mark.parametrize("quantizer", ["floor", "round", "ceil"])
 @given(x=st.floats(0.0, 60.0))
 def test_corrected_quantizers_err_by_half_a_cell_at_most(quantizer: str, x: float) -> None:
-    spec = CodecSpec(points=1, input_size=64, pixel_rule="corner")
+    spec = CodecSpec(points=1, input_size=Size.square(64), pixel_rule="corner")
     trained = CellObjective(quantizer)  # type: ignore[arg-type]
     (cell,) = trained.targets(np.array([[x, x]]), spec, rng())
     maps = np.full((1, 1, 256), LOW, np.float32)
@@ -193,7 +200,7 @@ def test_corrected_quantizers_err_by_half_a_cell_at_most(quantizer: str, x: floa
 
 
 def test_corrected_quantizers_are_unbiased() -> None:
-    spec = CodecSpec(points=1000, input_size=64, pixel_rule="corner")
+    spec = CodecSpec(points=1000, input_size=Size.square(64), pixel_rule="corner")
     x = np.linspace(0, 4, 1000, endpoint=False) + 8
     for quantizer in ("floor", "round", "ceil"):
         trained = CellObjective(quantizer)
@@ -209,7 +216,7 @@ def test_sigmoid_maps_weigh_by_probability() -> None:
     # probabilities 0.9 and 0.3: the mean is a quarter of the way
     maps = np.full((1, 1, 4, 4), LOW, np.float32)
     maps[0, 0, 2, 1], maps[0, 0, 2, 2] = math.log(0.9 / 0.1), math.log(0.3 / 0.7)
-    spec = CodecSpec(points=1, input_size=16, pixel_rule="corner", topk=1)
+    spec = CodecSpec(points=1, input_size=Size.square(16), pixel_rule="corner", topk=1)
     read = decode(CellSigmoidObjective().log_activation(maps), spec, topk=2).points
     assert read[0, 0] == pytest.approx([5.0, 8.0], abs=1e-5)
 
@@ -217,17 +224,17 @@ def test_sigmoid_maps_weigh_by_probability() -> None:
 def test_gaussian_maps_weigh_by_height() -> None:
     maps = np.zeros((1, 1, 4, 4), np.float32)
     maps[0, 0, 2, 1], maps[0, 0, 2, 2], maps[0, 0, 0, 0] = 0.75, 0.25, -0.5
-    spec = CodecSpec(points=1, input_size=16, pixel_rule="corner", topk=1)
+    spec = CodecSpec(points=1, input_size=Size.square(16), pixel_rule="corner", topk=1)
     read = decode(GaussianObjective(1.0, None).log_activation(maps), spec, decoder="all").points
     assert read[0, 0] == pytest.approx([5.0, 8.0], abs=1e-3)
 
 
 @given(x=st.floats(24.0, 40.0), y=st.floats(24.0, 40.0))
 def test_an_unrounded_gaussian_is_read_back_exactly(x: float, y: float) -> None:
-    spec = CodecSpec(points=1, input_size=64)
+    spec = CodecSpec(points=1, input_size=Size.square(64))
     trained = GaussianObjective(1.0, None)
     targets = torch.from_numpy(trained.targets(np.array([[x, y]]), spec, rng()))
-    maps = gaussian_maps(targets, 1.0, 16).numpy()[None]
+    maps = gaussian_maps(targets, 1.0, 16, 16).numpy()[None]
     # what is below a millionth counts as a millionth: 256 such cells weigh little
     found = decode(trained.log_activation(maps), spec, decoder="all").points[0, 0]
     assert found == pytest.approx([x, y], abs=0.01)

@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
 
+from landmarks.size import Size  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.commands.command_line import parse  # noqa: E402
 from train.config import Config, load_config  # noqa: E402
@@ -22,7 +23,10 @@ from train.errors import ConfigError  # noqa: E402
 def test_fit_trains_by_the_recipe_unless_told_otherwise() -> None:
     arguments = parse(["fit", "--data", "wflw:data", "--out", "run"]).arguments
     recipe = load_config(Config, arguments["config"])
-    assert (recipe.name, [(stage.epochs, stage.input_size) for stage in recipe.stages]) == ("hrnet_w18", [(150, 256)])
+    assert (recipe.name, [(stage.epochs, stage.input_size) for stage in recipe.stages]) == (
+        "hrnet_w18",
+        [(150, Size.square(256))],
+    )
     assert (recipe.stride, recipe.pixel_rule) == (4, "corner")
     assert (recipe.objective, recipe.quantizer, recipe.topk) == ("cells", "random", 9)
     assert (recipe.learning_rate, recipe.weight_decay, recipe.batch_size) == (0.001, 0.0, 16)
@@ -53,7 +57,7 @@ def test_a_shorter_schedule_keeps_its_proportions() -> None:
     short = load_config(Config, "h3r").with_epochs(30)
     assert ([stage.epochs for stage in short.stages], short.milestones) == ([30], (12, 24))
     stages = load_config(Config, "compact").with_epochs(14).stages  # of 50 and 20
-    assert [(stage.epochs, stage.input_size) for stage in stages] == [(10, 128), (4, 256)]
+    assert [(stage.epochs, stage.input_size) for stage in stages] == [(10, Size.square(128)), (4, Size.square(256))]
     with pytest.raises(ConfigError, match="--epochs 1: the configuration has 2 stages"):
         load_config(Config, "compact").with_epochs(1)
 

@@ -19,13 +19,14 @@ from torch import Tensor  # noqa: E402
 from landmarks.codec import PixelRule, Quantizer  # noqa: E402
 from landmarks.crop import Crop, transform_points  # noqa: E402
 from landmarks.runtime import identify  # noqa: E402
+from landmarks.size import Size  # noqa: E402
 from tests.train.command import landmarks_train  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.backbones import build  # noqa: E402
 from train.backbones.refinement import (  # noqa: E402
     MIN_DEVIATION,
     ShapeRefinement,
-    axis,
+    axes,
     complex_div,
     complex_mul,
     moments,
@@ -42,11 +43,11 @@ FLIP = [1, 0, 2]
 TRIANGLE = torch.tensor([[-1.0, 1.0, 0.0], [-0.5, -0.5, 1.0]])
 
 
-def gaussians(places: Tensor, deviation: float, cells: int = 64) -> Tensor:
-    """Logits [N, P, cells, cells] whose softmax is about a Gaussian at places [N, P, 2], -1 to 1 across the crop."""
-    centres = axis(cells, places)
+def gaussians(places: Tensor, deviation: float, rows: int = 64, columns: int = 64) -> Tensor:
+    """Logits [N, P, rows, columns] whose softmax is about a Gaussian at places [N, P, 2]: see Moments."""
+    across, down = axes(torch.empty(1, 1, rows, columns))
     x, y = places[..., 0, None, None], places[..., 1, None, None]
-    return -((centres - x) ** 2 + (centres[:, None] - y) ** 2) / (2 * deviation**2)
+    return -((across - x) ** 2 + (down[:, None] - y) ** 2) / (2 * deviation**2)
 
 
 def means(logits: Tensor) -> Tensor:
@@ -56,7 +57,17 @@ def means(logits: Tensor) -> Tensor:
 
 
 def test_centers_of_cells_are_symmetric() -> None:
-    assert axis(4, torch.zeros(1)).tolist() == [-0.75, -0.25, 0.25, 0.75]
+    across, down = axes(torch.zeros(1, 1, 2, 4))
+    assert across.tolist() == [-0.75, -0.25, 0.25, 0.75]
+    assert down.tolist() == [-0.25, 0.25]  # as far apart as the columns
+
+
+def test_a_face_has_the_same_shape_in_a_rectangular_crop() -> None:
+    # half a crop of 64 rows, 32 columns: places are in halves of its longer side, and reach from -0.5 to 0.5 across
+    places = 0.3 * TRIANGLE.T[None]
+    square, upright = (means(gaussians(places, 0.05, 64, columns)) for columns in (64, 32))
+    assert torch.allclose(square, places, atol=1e-3)
+    assert torch.allclose(upright, places, atol=1e-3)
 
 
 def test_moments_by_hand() -> None:
@@ -71,7 +82,8 @@ def test_moments_by_hand() -> None:
 def test_moments_are_those_of_the_softmax(values: NDArray[np.float32]) -> None:
     logits = torch.from_numpy(values)  # exponentials that float32 cannot hold
     shares = logits.double().flatten(2).softmax(dim=2).view(logits.shape)
-    x, y = axis(16, logits).double(), axis(8, logits).double()[:, None]
+    across, down = axes(logits)
+    x, y = across.double(), down.double()[:, None]
     mean_x, mean_y = ((shares * each).sum(dim=(2, 3), keepdim=True) for each in (x, y))
     xx, xy, yy = (
         (shares * one * other).sum(dim=(2, 3))
@@ -91,8 +103,8 @@ def test_maps_should_have_the_mean_that_their_decoder_reads_as_the_point(
     config = Config(stages=(Stage(epochs=1, input_size=64),), quantizer=quantizer, pixel_rule=rule)
     network = build("compact", 98).eval()
     _, truth, weights = measure(network, config, TrainingData(("faces300w",), faces))
-    crop = Crop.around(faces[0].box_of(config.boxes), config.crop_scale, 64)
-    cells = config.codec(64).to_cells(transform_points(crop.image_to_crop(), faces[0].points)) - short
+    crop = Crop.around(faces[0].box_of(config.boxes), config.crop_scale, Size.square(64))
+    cells = config.codec(Size.square(64)).to_cells(transform_points(crop.image_to_crop(), faces[0].points)) - short
     # the center of cell 0 of 16 is at -15/16
     assert torch.allclose(truth[0], torch.from_numpy(cells / 8 - 15 / 16).float(), atol=1e-5)
     assert weights.tolist() == [1.0]
@@ -100,7 +112,7 @@ def test_maps_should_have_the_mean_that_their_decoder_reads_as_the_point(
 
 @given(arrays(np.float32, (2, 3, 16, 16), elements=st.floats(-3, 3, width=32)))
 def test_a_new_layer_changes_nothing(noise: NDArray[np.float32]) -> None:
-    logits = gaussians(TRIANGLE.T[None], deviation=0.2, cells=16) + torch.from_numpy(noise)
+    logits = gaussians(TRIANGLE.T[None], deviation=0.2, rows=16, columns=16) + torch.from_numpy(noise)
     assert torch.equal(ShapeRefinement(3)(logits).logits, logits)
 
 
@@ -159,7 +171,9 @@ def test_random_errors_are_reduced_to_what_shapes_have_in_common() -> None:
     half = torch.rand(6, 2, generator=generator) * torch.tensor([0.4, 0.8]) + torch.tensor([0.1, -0.4])
     mean = torch.cat([half, half * torch.tensor([-1.0, 1.0])])
     truth = mean * torch.stack([0.9 + 0.2 * torch.rand(600, generator=generator), torch.ones(600)], dim=1)[:, None]
-    logits = gaussians(truth + 0.01 * torch.randn(truth.shape, generator=generator), deviation=0.08, cells=32)
+    logits = gaussians(
+        truth + 0.01 * torch.randn(truth.shape, generator=generator), deviation=0.08, rows=32, columns=32
+    )
     layer = ShapeRefinement(12)
     with torch.no_grad():
         fit_refinement(layer, moments(logits[:500]), truth[:500], torch.ones(500), [*range(6, 12), *range(6)])
@@ -184,7 +198,7 @@ def test_the_regression_may_differ_from_pose_to_pose() -> None:
     truth = found.clone()
     truth[:, 2, 1] += 0.05 * yaw * right
     truth[:, 8, 1] -= 0.05 * yaw * left
-    logits = gaussians(found, deviation=0.08, cells=32)
+    logits = gaussians(found, deviation=0.08, rows=32, columns=32)
     layer = ShapeRefinement(12)
 
     def error(maps: Tensor) -> float:

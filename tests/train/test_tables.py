@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 
 from landmarks.codec import CodecSpec, NetworkOutput, without_visibility  # noqa: E402
 from landmarks.decoders import Maps  # noqa: E402
+from landmarks.size import Size  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.train import published as published_weights  # noqa: E402
 from tests.train.datasets import test_coco, test_mpii  # noqa: E402
@@ -32,7 +33,7 @@ from train.evaluation.predict import predict, torch_network  # noqa: E402
 from train.evaluation.trained import Trained  # noqa: E402
 from train.objectives import CellObjective  # noqa: E402
 from train.runs.weights import import_checkpoint  # noqa: E402
-from train.tables import heatmaps  # noqa: E402
+from train.tables import TABLES, bodies, heatmaps  # noqa: E402
 from train.tables.activation_sets import NAMES, read_all, synthetic_errors  # noqa: E402
 from train.tables.annotation import baseline, exact, method, nearest, unbiased  # noqa: E402
 from train.tables.context import Table, TableContext  # noqa: E402
@@ -142,9 +143,12 @@ def test_a_table_as_markdown_and_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flip", [False, True])
 def test_one_search_gives_the_errors_that_evaluation_gives_for_each_k(tmp_path: Path, flip: bool) -> None:
     source = DataSource("faces300w", write_miniature(tmp_path / "faces"))
-    network, codec = torch_network(build("compact", 98), CellObjective()), CodecSpec(input_size=64, pixel_rule="corner")
+    network, codec = (
+        torch_network(build("compact", 98), CellObjective()),
+        CodecSpec(input_size=Size.square(64), pixel_rule="corner"),
+    )
     recipe = Config.model_validate({"stages": [{"epochs": 1, "input_size": 64}], "flip_averaging": flip})
-    context = TableContext(source, tmp_path, tmp_path, False, recipe, (64,))
+    context = TableContext(source, tmp_path, tmp_path, False, recipe, (Size.square(64),))
     trained = Trained(network, codec, 1.25, boxes="P1")
     predictions = predict(network, source.test_faces(), codec, 1.25, [1, 3, 9], "P1", flip="points" if flip else None)
     found = errors_by_k(trained, context, [1, 3, 9])
@@ -160,8 +164,8 @@ def test_mean_activations_by_hand(tmp_path: Path) -> None:
         return without_visibility(maps)
 
     recipe = Config.model_validate({"stages": [{"epochs": 1, "input_size": 64}]})
-    context = TableContext(source, tmp_path, tmp_path, False, recipe, (64,))
-    trained = Trained(network, CodecSpec(input_size=64), 1.25)
+    context = TableContext(source, tmp_path, tmp_path, False, recipe, (Size.square(64),))
+    trained = Trained(network, CodecSpec(input_size=Size.square(64)), 1.25)
     assert mean_activations(trained, context) == pytest.approx([0.5, 0.25, 0.125, 0.125], abs=1e-6)
 
 
@@ -199,7 +203,7 @@ def test_sets_of_activation_points_by_hand() -> None:
     )
 
 
-def test_without_heatmap_error_eq_19_and_20_give_the_point_as_section_4_5_says() -> None:
+def test_without_heatmap_error_eq_19_and_20_give_the_point_as_sections_4_5_and_5_5_say() -> None:
     errors = dict(zip(NAMES, synthetic_errors(0.0), strict=True))
     assert errors["all nine (eq. 19)"] == pytest.approx(0, abs=0.002)
     assert errors["top 9 (eq. 20)"] == pytest.approx(0, abs=0.002)
@@ -366,7 +370,7 @@ def test_table_10_crosses_boxes(tmp_path: Path) -> None:
 
 
 def test_quantizers_are_told_apart_by_their_correction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heatmaps, "EPOCHS", {64: 1})
+    monkeypatch.setattr(heatmaps, "EPOCHS", {Size.square(64): 1})
     monkeypatch.setattr(heatmaps, "QUANTIZERS", heatmaps.QUANTIZERS[:2])
     data = f"faces300w:{write_miniature(tmp_path / 'faces')}"
     make("table", tmp_path, data, "quantizers", "--sizes", "64")
@@ -379,9 +383,9 @@ def test_quantizers_are_told_apart_by_their_correction(tmp_path: Path, monkeypat
 
 def test_runs_of_the_former_name_are_still_used(tmp_path: Path) -> None:
     (sigmoid,) = (each for each in heatmaps.HEATMAPS if "sigmoid" in each.label)
-    assert sigmoid.run_spec(64, tmp_path).name == "cell_sigmoid-random-64"
+    assert sigmoid.run_spec(Size.square(64), tmp_path).name == "cell_sigmoid-random-64"
     (tmp_path / "binary-random-64").mkdir()
-    spec = sigmoid.run_spec(128, tmp_path)
+    spec = sigmoid.run_spec(Size.square(128), tmp_path)
     assert spec.start
     assert (spec.start.name, spec.name) == ("binary-random-64", "cell_sigmoid-random-128")
 
@@ -414,19 +418,33 @@ def test_tables_12_and_14_on_a_miniature_of_coco(tmp_path: Path) -> None:
     for split in ("train2017", "val2017"):
         test_coco.write(tmp_path, *people, split=split)
         write_photo(tmp_path / split / "000000000139.jpg", 640, 426)
-    make("table", tmp_path, f"coco:{tmp_path}", "14", "--sizes", "64")
+    make("table", tmp_path, f"coco:{tmp_path}", "14", "--sizes", "96x64")
     rows = read(tmp_path / "table-14.csv")
     assert rows[0] == ["backbone", "k", "whose", *published(14).columns[2:]]
     ours = [row for row in rows if row[2] == "ours"]
     assert [row[1] for row in ours] == ["-", *(row[1] for row in published(14).rows[1:])]
     assert all(len(row) == 13 and 0 <= float(row[3]) <= 1 for row in ours)
-    make("table", tmp_path, f"coco:{tmp_path}", "12", "--sizes", "64")
+    assert "crops of 96x64 pixels" in (tmp_path / "table-14.md").read_text()
+    make("table", tmp_path, f"coco:{tmp_path}", "12", "--sizes", "96x64", "64")
     ours = [row for row in read(tmp_path / "table-12.csv") if row[4] == "ours"]
     assert [row[:4] for row in ours] == [
-        ["compact", "64x64", "yes", how] for how in ("-", "inference", "training and inference")
+        ["compact", size, "yes", how]
+        for size in ("96x64", "64x64")
+        for how in ("-", "inference", "training and inference")
     ]
     names = {path.name for path in (tmp_path / "runs").iterdir()}
-    assert names == {"compact-64-gaussian1-round-P1-seed0", "compact-64-gaussian1-P1-seed0"}
+    assert names == {
+        f"compact-{size}-gaussian1{rounded}-P1-seed0" for size in ("96x64", "64") for rounded in ("-round", "")
+    }
+
+
+def test_tables_12_and_14_have_the_paper_s_inputs() -> None:
+    assert [str(size) for size in TABLES["12"].sizes] == ["256x192", "384x288"]
+    assert [str(size) for size in TABLES["14"].sizes] == ["256x192"]
+    assert {row[1] for row in published(12).rows} == {"256x192", "384x288"}
+    recipe = load_config(Config, TABLES["12"].recipe)
+    assert (recipe.stages[0].input_size, recipe.sigma, recipe.augment.rotation) == (Size(192, 256), 2.0, 45.0)
+    assert dict(bodies.SIGMAS) == {Size(288, 384): 3.0}  # its maps have 96 rows instead of 64
 
 
 def test_tables_11_and_13_on_a_miniature_of_mpii(tmp_path: Path) -> None:
@@ -439,20 +457,20 @@ def test_tables_11_and_13_on_a_miniature_of_mpii(tmp_path: Path) -> None:
     (tmp_path / "annot" / "valid.json").write_text(json.dumps(listed))
     for name in ("a.jpg", "b.jpg"):
         write_photo(tmp_path / "images" / name, 400, 450)
-    make("table", tmp_path, f"mpii:{tmp_path}", "13", "--sizes", "64")
+    make("table", tmp_path, f"mpii:{tmp_path}", "13", "--sizes", "64x96")
     ours = [row for row in read(tmp_path / "table-13.csv") if row[2] == "ours"]
     assert [row[1] for row in ours] == [row[1] for row in published(13).rows]
     assert all(0 <= float(row[11]) <= float(row[10]) <= 100 for row in ours)  # Mean@0.1, Mean
     assert (tmp_path / "table-13.png").is_file()
     pose = tmp_path / "pose"
     torch.save(published_weights.filled(published_weights.pose_hrnet(32, 16)), tmp_path / "pose.pth")
-    import_checkpoint(tmp_path / "pose.pth", pose, input_size=64)
+    import_checkpoint(tmp_path / "pose.pth", pose, input_size=Size.square(64))
     make("table", tmp_path, f"mpii:{tmp_path}", "11", "--run", str(pose))
     ours = [row[:4] for row in read(tmp_path / "table-11.csv") if row[3] == "ours"]
     assert ours == [["HRNet-W32", "64x64", how, "ours"] for how in ("-", "inference")]
-    make("table", tmp_path, f"mpii:{tmp_path}", "11", "--sizes", "64")
-    rows = read(tmp_path / "table-11.csv")
-    assert [row[2] for row in rows if row[3] == "ours"] == ["-", "inference", "training and inference"]
+    make("table", tmp_path, f"mpii:{tmp_path}", "11", "--sizes", "64x96")
+    ours = [row[:3] for row in read(tmp_path / "table-11.csv") if row[3] == "ours"]
+    assert ours == [["compact", "64x96", how] for how in ("-", "inference", "training and inference")]
     assert "NME" not in (tmp_path / "table-11.md").read_text()
 
 

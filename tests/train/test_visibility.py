@@ -214,7 +214,7 @@ def test_from_a_run_to_the_exported_network_and_back(
     tmp_path: Path, repository_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = f"faces300w:{labelled(tmp_path / 'faces')}"
-    config = "seed = 1\nbatch_size = 2\nprecision = 'float32'\nstages = [{ epochs = 1, input_size = 64 }]\n"
+    config = "seed = 1\nbatch_size = 2\nprecision = 'float32'\nstages = [{ epochs = 1, input_size = '96x64' }]\n"
     (tmp_path / "tiny.toml").write_text(config)
     command("fit", "--data", data, "--config", tmp_path / "tiny.toml", "--out", tmp_path / "run", "--workers", 0)
     with pytest.raises(TrainingError, match="run fit-shape first"):
@@ -254,7 +254,7 @@ def test_from_a_run_to_the_exported_network_and_back(
     # a run is made of the file again, and training continues from it without the layer
     command("import-onnx", "--model", path, "--data", data, "--out", tmp_path / "imported", "--samples", 4)
     imported = open_run(tmp_path / "imported")
-    crops = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    crops = np.random.default_rng(0).integers(0, 256, (1, 96, 64, 3), np.uint8)
     assert np.allclose(imported.network(crops).visibility, exported.network(crops).visibility, atol=1e-3)
     weights = ("--weights", tmp_path / "imported" / "checkpoint.pt")
     command(

@@ -1,4 +1,4 @@
-"""The networks by name: RGB crops uint8 [N, S, S, 3] in, logits float [N, P, S/4, S/4] out, for S divisible by 32.
+"""The networks by name: RGB crops uint8 [N, H, W, 3] in, logits float [N, P, H/4, W/4] out, for multiples of 32.
 
 A new one is a module with such a network, and a line in BACKBONES.
 """

@@ -35,7 +35,7 @@ class Residual(nn.Module):
 
 
 class Compact(nn.Module):
-    """RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4], for any S divisible by 32.
+    """RGB crops uint8 [N, H, W, 3] -> logits float [N, P, H/4, W/4], for any H and W divisible by 32.
 
     Four stages at strides 4, 8, 16 and 32, then top-down sums back to stride 4. Dense 3x3 convolutions on few
     channels: on a CPU they run closer to the arithmetic limit than depthwise ones of the same cost.
@@ -71,7 +71,7 @@ class Compact(nn.Module):
 
 
 def normalise(crops: Tensor) -> Tensor:
-    """RGB uint8 [N, S, S, 3] -> float32 [N, 3, S, S] from about -2 to 2, channels last in memory."""
+    """RGB uint8 [N, H, W, 3] -> float32 [N, 3, H, W] from about -2 to 2, channels last in memory."""
     # TensorRT takes bytes as an input but can only convert them, so the conversion comes first. A permutation between
     # the arithmetic and the first convolution would keep 8-bit networks from reading the bytes directly
     return (crops.to(torch.float32).permute(0, 3, 1, 2) - 127.5) / 64.0

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from landmarks.layout import WFLW98
+from landmarks.size import Size
 from train.backbones import build
 from train.backbones.released import ReleasedNetwork
 
@@ -18,14 +19,14 @@ class Cost(NamedTuple):
     """Of the convolutions, and two per output of a batch normalisation, as published figures are counted."""
 
 
-def cost_of(name: str, input_size: int, points: int = WFLW98.points) -> Cost:
-    """The cost of a backbone by name for crops of `input_size` pixels; counted, not run. Raises ConfigError as `build`.
+def cost_of(name: str, input_size: Size, points: int = WFLW98.points) -> Cost:
+    """The cost of a backbone by name for crops of that size; counted, not run. Raises ConfigError as `build`.
 
     A ReleasedNetwork is counted with both maps of its head, as published, though decoding needs the foreground alone.
     """
     with torch.device("meta"):
         model = build(name, points).eval()
-        crop = torch.zeros(1, input_size, input_size, 3, dtype=torch.uint8)
+        crop = torch.zeros(1, input_size.height, input_size.width, 3, dtype=torch.uint8)
     costs: list[int] = []
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

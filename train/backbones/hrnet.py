@@ -127,7 +127,7 @@ class HRNetBranches(nn.Module):
         return widths
 
     def branches(self, x: Tensor) -> list[Tensor]:
-        """Normalised crops float32 [N, 3, S, S] -> the features of the branches, the first float [N, C, S/4, S/4]."""
+        """Normalised crops float32 [N, 3, H, W] -> the features of the branches, the first float [N, C, H/4, W/4]."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
         xs = self.stage2(_apply_transition(self.transition1, [self.layer1(x)]))
@@ -137,7 +137,7 @@ class HRNetBranches(nn.Module):
 
 
 class HRNet(HRNetBranches, ReleasedNetwork):
-    """RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4], for any S divisible by 32: see ReleasedNetwork."""
+    """RGB crops uint8 [N, H, W, 3] -> logits float [N, P, H/4, W/4]: see ReleasedNetwork."""
 
     CLASSIFIER: ClassVar = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
 
@@ -148,7 +148,7 @@ class HRNet(HRNetBranches, ReleasedNetwork):
         self.initialise()
 
     def extract(self, crops: Tensor) -> Tensor:
-        """All branches, resized to stride 4: float [N, 15 * width, S/4, S/4]."""
+        """All branches, resized to stride 4: float [N, 15 * width, H/4, W/4]."""
         first, *others = self.branches(self.normalised(crops))
         scaled = (
             F.interpolate(x, scale_factor=float(2**i), mode="bilinear", align_corners=False)

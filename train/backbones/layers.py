@@ -44,6 +44,6 @@ class ImageNetInput(nn.Module):
         self.register_buffer("deviation", 255 * torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
 
     def normalised(self, crops: Tensor) -> Tensor:
-        """RGB uint8 [N, S, S, 3] -> float32 [N, 3, S, S], normalised."""
+        """RGB uint8 [N, H, W, 3] -> float32 [N, 3, H, W], normalised."""
         x = crops.to(torch.float32).permute(0, 3, 1, 2)
         return ((x.flip(1) if self.bgr else x) - self.mean) / self.deviation

@@ -61,7 +61,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(ReleasedNetwork):
-    """RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4], for any S divisible by 32: see ReleasedNetwork."""
+    """RGB crops uint8 [N, H, W, 3] -> logits float [N, P, H/4, W/4]: see ReleasedNetwork."""
 
     CLASSIFIER: ClassVar = (*(f"features.{i}." for i in range(14, 19)), "conv.", "classifier.")
 
@@ -82,7 +82,7 @@ class MobileNetV2(ReleasedNetwork):
         self.initialise()
 
     def extract(self, crops: Tensor) -> Tensor:
-        """The features of three strides, resized to stride 4: float [N, 152, S/4, S/4]."""
+        """The features of three strides, resized to stride 4: float [N, 152, H/4, W/4]."""
         x, tapped, start = self.normalised(crops), [], 0
         for end in self._ends:
             x = self.features[start:end](x)

@@ -32,7 +32,7 @@ DECONVOLVED: Final = 256
 
 
 class PoseNetwork(ImageNetInput):
-    """RGB crops uint8 [N, S, S, 3] -> maps float [N, P, S/4, S/4], for any S divisible by 32.
+    """RGB crops uint8 [N, H, W, 3] -> maps float [N, P, H/4, W/4], for any H and W divisible by 32.
 
     A network is a subclass that makes its layers, `final_layer` the last, and has `extract`.
     """
@@ -58,7 +58,7 @@ class PoseNetwork(ImageNetInput):
         return maps
 
     def extract(self, crops: Tensor) -> Tensor:
-        """RGB crops uint8 [N, S, S, 3] -> what the last layer is given, float [N, channels, S/4, S/4]."""
+        """RGB crops uint8 [N, H, W, 3] -> what the last layer is given, float [N, channels, H/4, W/4]."""
         raise NotImplementedError
 
 

@@ -17,7 +17,7 @@ TILT_REACH: Final = 3.0
 """Standard deviations about its mean within which a map is tilted; beyond, it is shifted by the value at the end. A
 plane over the entire map would raise a far corner above the peak."""
 MIN_DEVIATION: Final = 0.005
-"""Standard deviation, in half-widths of the crop, that is added to each map's: less than half a cell of 64."""
+"""Standard deviation, in halves of the crop's longer side, that is added to each map's: less than half a cell of 64."""
 SPREAD_WEIGHT: Final = 0.2
 """Factor of the logarithms of spreads among the features, beside positions of about 1."""
 POSES: Final = 2
@@ -33,7 +33,9 @@ VISIBILITY_UNITS: Final = 128
 
 
 class Moments(NamedTuple):
-    """Means and covariances of each map's softmax, float [N, P] each; the crop reaches from -1 to 1."""
+    """Means and covariances of each map's softmax, float [N, P] each. The crop's longer side reaches from -1 to 1, and
+    the other one as far as it is shorter, so that faces keep their shape.
+    """
 
     x: Tensor
     y: Tensor
@@ -89,8 +91,9 @@ class ShapeRefinement(nn.Module):
         upright = self.regression(posed).unflatten(1, (2, -1))
         x, y = complex_div(upright[:, 0], upright[:, 1], to_upright)
         determinant = found.xx * found.yy - found.xy**2
-        across = ramp((found.yy * x - found.xy * y) / determinant, found.x, found.xx, logits.shape[3])
-        down = ramp((found.xx * y - found.xy * x) / determinant, found.y, found.yy, logits.shape[2])
+        columns, rows = axes(logits)
+        across = ramp((found.yy * x - found.xy * y) / determinant, found.x, found.xx, columns)
+        down = ramp((found.xx * y - found.xy * x) / determinant, found.y, found.yy, rows)
         tilted = maps + across.flatten(0, 1).unsqueeze(1) + down.flatten(0, 1).unsqueeze(2)
         return Refined(tilted.view(logits.shape), posed)
 
@@ -126,7 +129,7 @@ def moments(logits: Tensor) -> Moments:
     """
     maps = logits.float()
     weights = (maps - maps.amax(dim=(2, 3), keepdim=True)).exp()
-    across, down = axis(logits.shape[3], logits), axis(logits.shape[2], logits)
+    across, down = axes(logits)
     columns, sums = weights.sum(dim=2), weights @ torch.stack([torch.ones_like(across), across], dim=1)
     total = columns.sum(dim=2, keepdim=True)
     columns, rows, firsts = columns / total, sums[..., 0] / total, sums[..., 1] / total
@@ -137,16 +140,26 @@ def moments(logits: Tensor) -> Moments:
     return Moments(x.squeeze(2), y.squeeze(2), xx, xy, yy)
 
 
-def ramp(slope: Tensor, mean: Tensor, variance: Tensor, cells: int) -> Tensor:
-    """[N, P, cells] along one axis: zero at the mean, of that slope about it, constant beyond TILT_REACH deviations."""
+def ramp(slope: Tensor, mean: Tensor, variance: Tensor, cells: Tensor) -> Tensor:
+    """[N, P, C] at the cells [C] of one axis: zero at the mean, of that slope about it, constant beyond TILT_REACH
+    deviations.
+    """
     reach = TILT_REACH * variance.sqrt().unsqueeze(2)
-    offset = axis(cells, slope) - mean.unsqueeze(2)
+    offset = cells - mean.unsqueeze(2)
     return slope.unsqueeze(2) * torch.minimum(torch.maximum(offset, -reach), reach)
 
 
-def axis(cells: int, like: Tensor) -> Tensor:
-    """float32 [cells] the coordinates of their centers, the crop reaching from -1 to 1; on the device of `like`."""
-    return (2 * torch.arange(cells, device=like.device, dtype=torch.float32) + 1) / cells - 1
+def axes(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """float32 [W] and [H] the coordinates of the centers of the columns and of the rows of maps [N, P, H, W], on their
+    device: see Moments.
+    """
+    rows, columns = (int(cells) for cells in maps.shape[2:])
+    longest = max(rows, columns)
+    across, down = (
+        (2 * torch.arange(cells, device=maps.device, dtype=torch.float32) + 1) / longest - cells / longest
+        for cells in (columns, rows)
+    )
+    return across, down
 
 
 def complex_mul(x: Tensor, y: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,7 +199,7 @@ class Visibility(nn.Module):
 
 
 class RefinedNetwork(nn.Module):
-    """A network followed by its ShapeRefinement: RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4].
+    """A network followed by its ShapeRefinement: RGB crops uint8 [N, H, W, 3] -> logits float [N, P, H/4, W/4].
 
     With a Visibility layer as well: -> the logits, and the probabilities float [N, P] that the points are seen.
     """

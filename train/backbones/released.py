@@ -13,7 +13,7 @@ from train.backbones.layers import ConvNorm, ImageNetInput
 
 
 class ReleasedNetwork(ImageNetInput):
-    """RGB crops uint8 [N, S, S, 3] -> logits float [N, P, S/4, S/4], for any S divisible by 32.
+    """RGB crops uint8 [N, H, W, 3] -> logits float [N, P, H/4, W/4], for any H and W divisible by 32.
 
     The head has two channels per point: P background maps, then P foreground maps, as published weights do. Only the
     foreground is trained, decoded and served. A network is a subclass that makes its layers, then `head` by `new_head`,
@@ -48,11 +48,11 @@ class ReleasedNetwork(ImageNetInput):
         return last
 
     def forward(self, crops: Tensor) -> Tensor:
-        """The foreground logits [N, P, S/4, S/4]."""
+        """The foreground logits [N, P, H/4, W/4]."""
         return F.conv2d(self._projected(crops), self._scores.weight[self.points :])
 
     def both(self, crops: Tensor) -> Tensor:
-        """Background and foreground logits [N, 2, P, S/4, S/4]."""
+        """Background and foreground logits [N, 2, P, H/4, W/4]."""
         maps: Tensor = self._scores(self._projected(crops))
         return maps.reshape(len(maps), 2, self.points, *maps.shape[2:])
 
@@ -62,5 +62,5 @@ class ReleasedNetwork(ImageNetInput):
         return x
 
     def extract(self, crops: Tensor) -> Tensor:
-        """RGB crops uint8 [N, S, S, 3] -> what the head is given, float [N, channels, S/4, S/4]."""
+        """RGB crops uint8 [N, H, W, 3] -> what the head is given, float [N, channels, H/4, W/4]."""
         raise NotImplementedError

@@ -6,10 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from landmarks.size import Size
 from train.config import shipped_configs
 from train.datasets.registry import FORMATS
 
 DATA_HELP: Final = f"a data set as FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
+
+
+def crop_size(text: str) -> Size:
+    """The type of an argument that is the size of a crop."""
+    try:
+        return Size.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_data(parser: argparse.ArgumentParser, about: str = DATA_HELP) -> None:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from landmarks.size import Size
+from train.commands.arguments import crop_size
 from train.datasets.face import BoxKind
 from train.datasets.source import DataSource
 from train.evaluation.calibrate_run import calibrate_run
@@ -19,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file, the run's folder, and data to calibrate on."""
     parser.add_argument("--weights", required=True, type=Path, help="the released .pth file")
     parser.add_argument("--out", required=True, type=Path, help="the run's folder")
-    parser.add_argument("--input-size", type=int, default=256, help="side of its crops in pixels [%(default)s]")
+    about = "its crops: the side of a square, or height x width [256x192 for poses of COCO, else 256]"
+    parser.add_argument("--input-size", type=crop_size, metavar="PIXELS", help=about)
     parser.add_argument("--data", metavar="FORMAT:PATH", help="a data set to calibrate the covariance on")
     about = "the boxes that it was trained about: tight ones, or a detector's [%(default)s]"
     parser.add_argument("--boxes", choices=["P1", "P2"], default="P2", help=about)
@@ -29,7 +32,7 @@ def run(
     *,
     weights: Path,
     out: Path,
-    input_size: int,
+    input_size: Size | None,
     data: str | None,
     boxes: BoxKind,
 ) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from landmarks.size import Size
+from train.commands.arguments import crop_size
 from train.config import Config, load_config
 from train.datasets.source import DataSource
 from train.errors import ConfigError, DataError
@@ -21,8 +23,9 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     """The folders, and how runs are trained."""
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs [%(default)s]")
     parser.add_argument("--out", type=Path, default=Path("runs/tables"), help="folder of the results [%(default)s]")
-    parser.add_argument("--sizes", type=int, nargs="+", metavar="PIXELS", help="crop sizes [those of the paper]")
-    about = "the recipe: a TOML file, or a shipped one [h3r; of tables 11 to 14 hrnet_pose]"
+    about = "crop sizes: sides of squares, or height x width as in 256x192 [those of the paper]"
+    parser.add_argument("--sizes", type=crop_size, nargs="+", metavar="PIXELS", help=about)
+    about = "the recipe: a TOML file, or a shipped one [h3r; of MPII's tables hrnet_pose, of COCO's hrnet_pose_coco]"
     parser.add_argument("--config", help=about)
     parser.add_argument("--backbone", help="replaces the recipe's backbone")
     parser.add_argument("--epochs", type=int, metavar="N", help="the recipe's schedule in N epochs")
@@ -39,7 +42,7 @@ def make(
     data: Sequence[str],
     runs: Path,
     out: Path,
-    sizes: Sequence[int] | None,
+    sizes: Sequence[Size] | None,
     recipe: tuple[str | None, str | None, int | None],
     seeds: Sequence[int],
     run: Path | None,

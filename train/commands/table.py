@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from landmarks.size import Size
 from train.commands.paper import add_protocol, make
 from train.tables import TABLES
 
@@ -28,7 +29,7 @@ def run(
     data: str | None,
     runs: Path,
     out: Path,
-    sizes: Sequence[int] | None,
+    sizes: Sequence[Size] | None,
     config: str | None,
     backbone: str | None,
     epochs: int | None,

@@ -63,11 +63,11 @@ def points_crop(faces: Sequence[AnnotatedFace], layout: PointLayout, config: Con
     complete = [face for face in faces if not np.isnan(face.points).any()]
     if layout.upright is None or not complete:
         return None
-    unit = PointsCrop(1.0, 0.0)
+    unit, size = PointsCrop(1.0, 0.0), config.stages[-1].input_size
     scales, rises = [], []
     for face in complete:
-        crop = Crop.around(face.box_of(config.boxes), config.crop_scale, 1)
-        about = crop_by_points(face.points, unit, layout, 1)
+        crop = Crop.around(face.box_of(config.boxes), config.crop_scale, size)
+        about = crop_by_points(face.points, unit, layout, size)
         if about is not None:
             down = np.array([-math.sin(about.roll), math.cos(about.roll)])
             offset = np.array([about.center_x - crop.center_x, about.center_y - crop.center_y])

@@ -14,6 +14,7 @@ from torch import nn
 from landmarks.detection import DetectorFunction, DetectorMaps, find_faces
 from landmarks.detector import DetectorMetadata, DetectorSpec
 from landmarks.golden import golden_crop
+from landmarks.size import Size
 from train.detection.evaluate import torch_network
 from train.detection.run import load_detector
 from train.errors import TrainingError
@@ -71,7 +72,7 @@ def write_checked(model: nn.Module, metadata: DetectorMetadata, path: Path) -> N
 def check_against_torch(path: Path, network: DetectorFunction) -> None:
     """Raises TrainingError unless ONNX Runtime gives PyTorch's maps of the golden crop, at two sizes."""
     exported, _ = open_detector(path)
-    for image in (golden_crop()[None], golden_crop(128)[None, :96]):
+    for image in (golden_crop()[None], golden_crop(Size.square(128))[None, :96]):
         for ours, theirs in zip(network(image), exported(image), strict=True):
             difference = float(np.abs(ours - theirs).max())
             if ours.shape != theirs.shape or not difference <= TOLERANCE:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix, compose, mirror, transform_points, warp
+from landmarks.size import Size
 from train.datasets.boxes import Boxes, clipped, overlap_of_smaller, size_of, transform_boxes, visible_share
 from train.datasets.image import RgbImage
 from train.detection.config import Compose
@@ -96,7 +97,7 @@ class MosaicComposer:
     def _tile(self, image: BoxedImage, side: int, rng: np.random.Generator) -> Mosaic:
         pixels = self._cache.load(image.path)
         matrix = self._view(image, pixels.shape[:2], side, rng)
-        tile = warp(pixels, matrix, side)
+        tile = warp(pixels, matrix, Size.square(side))
         if side > BACKDROP_MIN_TILE and rng.random() < self._config.backdrop:
             outside = np.ones((side, side), np.uint8)
             cv2.fillConvexPoly(outside, corners(matrix, pixels.shape[:2]).round().astype(np.int32), (0,))
@@ -120,7 +121,8 @@ class MosaicComposer:
             low = rng.uniform(0, [width - extent, height - extent])
             if not overlap_of_smaller(np.concatenate([low, low + extent]), image.boxes).any():
                 center = low + extent / 2
-                return warp(pixels, Crop(float(center[0]), float(center[1]), extent, side).image_to_crop(), side)
+                size = Size.square(side)
+                return warp(pixels, Crop(float(center[0]), float(center[1]), extent, size).image_to_crop(), size)
         return np.zeros((side, side, 3), np.uint8)
 
     def _view(self, image: BoxedImage, shape: tuple[int, ...], side: int, rng: np.random.Generator) -> Matrix:
@@ -149,7 +151,8 @@ class MosaicComposer:
         center = _kept_inside(center, side / scale, (width, height))
         any_rotation = rng.random() < config.any_rotation
         roll = math.radians(rng.uniform(-180, 180) if any_rotation else rng.normal(0, config.rotation))
-        matrix = Crop(float(center[0]), float(center[1]), float(side / scale), side, roll).image_to_crop()
+        crop = Crop(float(center[0]), float(center[1]), float(side / scale), Size.square(side), roll)
+        matrix = crop.image_to_crop()
         return compose(mirror(side), matrix) if rng.random() < config.flip else matrix
 
     # ------------------------------------------------------------ the mosaic as one image
@@ -167,11 +170,12 @@ class MosaicComposer:
             corner = rng.integers(0, self._size - side, 2)
             roll = rng.normal(0, 1.5 * math.radians(self._config.rotation))
             center = (box[:2] + box[2:]) / 2
-            matrix = Crop(float(center[0]), float(center[1]), float(side / scale), side, roll).image_to_crop()
+            size = Size.square(side)
+            matrix = Crop(float(center[0]), float(center[1]), float(side / scale), size, roll).image_to_crop()
             pasted = transform_boxes(matrix, box[None]) + np.tile(corner, 2)
             if overlap_of_smaller(pasted[0], boxes).max(initial=0) > 0.05:
                 continue
-            patch = warp(self._cache.load(image.path), matrix, side)
+            patch = warp(self._cache.load(image.path), matrix, size)
             mask = soft_ellipse(side, scale * (box[2:] - box[:2]) * 0.62, math.degrees(-roll))[..., None]
             part = np.s_[corner[1] : corner[1] + side, corner[0] : corner[0] + side]
             canvas[part] = (mask * patch + (1 - mask) * canvas[part]).astype(np.uint8)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from landmarks.size import Size
 from train.backbones import build
 from train.config import Config
 from train.datasets.face import AnnotatedFace
@@ -70,7 +71,7 @@ class LandmarkRun(TrainingRun[Config]):
                 self.epoch += 1
                 if metrics:
                     if self.epoch % evaluate_every == 0 or self.epoch == self.config.epochs:
-                        row |= self._evaluate(test_faces, row["input_size"])
+                        row |= self._evaluate(test_faces, Size.parse(row["input_size"]))
                     self._record(metrics, row)
         return self._finish(test_faces) if metrics else None
 
@@ -85,7 +86,7 @@ class LandmarkRun(TrainingRun[Config]):
         precision = choose_precision(self.config.precision, self.device)
         loss = train_one_epoch(self.state, model, self.objective, self._batches(), self.device, precision)
         size = self.config.stage_at(self.epoch).input_size
-        return {"epoch": self.epoch, "input_size": size, "learning_rate": rate, "loss": loss}
+        return {"epoch": self.epoch, "input_size": size.plain, "learning_rate": rate, "loss": loss}
 
     def _batches(self) -> Iterator[Batch]:
         """The batches of the epoch, with a progress bar in the first process."""
@@ -96,8 +97,8 @@ class LandmarkRun(TrainingRun[Config]):
             # the error of a worker process has that process's traceback before its message
             raise DataError(str(error).strip().rpartition("DataError: ")[2]) from None
 
-    def _evaluate(self, test_faces: list[AnnotatedFace], size: int) -> dict[str, Any]:
-        """The figures of the network as it is, at a crop size in pixels."""
+    def _evaluate(self, test_faces: list[AnnotatedFace], size: Size) -> dict[str, Any]:
+        """The figures of the network as it is, at a crop size."""
         topk = self.config.topk
         return asdict(self._predict(test_faces, size, [topk]).report(topk))
 
@@ -109,7 +110,7 @@ class LandmarkRun(TrainingRun[Config]):
         write_json(self.folder / REPORT_FILE, summary(predictions, ks, topk))
         return predictions
 
-    def _predict(self, faces: list[AnnotatedFace], size: int, ks: list[int]) -> Predictions:
+    def _predict(self, faces: list[AnnotatedFace], size: Size, ks: list[int]) -> Predictions:
         layout = self._data.layout
         config, network = self.config, torch_network(self.state.result, self.objective)
         return predict(

@@ -77,4 +77,8 @@ class TrainingRun(Generic[R]):
         """
         metrics.add(row)
         self.save()
-        tqdm.write("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+        tqdm.write(
+            "  ".join(
+                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
+            )
+        )

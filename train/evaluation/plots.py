@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from landmarks.crop import Crop, transform_points, warp
 from landmarks.layout import Norm
+from landmarks.size import Size
 from train.datasets.image import RgbImage, read_image
 from train.evaluation.metrics import LIMIT, Array
 from train.evaluation.predictions import Predictions
@@ -157,9 +158,9 @@ def draw_face(axes: Axes, image: RgbImage, true: Array, predicted: Array) -> Non
     """Draws the part of an image that holds all points, and the points, both [P, 2] in image pixels."""
     both = np.concatenate([true, predicted])
     box = np.concatenate([np.nanmin(both, axis=0), np.nanmax(both, axis=0)])
-    matrix = Crop.around(box, MARGIN, TILE).image_to_crop()
+    matrix = Crop.around(box, MARGIN, Size.square(TILE)).image_to_crop()
     true, predicted = transform_points(matrix, true), transform_points(matrix, predicted)
-    axes.imshow(warp(image, matrix, TILE))
+    axes.imshow(warp(image, matrix, Size.square(TILE)))
     axes.add_collection(LineCollection(list(np.stack([true, predicted], axis=1)), colors=PREDICTED_COLOR, linewidths=1))
     for points, color, label in ((predicted, PREDICTED_COLOR, "predicted"), (true, TRUE_COLOR, "true")):
         axes.scatter(points[:, 0], points[:, 1], s=9, color=color, linewidths=0, label=label)

@@ -18,6 +18,7 @@ from landmarks.flip import mirror, mirrored
 from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import PointsCrop
 from landmarks.second_pass import Refine, average_passes, counts, second_crops
+from landmarks.size import Size
 from landmarks.uncertainty import FaceScorer, Plausibility, is_cut
 from train.datasets.face import AnnotatedFace, BoxKind
 from train.datasets.image import RgbImage
@@ -53,12 +54,12 @@ def torch_network(model: nn.Module, objective: Objective) -> HeatmapNetwork:
 def crops_of(
     faces: Sequence[AnnotatedFace],
     crop_scale: float,
-    input_size: int,
+    input_size: Size,
     boxes: BoxKind,
     images: ImageCache,
     cut: Cropper = crop_face,
 ) -> Iterator[tuple[NDArray[np.uint8], list[Matrix]]]:
-    """Batches of crops RGB uint8 [N, S, S, 3], and the matrix from image to crop of each.
+    """Batches of crops RGB uint8 [N, H, W, 3], and the matrix from image to crop of each.
 
     `cut` makes the crop of an image: see `train.samples.corruptions`.
     """
@@ -71,7 +72,7 @@ def crops_of(
 def cut_all(
     pictures: Sequence[RgbImage], crops: Sequence[Crop], cut: Cropper = crop_face
 ) -> tuple[NDArray[np.uint8], list[Matrix]]:
-    """The pixels of a crop of each picture, RGB uint8 [N, S, S, 3], and the matrix from image to crop of each."""
+    """The pixels of a crop of each picture, RGB uint8 [N, H, W, 3], and the matrix from image to crop of each."""
     pairs = [cut(picture, crop) for picture, crop in zip(pictures, crops, strict=True)]
     return np.stack([pixels for pixels, _ in pairs]), [matrix for _, matrix in pairs]
 
@@ -124,9 +125,8 @@ def predict(
             if again:
                 seen_again = [pictures[i] for i in again]
                 pixels, second_batch = cut_all(seen_again, list(again.values()), cut)
-                better = {
-                    key: mirror(decoded, codec.input_size, layout) for key, decoded in decode(mirrored(pixels)).items()
-                }
+                width = codec.input_size.width
+                better = {key: mirror(decoded, width, layout) for key, decoded in decode(mirrored(pixels)).items()}
                 before = face_scores(found[decoders[0]], batch, pictures, scorer)
                 after = face_scores(better[decoders[0]], second_batch, seen_again, scorer)
                 pairs = [

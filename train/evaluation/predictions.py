@@ -56,7 +56,7 @@ class Predictions:
     flip: Flip | None = None
     """What was averaged over every crop and its mirror image; None: nothing."""
     covered: Sequence[NDArray[np.bool_]] | None = None
-    """[S, S] of each face, the pixels of its crop that show something pasted over it; None: nothing is."""
+    """[H, W] of each face, the pixels of its crop that show something pasted over it; None: nothing is."""
     plausibility: Plausibility | None = None
     """Of the faces, where the network states it: see `landmarks.uncertainty.Plausibility`."""
     cut: Mapping[DecoderName, NDArray[np.bool_]] = field(default_factory=dict)

@@ -18,8 +18,8 @@ from landmarks.layout import PointLayout
 Crops = NDArray[np.uint8]
 
 HeatmapNetwork = Callable[[Crops], NetworkOutput]
-"""RGB crops uint8 [N, S, S, 3] -> log-activations float32 [N, P, cells, cells] (see `train.objectives`), and visibility
-where the network states it."""
+"""RGB crops uint8 [N, H, W, 3] -> log-activations float32 [N, P, rows, columns] (see `train.objectives`), and
+visibility where the network states it."""
 
 DecoderName = int | str
 """A name of `landmarks.decoders.DECODERS`; or a number k, for decoder "topk" with that k."""
@@ -30,7 +30,7 @@ the paper, or activations before they are decoded, as HRNet's code does. (The pa
 """
 
 CropDecoder = Callable[[Crops], dict[DecoderName, Decoded]]
-"""RGB crops uint8 [N, S, S, 3] -> what each decoder makes of them, in crop pixels."""
+"""RGB crops uint8 [N, H, W, 3] -> what each decoder makes of them, in crop pixels."""
 
 
 def make_decoder(
@@ -64,7 +64,7 @@ def make_flip_averaging_decoder(
 
     def decode_both(crops: Crops) -> dict[DecoderName, Decoded]:
         both = decode_crops(with_mirrored(crops))
-        return {each: average(decoded, codec.input_size, layout) for each, decoded in both.items()}
+        return {each: average(decoded, codec.input_size.width, layout) for each, decoded in both.items()}
 
     return decode_both
 

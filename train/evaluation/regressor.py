@@ -17,6 +17,7 @@ from tqdm import tqdm
 from landmarks.codec import Decoded
 from landmarks.crop import Crop, invert, transform_points, warp
 from landmarks.layout import PointLayout
+from landmarks.size import Size
 from train.datasets.face import AnnotatedFace
 from train.datasets.image import RgbImage
 from train.errors import TrainingError
@@ -57,8 +58,8 @@ class Regressor:
         if len(shape) != 4 or shape[1] != 3 or not isinstance(shape[3], int) or shape[2] != shape[3]:
             raise TrainingError(f"{path}: expected an input [1, 3, S, S], found {shape}")
         self._input = inputs[0].name
-        self.size = shape[3]
-        """Side of the crop in pixels."""
+        self.size = Size.square(shape[3])
+        """Of the crop."""
         self._output = next(
             (each.name for each in outputs if each.shape and each.shape[-1] == 2 * layout.points), outputs[0].name
         )
@@ -66,12 +67,12 @@ class Regressor:
     def answers(self, crop: RgbImage) -> Iterator[Array]:
         """RGB uint8 [S, S, 3] -> points [P, 2] in crop pixels: of the crop, then of its mirror image, mirrored back."""
         yield self._points(crop)
-        yield (self._points(crop[:, ::-1]) * [-1, 1] + [self.size, 0])[list(self._layout.flip)]
+        yield (self._points(crop[:, ::-1]) * [-1, 1] + [self.size.width, 0])[list(self._layout.flip)]
 
     def _points(self, crop: RgbImage) -> Array:
         pixels = np.ascontiguousarray(crop[None, :, :, ::-1].transpose(0, 3, 1, 2), np.float32) / 255
         (found,) = self._session.run([self._output], {self._input: pixels})
-        return np.asarray(found, np.float64).reshape(self._layout.points, 2) * self.size
+        return np.asarray(found, np.float64).reshape(self._layout.points, 2) * self.size.width
 
 
 def find(regressors: Sequence[Regressor], image: RgbImage, box: Array) -> Found:

@@ -95,7 +95,7 @@ def corrupted_crops(corruption: Corruption, strength: float, crop_scale: float, 
     generators = generators_by_face(seed, CORRUPTIONS.index(corruption))
 
     def cut(image: RgbImage, crop: Crop) -> tuple[RgbImage, Matrix]:
-        return corruption.apply(FaceView(image, crop, crop.size / crop_scale), strength, next(generators))
+        return corruption.apply(FaceView(image, crop, max(crop.size) / crop_scale), strength, next(generators))
 
     return cut
 

@@ -32,7 +32,7 @@ class Trained:
     network: HeatmapNetwork
     codec: CodecSpec
     crop_scale: float
-    """Side of the crop divided by the longer side of the face box."""
+    """Side of the crop over that of the rectangle of its shape about the face box."""
     correction: float = 0.0
     """Cells that a decoder adds because of the quantizer of training: see `train.objectives.correction`."""
     degrees_of_freedom: Mapping[str, float] = field(default_factory=dict)

@@ -144,7 +144,7 @@ def identity(norm: nn.BatchNorm2d, bias: Tensor) -> dict[str, Tensor]:
 
 
 def recalibrate_batchnorm(model: nn.Module, crops: NDArray[np.uint8]) -> None:
-    """Measures the statistics of every normalisation on crops [N, S, S, 3], and sets weight and bias to undo them.
+    """Measures the statistics of every normalisation on crops [N, H, W, 3], and sets weight and bias to undo them.
 
     A network in evaluation mode computes the same as before, up to rounding.
     """

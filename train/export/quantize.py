@@ -68,7 +68,7 @@ def with_own_golden_answer(model: onnx.ModelProto, metadata: ModelMetadata) -> M
 
 
 def training_crops(metadata: ModelMetadata, source: DataSource, samples: int) -> Crops:
-    """Crops [N, S, S, 3] of `samples` faces of the split for training, or of all where there are fewer."""
+    """Crops [N, H, W, 3] of `samples` faces of the split for training, or of all where there are fewer."""
     faces = source.train_faces()
     chosen = [faces[i] for i in np.unique(np.linspace(0, len(faces) - 1, samples).round().astype(int))]
     batches = crops_of(chosen, metadata.crop_scale, metadata.codec.input_size, "P2", ImageCache(limit=0))

@@ -14,11 +14,12 @@ from typing import Any, Final
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from landmarks.size import Size
 from train.config import Recipe
 from train.runs.folder import METRICS_FILE, TENSORBOARD_FOLDER
 
 CURVES: Final = ("loss", "learning_rate", "input_size", "nme", "fr10", "auc10")
-"""The figures of an epoch that TensorBoard shows."""
+"""The figures of an epoch that TensorBoard shows; of the size of a rectangle its longer side."""
 
 
 def describe(
@@ -77,7 +78,8 @@ class MetricsLog:
             file.write(json.dumps(row) + "\n")
         for name in CURVES:
             if name in row:
-                self._board.add_scalar(name, row[name], row["epoch"])
+                value = max(Size.parse(row[name])) if name == "input_size" else row[name]
+                self._board.add_scalar(name, value, row["epoch"])
         self._board.flush()
 
 

@@ -22,6 +22,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from landmarks.size import DEFAULT_SIZE, Size
 from train.backbones import build
 from train.backbones.compact import Residual
 from train.backbones.pose import RESNETS, PoseNetwork
@@ -179,34 +180,37 @@ def released_pose_network(weights: Mapping[str, Tensor], path: Path) -> tuple[st
     return names[depth] if first is None else f"pose_hrnet_w{len(first)}", RELEASED_POSES[points]
 
 
-def imported_config(name: str, input_size: int, boxes: BoxKind = "P2") -> Config:
+def imported_config(name: str, data: str, input_size: Size | None = None, boxes: BoxKind = "P2") -> Config:
     """The configuration that released models are run with: their pixel rule is u = x / 4, their crops 1.25 boxes.
 
-    That of a pose network is `hrnet_pose`.
-
-    Raises ConfigError for an unusable size.
+    That of a pose network is `hrnet_pose`, or of one of COCO `hrnet_pose_coco`. `input_size`: None for that of the
+    recipe, which is 256 pixels for faces. Raises ConfigError for an unusable size.
     """
+    recipe = None
+    if name.startswith("pose_"):
+        recipe = load_config(Config, "hrnet_pose_coco" if data == "coco" else "hrnet_pose")
+    size = input_size or (recipe.stages[-1].input_size if recipe else DEFAULT_SIZE)
     # how long they were trained is not published, and nothing here depends on it
     try:
-        stages = (Stage(epochs=1, input_size=input_size),)
+        stages = (Stage(epochs=1, input_size=size),)
     except ValidationError as error:
-        raise ConfigError(f"--input-size {input_size}: {error.errors()[0]['msg']}") from error
-    if name.startswith("pose_"):
-        recipe = load_config(Config, "hrnet_pose").model_dump(mode="json")
-        return Config.model_validate({**recipe, "name": name, "stages": stages, "milestones": (), "boxes": boxes})
+        raise ConfigError(f"--input-size {size}: {error.errors()[0]['msg']}") from error
+    if recipe:
+        return recipe.model_copy(update={"name": name, "stages": stages, "milestones": (), "boxes": boxes})
     return Config(name=name, stages=stages, pixel_rule="corner", crop_scale=1.25, topk=9, boxes=boxes)
 
 
-def import_checkpoint(path: Path, folder: Path, input_size: int = 256, boxes: BoxKind = "P2") -> Config:
+def import_checkpoint(path: Path, folder: Path, input_size: Size | None = None, boxes: BoxKind = "P2") -> Config:
     """Writes a released landmark model into a folder as a finished run, whose covariances are not calibrated.
 
-    `boxes`: the kind that it was trained about, which the name of its release states.
+    `input_size`: None for the size that such models were released with. `boxes`: the kind that it was trained about,
+    which the name of its release states.
     Raises TrainingError when the file is not one of the released models, or the folder already holds a run.
     """
     require_no_run(folder)
     weights = read_weights(path)
     backbone, data = released_model(weights, path)
-    config, layout = imported_config(backbone, input_size, boxes), FORMATS[data].layout
+    config, layout = imported_config(backbone, data, input_size, boxes), FORMATS[data].layout
     model = build(config.name, layout.points)
     _assign(model, weights, path, fresh_head=False)
     write_finished_run(folder, config, layout, model.state_dict(), path, [data])

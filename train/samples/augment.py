@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, Matrix, compose, mirror, warp
+from landmarks.size import Size
 from train.config import Augment, Photometric
 from train.datasets.image import RgbImage
 from train.samples import corruptions
@@ -19,7 +20,8 @@ from train.samples import corruptions
 LARGE_ROTATION: Final = 90.0
 """Degrees that a face is rotated by at most where the configuration's large rotation is drawn."""
 SMALL_FACE: Final = 0.5
-"""Share of the crop that is taken for the size of a small face in it: blur and downscaling are bounded by that."""
+"""Share of the crop's shorter side that is taken for the size of a small face in it: blur and downscaling are bounded
+by that."""
 MAX_SQUEEZE: Final = 2.0
 """Largest factor between the two directions of a squeezed picture."""
 MAX_CUT: Final = 0.35
@@ -34,24 +36,24 @@ class AugmentedCrop(NamedTuple):
     """A crop and how its points follow."""
 
     pixels: RgbImage
-    """RGB uint8 [size, size, 3]"""
+    """RGB uint8 [H, W, 3]"""
     matrix: Matrix
     """2x3, image pixels -> crop pixels; includes the mirroring."""
     mirrored: bool
     """Whether the crop is mirrored, so that left and right points change places."""
     covered: NDArray[np.bool_]
-    """[size, size] the pixels that show something pasted over the face."""
+    """[H, W] the pixels that show something pasted over the face."""
 
 
 def augmented_crop(
-    image: RgbImage, box: NDArray[np.float64], scale: float, size: int, config: Augment, rng: np.random.Generator
+    image: RgbImage, box: NDArray[np.float64], scale: float, size: Size, config: Augment, rng: np.random.Generator
 ) -> AugmentedCrop:
-    """A random crop of `image` [H, W, 3] about an xyxy `box`, with its sides `scale` times the box's longer side."""
+    """A random crop of that size of an image [..., 3], about `Crop.around` of an xyxy `box` and `scale`."""
     matrix, mirrored = random_crop(box, scale, size, config, rng)
     pixels = random_frame(warp(image, matrix, size), config.frame, rng)
     pixels, occluded = random_occlusion(pixels, config.occlusion, rng)
     if config.photometric:
-        pixels = random_photometric(pixels, SMALL_FACE * size, config.photometric, rng)
+        pixels = random_photometric(pixels, SMALL_FACE * min(size), config.photometric, rng)
     else:
         pixels = random_color(pixels, config.brightness, config.contrast, config.saturation, rng)
     pixels, erased = random_erasing(pixels, config.erasing, rng)
@@ -62,7 +64,7 @@ def augmented_crop(
 
 
 def random_crop(
-    box: NDArray[np.float64], scale: float, size: int, augment: Augment, rng: np.random.Generator
+    box: NDArray[np.float64], scale: float, size: Size, augment: Augment, rng: np.random.Generator
 ) -> tuple[Matrix, bool]:
     """The 2x3 matrix, image -> crop, of a randomly rotated, scaled, shifted and mirrored crop; whether mirrored."""
     upright = Crop.around(box, scale, size)
@@ -78,16 +80,16 @@ def random_crop(
     )
     mirrored = bool(rng.random() < augment.flip)
     matrix = random_squeeze(crop.image_to_crop(), size, augment.squeeze, rng)
-    return (compose(mirror(size), matrix) if mirrored else matrix), mirrored
+    return (compose(mirror(size.width), matrix) if mirrored else matrix), mirrored
 
 
-def random_squeeze(matrix: Matrix, size: int, probability: float, rng: np.random.Generator) -> Matrix:
+def random_squeeze(matrix: Matrix, size: Size, probability: float, rng: np.random.Generator) -> Matrix:
     """With some probability, the matrix to a crop whose width or height shows 1 to MAX_SQUEEZE times as much."""
     if not probability or rng.random() >= probability:
         return matrix
     factors = np.ones(2)
     factors[rng.integers(2)] = MAX_SQUEEZE ** -rng.random()
-    about_middle = np.column_stack([np.diag(factors), (1 - factors) * (size - 1) / 2])
+    about_middle = np.column_stack([np.diag(factors), (1 - factors) * (np.array(size) - 1) / 2])
     return compose(about_middle, matrix)
 
 
@@ -95,12 +97,13 @@ def random_squeeze(matrix: Matrix, size: int, probability: float, rng: np.random
 
 
 def random_frame(crop: RgbImage, probability: float, rng: np.random.Generator) -> RgbImage:
-    """With some probability, up to MAX_CUT of the square crop at one side is black, as beyond the edge of a picture."""
+    """With some probability, up to MAX_CUT of the crop at one side is black, as beyond the edge of a picture."""
     if not probability or rng.random() >= probability:
         return crop
-    framed, kept = crop.copy(), len(crop) - round(rng.uniform(0, MAX_CUT) * len(crop))
+    framed, share = crop.copy(), rng.uniform(0, MAX_CUT)
     # turned so that the edge is at the bottom; a view, through which the copy is written
-    np.rot90(framed, rng.integers(4))[kept:] = 0
+    turned = np.rot90(framed, rng.integers(4))
+    turned[len(turned) - round(share * len(turned)) :] = 0
     return framed
 
 
@@ -108,21 +111,21 @@ class Occluded(NamedTuple):
     """A crop with something pasted over it, or as it was."""
 
     pixels: RgbImage
-    """RGB uint8 [size, size, 3]"""
+    """RGB uint8 [H, W, 3]"""
     covered: NDArray[np.bool_]
-    """[size, size] where it is pasted."""
+    """[H, W] where it is pasted."""
 
 
 def random_occlusion(crop: RgbImage, probability: float, rng: np.random.Generator) -> Occluded:
-    """With some probability, an ellipse of 3 to 25 % of the area shows another part of the square crop."""
+    """With some probability, an ellipse of 3 to 25 % of the area shows another part of the crop."""
     if not probability or rng.random() >= probability:
         return Occluded(crop, np.zeros(crop.shape[:2], np.bool_))
-    size = len(crop)
-    area, aspect = rng.uniform(0.03, 0.25) * size * size, math.exp(rng.uniform(-1, 1))
+    height, width = crop.shape[:2]
+    area, aspect = rng.uniform(0.03, 0.25) * height * width, math.exp(rng.uniform(-1, 1))
     radii = round(math.sqrt(area / math.pi * aspect)), round(math.sqrt(area / math.pi / aspect))
-    x, y = rng.integers(0, size, 2).tolist()
+    x, y = rng.integers(0, [width, height]).tolist()
     angle = float(rng.uniform(0, 180))
-    rows, columns = rng.integers(0, size, 2).tolist()
+    rows, columns = rng.integers(0, [height, width]).tolist()
     pixels = corruptions.texture_ellipse(crop, (x, y), radii, angle, (rows, columns))
     return Occluded(pixels, corruptions.ellipse_mask(crop.shape[:2], (x, y), radii, angle))
 
@@ -132,7 +135,7 @@ class Occluder:
 
     def __init__(self, seed: int = 0) -> None:
         self.covered: list[NDArray[np.bool_]] = []
-        """[size, size] of each crop, in their order."""
+        """[H, W] of each crop, in their order."""
         self._seed = seed
 
     def __call__(self, image: RgbImage, crop: Crop) -> tuple[RgbImage, Matrix]:
@@ -143,22 +146,21 @@ class Occluder:
 
 
 def random_erasing(crop: RgbImage, probability: float, rng: np.random.Generator) -> Occluded:
-    """With some probability, a rectangle of 2 to 20 % of the square crop's area becomes noise."""
+    """With some probability, a rectangle of 2 to 20 % of the crop's area becomes noise."""
     covered = np.zeros(crop.shape[:2], np.bool_)
     if rng.random() >= probability:
         return Occluded(crop, covered)
-    size = len(crop)
-    area, aspect = rng.uniform(0.02, 0.2) * size * size, math.exp(rng.uniform(-1.2, 1.2))
-    height, width = (min(size - 1, round(math.sqrt(area * f))) for f in (aspect, 1 / aspect))
-    top, left = (int(rng.integers(0, size - extent)) for extent in (height, width))
+    rows, columns = covered.shape
+    area, aspect = rng.uniform(0.02, 0.2) * rows * columns, math.exp(rng.uniform(-1.2, 1.2))
+    height, width = min(rows - 1, round(math.sqrt(area * aspect))), min(columns - 1, round(math.sqrt(area / aspect)))
+    top, left = int(rng.integers(0, rows - height)), int(rng.integers(0, columns - width))
     covered[top : top + height, left : left + width] = True
     return Occluded(corruptions.noise_rectangle(crop, left, top, left + width, top + height, rng), covered)
 
 
 def at_pixels(covered: NDArray[np.bool_], points: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether points [P, 2] lie in a crop, and whether they do where `covered` [S, S] holds."""
-    size = len(covered)
-    inside = ((points >= 0) & (points <= size - 1)).all(axis=1)
+    """Whether points [P, 2] lie in a crop, and whether they do where `covered` [H, W] holds."""
+    inside = ((points >= 0) & (points <= np.array(covered.shape[::-1]) - 1)).all(axis=1)
     columns, rows = np.where(inside[:, None], points, 0).round().astype(int).T
     return inside, covered[rows, columns] & inside
 

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.crop import Crop, Matrix, scaling, warp
+from landmarks.crop import Crop, Matrix, compose, warp
+from landmarks.size import Size
 from train.datasets.image import RgbImage
 
 # ---------------------------------------------------------------- light
@@ -123,7 +124,7 @@ def ellipse_mask(
 # ---------------------------------------------------------------- a face cut out of its image
 
 Cropper = Callable[[RgbImage, Crop], tuple[RgbImage, Matrix]]
-"""An image and where its face is -> the crop, RGB uint8 [S, S, 3], and the matrix from image pixels to crop pixels."""
+"""An image and where its face is -> the crop, RGB uint8 [H, W, 3], and the matrix from image pixels to crop pixels."""
 
 
 def crop_face(image: RgbImage, crop: Crop) -> tuple[RgbImage, Matrix]:
@@ -138,7 +139,7 @@ class FaceView(NamedTuple):
     image: RgbImage
     crop: Crop
     box_side: float
-    """Longer side of the face's box in pixels of the crop."""
+    """Longer side in pixels of the crop of the rectangle of its shape about the face's box."""
 
 
 def rotated(view: FaceView, degrees: float, rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
@@ -148,10 +149,11 @@ def rotated(view: FaceView, degrees: float, rng: np.random.Generator) -> tuple[R
 
 def downscaled(view: FaceView, pixels: float, _rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
     """Shown at the resolution at which the box's longer side has `pixels`, above 0; the image's own bounds it."""
-    size = view.crop.size
-    side = max(4, round(pixels * size / view.box_side))
-    small, _ = crop_face(view.image, replace(view.crop, size=side))
-    return warp(small, scaling(size / side), size), view.crop.image_to_crop()
+    size, matrix = view.crop.size, view.crop.image_to_crop()
+    reduced = Size(*(max(4, round(pixels * side / view.box_side)) for side in size))
+    small_crop = replace(view.crop, size=reduced)
+    small, _ = crop_face(view.image, small_crop)
+    return warp(small, compose(matrix, small_crop.crop_to_image()), size), matrix
 
 
 def blurred(view: FaceView, sigma: float, _rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
@@ -167,13 +169,14 @@ def compressed(view: FaceView, quality: float, _rng: np.random.Generator) -> tup
 
 
 def occluded(view: FaceView, percent: float, rng: np.random.Generator) -> tuple[RgbImage, Matrix]:
-    """A `noise_rectangle` over `percent`, 0 to 100, of the square that has the box's longer side, anywhere in it."""
+    """A `noise_rectangle` over `percent`, 0 to 100, of the rectangle that `FaceView.box_side` is of, anywhere in it."""
     pixels, matrix = crop_face(view.image, view.crop)
-    square, share = view.box_side, percent / 100
-    # neither side is longer than the square's
-    width = square * min(1.0, max(share, math.sqrt(share) * math.exp(rng.uniform(-0.3, 0.3))))
-    height = square**2 * share / width if width else 0.0
-    left, top = (view.crop.size - square) / 2 + rng.uniform(0, 1, 2) * (square - width, square - height)
+    size, share = view.crop.size, percent / 100
+    across, down = (view.box_side * (side / max(size)) for side in size)
+    # no wider and no higher than that rectangle
+    width = across * min(1.0, max(share, math.sqrt(share) * math.exp(rng.uniform(-0.3, 0.3))))
+    height = across * down * share / width if width else 0.0
+    left, top = (np.array(size) - (across, down)) / 2 + rng.uniform(0, 1, 2) * (across - width, down - height)
     return noise_rectangle(pixels, round(left), round(top), round(left + width), round(top + height), rng), matrix
 
 

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, Sampler
 
 from landmarks.crop import transform_points
 from landmarks.layout import WFLW98, PointLayout
+from landmarks.size import Size
 from train.config import Config
 from train.datasets.face import AnnotatedFace
 from train.datasets.image import RgbImage
@@ -30,7 +31,7 @@ class Sample(NamedTuple):
     """What a worker process makes of a face."""
 
     crop: RgbImage
-    """RGB uint8 [S, S, 3]"""
+    """RGB uint8 [H, W, 3]"""
     targets: NDArray[Any]
     """Of the objective, [P, ...]."""
     weights: NDArray[np.float32]
@@ -41,9 +42,9 @@ class Sample(NamedTuple):
 
 class Batch(NamedTuple):
     crops: Tensor
-    """uint8 [N, S, S, 3] RGB"""
+    """uint8 [N, H, W, 3] RGB"""
     targets: Tensor
-    """[N, P, ...] as the objective makes them: for cells int64 row * cells + column, OUTSIDE beyond the map"""
+    """[N, P, ...] as the objective makes them: for cells int64 row * columns + column, OUTSIDE beyond the map"""
     weights: Tensor
     """float32 [N, P] how much each point counts in the loss, 0 to 1"""
     indices: Tensor
@@ -55,7 +56,7 @@ class SampleKey(NamedTuple):
 
     epoch: int
     face: int
-    input_size: int
+    input_size: Size
 
 
 class TrainingSamples(Dataset[Sample]):

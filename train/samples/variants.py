@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, transform_points, warp
+from landmarks.size import Size
 from train.datasets.face import AnnotatedFace
 from train.datasets.image import ArrayImage, RgbImage, read_image
 
@@ -45,10 +46,10 @@ def turned(face: AnnotatedFace, degrees: float) -> AnnotatedFace:
     """The picture turned clockwise about the face's box. The box has the size that it had."""
     x1, y1, x2, y2 = face.box.tolist()
     side = PICTURE * max(x2 - x1, y2 - y1)
-    size = min(MAX_SIDE, math.ceil(side))
+    size = Size.square(min(MAX_SIDE, math.ceil(side)))
     crop = Crop((x1 + x2) / 2, (y1 + y2) / 2, side, size, math.radians(-degrees))
     matrix = crop.image_to_crop()
-    half, middle = np.array([x2 - x1, y2 - y1]) * crop.scale / 2, (size - 1) / 2
+    half, middle = np.array([x2 - x1, y2 - y1]) * crop.scale / 2, (size.width - 1) / 2
     picture = warp(read_image(face.image), matrix, size)
     box = np.concatenate([middle - half, middle + half])
     return changed(face, f"turned by {degrees:g}", picture, transform_points(matrix, face.points), box)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
+from landmarks.size import Size
 from train.datasets.registry import FORMATS
 from train.tables import ablation, bodies, comparison, decoding, figures, heatmaps
 from train.tables.activation_sets import activation_sets
@@ -23,8 +24,8 @@ class Entry(NamedTuple):
     subject: str
     formats: Collection[str]
     """Data sets that it can be made on; none: it needs no data."""
-    sizes: tuple[int, ...] = (256,)
-    """The crop sizes that the paper's has, in pixels."""
+    sizes: tuple[Size, ...] = (Size.square(256),)
+    """The crop sizes that the paper's has."""
     single_size: bool = False
     """Whether it is of one crop size."""
     recipe: str = "h3r"
@@ -33,12 +34,14 @@ class Entry(NamedTuple):
 
 FACES: Final = [name for name, known in FORMATS.items() if known.layout.norm != "size"]
 POINTS_98: Final = [name for name, known in FORMATS.items() if known.layout.points == 98]
-ALL_SIZES: Final = (512, 384, 256, 128, 96, 64)
-OWN_SIZES: Final = (64, 128, 256)
+ALL_SIZES: Final = tuple(map(Size.square, (512, 384, 256, 128, 96, 64)))
+OWN_SIZES: Final = tuple(heatmaps.EPOCHS)
+SMALLEST: Final = (Size.square(64),)
+COCO_SIZES: Final = (Size(width=192, height=256), Size(width=288, height=384))
 
 TABLES: Final[Mapping[str, Entry]] = {
     "1": Entry(table_1, "the bias of the quantizers, by sampling", ()),
-    "2": Entry(decoding.table_2, "the activations of the strongest cells, and the error by k", FACES, (64,), True),
+    "2": Entry(decoding.table_2, "the activations of the strongest cells, and the error by k", FACES, SMALLEST, True),
     "3": Entry(comparison.table_3, "WFLW by subset", POINTS_98, single_size=True),
     "4": Entry(comparison.table_4, "300-W by subset and normalisation", ["300w"], single_size=True),
     "5": Entry(comparison.table_5, "COFW by normalisation", ["cofw"], single_size=True),
@@ -48,14 +51,14 @@ TABLES: Final[Mapping[str, Entry]] = {
     "9": Entry(decoding.table_9, "the error over k by the width of Gaussian maps", FACES, single_size=True),
     "10": Entry(ablation.table_10, "the error by the boxes of training and of testing", FACES, single_size=True),
     "11": Entry(bodies.table_11, "MPII by backbone and input", ["mpii"], single_size=True, recipe="hrnet_pose"),
-    "12": Entry(bodies.table_12, "COCO by backbone and input", ["coco"], single_size=True, recipe="hrnet_pose"),
+    "12": Entry(bodies.table_12, "COCO by backbone and input", ["coco"], COCO_SIZES, recipe="hrnet_pose_coco"),
     "13": Entry(bodies.table_13, "MPII over k", ["mpii"], single_size=True, recipe="hrnet_pose"),
-    "14": Entry(bodies.table_14, "COCO over k", ["coco"], single_size=True, recipe="hrnet_pose"),
-    "activation-sets": Entry(activation_sets, "the error by the cells decoded from (section 4.5)", FACES, (64,)),
+    "14": Entry(bodies.table_14, "COCO over k", ["coco"], COCO_SIZES[:1], True, "hrnet_pose_coco"),
+    "activation-sets": Entry(activation_sets, "the error by the cells decoded from (section 4.5)", FACES, SMALLEST),
     "annotation": Entry(annotation, "the error by how annotators click (section 4.6)", ()),
     "quantizers": Entry(heatmaps.quantizers, "the error by quantizer", FACES, OWN_SIZES),
     "heatmaps": Entry(heatmaps.heatmaps, "the error by kind of heatmap", FACES, OWN_SIZES),
-    "backbones": Entry(backbones, "the error and the cost by backbone", FACES, (256, 128)),
+    "backbones": Entry(backbones, "the error and the cost by backbone", FACES, tuple(map(Size.square, (256, 128)))),
 }
 """By the paper's number, or by a name of their own."""
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from landmarks.size import Size
 from train.datasets.face import BoxKind
 from train.tables.comparison import WFLW, figures_of
 from train.tables.context import BASELINE, ROUNDING, UNKNOWN, Table, TableContext
@@ -15,8 +16,8 @@ from train.tables.decoding import errors_by_k
 from train.tables.plots import curves
 from train.tables.published import published
 
-SIZES: Final[tuple[int, ...]] = (256, 128, 64)
-"""The crop sizes of table 7, in pixels."""
+SIZES: Final = tuple(map(Size.square, (256, 128, 64)))
+"""The crop sizes of table 7."""
 SAMPLES: Final = (256, 1024, 4096)
 FEWER_SAMPLES: Final = (128, 512)
 """The subsets of table 7: of a training split with more faces than the largest, and of a smaller one."""
@@ -64,7 +65,7 @@ def table_7(context: TableContext) -> None:
         curves(context.out / "table-7.png", series, "faces trained on", "NME, %", ticks=counts)
 
 
-def error_of(context: TableContext, size: int, method: str, samples: int | None, faces: int) -> float | None:
+def error_of(context: TableContext, size: Size, method: str, samples: int | None, faces: int) -> float | None:
     """NME in percent, the mean of the seeds; None where a run is missing."""
     quantizer, k = METHODS[method]
     if samples is not None:

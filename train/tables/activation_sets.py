@@ -72,7 +72,7 @@ def activation_sets(context: TableContext) -> None:
 
 
 def read_all(maps: Maps) -> list[Coordinates]:
-    """Log-activations [P, cells, cells] -> cell coordinates u [P, 2] by each of the sets NAMES."""
+    """Log-activations [P, rows, columns] -> cell coordinates u [P, 2] by each of the sets NAMES."""
     four, nine = strongest_cells(maps, 4), strongest_cells(maps, 9)
     squares = [square_mean(maps, step) for step in SQUARES.values()]
     sums = np.stack([mass for _, mass in squares])

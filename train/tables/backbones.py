@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from landmarks.size import Size
 from train.backbones.cost import cost_of
 from train.tables.context import UNKNOWN, Table, TableContext
 from train.tables.decoding import errors_by_k
@@ -19,7 +20,7 @@ class BackboneRow(NamedTuple):
     backbone: str
     data: str
     boxes: str
-    size: int
+    size: Size
     parameters: str
     multiply_adds: str
     nme: str
@@ -31,17 +32,17 @@ class BackboneRow(NamedTuple):
 
 PUBLISHED: Final[Mapping[str, Sequence[BackboneRow]]] = {
     "wflw98": (
-        BackboneRow("HRNet-W18, published", "WFLW", "P1", 256, "9.69", "4.84", "3.81"),
-        BackboneRow("HRNet-W18, published", "WFLW", "P2", 256, "9.69", "4.84", "3.95"),
-        BackboneRow("MobileNetV2, published", "WFLW", "P2", 256, "0.60", "0.51", "4.45"),
-        BackboneRow("MobileNetV2, published", "WFLW", "P2", 160, "0.60", "0.20", "4.58"),
-        BackboneRow("MobileNetV2, published", "WFLW", "P2", 128, "0.60", "0.13", "4.72"),
+        BackboneRow("HRNet-W18, published", "WFLW", "P1", Size.square(256), "9.69", "4.84", "3.81"),
+        BackboneRow("HRNet-W18, published", "WFLW", "P2", Size.square(256), "9.69", "4.84", "3.95"),
+        BackboneRow("MobileNetV2, published", "WFLW", "P2", Size.square(256), "0.60", "0.51", "4.45"),
+        BackboneRow("MobileNetV2, published", "WFLW", "P2", Size.square(160), "0.60", "0.20", "4.58"),
+        BackboneRow("MobileNetV2, published", "WFLW", "P2", Size.square(128), "0.60", "0.13", "4.72"),
     ),
     "ibug68": (
-        BackboneRow("HRNet-W18, published", "300W", "P1", 256, "9.67", "4.77", "3.48"),
-        BackboneRow("HRNet-W18, published", "300W", "P2", 256, "9.67", "4.77", "3.62"),
-        BackboneRow("MobileNetV2, published", "300W", "P2", 256, "0.59", "0.47", "3.96"),
-        BackboneRow("MobileNetV2, published", "300W", "P2", 128, "0.59", "0.12", "4.17"),
+        BackboneRow("HRNet-W18, published", "300W", "P1", Size.square(256), "9.67", "4.77", "3.48"),
+        BackboneRow("HRNet-W18, published", "300W", "P2", Size.square(256), "9.67", "4.77", "3.62"),
+        BackboneRow("MobileNetV2, published", "300W", "P2", Size.square(256), "0.59", "0.47", "3.96"),
+        BackboneRow("MobileNetV2, published", "300W", "P2", Size.square(128), "0.59", "0.12", "4.17"),
     ),
 }
 """By layout: the figures in the README of the release of the paper's code."""
@@ -73,7 +74,7 @@ def backbones(context: TableContext) -> None:
         scatter(context.out / "backbones.png", series, "multiply-adds, G", "NME, %")
 
 
-def own_row(context: TableContext, name: str, size: int) -> BackboneRow:
+def own_row(context: TableContext, name: str, size: Size) -> BackboneRow:
     """A backbone's cost, and its error where it has a finished run by the recipe."""
     parameters, multiply_adds = cost_of(name, size, context.source.layout.points)
     spec = context.spec(size, context.seeds[0], name=name)

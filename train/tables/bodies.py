@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
+from landmarks.size import Size
 from train.evaluation.coco_ap import coco_ap
 from train.evaluation.metrics import pckh_by_joint
 from train.evaluation.predictions import Predictions
@@ -25,11 +26,8 @@ LABELS: Final = {
     "pose_hrnet_w48": "HRNet-W48",
 }
 """The paper's names of backbones."""
-SQUARE: Final = (
-    "Our crops are square (tables 12 and 14 of the paper: 256 x 192 and 384 x 288 pixels), and people are cropped by "
-    "their annotated boxes (the paper's rows without GT: by a detector's)."
-)
-"""What ours do not have in common with the paper's."""
+SIGMAS: Final[Mapping[Size, float]] = {Size(width=288, height=384): 3.0}
+"""Of the Gaussian maps by input, in cells, where HRNet's published configurations have others than the recipe."""
 
 Figures = Callable[[Predictions, DecoderName], list[str]]
 """The figures of a decoder as the table shows them."""
@@ -37,12 +35,19 @@ Figures = Callable[[Predictions, DecoderName], list[str]]
 
 def table_11(context: TableContext) -> None:
     """MPII by backbone and input."""
-    by_backbone(context, 11, "Table 11: MPII by backbone and input", pckh_cells(1), gt=False)
+    by_backbone(context, 11, "Table 11: MPII by backbone and input", pckh_cells(1))
 
 
 def table_12(context: TableContext) -> None:
     """COCO by backbone and input."""
-    by_backbone(context, 12, "Table 12: COCO by backbone and input", precision_cells(context), gt=True)
+    by_backbone(
+        context,
+        12,
+        "Table 12: COCO by backbone and input",
+        precision_cells(context),
+        ("yes",),
+        " People are cropped by their annotated boxes; the paper's rows without GT: by a detector's.",
+    )
 
 
 def table_13(context: TableContext) -> None:
@@ -52,7 +57,10 @@ def table_13(context: TableContext) -> None:
 
 def table_14(context: TableContext) -> None:
     """COCO over k."""
-    over_k(context, 14, "Table 14: COCO over k", precision_cells(context), "AP")
+    note = (
+        " People are cropped by their annotated boxes; in the paper by a detector's, as its row `-` of Table 12 shows."
+    )
+    over_k(context, 14, "Table 14: COCO over k", precision_cells(context), "AP", note)
 
 
 def pckh_cells(digits: int) -> Figures:
@@ -76,47 +84,53 @@ def precision_cells(context: TableContext) -> Figures:
     return figures
 
 
-def by_backbone(context: TableContext, number: int, title: str, figures: Figures, gt: bool) -> None:
+def by_backbone(
+    context: TableContext, number: int, title: str, figures: Figures, boxes: tuple[str, ...] = (), note: str = ""
+) -> None:
     """Our backbone with the quarter-shift of a network trained on rounded Gaussians, with the paper's method in
-    inference alone, and in training as well.
+    inference alone, and in training as well. `boxes`: our cell of the column GT, where the table has one.
     """
     table = published(number)
-    name, baseline, method = networks(context)
-    size = baseline.codec.input_size if baseline else context.sizes[0]
-    key = (name, f"{size}x{size}", *(("yes",) if gt else ()))
-    found: dict[str, list[str]] = {}
-    if baseline is not None:
-        predictions = context.predict(baseline, ["quarter", K], flip="maps")
-        found |= {"-": figures(predictions, "quarter"), "inference": figures(predictions, K)}
-    if method is not None:
-        found["training and inference"] = figures(context.predict(method, [K], flip="maps"), K)
-    ours = {(*key, how): values for how, values in found.items()}
-    labels = len(key) + 1
+    ours: dict[tuple[str, ...], list[str]] = {}
+    for size in context.sizes[:1] if context.run else context.sizes:
+        name, baseline, method = networks(context, size)
+        found: dict[str, list[str]] = {}
+        if baseline is not None:
+            size = baseline.codec.input_size
+            predictions = context.predict(baseline, ["quarter", K], flip="maps")
+            found |= {"-": figures(predictions, "quarter"), "inference": figures(predictions, K)}
+        if method is not None:
+            found["training and inference"] = figures(context.predict(method, [K], flip="maps"), K)
+        key = (name, f"{size.height}x{size.width}", *boxes)
+        ours |= {(*key, how): values for how, values in found.items()}
+    labels = 3 + len(boxes)
     Table(
         f"table-{number}",
         title,
         f"On {context.source.name}. H3R, `-`: Gaussian maps about rounded cells, decoded by a quarter-shift; "
         f"`inference`: the same network, decoded by the mean of the {K} strongest cells; `training and inference`: "
-        f"trained with randomized rounding as well. {SQUARE}",
+        f"trained with randomized rounding as well.{note}",
         table.header(labels),
         tuple(table.beside(labels, ours)),
     ).write(context.out)
 
 
-def over_k(context: TableContext, number: int, title: str, figures: Figures, plotted: str) -> None:
+def over_k(context: TableContext, number: int, title: str, figures: Figures, plotted: str, note: str = "") -> None:
     """The network trained on rounded Gaussians, over k."""
     table = published(number)
     ours: dict[tuple[str, ...], list[str]] = {}
-    backbone, run, _ = networks(context, method=False)
+    (size,) = context.sizes
+    backbone, run, _ = networks(context, size, method=False)
     ks = [int(row[1]) for row in table.rows if row[1] != "-"]
     if run is not None:
-        ks = [k for k in ks if k <= run.codec.cells**2]
+        ks = [k for k in ks if k <= run.codec.rows * run.codec.columns]
         found = context.predict(run, ["quarter", *ks], flip="maps")
         ours = {(backbone, "-"): figures(found, "quarter"), **{(backbone, str(k)): figures(found, k) for k in ks}}
     Table(
         f"table-{number}",
         title,
-        f"On {context.source.name}, by the number k of cells averaged; `-`: the quarter-shift. {SQUARE}",
+        f"On {context.source.name}, crops of {run.codec.input_size if run else size} pixels, by the number k of cells "
+        f"averaged; `-`: the quarter-shift.{note}",
         table.header(2),
         tuple(table.beside(2, ours)),
     ).write(context.out)
@@ -126,17 +140,18 @@ def over_k(context: TableContext, number: int, title: str, figures: Figures, plo
         curves(context.out / f"table-{number}.png", {backbone: (ks, values)}, "k, cells averaged", plotted)
 
 
-def networks(context: TableContext, method: bool = True) -> tuple[str, Trained | None, Trained | None]:
+def networks(context: TableContext, size: Size, method: bool = True) -> tuple[str, Trained | None, Trained | None]:
     """The paper's name of the backbone, the network on Gaussians about rounded cells, and that on cells drawn by
-    randomized rounding (unless `method` is false).
+    randomized rounding (unless `method` is false), for crops of that size.
 
-    The first is the run that the command line names, which has no second, or one by the recipe. None where it is
-    missing.
+    The first is the run that the command line names, whatever its size, which has no second; or one by the recipe. None
+    where it is missing.
     """
     if context.run:
         name = read_config(context.run).name
         return LABELS.get(name, name), open_run(context.run), None
-    name, size, seed = context.recipe.name, context.sizes[0], context.seeds[0]
+    name, seed, sigma = context.recipe.name, context.seeds[0], SIGMAS.get(size, context.recipe.sigma)
     quantizers = (BASELINE, ROUNDING) if method else (BASELINE,)
-    runs = [context.trained(context.spec(size, seed, objective="gaussian", quantizer=each)) for each in quantizers]
+    specs = [context.spec(size, seed, objective="gaussian", sigma=sigma, quantizer=each) for each in quantizers]
+    runs = [context.trained(spec) for spec in specs]
     return LABELS.get(name, name), runs[0], runs[1] if method else None

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import Quantizer
+from landmarks.size import Size
 from train.config import Config, validated
 from train.datasets.face import BoxKind, Split
 from train.datasets.source import DataSource
@@ -47,8 +48,8 @@ class RunSpec:
     """The run whose weights it starts from; None: random ones."""
 
     @property
-    def size(self) -> int:
-        """Side in pixels of the crops of its last stage."""
+    def size(self) -> Size:
+        """Of the crops of its last stage."""
         return self.config.stages[-1].input_size
 
 
@@ -63,8 +64,8 @@ class TableContext:
     """Whether a run that is missing or unfinished is trained; otherwise its figures are left out."""
     recipe: Config
     """By which every run is trained, but for what the table compares."""
-    sizes: tuple[int, ...]
-    """Crop sizes that are measured, in pixels."""
+    sizes: tuple[Size, ...]
+    """Crop sizes that are measured."""
     seeds: tuple[int, ...] = (0,)
     """Seeds over which figures are averaged."""
     run: Path | None = None
@@ -94,9 +95,9 @@ class TableContext:
             "not their level."
         )
 
-    def spec(self, size: int, seed: int = 0, **changes: Any) -> RunSpec:
+    def spec(self, size: Size, seed: int = 0, **changes: Any) -> RunSpec:
         """The run by the recipe at a crop size, with these keys of the configuration changed."""
-        stages = ({"epochs": self.recipe.epochs, "input_size": size},)
+        stages = ({"epochs": self.recipe.epochs, "input_size": size.plain},)
         values = {**self.recipe.model_dump(mode="json"), "stages": stages, "seed": seed, **changes}
         config = validated(Config, values, "the recipe")
         return RunSpec(run_name(config), config)

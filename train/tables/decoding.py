@@ -151,7 +151,7 @@ def measure(
 ) -> NDArray[np.float64]:
     """NME in percent of D decoders on the test faces, [D], about the boxes of training. Every heatmap is computed once.
 
-    `read`: log-activations [P, cells, cells] of one face -> cell coordinates u [P, 2] by each of the decoders. `flip`:
+    `read`: log-activations [P, rows, columns] of one face -> cell coordinates u [P, 2] by each of the decoders. `flip`:
     whether points are averaged with those of the mirrored crop. Raises TrainingError when the network and the data
     differ in the number of points.
     """
@@ -165,7 +165,8 @@ def measure(
             maps = trained.network(with_mirrored(crops) if flip else crops).heatmaps
             found = np.stack([codec.to_pixels(np.stack(read(face))) for face in maps])
             if flip:
-                found = (found[: len(crops)] + mirror_points(found[len(crops) :], codec.input_size, source.layout)) / 2
+                back = mirror_points(found[len(crops) :], codec.input_size.width, source.layout)
+                found = (found[: len(crops)] + back) / 2
             points.append(found)
             bar.update(len(crops))
     truth = np.stack([transform_points(matrix, face.points) for matrix, face in zip(matrices, faces, strict=True)])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec, encode
 from landmarks.crop import Crop, transform_points, warp
+from landmarks.size import Size
 from train.datasets.image import read_image
 from train.datasets.source import DataSource
 from train.errors import DataError
@@ -38,7 +39,7 @@ COLUMNS: Final = 6
 
 def figure_4(context: TableContext) -> None:
     """The cells that randomized rounding encodes points as: how often each is drawn, beside eq. 14."""
-    spec, rng = CodecSpec(points=1, input_size=32, pixel_rule="corner", topk=4), np.random.default_rng(0)
+    spec, rng = CodecSpec(points=1, input_size=Size.square(32), pixel_rule="corner", topk=4), np.random.default_rng(0)
     counts = np.zeros((6, 7))
     rows = []
     for point in POINTS:
@@ -158,29 +159,30 @@ def figure_8(context: TableContext) -> None:
     draw_sizes(context, measured)
 
 
-def paper_baseline(columns: Sequence[str], size: int) -> float | None:
+def paper_baseline(columns: Sequence[str], size: Size) -> float | None:
     """The baseline of table 7 with all samples; None at sizes that it does not have."""
     name = f"{size} px, baseline"
     return published(7).column(name, "7500") if name in columns else None
 
 
-def draw_sizes(context: TableContext, measured: Mapping[tuple[int, str], NDArray[np.float64]]) -> None:
+def draw_sizes(context: TableContext, measured: Mapping[tuple[Size, str], NDArray[np.float64]]) -> None:
     """Ours with error bars over the seeds, and the paper's dashed."""
     by_k = published(8)
     with plot(context.out / "figure-8.png", "crop, pixels", "NME, %") as axes:
         for method in METHODS:
-            sizes = [size for size, name in measured if name == method]
-            values = [measured[size, method] for size in sizes]
-            if sizes:
+            of_method = {size: values for (size, name), values in measured.items() if name == method}
+            values = list(of_method.values())
+            if values:
                 means = np.array([each.mean() for each in values])
                 reach = np.stack([means - [each.min() for each in values], [each.max() for each in values] - means])
-                axes.errorbar(sizes, means, reach, marker="o", capsize=3, label=f"ours, {method}")
-        sizes = [64, 96, 128, 256, 384, 512]
-        axes.plot(sizes, [by_k.column("k=9", str(size)) or 0 for size in sizes], "--", label="paper, method")
+                sides = [max(size) for size in of_method]
+                axes.errorbar(sides, means, reach, marker="o", capsize=3, label=f"ours, {method}")
+        sides = [64, 96, 128, 256, 384, 512]
+        axes.plot(sides, [by_k.column("k=9", str(side)) or 0 for side in sides], "--", label="paper, method")
         known = [64, 128, 256]
-        baseline = [paper_baseline(published(7).columns, size) or 0 for size in known]
+        baseline = [paper_baseline(published(7).columns, Size.square(side)) or 0 for side in known]
         axes.plot(known, baseline, "--", label="paper, baseline")
-        axes.set_xticks(sizes)
+        axes.set_xticks(sides)
 
 
 def figure_10(context: TableContext) -> None:
@@ -206,9 +208,9 @@ def draw_cases(
         face = predictions.faces[i]
         both = np.concatenate([face.points, points[i]])
         box = np.concatenate([np.nanmin(both, axis=0), np.nanmax(both, axis=0)])
-        matrix = Crop.around(box, MARGIN, TILE).image_to_crop()
+        matrix = Crop.around(box, MARGIN, Size.square(TILE)).image_to_crop()
         axes = figure.add_subplot(-(-len(chosen) // COLUMNS), COLUMNS, position)
-        axes.imshow(warp(read_image(face.image), matrix, TILE))
+        axes.imshow(warp(read_image(face.image), matrix, Size.square(TILE)))
         for each, color, label in ((face.points, "blue", "annotated"), (points[i], "yellow", "predicted")):
             x, y = transform_points(matrix, each).T
             axes.scatter(x, y, s=3, color=color, linewidths=0, label=label)

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from landmarks.size import Size
 from train.config import Config, load_config
 from train.errors import TrainingError
 from train.evaluation.readers import DecoderName, label
 from train.tables.context import RunSpec, Table, TableContext
 from train.tables.plots import bars
 
-EPOCHS: Final[Mapping[int, int]] = {64: 24, 128: 6, 256: 3}
+EPOCHS: Final[Mapping[Size, int]] = {Size.square(64): 24, Size.square(128): 6, Size.square(256): 3}
 """Epochs at each crop size, each with a learning rate that decays to zero."""
 
 
@@ -31,12 +32,12 @@ class Method:
     corrected: bool = True
     """Whether decoding corrects for the quantizer's bias."""
 
-    def run_spec(self, size: int, runs: Path) -> RunSpec:
+    def run_spec(self, size: Size, runs: Path) -> RunSpec:
         """Its run at one crop size, which starts from that at the next smaller one. `runs`: the folder of all runs."""
         smaller = [other for other in EPOCHS if other < size]
         start = self.run_spec(max(smaller), runs) if smaller else None
         schedule = {"learning_rate": 1e-3, "warmup_epochs": 0.5} if start else {}
-        stages = [{"epochs": EPOCHS[size], "input_size": size}]
+        stages = [{"epochs": EPOCHS[size], "input_size": size.plain}]
         config = load_config(Config, "compact", {"stages": stages, **schedule, **self.changes})
         former = FORMER_FOLDERS.get(self.folder)
         known = former is not None and (runs / f"{former}-{size}").is_dir()
@@ -128,7 +129,7 @@ def compare(
     bars(context.out / f"{name}.png", titles, errors, "NME, %")
 
 
-def errors_of(context: TableContext, method: Method, size: int, decoders: Sequence[DecoderName]) -> list[float]:
+def errors_of(context: TableContext, method: Method, size: Size, decoders: Sequence[DecoderName]) -> list[float]:
     """NME in percent by decoder, without the mirrored crop. Raises TrainingError where there is no finished run."""
     spec = method.run_spec(size, context.runs)
     trained = context.trained(spec)

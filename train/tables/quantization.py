@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import CodecSpec, Quantizer, decode, encode
+from landmarks.size import Size
 from train.objectives import correction
 from train.tables.context import Table, TableContext
 from train.tables.published import published
@@ -16,7 +17,7 @@ SAMPLES: Final = 100_000
 """Points drawn for each quantizer."""
 MAPS: Final = 1000
 """Maps that are decoded at once."""
-SPEC: Final = CodecSpec(points=MAPS, input_size=32, pixel_rule="corner", topk=4)
+SPEC: Final = CodecSpec(points=MAPS, input_size=Size.square(32), pixel_rule="corner", topk=4)
 """Maps of 8 x 8 cells at stride 4; u = x / 4, as in eq. 12."""
 FIXED: Final[tuple[Quantizer, ...]] = ("floor", "round", "ceil")
 
@@ -48,10 +49,10 @@ def errors(
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Errors [SAMPLES, 2] in strides of points encoded by a quantizer and decoded by argmax, moved by `shift` cells."""
     rng = np.random.default_rng(seed)
-    found, points = [], rng.uniform(0, SPEC.stride * (SPEC.cells - 1), (SAMPLES // MAPS, MAPS, 2))
+    found, points = [], rng.uniform(0, SPEC.stride * (SPEC.columns - 1), (SAMPLES // MAPS, MAPS, 2))
     for batch in points:
         cells = encode(batch, SPEC, rng, quantizer).cells
-        maps = np.full((1, MAPS, SPEC.cells, SPEC.cells), -100.0, np.float32)
+        maps = np.full((1, *SPEC.heatmap_shape), -100.0, np.float32)
         maps[0, np.arange(MAPS), cells[:, 1], cells[:, 0]] = 0.0
         found.append(decode(maps, SPEC, decoder="argmax").points[0])
     strides: NDArray[np.float64] = (np.stack(found) - points) / SPEC.stride + shift

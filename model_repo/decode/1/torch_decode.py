@@ -26,12 +26,12 @@ class Strongest(NamedTuple):
 
 
 def decode(heatmaps: Tensor, spec: CodecSpec, topk: int | None = None, decoder: str | None = None) -> Decoded:
-    """Logits [N, points, cells, cells], float16 or float32, of any device -> points, scores and covariances in NumPy.
+    """Logits [N, points, rows, columns], float16 or float32, of any device -> points, scores and covariances in NumPy.
 
     Raises CodecError when the shape, `topk` or `decoder` disagrees with `spec`.
     """
     choice = spec.choose_decoder(decoder, topk)
-    shape = (spec.points, spec.cells, spec.cells)
+    shape = spec.heatmap_shape
     if heatmaps.ndim != 4 or heatmaps.shape[1:] != shape:
         raise CodecError(f"heatmaps must have shape [N, {', '.join(map(str, shape))}], not {list(heatmaps.shape)}")
     maps = heatmaps.to(torch.float32)
@@ -140,7 +140,7 @@ def _calibrated(moments: Tensor, spec: CodecSpec) -> Tensor:
 def _window(maps: Tensor, peaks: Tensor) -> tuple[Tensor, Tensor]:
     """Each map around its strongest cell, [N, points, w, w], and its first column and row."""
     rows, columns = maps.shape[-2:]
-    width = min(MOMENT_WINDOW, rows)
+    width = min(MOMENT_WINDOW, rows, columns)
     left = (peaks % columns - width // 2).clamp(0, columns - width)
     top = (peaks // columns - width // 2).clamp(0, rows - width)
     side = torch.arange(width, device=maps.device)

@@ -125,7 +125,7 @@ class TritonEngine:
     async def _infer_batch(
         self, key: _CropKey, crops: Sequence[NDArray[np.uint8]], deadline: Deadline | None
     ) -> list[Decoded]:
-        """The results of crops [S, S, 3], each of one face."""
+        """The results of crops [H, W, 3], each of one face."""
         tensors = _contract(key.served)
         options = {DECODER_PARAMETER: key.decoder, TOPK_PARAMETER: key.topk}
         parameters = {name: value for name, value in options.items() if value is not None}

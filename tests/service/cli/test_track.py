@@ -37,7 +37,7 @@ ENGINE = ["--engine", "local", "--detection-size", "256"]
 def picture(number: int) -> np.ndarray:
     """The portrait, moved: RGB of 300 x 256 pixels."""
     canvas = np.full((256, 300, 3), 30, np.uint8)
-    canvas[:, SHIFT * number : SHIFT * number + 256] = golden_crop(256)
+    canvas[:, SHIFT * number : SHIFT * number + 256] = golden_crop()
     return canvas
 
 

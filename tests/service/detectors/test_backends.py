@@ -16,6 +16,7 @@ from landmarks.detector import DetectorMetadata
 from landmarks.golden import golden_crop
 from landmarks.repository import model_path, provenance
 from landmarks.runtime import DetectorNetwork
+from landmarks.size import Size
 from service.deadline import Deadline
 from service.detectors.backends import LocalDetectorBackend, TritonDetectorBackend
 from service.detectors.network import NetworkDetector
@@ -52,11 +53,17 @@ def crowd() -> NDArray[np.uint8]:
     sizes = (160, 150, 140, 130, 120, 110, 100, 90, 80, 70, 60, 50)
     for i, size in enumerate(sizes):
         top, left = 160 * (i // 4), 160 * (i % 4)
-        image[top : top + size, left : left + size] = golden_crop(size)
+        image[top : top + size, left : left + size] = golden_crop(Size.square(size))
     return image
 
 
-IMAGES = [crowd(), golden_crop(), golden_crop(33), np.zeros((1, 1, 3), np.uint8), np.zeros((3, 700, 3), np.uint8)]
+IMAGES = [
+    crowd(),
+    golden_crop(),
+    golden_crop(Size.square(33)),
+    np.zeros((1, 1, 3), np.uint8),
+    np.zeros((3, 700, 3), np.uint8),
+]
 
 
 async def test_triton_and_this_process_find_the_same_to_the_last_bit(triton_url: str, model_repository: Path) -> None:
@@ -93,7 +100,7 @@ async def test_a_deadline_and_overload_are_errors_of_the_engine(
     opened = (
         local_backend(model_repository) if which == "local" else triton_backend(request.getfixturevalue("triton_url"))
     )
-    image = golden_crop(64)
+    image = golden_crop(Size.square(64))
     async with opened as backend:
         await backend.identify()
         with pytest.raises(EngineTimeout):

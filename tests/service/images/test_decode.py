@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from landmarks.crop import Crop, warp
+from landmarks.size import Size
 from service.errors import ErrorKind, ServiceError
 from service.images.decode import apply_orientation, decode_image, decode_srgb
 from service.images.icc import to_srgb, unchanged
@@ -231,7 +232,9 @@ def test_the_longest_image_that_is_read_can_be_cropped():
     strip = np.zeros((2, 32_766, 3), np.uint8)
     strip[:, -4:] = 255
     image = decode_srgb(encoded(strip), ImageLimits(10**6, 10**6, 32_766))
-    crop = warp(image, Crop.around((32_760.0, -2.0, 32_765.0, 3.0), 1.0, 16).image_to_crop(), 16)
+    crop = warp(
+        image, Crop.around((32_760.0, -2.0, 32_765.0, 3.0), 1.0, Size.square(16)).image_to_crop(), Size.square(16)
+    )
     assert crop.max() == 255
 
 

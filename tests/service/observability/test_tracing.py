@@ -109,7 +109,7 @@ async def test_a_real_triton_adds_its_spans_to_the_trace(needs_triton: None, mod
             async with running_telemetry(Settings(otlp_endpoint=url)) as telemetry:
                 for _ in range(5):  # a busy Triton may drop spans
                     with telemetry.request("rest", "me", {"traceparent": TRACEPARENT}), stage("infer"):
-                        await engine.infer(golden_crop(256)[None])
+                        await engine.infer(golden_crop()[None])
                     if await asyncio.to_thread(collector.heard.wait, 15):
                         break
             await engine.close()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from landmarks.codec import CodecSpec, Decoded
+from landmarks.size import Size
 from service.answer import Answer, Region, ServedModel
 from service.deadline import Deadline
 from service.engines.port import EngineError, EngineFailure, EngineOverloaded, EngineTimeout, EngineUnavailable
@@ -25,7 +26,9 @@ from tests.fakes import MODEL, FakeDetector, FakeEngine, encoded, gradient_image
 
 pytestmark = pytest.mark.anyio
 
-NEXT = ServedModel("next", "1", "sha256:11", replace(MODEL.metadata, name="next", codec=CodecSpec(input_size=128)))
+NEXT = ServedModel(
+    "next", "1", "sha256:11", replace(MODEL.metadata, name="next", codec=CodecSpec(input_size=Size.square(128)))
+)
 BOX = (48.8, 60.0, 151.2, 100.0)
 ONE_BOX = Options(boxes=(BOX,))
 

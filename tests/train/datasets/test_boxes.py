@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from landmarks.crop import Crop, compose, mirror
+from landmarks.size import Size
 from train.datasets.boxes import (
     Boxes,
     area_of,
@@ -38,13 +39,13 @@ def test_overlaps_of_each_box_with_each_other_one() -> None:
 
 
 def test_a_rotation_by_90_degrees_swaps_width_and_height() -> None:
-    rotated = transform_boxes(Crop(20.0, 40.0, 100.0, 100, math.pi / 2).image_to_crop(), FACE)
+    rotated = transform_boxes(Crop(20.0, 40.0, 100.0, Size.square(100), math.pi / 2).image_to_crop(), FACE)
     assert rotated[0].tolist() == pytest.approx([29.5, 39.5, 69.5, 59.5])
 
 
 def test_a_rotation_by_45_degrees_bounds_the_ellipse() -> None:
     """Half-axes 10 and 20: sqrt((100 + 400) / 2) = 15.811 either way."""
-    rotated = transform_boxes(Crop(20.0, 40.0, 101.0, 101, math.pi / 4).image_to_crop(), FACE)
+    rotated = transform_boxes(Crop(20.0, 40.0, 101.0, Size.square(101), math.pi / 4).image_to_crop(), FACE)
     assert rotated[0].tolist() == pytest.approx([50 - 15.811, 50 - 15.811, 50 + 15.811, 50 + 15.811], abs=1e-3)
 
 

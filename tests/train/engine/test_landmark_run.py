@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="the training dependencies are not i
 
 from torch._utils import ExceptionWrapper  # noqa: E402
 
+from landmarks.size import Size  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.datasets.source import DataSource  # noqa: E402
@@ -209,5 +210,7 @@ def test_averaged_weights_are_the_result_of_a_run(source: DataSource, tmp_path: 
     assert not torch.equal(wanted, state["model"]["head.weight"])
     assert torch.equal(load_run(tmp_path)[1].state_dict()["head.weight"], wanted)
     assert torch.equal(read_weights(run.checkpoint)["head.weight"], wanted)
-    figures = predict(open_run(tmp_path).network, source.test_faces(), run.config.codec(64), 1.25, [9]).report(9)
+    figures = predict(
+        open_run(tmp_path).network, source.test_faces(), run.config.codec(Size.square(64)), 1.25, [9]
+    ).report(9)
     assert figures == predictions.report(9)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from landmarks.codec import CodecSpec
+from landmarks.size import Size
 
 torch = pytest.importorskip("torch", reason="the training dependencies are not installed")
 
@@ -58,7 +59,7 @@ def test_points_of_equal_weights_count_as_without_any(trained: Objective) -> Non
     random = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 3, 4, 4, generator=random)
     points = 4 * np.random.default_rng(0).uniform(0, 3, (2, 3, 2)) + 1.5
-    spec = CodecSpec(points=3, input_size=16, stride=4)
+    spec = CodecSpec(points=3, input_size=Size.square(16), stride=4)
     targets = torch.from_numpy(np.stack([trained.targets(each, spec, np.random.default_rng(0)) for each in points]))
     expected = trained.loss(logits, targets).item()
     for weight in (1.0, 0.3):

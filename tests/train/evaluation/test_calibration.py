@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 
 from landmarks.codec import CodecSpec
 from landmarks.layout import WFLW98
+from landmarks.size import Size
 from tests.train.miniature import write_miniature
 from train.commands import calibrate as calibrate_command
 from train.config import Config
@@ -136,7 +137,7 @@ def test_a_run_is_calibrated_on_the_faces_for_training(tmp_path: Path, capsys: p
     assert set(calibration.tails) == set(WFLW98.groups)
     assert Calibration.read(tmp_path / "run") == calibration
     calibrated = open_run(tmp_path / "run")
-    assert calibrated.codec == calibration.apply(config.codec(32), WFLW98)
+    assert calibrated.codec == calibration.apply(config.codec(Size.square(32)), WFLW98)
     assert calibrated.degrees_of_freedom == calibration.degrees_of_freedom
     assert calibrated.plausibility == calibration.plausibility is not None
     # again, from the same moments as before

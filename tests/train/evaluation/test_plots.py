@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from landmarks.codec import Decoded
 from landmarks.crop import Crop, transform_points
+from landmarks.size import Size
 from tests.train.miniature import drawn_shape, write_miniature
 from train.datasets.face import AnnotatedFace
 from train.datasets.layouts import COFW29
@@ -43,7 +44,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 def predicted(root: Path, count: int) -> Predictions:
     """Faces whose error, in percent of the inter-ocular distance, is 0.5, 1.5, 2.5 and so on."""
     faces = DataSource("faces300w", write_miniature(root, train=0, val=count)).test_faces()
-    matrices = np.stack([Crop.around(face.box, 1.25, 64).image_to_crop() for face in faces])
+    matrices = np.stack([Crop.around(face.box, 1.25, Size.square(64)).image_to_crop() for face in faces])
     truth = np.stack([transform_points(matrix, face.points) for matrix, face in zip(matrices, faces, strict=True)])
     ocular = np.linalg.norm(truth[:, 60] - truth[:, 72], axis=-1)
     shifts = (np.arange(count)[:, None] + 0.5) / 100 * ocular[:, None] * np.array([0.6, 0.8])

@@ -20,6 +20,7 @@ from landmarks.flip import mirror_points
 from landmarks.layout import WFLW98, PointLayout
 from landmarks.metadata import PointsCrop
 from landmarks.second_pass import Refine, crop_by_points
+from landmarks.size import Size
 from tests.train.miniature import write_miniature
 from train.config import Config
 from train.datasets.face import AnnotatedFace
@@ -44,7 +45,7 @@ def faces(folder: Path, layout: PointLayout, count: int = 4, **changes: Any) -> 
     cv2.imwrite(str(path), np.full((100, 100, 3), 128, np.uint8))
     rng = np.random.default_rng(0)
     cells = rng.integers(2, 12, (count, layout.points, 2))
-    to_image = Crop.around(BOX, 1.0, 64).crop_to_image()
+    to_image = Crop.around(BOX, 1.0, Size.square(64)).crop_to_image()
     points = [transform_points(to_image, 4 * row + 1.5) for row in cells]
     return [
         AnnotatedFace(path, row, BOX, subsets=frozenset(["first"] if i == 0 else []), **changes)
@@ -56,13 +57,13 @@ def evaluate(
     faces: list[AnnotatedFace], layout: PointLayout, columns: int = 1, readings: Sequence[DecoderName] = (1,)
 ) -> Predictions:
     """Predictions that lie `columns` cells (4 pixels each) to the right of the truth."""
-    codec = CodecSpec(points=layout.points, input_size=64, topk=1)
+    codec = CodecSpec(points=layout.points, input_size=Size.square(64), topk=1)
     truths = iter(faces)
 
     def network(crops: np.ndarray[Any, Any]) -> NetworkOutput:
         maps = np.zeros((len(crops), layout.points, 16, 16), np.float32)
         for i in range(len(crops)):
-            points = transform_points(Crop.around(BOX, 1.0, 64).image_to_crop(), next(truths).points)
+            points = transform_points(Crop.around(BOX, 1.0, Size.square(64)).image_to_crop(), next(truths).points)
             column, row = np.nan_to_num(np.round((points - 1.5) / 4)).astype(int).T
             maps[i, np.arange(layout.points), row, column + columns] = 50.0
         return without_visibility(maps)
@@ -72,7 +73,7 @@ def evaluate(
 
 def test_errors_by_each_normalisation(tmp_path: Path) -> None:
     some = faces(tmp_path, WFLW98)
-    corner = transform_points(Crop.around(BOX, 1.0, 64).crop_to_image(), [9.5, 1.5])
+    corner = transform_points(Crop.around(BOX, 1.0, Size.square(64)).crop_to_image(), [9.5, 1.5])
     for face in some:
         face.points[60], face.points[72] = corner, corner + np.array([0, 40])
         face.points[96], face.points[97] = corner, corner + np.array([0, 20])
@@ -87,7 +88,7 @@ def test_errors_by_each_normalisation(tmp_path: Path) -> None:
 
 def test_a_sets_own_size_counts_pixels_of_the_image(tmp_path: Path) -> None:
     some = faces(tmp_path, MPII16, size=10.0)
-    codec = CodecSpec(points=16, input_size=64, topk=1)
+    codec = CodecSpec(points=16, input_size=Size.square(64), topk=1)
     # the same crop shown at half the size: an error of 4 crop pixels is one of 8 image pixels
     flat = lambda crops: without_visibility(np.zeros((len(crops), 16, 16, 16), np.float32))  # noqa: E731
     predictions = predict(flat, some, codec, 2.0, [1], layout=MPII16)
@@ -151,9 +152,9 @@ def rolled_face(folder: Path) -> AnnotatedFace:
 
 @pytest.mark.parametrize(("refine", "calls"), [("never", 1), ("auto", 2), ("always", 2)])
 def test_a_second_pass_crops_a_face_by_its_points(tmp_path: Path, refine: Refine, calls: int) -> None:
-    face, codec = rolled_face(tmp_path), CodecSpec(input_size=64, topk=1)
-    first = Crop.around(face.box, 1.0, 64)
-    expected = crop_by_points(face.points, PointsCrop(1.25, 0.0), WFLW98, 64)
+    face, codec = rolled_face(tmp_path), CodecSpec(input_size=Size.square(64), topk=1)
+    first = Crop.around(face.box, 1.0, Size.square(64))
+    expected = crop_by_points(face.points, PointsCrop(1.25, 0.0), WFLW98, Size.square(64))
     assert expected is not None
     crops = [first, expected][:calls]
     shown = iter(crops)

@@ -11,10 +11,11 @@ pytest.importorskip("torch", reason="the training dependencies are not installed
 from landmarks.codec import CodecError, CodecSpec, NetworkOutput, decode, without_visibility
 from landmarks.flip import average_maps
 from landmarks.layout import PointLayout
+from landmarks.size import Size
 from train.evaluation.readers import make_decoder, make_flip_averaging_decoder
 
-CENTER = CodecSpec(points=2, input_size=64, topk=1)
-CORNER = CodecSpec(points=2, input_size=64, topk=1, pixel_rule="corner")
+CENTER = CodecSpec(points=2, input_size=Size.square(64), topk=1)
+CORNER = CodecSpec(points=2, input_size=Size.square(64), topk=1, pixel_rule="corner")
 LAYOUT = PointLayout("two", ("right", "left"), flip=(1, 0), groups={"both": (0, 1)}, norm="box")
 
 

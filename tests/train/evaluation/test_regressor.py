@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from landmarks.crop import Crop, invert, transform_points
 from landmarks.layout import WFLW98
+from landmarks.size import Size
 from tests.train.command import landmarks_train
 from tests.train.datasets.test_faces300w import row, write_faces300w
 from train.errors import TrainingError
@@ -44,7 +45,7 @@ def test_the_mean_of_all_answers_lies_in_the_image(tmp_path: Path) -> None:
     box = np.array([100.0, 50.0, 200.0, 170.0])
     found = find(regressors, np.zeros((300, 400, 3), np.uint8), box)
     expected = [
-        transform_points(invert(Crop.around(box, scale, 112).image_to_crop()), [x, 56])
+        transform_points(invert(Crop.around(box, scale, Size.square(112)).image_to_crop()), [x, 56])
         for scale in SCALES
         for x in (28, 84, 56, 56)
     ]

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("torch", reason="the training dependencies are not installed")
 
 from landmarks.codec import CodecSpec, NetworkOutput, without_visibility
+from landmarks.size import Size
 from tests.train.miniature import write_miniature
 from train.datasets.source import DataSource
 from train.errors import TrainingError
@@ -34,7 +35,7 @@ def brightest(crops: np.ndarray) -> NetworkOutput:
 
 @pytest.fixture(scope="module")
 def result(source: DataSource) -> Robustness:
-    return measure(Trained(brightest, CodecSpec(input_size=64), 1.25), source.test_faces(), source)
+    return measure(Trained(brightest, CodecSpec(input_size=Size.square(64)), 1.25), source.test_faces(), source)
 
 
 def test_every_strength_is_measured_on_every_face(result: Robustness) -> None:
@@ -45,7 +46,7 @@ def test_every_strength_is_measured_on_every_face(result: Robustness) -> None:
 
 
 def test_the_same_seed_gives_the_same_curves(result: Robustness, source: DataSource) -> None:
-    model = Trained(brightest, CodecSpec(input_size=64), 1.25)
+    model = Trained(brightest, CodecSpec(input_size=Size.square(64)), 1.25)
     assert measure(model, source.test_faces(), source) == result
     assert measure(model, source.test_faces(), source, seed=1).rows != result.rows
 
@@ -71,4 +72,4 @@ def test_what_is_written(result: Robustness, tmp_path: Path) -> None:
 
 def test_a_network_of_other_points_is_refused(source: DataSource) -> None:
     with pytest.raises(TrainingError, match="the network finds 68 points"):
-        measure(Trained(brightest, CodecSpec(points=68, input_size=64), 1.25), source.test_faces(), source)
+        measure(Trained(brightest, CodecSpec(points=68, input_size=Size.square(64)), 1.25), source.test_faces(), source)

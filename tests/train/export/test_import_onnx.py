@@ -16,6 +16,7 @@ from torch import Tensor, nn  # noqa: E402
 from landmarks.codec import CodecSpec  # noqa: E402
 from landmarks.metadata import ModelMetadata  # noqa: E402
 from landmarks.repository import model_path  # noqa: E402
+from landmarks.size import Size  # noqa: E402
 from tests.train.command import landmarks_train  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from train.backbones import build  # noqa: E402
@@ -53,7 +54,7 @@ def test_the_shipped_network_is_trained_further_and_exported_again(
     crops = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), np.uint8)
     exported, imported = open_export(path), open_run(tmp_path / "run")
     assert np.allclose(exported.network(crops).heatmaps, imported.network(crops).heatmaps, atol=0.02)
-    assert (imported.codec.points, imported.codec.input_size) == (98, 256)
+    assert (imported.codec.points, imported.codec.input_size) == (98, Size.square(256))
     assert imported.crop_scale == exported.crop_scale
 
     # in training every normalisation now sees what its statistics say, so that the function stays what it was
@@ -105,7 +106,7 @@ def test_normalisations_are_given_their_statistics_and_nothing_changes() -> None
 def test_equal_weights_of_which_the_exporter_keeps_one_are_all_found(tmp_path: Path) -> None:
     model = build("compact").eval()  # of a fresh network the last convolution of every block is folded to zeros
     metadata, path = (
-        ModelMetadata("compact", CodecSpec(input_size=64), 1.25, "run", ("faces",)),
+        ModelMetadata("compact", CodecSpec(input_size=Size.square(64)), 1.25, "run", ("faces",)),
         tmp_path / "model.onnx",
     )
     crops = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8))

@@ -28,7 +28,7 @@ def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
 def test_tensorboard_shows_the_metrics_of_every_epoch(tmp_path: Path) -> None:
     with MetricsLog(tmp_path, 0) as metrics:
         metrics.add({"epoch": 0, "input_size": 64, "learning_rate": 0.5, "loss": 4.0})
-        metrics.add({"epoch": 1, "input_size": 128, "learning_rate": 0.25, "loss": 3.0, "nme": 5.0, "faces": 4})
+        metrics.add({"epoch": 1, "input_size": "128x96", "learning_rate": 0.25, "loss": 3.0, "nme": 5.0, "faces": 4})
     assert scalars(tmp_path, "loss") == [(0, 4.0), (1, 3.0)]
     assert scalars(tmp_path, "learning_rate") == [(0, 0.5), (1, 0.25)]
     assert scalars(tmp_path, "input_size") == [(0, 64.0), (1, 128.0)]

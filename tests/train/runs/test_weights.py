@@ -18,6 +18,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from landmarks.metadata import METADATA_KEY, ModelMetadata  # noqa: E402
 from landmarks.repository import model_path  # noqa: E402
+from landmarks.size import Size  # noqa: E402
 from tests.train import published  # noqa: E402
 from tests.train.miniature import write_miniature  # noqa: E402
 from tests.train.published import Shapes  # noqa: E402
@@ -66,11 +67,11 @@ def test_published_names_become_ours(given: str, wanted: str) -> None:
 
 
 def test_a_released_model_becomes_a_finished_run(released: Path, tmp_path: Path) -> None:
-    config = import_checkpoint(released, tmp_path / "run", input_size=64)
+    config = import_checkpoint(released, tmp_path / "run", input_size=Size.square(64))
     assert (config.name, config.pixel_rule, config.crop_scale, config.topk) == ("hrnet_w18", "corner", 1.25, 9)
 
     trained = open_run(tmp_path / "run")
-    assert (trained.codec.points, trained.codec.input_size, trained.crop_scale) == (98, 64, 1.25)
+    assert (trained.codec.points, trained.codec.input_size, trained.crop_scale) == (98, Size.square(64), 1.25)
     crops = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
     heatmaps = trained.network(crops).heatmaps
     assert heatmaps.shape == (1, 98, 16, 16)
@@ -139,7 +140,7 @@ def test_a_released_model_of_68_points_is_a_300w_run(tmp_path: Path) -> None:
 
 def test_a_released_mobilenet_becomes_a_run(tmp_path: Path) -> None:
     path = write(tmp_path / "model.pth", published.mobilenet_model())
-    config = import_checkpoint(path, tmp_path / "run", input_size=64, boxes="P1")
+    config = import_checkpoint(path, tmp_path / "run", input_size=Size.square(64), boxes="P1")
     assert (config.name, config.boxes) == ("mobilenet_v2", "P1")
     trained = open_run(tmp_path / "run")
     assert trained.boxes == "P1"
@@ -156,19 +157,23 @@ def test_a_released_mobilenet_becomes_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shapes", "name", "data"),
+    ("shapes", "name", "data", "size"),
     [
-        (published.pose_hrnet(32, 16), "pose_hrnet_w32", "mpii"),
-        (published.pose_resnet((3, 4, 6, 3), 17), "pose_resnet_50", "coco"),
+        (published.pose_hrnet(32, 16), "pose_hrnet_w32", "mpii", "256"),
+        (published.pose_resnet((3, 4, 6, 3), 17), "pose_resnet_50", "coco", "256x192"),
     ],
 )
-def test_a_released_pose_network_is_known_by_its_shapes(tmp_path: Path, shapes: Shapes, name: str, data: str) -> None:
-    config = import_checkpoint(write(tmp_path / "model.pth", shapes), tmp_path / "run", input_size=64)
+def test_a_released_pose_network_is_known_by_its_shapes(
+    tmp_path: Path, shapes: Shapes, name: str, data: str, size: str
+) -> None:
+    config = import_checkpoint(write(tmp_path / "model.pth", shapes), tmp_path / "run")
+    assert str(config.stages[-1].input_size) == size
     assert (config.name, config.objective, config.pixel_rule, config.boxes) == (name, "gaussian", "corner", "P2")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["data"] == [data]
     trained = open_run(tmp_path / "run")
     assert trained.codec.topk == 11
-    assert trained.network(np.zeros((1, 64, 64, 3), np.uint8)).heatmaps.shape == (1, trained.codec.points, 16, 16)
+    # any other input is computed as well: 16 rows of 8 cells
+    assert trained.network(np.zeros((1, 64, 32, 3), np.uint8)).heatmaps.shape == (1, trained.codec.points, 16, 8)
 
 
 def test_a_pose_network_starts_from_a_classifier_with_its_own_head(tmp_path: Path) -> None:
@@ -202,7 +207,7 @@ def test_a_run_is_not_overwritten(released: Path, tmp_path: Path) -> None:
 
 def test_a_size_that_cannot_be_is_refused(released: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--input-size 50"):
-        import_checkpoint(released, tmp_path / "run", input_size=50)
+        import_checkpoint(released, tmp_path / "run", input_size=Size.square(50))
     assert not (tmp_path / "run").exists()
 
 

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landmarks.crop import transform_points
+from landmarks.size import Size
 from train.config import Augment, Photometric
 from train.samples.augment import (
+    at_pixels,
     augmented_crop,
     random_color,
     random_crop,
@@ -41,23 +43,28 @@ def noise(size: int) -> np.ndarray:
 # ---------------------------------------------------------------- geometry
 
 
-@given(boxes, generators, st.floats(0, 60), st.floats(0, 0.5), st.floats(0, 40))
+sizes = st.sampled_from([Size.square(256), Size(width=192, height=256), Size(width=256, height=64)])
+
+
+@given(boxes, generators, st.floats(0, 60), st.floats(0, 0.5), st.floats(0, 40), sizes)
 def test_a_random_crop_keeps_within_its_configuration(
-    box: np.ndarray, rng: np.random.Generator, rotation: float, scale: float, shift: float
+    box: np.ndarray, rng: np.random.Generator, rotation: float, scale: float, shift: float, size: Size
 ) -> None:
-    matrix, mirrored = random_crop(box, 1.0, 256, Augment(rotation=rotation, scale=scale, shift=shift), rng)
-    linear, side = matrix[:, :2], (box[2:] - box[:2]).max()
+    augment = Augment(rotation=rotation, scale=scale, shift=shift)
+    matrix, mirrored = random_crop(box, 1.0, size, augment, rng)
+    # the box has the size of the crop's shape that holds it: as wide or as high
+    linear, side = matrix[:, :2], ((box[2:] - box[:2]) * 256 / np.array(size)).max()
     assert (np.linalg.det(linear) < 0) == mirrored
     zoom = math.sqrt(abs(np.linalg.det(linear))) / (256 / side)
     assert 1 / (1 + scale) - 1e-9 <= zoom <= 1 / (1 - scale) + 1e-9
     assert math.degrees(math.atan2(abs(linear[0, 1]), linear[1, 1])) <= rotation + 1e-6
     middle = transform_points(matrix, (box[:2] + box[2:]) / 2)
-    assert np.linalg.norm(middle - 127.5) <= shift * zoom * math.sqrt(2) + 1e-6
+    assert np.linalg.norm(middle - (np.array(size) - 1) / 2) <= shift * zoom * math.sqrt(2) + 1e-6
 
 
 def test_random_crops_use_all_that_their_configuration_allows() -> None:
     rng = np.random.default_rng(0)
-    crops = [random_crop(BOX, 1.0, 256, Augment(), rng) for _ in range(500)]
+    crops = [random_crop(BOX, 1.0, Size.square(256), Augment(), rng) for _ in range(500)]
     linear = np.array([matrix[:, :2] for matrix, _ in crops])
     zoom = np.sqrt(np.abs(np.linalg.det(linear))) / (256 / 120)
     assert zoom.min() < 0.82
@@ -70,7 +77,9 @@ def test_random_crops_use_all_that_their_configuration_allows() -> None:
 
 def test_a_large_rotation_may_lay_a_face_on_its_side() -> None:
     def rolls(augment: Augment) -> list[float]:
-        matrices = [random_crop(BOX, 1.25, 128, augment, np.random.default_rng(seed))[0] for seed in range(200)]
+        matrices = [
+            random_crop(BOX, 1.25, Size.square(128), augment, np.random.default_rng(seed))[0] for seed in range(200)
+        ]
         return [abs(math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))) for matrix in matrices]
 
     still = STILL.model_copy(update={"rotation": 10.0})
@@ -83,13 +92,15 @@ def test_a_large_rotation_may_lay_a_face_on_its_side() -> None:
 def test_the_order_of_the_draws_stays() -> None:
     """A sample of a seed, an epoch and a face is the same in every version: here, its matrix and the rest of it."""
     rng = np.random.default_rng([0, 3, 7])
-    crop = augmented_crop(noise(160), BOX, 1.25, 64, Augment(), rng)
+    crop = augmented_crop(noise(160), BOX, 1.25, Size.square(64), Augment(), rng)
     expected = [[-0.352434397, 0.13593058, 46.529270195], [0.13593058, 0.352434397, -8.450611317]]
     assert crop.matrix == pytest.approx(np.array(expected), abs=1e-6)
     assert crop.mirrored
     assert rng.integers(1000) == 132
     rng = np.random.default_rng([0, 3, 7])
-    augmented_crop(noise(160), BOX, 1.25, 64, Augment(occlusion=1, large_rotation=1, photometric=EVERYTHING), rng)
+    augmented_crop(
+        noise(160), BOX, 1.25, Size.square(64), Augment(occlusion=1, large_rotation=1, photometric=EVERYTHING), rng
+    )
     assert rng.integers(1000) == 717
 
 
@@ -165,7 +176,7 @@ def test_small_faces_are_not_blurred_away(rng: np.random.Generator) -> None:
 
 @given(generators)
 def test_a_squeeze_shrinks_one_direction_about_the_middle(rng: np.random.Generator) -> None:
-    matrix = random_squeeze(np.eye(2, 3), 101, 1.0, rng)
+    matrix = random_squeeze(np.eye(2, 3), Size.square(101), 1.0, rng)
     shares = np.sort(np.diag(matrix[:, :2]))
     assert 0.5 <= shares[0] <= shares[1] == 1.0
     assert transform_points(matrix, [50.0, 50.0]) == pytest.approx([50.0, 50.0])
@@ -189,8 +200,52 @@ def test_a_frame_cuts_each_side_and_nothing_else() -> None:
 def test_without_these_options_nothing_is_drawn() -> None:
     rng, other = np.random.default_rng(3), np.random.default_rng(3)
     assert random_frame(noise(16), 0.0, rng) is not None
-    random_squeeze(np.eye(2, 3), 16, 0.0, rng)
+    random_squeeze(np.eye(2, 3), Size.square(16), 0.0, rng)
     assert rng.random() == other.random()
-    squeezed = augmented_crop(noise(150), BOX, 1.0, 64, STILL.model_copy(update={"squeeze": 1.0}), rng)
+    squeezed = augmented_crop(noise(150), BOX, 1.0, Size.square(64), STILL.model_copy(update={"squeeze": 1.0}), rng)
     linear = squeezed.matrix[:, :2]
     assert abs(linear[0, 0]) != pytest.approx(abs(linear[1, 1]))
+
+
+UPRIGHT = Size(width=48, height=96)
+ALL = Augment(
+    squeeze=1,
+    frame=1,
+    occlusion=1,
+    erasing=1,
+    large_rotation=1,
+    photometric=EVERYTHING,
+    flip=1,
+    rotation=30,
+    scale=0.25,
+)
+
+
+@given(generators)
+def test_a_rectangular_crop_is_changed_in_every_way_within_its_size(rng: np.random.Generator) -> None:
+    crop = augmented_crop(noise(160), BOX, 1.25, UPRIGHT, ALL, rng)
+    assert crop.pixels.shape == (96, 48, 3)
+    assert crop.covered.shape == (96, 48)
+    # an ellipse and a rectangle of 5 to 45 % together, of which little may lie within the crop
+    assert 0 < crop.covered.mean() < 0.5
+
+
+def test_points_of_a_rectangle_are_looked_up_in_its_rows() -> None:
+    covered = np.zeros((96, 48), np.bool_)
+    covered[90, 10] = True
+    inside, hidden = at_pixels(
+        covered, np.array([[10, 90], [47, 95], [48, 90], [10, 96], [90, 10], [-1, 0]], np.float64)
+    )
+    assert inside.tolist() == [True, True, False, False, False, False]
+    assert hidden.tolist() == [True, False, False, False, False, False]
+
+
+@given(generators)
+def test_a_rectangle_is_mirrored_across_its_width(rng: np.random.Generator) -> None:
+    still = Augment(rotation=0, scale=0, shift=0, flip=0)
+    (plain, _), (mirrored, flipped) = (
+        random_crop(BOX, 1.0, UPRIGHT, still.model_copy(update={"flip": flip}), rng) for flip in (0, 1)
+    )
+    assert flipped
+    x, y = transform_points(plain, [70.0, 60.0])
+    assert transform_points(mirrored, [70.0, 60.0]) == pytest.approx([47 - x, y])

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from landmarks.crop import Crop, transform_points
+from landmarks.size import Size
 from train.samples import corruptions
 from train.samples.corruptions import CORRUPTIONS, Corruption, FaceView
 
@@ -165,15 +166,18 @@ SPOT = (130, 90)
 """A bright spot on a dark image, in its pixels."""
 
 
-def view(size: int = 64) -> FaceView:
+def view(side: int = 64, width: int | None = None) -> FaceView:
+    """About a box of 100 pixels that is as narrow as the crop."""
     image = np.full((200, 200, 3), 20, np.uint8)
     cv2.circle(image, SPOT, 4, (255, 255, 255), -1)
-    return FaceView(image, Crop.around([50, 50, 150, 150], 1.25, size), size / 1.25)
+    size = Size(width or side, side)
+    half = 50 * size.width / side
+    return FaceView(image, Crop.around([100 - half, 50, 100 + half, 150], 1.25, size), side / 1.25)
 
 
 def middle_of_the_light(pixels: Image) -> NDArray[np.float64]:
     weights = np.maximum(pixels.mean(axis=2) - 25, 0)
-    rows, columns = np.mgrid[: len(pixels), : len(pixels)]
+    rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
     return np.array([(weights * columns).sum(), (weights * rows).sum()]) / weights.sum()
 
 
@@ -182,9 +186,10 @@ def middle_of_the_light(pixels: Image) -> NDArray[np.float64]:
     [(each, each.strengths[i]) for each in CORRUPTIONS for i in (0, 2) if each.name != "occlusion"],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_what_is_seen_lies_where_the_matrix_says(corruption: Corruption, strength: float) -> None:
-    pixels, matrix = corruption.apply(view(), strength, np.random.default_rng(0))
-    assert pixels.shape == (64, 64, 3)
+@pytest.mark.parametrize("width", [64, 60])
+def test_what_is_seen_lies_where_the_matrix_says(corruption: Corruption, strength: float, width: int) -> None:
+    pixels, matrix = corruption.apply(view(64, width), strength, np.random.default_rng(0))
+    assert pixels.shape == (64, width, 3)
     assert pixels.dtype == np.uint8
     assert middle_of_the_light(pixels) == pytest.approx(transform_points(matrix, SPOT), abs=0.5)
 
@@ -203,11 +208,13 @@ def test_downscaled_to_so_many_pixels() -> None:
     assert np.abs(np.diff(pixels.astype(int), axis=1)).max() < 30
 
 
-@given(st.floats(0, 100), generators)
-def test_so_much_of_the_square_is_occluded(percent: float, rng: np.random.Generator) -> None:
-    before, _ = corruptions.crop_face(view(256).image, view(256).crop)
-    pixels, _ = corruptions.occluded(view(256), percent, rng)
-    assert 100 * (pixels != before).any(axis=2).sum() / (256 / 1.25) ** 2 == pytest.approx(percent, abs=1.5)
+@given(st.floats(0, 100), generators, st.sampled_from([256, 192]))
+def test_so_much_of_the_box_is_occluded(percent: float, rng: np.random.Generator, width: int) -> None:
+    face = view(256, width)
+    before, _ = corruptions.crop_face(face.image, face.crop)
+    pixels, _ = corruptions.occluded(face, percent, rng)
+    area = 256 * width / 1.25**2
+    assert 100 * (pixels != before).any(axis=2).sum() / area == pytest.approx(percent, abs=1.5)
 
 
 @given(st.floats(0, 150), generators)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from landmarks.codec import decode
 from landmarks.crop import transform_points
 from landmarks.layout import WFLW98
+from landmarks.size import Size
 from train.config import Augment, Config, load_config
 from train.datasets.face import AnnotatedFace
 from train.datasets.layouts import AFLW19
@@ -23,6 +24,7 @@ from train.samples.dataset import EpochBatches, SampleKey, TrainingSamples, coll
 
 STILL = Augment(flip=0, rotation=0, scale=0, shift=0, brightness=0, contrast=0, saturation=0, erasing=0)
 BOX = np.array([20.0, 20.0, 120.0, 140.0])
+SIZE = Size.square(128)
 
 
 def config(augment: Augment = STILL, **changes: object) -> Config:
@@ -42,6 +44,16 @@ def dotted_face(folder: Path) -> AnnotatedFace:
     return AnnotatedFace(path, points, BOX)
 
 
+def test_a_rectangular_sample_by_hand(tmp_path: Path) -> None:
+    # the box of 100 x 120 lies in 100 x 133.3, which has the shape of the crop; 166.7 are 128 pixels: 0.768 each.
+    # Its center (70, 80) is pixel (47.5, 63.5), so the white dot at (50, 70) is (32.14, 55.82): cell (7.66, 13.58)
+    size = Size(width=96, height=128)
+    sample = TrainingSamples([dotted_face(tmp_path)], config(quantizer="round"))[SampleKey(0, 0, size)]
+    assert sample.crop.shape == (128, 96, 3)
+    assert sample.crop[56, 32].min() > 180
+    assert divmod(int(sample.targets[60]), 24) == (14, 8)
+
+
 def cell_of(target: int) -> tuple[int, int]:
     return target % 32, target // 32
 
@@ -52,10 +64,10 @@ def test_points_move_with_the_image(tmp_path: Path, seed: int) -> None:
     """Whatever the augmentation draws, a target is the cell where its dot is seen; mirrored, the pair is swapped."""
     turning = Augment(brightness=0, contrast=0, saturation=0, erasing=0)
     samples = TrainingSamples([dotted_face(tmp_path)], config(turning, seed=seed))
-    crop, targets, _, index = samples[SampleKey(epoch=0, face=0, input_size=128)]
+    crop, targets, _, index = samples[SampleKey(epoch=0, face=0, input_size=SIZE)]
     gray = crop[..., 1].astype(float)
     gray[crop.max(axis=2) == 0] = 128 if gray.min() > 0 else gray[crop.max(axis=2) == 0]
-    _, matrix_flipped = random_crop(BOX, 1.25, 128, turning, np.random.default_rng([seed, 0, 0]))
+    _, matrix_flipped = random_crop(BOX, 1.25, SIZE, turning, np.random.default_rng([seed, 0, 0]))
     white = targets[WFLW98.flip[60] if matrix_flipped else 60]
     row, column = np.unravel_index(gray.argmax(), gray.shape)
     seen = (np.array([column, row]) + 0.5) / 4 - 0.5
@@ -66,8 +78,8 @@ def test_points_move_with_the_image(tmp_path: Path, seed: int) -> None:
 
 def test_a_mirrored_sample_swaps_the_pairs(tmp_path: Path) -> None:
     always = STILL.model_copy(update={"flip": 1.0})
-    plain = TrainingSamples([dotted_face(tmp_path)], config(quantizer="round"))[SampleKey(0, 0, 128)]
-    mirrored = TrainingSamples([dotted_face(tmp_path)], config(always, quantizer="round"))[SampleKey(0, 0, 128)]
+    plain = TrainingSamples([dotted_face(tmp_path)], config(quantizer="round"))[SampleKey(0, 0, SIZE)]
+    mirrored = TrainingSamples([dotted_face(tmp_path)], config(always, quantizer="round"))[SampleKey(0, 0, SIZE)]
     assert np.array_equal(mirrored[0], plain[0][:, ::-1])
     column, row = cell_of(int(plain[1][60]))
     assert cell_of(int(mirrored[1][72])) == (31 - column, row)
@@ -77,37 +89,37 @@ def test_weights_follow_their_points_into_a_mirrored_sample(tmp_path: Path) -> N
     weights = np.linspace(0, 1, 98)
     face = replace(dotted_face(tmp_path), weights=weights)
     always = STILL.model_copy(update={"flip": 1.0})
-    plain, mirrored = (TrainingSamples([face], config(each))[SampleKey(0, 0, 128)].weights for each in (STILL, always))
+    plain, mirrored = (TrainingSamples([face], config(each))[SampleKey(0, 0, SIZE)].weights for each in (STILL, always))
     assert plain == pytest.approx(weights)
     assert mirrored[72] == pytest.approx(weights[60])
     assert mirrored[16] == pytest.approx(weights[16])
 
 
 def test_points_without_stated_weights_count_one_each(tmp_path: Path) -> None:
-    assert (TrainingSamples([dotted_face(tmp_path)], config())[SampleKey(0, 0, 128)].weights == 1).all()
+    assert (TrainingSamples([dotted_face(tmp_path)], config())[SampleKey(0, 0, SIZE)].weights == 1).all()
 
 
 def test_a_sample_depends_on_seed_epoch_and_face_alone(tmp_path: Path) -> None:
     faces = [dotted_face(tmp_path)] * 2
     first, second = TrainingSamples(faces, config(Augment())), TrainingSamples(faces, config(Augment()))
-    second[SampleKey(5, 1, 128)]  # what else was made before must not matter
-    a, b = first[SampleKey(3, 0, 128)], second[SampleKey(3, 0, 128)]
+    second[SampleKey(5, 1, SIZE)]  # what else was made before must not matter
+    a, b = first[SampleKey(3, 0, SIZE)], second[SampleKey(3, 0, SIZE)]
     assert np.array_equal(a[0], b[0])
     assert np.array_equal(a[1], b[1])
-    assert not np.array_equal(a[0], first[SampleKey(4, 0, 128)][0])
-    assert not np.array_equal(a[0], first[SampleKey(3, 1, 128)][0])
+    assert not np.array_equal(a[0], first[SampleKey(4, 0, SIZE)][0])
+    assert not np.array_equal(a[0], first[SampleKey(3, 1, SIZE)][0])
 
 
 def test_randomized_rounding_is_redrawn_every_epoch(tmp_path: Path) -> None:
     samples = TrainingSamples([dotted_face(tmp_path)], config())
-    drawn = {int(samples[SampleKey(epoch, 0, 128)][1][60]) for epoch in range(40)}
+    drawn = {int(samples[SampleKey(epoch, 0, SIZE)][1][60]) for epoch in range(40)}
     assert len(drawn) in (2, 4)
 
 
 def test_points_beyond_the_crop_are_left_out(tmp_path: Path) -> None:
     face = dotted_face(tmp_path)
     face.points[16] = [1000.0, 1000.0]
-    targets = TrainingSamples([face], config())[SampleKey(0, 0, 128)].targets
+    targets = TrainingSamples([face], config())[SampleKey(0, 0, SIZE)].targets
     assert targets[16] == OUTSIDE
     assert (targets >= 0).sum() == 97
 
@@ -115,7 +127,7 @@ def test_points_beyond_the_crop_are_left_out(tmp_path: Path) -> None:
 def test_points_nobody_annotated_are_left_out(tmp_path: Path) -> None:
     face = dotted_face(tmp_path)
     face.points[16] = np.nan
-    targets = TrainingSamples([face], config())[SampleKey(0, 0, 128)].targets
+    targets = TrainingSamples([face], config())[SampleKey(0, 0, SIZE)].targets
     assert targets[16] == OUTSIDE
     assert (targets >= 0).sum() == 97
 
@@ -124,7 +136,7 @@ def test_another_layout_swaps_its_own_pairs(tmp_path: Path) -> None:
     face = replace(dotted_face(tmp_path), points=np.array([[40.0 + i, 60.0 + 2 * i] for i in range(19)]))
     always = STILL.model_copy(update={"flip": 1.0})
     plain, mirrored = (
-        TrainingSamples([face], config(augment, quantizer="round"), AFLW19)[SampleKey(0, 0, 128)][1]
+        TrainingSamples([face], config(augment, quantizer="round"), AFLW19)[SampleKey(0, 0, SIZE)][1]
         for augment in (STILL, always)
     )
     column, row = cell_of(int(plain[0]))
@@ -179,17 +191,17 @@ def test_photometric_changes_replace_the_changes_of_color(tmp_path: Path) -> Non
         "noise": 0,
         "jpeg": 0,
     }
-    plain = TrainingSamples([dotted_face(tmp_path)], config(STILL))[SampleKey(0, 0, 128)][0]
+    plain = TrainingSamples([dotted_face(tmp_path)], config(STILL))[SampleKey(0, 0, SIZE)][0]
     for changes, same in ((quiet, True), (quiet | {"blur": 1.0}, False)):
         augment = Augment.model_validate({"photometric": changes, "brightness": 0.9})
         augment = augment.model_copy(update={"flip": 0, "rotation": 0, "scale": 0, "shift": 0, "erasing": 0})
-        crop = TrainingSamples([dotted_face(tmp_path)], config(augment))[SampleKey(0, 0, 128)][0]
+        crop = TrainingSamples([dotted_face(tmp_path)], config(augment))[SampleKey(0, 0, SIZE)][0]
         assert (crop == plain).all() == same
 
 
 def test_collate_stacks(tmp_path: Path) -> None:
     samples = TrainingSamples([dotted_face(tmp_path)] * 3, config())
-    batch = collate([samples[SampleKey(0, i, 128)] for i in range(3)])
+    batch = collate([samples[SampleKey(0, i, SIZE)] for i in range(3)])
     assert tuple(batch.crops.shape) == (3, 128, 128, 3)
     assert tuple(batch.targets.shape) == (3, 98)
     assert batch.weights.dtype == torch.float32
@@ -203,11 +215,11 @@ def test_targets_decode_to_the_points_on_average(tmp_path: Path) -> None:
     samples = TrainingSamples([face], spec)
     counts = np.zeros(32 * 32)
     for epoch in range(1500):
-        counts[samples[SampleKey(epoch, 0, 128)][1][60]] += 1
-    codec = spec.codec(128, points=1)
+        counts[samples[SampleKey(epoch, 0, SIZE)][1][60]] += 1
+    codec = spec.codec(SIZE, points=1)
     with np.errstate(divide="ignore"):
         heatmap = np.log(counts / counts.sum()).reshape(1, 1, 32, 32)
-    matrix, _ = random_crop(BOX, 1.25, 128, STILL, np.random.default_rng(0))
+    matrix, _ = random_crop(BOX, 1.25, SIZE, STILL, np.random.default_rng(0))
     assert decode(heatmap, codec, 4).points[0, 0] == pytest.approx(transform_points(matrix, [50, 70]), abs=0.25)
 
 
