@@ -21,9 +21,19 @@ from tqdm import tqdm
 
 from bench.cascade import Cascade
 from landmarks.crop import Crop, warp
-from landmarks.detection import find_faces
+from landmarks.detection import (
+    HINT_SCORE,
+    Detections,
+    enlarged,
+    find_faces,
+    reduced,
+    search_sides,
+    selected,
+    shows_all,
+)
 from landmarks.runtime import DetectorNetwork
 from landmarks.size import Size
+from landmarks.tensors import MAX_DETECTION_SIDE
 from service.detectors.yunet import YuNet
 from train.datasets.boxes import clipped, size_of, transform_boxes, visible_share
 from train.datasets.image import RgbImage, read_image
@@ -78,11 +88,25 @@ class Candidate:
         self.matches.append(match(found, truth))
 
 
+def as_served(network: DetectorNetwork) -> Detector:
+    """Searches an image as the service does: see `service.detectors.network`."""
+    spec = network.metadata.spec
+
+    def detect(image: RgbImage) -> Detections:
+        for side in search_sides(max(image.shape[:2]), MAX_DETECTION_SIDE):
+            small = reduced(image, side)
+            found = find_faces(small, network, spec, HINT_SCORE)
+            if shows_all(found):
+                break
+        return enlarged(selected(found, found.scores >= spec.threshold), small, image)
+
+    return detect
+
+
 def candidates(args: argparse.Namespace) -> list[Candidate]:
     """The detectors whose files are given."""
     network = DetectorNetwork(args.model, args.threads)
-    spec = network.metadata.spec
-    ours = Candidate(f"ours ({network.metadata.run_id})", lambda image: find_faces(image, network, spec))
+    ours = Candidate(f"ours ({network.metadata.run_id})", as_served(network))
     yunet = [Candidate("YuNet", YuNet(args.yunet))] if args.yunet else []
     return [ours, *yunet, Candidate("OpenCV's cascade", Cascade())]
 

@@ -8,6 +8,9 @@ probability of a face, and their mean, weighted by their probabilities, is its c
 
 Faces that are too large for the last level are found in the image at half its size, at a quarter, and so on.
 
+Most images show few faces, and large ones, for which a quarter of the resolution suffices. So an image is searched
+coarse to fine: `search_sides` says at which sizes, `shows_all` whether the next is needed.
+
 Cells and pixels are related as in `landmarks.codec` (pixel rule "center"). Source of the rounding: Yu and Tao, "Heatmap
 Regression via Randomized Rounding" (arXiv:2009.00225); of centres and sizes on maps of several strides: Zhou et al.,
 "Objects as Points" (arXiv:1904.07850), Tian et al., "FCOS" (arXiv:1904.01355).
@@ -41,6 +44,17 @@ CELLS_PER_FACE: Final = 4.0
 CONTAINMENT_THRESHOLD: Final = 0.8
 """Where a larger share than this of the smaller of two boxes lies in the other, the one with the lower score is
 removed."""
+
+HINT_SCORE: Final = 0.1
+"""Boxes of a lower score than a face needs, down to this one, are hints that a finer search may find faces."""
+CERTAIN_SCORE: Final = 0.5
+"""A coarse search suffices only if it finds a face with at least this score."""
+SMALL_FACE: Final = 40.0
+"""Pixels of the searched image. Where no box is smaller, even smaller faces beside them are rare."""
+MIN_FACE: Final = 16.0
+"""Pixels of the searched image: the network finds nearly all faces of this size, and fewer of smaller ones."""
+MIN_COARSE_SIDE: Final = 256
+"""Pixels of the longer side of an image; searching smaller ones saves nothing."""
 
 NEVER: Final = -80.0
 """A logit whose probability is nothing."""
@@ -86,13 +100,29 @@ def find_faces(
         faces = decode(network(padded(part, spec.multiple)[None]), spec, threshold)
         if part is not parts[0]:
             # smaller ones are less than half the largest face in the image of twice the size, where their box is better
-            large = _sizes(faces.boxes) >= spec.largest / 4
-            faces = Detections(faces.boxes[large], faces.scores[large])
+            faces = selected(faces, sizes(faces.boxes) >= spec.largest / 4)
         found.append(enlarged(faces, part, image))
     boxes, scores = (np.concatenate(each) for each in zip(*found, strict=True))
     scores = downweight_small(boxes * parts[0].shape[1] / image.shape[1], scores, spec.small_size)
-    kept = scores >= threshold
-    return suppress(Detections(boxes[kept], scores[kept]), spec.nms_iou)
+    return suppress(selected(Detections(boxes, scores), scores >= threshold), spec.nms_iou)
+
+
+def search_sides(longer_side: int, max_side: int, min_face: float | None = None) -> list[int]:
+    """The longer sides in pixels to which an image is reduced to be searched, in turn until one `shows_all`.
+
+    They are a quarter, a half and all of its own, which is reduced to `max_side` first; only the least that suffices
+    where the size in pixels of the smallest face that matters is known.
+    """
+    finest = min(longer_side, max_side)
+    if min_face is not None:
+        return [min(finest, math.ceil(longer_side * min(1.0, MIN_FACE / min_face)))]
+    return [side for side in (finest // 4, finest // 2) if side >= MIN_COARSE_SIDE] + [finest]
+
+
+def shows_all(found: Detections) -> bool:
+    """Whether a search, whose hints are among what it found, makes it unlikely that a finer one finds more faces."""
+    is_certain, is_large = found.scores >= CERTAIN_SCORE, sizes(found.boxes) >= SMALL_FACE
+    return bool(is_certain.any() and is_large.all())
 
 
 def pyramid(image: RgbImage, spec: DetectorSpec, max_side: int) -> Iterator[RgbImage]:
@@ -148,14 +178,19 @@ def downweight_small(boxes: NDArray[np.float64], scores: NDArray[np.float64], sm
     Their odds are multiplied by the fourth power of size / small_size. A button or a lamp of twelve pixels looks like a
     face, and an image has many: half of all false boxes were that small, and hardly any of the faces.
     """
-    odds = np.minimum(1.0, _sizes(boxes) / small_size) ** 4 * scores
+    odds = np.minimum(1.0, sizes(boxes) / small_size) ** 4 * scores
     weighted: NDArray[np.float64] = odds / (odds + 1 - scores)
     return weighted
 
 
-def _sizes(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+def sizes(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     """[N] the root of the area of each box [N, 4]."""
     return np.asarray(np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)))
+
+
+def selected(found: Detections, kept: NDArray[np.bool_]) -> Detections:
+    """Those of N detections for which `kept` [N] is true."""
+    return Detections(found.boxes[kept], found.scores[kept])
 
 
 # ---------------------------------------------------------------- maps

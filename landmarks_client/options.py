@@ -51,3 +51,9 @@ class Options(TypedDict, total=False):
     """Width of a pixel over its height, 0.25 to 4, as anamorphic plates state it: 2 for a picture squeezed to half its
     width. Boxes and answers are in pixels of the picture as it is. Unset: 1.
     """
+
+    min_face: float
+    """Root of the area, in pixels of the image, of the smallest box that faces are searched for; smaller ones are not
+    answered. The larger it is, the less time the search takes. Unset: small faces are searched for only where the
+    image, reduced to a quarter or a half, shows a small face or none that is certain.
+    """

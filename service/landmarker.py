@@ -24,7 +24,7 @@ from landmarks.codec import Decoded
 from landmarks.crop import Crop, compose, transform_covariances, transform_points, warp
 from landmarks.flip import average, mirror, mirrored, with_mirrored
 from landmarks.layout import PointLayout
-from landmarks.second_pass import Refine, average_passes, counts, second_crops
+from landmarks.second_pass import SURE_SCORE, Refine, average_passes, counts, second_crops
 from landmarks.uncertainty import FaceScorer, is_cut
 from service.answer import Face, Floats, Region, Role, ServedModel
 from service.deadline import Deadline
@@ -36,6 +36,11 @@ from service.stages import run_in_thread, timed, with_faces
 
 DEFAULT_REFINE: Final[Refine] = "auto"
 """Refines half of the faces of hard photographs and few of others, for nearly all of the gain (docs/model-card.md)."""
+
+DOUBTED_BOX_SCORE: Final = 0.5
+RULED_OUT_SCORE: Final = 1e-4
+"""Boxes with lower scores than these, by the detector and by the first answer, get no second pass beside a certain face
+(docs/decisions/0031-second-pass.md)."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,10 @@ class EngineLandmarker:
             return Prediction(model, ())
         first = crops_around(regions, model)
         seen = await self._infer(image, first, options, deadline)
-        second = crops_by_points(seen, model, options.refine or DEFAULT_REFINE)
+        refine = options.refine or DEFAULT_REFINE
+        second = crops_by_points(seen, model, refine)
+        if refine == "auto":
+            second = {i: crop for i, crop in second.items() if not is_ruled_out(regions[i], seen[i], seen)}
         if second:
             again = await self._infer(image, list(second.values()), options, deadline, mirrored_crops=True)
             for i, answer in zip(second, again, strict=True):
@@ -189,6 +197,18 @@ def crops_by_points(answers: Sequence[CropAnswer], model: ServedModel, refine: R
     points = [transform_points(answer.crop.crop_to_image(), answer.points) for answer in answers]
     first = [answer.crop for answer in answers]
     return second_crops(points, first, metadata.points_crop, metadata.layout, refine)
+
+
+def is_ruled_out(region: Region, answer: CropAnswer, others: Sequence[CropAnswer]) -> bool:
+    """Whether a detected box holds no face: the detector doubts it, and the first answer rules it out although it is
+    certain of another box of the image.
+
+    The first answer for a face that is rolled by 90 degrees is as doubtful, but so is that for every other face of a
+    photograph that lies on its side; and where one alone is rolled, the detector is seldom in doubt as well.
+    """
+    is_doubted = region.box_score is not None and region.box_score < DOUBTED_BOX_SCORE
+    is_certain = any(other.score >= SURE_SCORE for other in others)
+    return bool(is_doubted and is_certain and answer.score < RULED_OUT_SCORE)
 
 
 def combined(first: CropAnswer, second: CropAnswer, image: DecodedImage, scorer: FaceScorer) -> CropAnswer:

@@ -146,7 +146,7 @@ class Pipeline:
             boxes = [checked_box(i, box, size.width, size.height) for i, box in enumerate(options.boxes)]
             return [Region(stretch.box(box), "given", None) for box in boxes]
         threshold = np.float32(options.detector_threshold or 0)
-        detections = await self._detector.detect(pixels, deadline=deadline)
+        detections = await self._detector.detect(pixels, min_face=options.min_face, deadline=deadline)
         regions = [
             Region(box.astype(np.float32), "detected", np.float32(score))
             for box, score in zip(*detections, strict=True)

@@ -68,6 +68,7 @@ class Options(BaseModel):
     )
     min_score: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, examples=[0.5])
     refine: Refine | None = Field(None, examples=["auto"])
+    min_face: float | None = Field(None, ge=1, allow_inf_nan=False, examples=[200.0])
     pixel_aspect: float | None = Field(
         None, ge=MIN_PIXEL_ASPECT, le=MAX_PIXEL_ASPECT, allow_inf_nan=False, examples=[2.0]
     )

@@ -92,7 +92,9 @@ class FakeDetector:
     async def ready(self) -> bool:
         return True
 
-    async def detect(self, image: np.ndarray, *, deadline: Deadline | None = None) -> Detections:
+    async def detect(
+        self, image: np.ndarray, *, min_face: float | None = None, deadline: Deadline | None = None
+    ) -> Detections:
         boxes = np.array([box for box, _ in self.found], np.float64).reshape(-1, 4)
         return Detections(boxes, np.array([score for _, score in self.found], np.float64))
 

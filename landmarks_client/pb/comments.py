@@ -19,6 +19,7 @@ COMMENTS: Final[Mapping[str, str]] = {
     'DetectRequest.min_score': 'Least score, 0 to 1, of a detected face that is answered; 0 answers all of them. Faces in given boxes are always answered. Unset: the setting of the service.',
     'DetectRequest.refine': 'Which faces are cropped again by the points of a first answer, upright, and answered again: "never" any, "auto" those whose first crop was off, "always" all. Unset: "auto".',
     'DetectRequest.pixel_aspect': 'Width of a pixel over its height, 0.25 to 4, as anamorphic plates state it: 2 for a picture squeezed to half its width. Boxes and answers are in pixels of the picture as it is. Unset: 1.',
+    'DetectRequest.min_face': 'Root of the area, in pixels of the image, of the smallest box that faces are searched for; smaller ones are not answered. The larger it is, the less time the search takes. Unset: small faces are searched for only where the image, reduced to a quarter or a half, shows a small face or none that is certain.',
     'Box': 'Opposite corners of a box: x1 < x2 and y1 < y2, in image pixels.',
     'DetectResponse': 'The faces of one image.',
     'DetectResponse.request_id': "The client's own id of the request, or the one that the service gave it.",

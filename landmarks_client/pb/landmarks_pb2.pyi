@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DetectRequest(_message.Message):
-    __slots__ = ("image", "boxes", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit", "min_score", "refine", "pixel_aspect")
+    __slots__ = ("image", "boxes", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit", "min_score", "refine", "pixel_aspect", "min_face")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     BOXES_FIELD_NUMBER: _ClassVar[int]
     TOPK_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class DetectRequest(_message.Message):
     MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
     REFINE_FIELD_NUMBER: _ClassVar[int]
     PIXEL_ASPECT_FIELD_NUMBER: _ClassVar[int]
+    MIN_FACE_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     boxes: _containers.RepeatedCompositeFieldContainer[Box]
     topk: int
@@ -31,7 +32,8 @@ class DetectRequest(_message.Message):
     min_score: float
     refine: str
     pixel_aspect: float
-    def __init__(self, image: _Optional[bytes] = ..., boxes: _Optional[_Iterable[_Union[Box, _Mapping]]] = ..., topk: _Optional[int] = ..., max_faces: _Optional[int] = ..., detector_threshold: _Optional[float] = ..., model: _Optional[str] = ..., decoder: _Optional[str] = ..., flip: bool = ..., omit: _Optional[_Iterable[str]] = ..., min_score: _Optional[float] = ..., refine: _Optional[str] = ..., pixel_aspect: _Optional[float] = ...) -> None: ...
+    min_face: float
+    def __init__(self, image: _Optional[bytes] = ..., boxes: _Optional[_Iterable[_Union[Box, _Mapping]]] = ..., topk: _Optional[int] = ..., max_faces: _Optional[int] = ..., detector_threshold: _Optional[float] = ..., model: _Optional[str] = ..., decoder: _Optional[str] = ..., flip: bool = ..., omit: _Optional[_Iterable[str]] = ..., min_score: _Optional[float] = ..., refine: _Optional[str] = ..., pixel_aspect: _Optional[float] = ..., min_face: _Optional[float] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("x1", "y1", "x2", "y2")

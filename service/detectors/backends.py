@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from landmarks.detection import Detections, find_faces
+from landmarks.detection import HINT_SCORE, Detections, find_faces
 from landmarks.detector import DetectorMetadata
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
 from landmarks.metadata import MetadataError
@@ -43,7 +43,7 @@ class DetectorBackend(Protocol):
         """The network that is served; loads it where that has not happened yet. Raises EngineError."""
 
     async def detect(self, image: Pixels, deadline: Deadline | None) -> Detections:
-        """The faces of an image, best first. Raises EngineError."""
+        """The faces of an image and hints (`landmarks.detection.HINT_SCORE`), best first. Raises EngineError."""
 
 
 class TritonDetectorBackend:
@@ -106,7 +106,8 @@ class LocalDetectorBackend:
     async def detect(self, image: Pixels, deadline: Deadline | None) -> Detections:
         network = await self._loaded()
         try:
-            found = await self._engine.run(lambda: find_faces(image, network, network.metadata.spec), deadline)
+            spec = network.metadata.spec
+            found = await self._engine.run(lambda: find_faces(image, network, spec, HINT_SCORE), deadline)
         except RuntimeError as error:
             raise EngineFailure(f"OpenVINO failed: {error}") from error
         return _checked(found)

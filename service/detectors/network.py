@@ -6,12 +6,12 @@ import logging
 from concurrent.futures import Executor
 from typing import Final
 
-from landmarks.detection import Detections, enlarged, reduced
+from landmarks.detection import Detections, enlarged, reduced, search_sides, selected, shows_all
 from landmarks.golden import golden_crop
 from landmarks.tensors import MAX_DETECTION_SIDE
 from service.deadline import Deadline
 from service.detectors.backends import DetectorBackend, ServedDetector, check_golden_face
-from service.detectors.port import largest_first
+from service.detectors.port import largest_first, of_size
 from service.engines.port import EngineError
 from service.images.pixels import Pixels
 from service.stages import in_thread
@@ -26,28 +26,40 @@ class NetworkDetector:
     """Detects faces by a network that a backend runs."""
 
     def __init__(self, backend: DetectorBackend, executor: Executor, max_side: int = MAX_DETECTION_SIDE) -> None:
-        """`max_side`: larger images are reduced to this many pixels along their longer side before they are sent to
-        the backend. `executor`: threads that reduce them.
+        """`max_side`: the most pixels along the longer side of an image that is sent to the backend.
+
+        `executor`: threads that reduce images.
         """
         self._backend = backend
         self._executor = executor
         self._max_side = max_side
+        self._served: ServedDetector | None = None
         self._verified: ServedDetector | None = None
 
     async def start(self) -> None:
-        await self._backend.identify()
+        await self._identify()
 
-    async def detect(self, image: Pixels, *, deadline: Deadline | None = None) -> Detections:
-        small = image
-        if max(image.shape[:2]) > self._max_side:
-            small = await in_thread(self._executor, reduced, image, self._max_side)
-        found = await self._backend.detect(small, deadline)
-        return largest_first(enlarged(found, small, image))
+    async def _identify(self) -> ServedDetector:
+        self._served = await self._backend.identify()
+        return self._served
+
+    async def detect(
+        self, image: Pixels, *, min_face: float | None = None, deadline: Deadline | None = None
+    ) -> Detections:
+        threshold = (self._served or await self._identify()).metadata.spec.threshold
+        longer_side = max(image.shape[:2])
+        for side in search_sides(longer_side, self._max_side, min_face):
+            small = image if side == longer_side else await in_thread(self._executor, reduced, image, side)
+            found = await self._backend.detect(small, deadline)
+            if shows_all(found):
+                break
+        faces = enlarged(selected(found, found.scores >= threshold), small, image)
+        return largest_first(of_size(faces, min_face))
 
     async def ready(self) -> bool:
         """Identifies the served network at every call, and verifies it by the golden crop once it is another one."""
         try:
-            served = await self._backend.identify()
+            served = await self._identify()
             if self._verified != served:
                 found = await self._backend.detect(golden_crop(), Deadline.after(GOLDEN_TIMEOUT))
                 check_golden_face(served.metadata, found)

@@ -13,7 +13,7 @@ import numpy as np
 
 from landmarks.detection import Detections, enlarged, reduced
 from service.deadline import Deadline
-from service.detectors.port import largest_first
+from service.detectors.port import largest_first, of_size
 from service.images.pixels import Pixels
 from service.stages import in_thread
 
@@ -81,9 +81,10 @@ class ThreadedDetector:
         self,
         image: Pixels,
         *,
+        min_face: float | None = None,
         deadline: Deadline | None = None,  # noqa: ARG002 - a thread cannot be stopped; the pipeline ends the wait
     ) -> Detections:
-        return await in_thread(self._executor, self._detect, image)
+        return of_size(await in_thread(self._executor, self._detect, image), min_face)
 
     async def ready(self) -> bool:
         return True

@@ -25,7 +25,6 @@ from service.cli.answering import ImageError
 from service.cli.command_line import Detect, parse
 from service.cli.detect import detect
 from service.cli.drawings import write_image
-from service.deadline import Deadline
 from service.security.api_keys import ApiKeys, Protection
 from tests.conftest import ROOT
 from tests.contract.apis import open_apis
@@ -296,9 +295,9 @@ def test_ctrl_c_ends_it_cleanly_and_completed_images_are_kept(folder: Path, tmp_
     class Once(FakeDetector):
         """Finds a face in the second image only: the engine is called once."""
 
-        async def detect(self, image: Any, *, deadline: Deadline | None = None) -> Any:
+        async def detect(self, image: Any, **options: Any) -> Any:
             found = FakeDetector(((10, 10, 90, 90), 0.9)) if image.shape[1] == 300 else FakeDetector()
-            return await found.detect(image, deadline=deadline)
+            return await found.detect(image, **options)
 
     (folder / "notes.txt").unlink()
     (folder / "deep" / "b.png").write_bytes(encoded(gradient_image(300, 240)))

@@ -31,7 +31,7 @@ PAIRS: dict[type[BaseModel], Any] = {
 
 FIELDS = {
     "DetectRequest": "image boxes topk max_faces detector_threshold model decoder flip omit min_score refine "
-    "pixel_aspect",
+    "pixel_aspect min_face",
     "Box": "x1 y1 x2 y2",
     "DetectResponse": "request_id model image faces timings_ms warnings",
     "Model": "name version provenance",

@@ -82,12 +82,12 @@ class MovingDetector(FakeDetector):
         super().__init__()
         self._count = 0
 
-    async def detect(self, image: np.ndarray, *, deadline: Any = None) -> Any:
+    async def detect(self, image: np.ndarray, **options: Any) -> Any:
         x1, y1, x2, y2 = BOX
         step = 3.0 * self._count
         self._count += 1
         self.found = (((x1 + step, y1, x2 + step, y2), 0.9),)
-        return await super().detect(image, deadline=deadline)
+        return await super().detect(image, **options)
 
 
 async def one_by_one(api: Rpc, numbers: Iterable[int], options: pb.TrackRequest = OPTIONS) -> list[pb.TrackResponse]:
@@ -180,9 +180,9 @@ async def test_raw_pixels_are_answered_as_the_file_of_them(samples: np.ndarray, 
     detector = FakeDetector(((5.0, 5.0, 40.0, 40.0), 0.9))
     shown: list[np.ndarray] = []
 
-    async def detect(image: np.ndarray, *, deadline: Any = None) -> Any:
+    async def detect(image: np.ndarray, **options: Any) -> Any:
         shown.append(image.copy())
-        return await FakeDetector.detect(detector, image, deadline=deadline)
+        return await FakeDetector.detect(detector, image, **options)
 
     detector.detect = detect  # type: ignore[method-assign]
     async with served(detector=detector) as (api, _):
@@ -196,9 +196,9 @@ async def test_linear_pixels_are_shown_with_the_curve_of_srgb() -> None:
     shown: list[int] = []
 
     class Detector(FakeDetector):
-        async def detect(self, image: np.ndarray, *, deadline: Any = None) -> Any:
+        async def detect(self, image: np.ndarray, **options: Any) -> Any:
             shown.append(int(image[0, 0, 1]))
-            return await super().detect(image, deadline=deadline)
+            return await super().detect(image, **options)
 
     grey = np.full((48, 64, 1), 0.18)
     async with served(detector=Detector()) as (api, _):

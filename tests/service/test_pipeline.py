@@ -143,15 +143,18 @@ async def test_images_are_decoded_and_cropped_in_the_threads_given_for_it() -> N
         assert (decoding.count, cropping.count) == (2, 1)  # the header, and the pixels
 
 
-async def test_the_detector_is_given_the_image_and_the_deadline() -> None:
+async def test_the_detector_is_given_the_image_the_smallest_face_and_the_deadline() -> None:
     class SeeingDetector(FakeDetector):
-        async def detect(self, image: np.ndarray, *, deadline: Deadline | None = None) -> Detections:
+        async def detect(
+            self, image: np.ndarray, *, min_face: float | None = None, deadline: Deadline | None = None
+        ) -> Detections:
+            assert min_face == 60.0
             assert deadline is not None
             assert 0 < deadline.remaining() < 9.0
             np.testing.assert_array_equal(image, gradient_image())
-            return await super().detect(image, deadline=deadline)
+            return await super().detect(image)
 
-    (face,) = await faces(detector=SeeingDetector(((10.0, 10.0, 90.0, 90.0), 0.5)), timeout=9.0)
+    (face,) = await faces(Options(min_face=60.0), detector=SeeingDetector(((10.0, 10.0, 90.0, 90.0), 0.5)), timeout=9.0)
     assert face.box.tolist() == [10, 10, 90, 90]
     assert face.box.dtype == np.float32
     assert isinstance(face.box_score, np.float32)
@@ -168,8 +171,8 @@ async def test_an_engine_that_answers_too_few_crops_is_an_error() -> None:
 
 async def test_a_detector_that_answers_too_few_scores_is_an_error() -> None:
     class ForgetfulDetector(FakeDetector):
-        async def detect(self, image: np.ndarray, *, deadline: Deadline | None = None) -> Detections:
-            boxes, scores = await super().detect(image, deadline=deadline)
+        async def detect(self, image: np.ndarray, **options: Any) -> Detections:
+            boxes, scores = await super().detect(image, **options)
             return Detections(boxes, scores[1:])
 
     with pytest.raises(ValueError, match="shorter"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from landmarks.codec import Decoded
 from landmarks.flip import mirror_points
 from landmarks.layout import WFLW98
 from landmarks.metadata import PointsCrop
+from landmarks.second_pass import Refine
 from landmarks.uncertainty import Plausibility
 from service.answer import Face, Region
 from service.deadline import Deadline
@@ -63,12 +65,22 @@ class TwoAnswers(FakeEngine):
 
 
 async def find(
-    engine: TwoAnswers, options: Options, regions: int = 1, box: tuple[float, float, float, float] = BOX
+    engine: TwoAnswers,
+    options: Options,
+    regions: int = 1,
+    box: tuple[float, float, float, float] = BOX,
+    box_scores: Sequence[float | None] | None = None,
 ) -> tuple[Face, ...]:
+    """`box_scores`: of detected boxes; None stands for a given one."""
     pixels = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
     with ThreadPoolExecutor(1) as executor:
         landmarker = EngineLandmarker(engine, executor)
-        boxes = [Region(np.array(box, np.float32), "given", None)] * regions
+        boxes = [
+            Region(np.array(box, np.float32), "given", None)
+            if score is None
+            else Region(np.array(box, np.float32), "detected", np.float32(score))
+            for score in box_scores or [None] * regions
+        ]
         return (await landmarker.faces(DecodedImage(pixels), boxes, options, Deadline.after(10))).faces
 
 
@@ -121,6 +133,36 @@ async def test_the_option_decides() -> None:
         options = Options.model_validate({"refine": refine})
         passes[refine] = [face.passes for face in await find(TwoAnswers(rolled, still), options, regions=2)]
     assert passes == {"never": [1, 1], "auto": [2, 1], "always": [2, 2]}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("box_scores", "unsure", "refine", "passes"),
+    [
+        # beside a certain face, a box that the detector doubts as well as the first answer
+        ((0.9, 0.4), {1}, "auto", [2, 1]),
+        ((0.9, 0.4), {1}, "always", [2, 2]),
+        # of the two only the one doubts
+        ((0.9, 0.6), {1}, "auto", [2, 2]),
+        ((0.9, 0.4), set(), "auto", [2, 2]),
+        # a photograph that lies on its side: nothing in it is certain
+        ((0.9, 0.4), {0, 1}, "auto", [2, 2]),
+        # the caller's own boxes
+        ((0.9, None), {1}, "auto", [2, 2]),
+    ],
+)
+async def test_a_box_without_a_face_is_not_refined_beside_a_certain_face(
+    box_scores: tuple[float | None, ...], unsure: set[int], refine: Refine, passes: list[int]
+) -> None:
+    class Unsure(TwoAnswers):
+        async def infer(self, crops: np.ndarray, **options: Any) -> Decoded:
+            decoded = await super().infer(crops, **options)
+            if len(self.calls) == 1:
+                decoded.covariances[list(unsure)] *= 1e4  # expected errors larger than the face
+            return decoded
+
+    found = await find(Unsure(*[face_points(roll=0.4)] * 2), Options(refine=refine), box_scores=box_scores)
+    assert [face.passes for face in found] == passes
 
 
 @pytest.mark.anyio

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from landmarks.detection import find_faces
+from landmarks.detection import HINT_SCORE, find_faces
 from landmarks.repository import MODEL_FILE, check_stamp, string_parameters
 from landmarks.runtime import DetectorNetwork, consume
 from landmarks.tensors import BOX_SCORES, BOXES, DESCRIBE, IMAGE, METADATA
@@ -33,7 +33,7 @@ class TritonPythonModel:
             return pb_utils.InferenceResponse([pb_utils.Tensor(METADATA.name, text)])
         found = consume(
             pb_utils.get_input_tensor_by_name(request, IMAGE.name),
-            lambda images: find_faces(images[0], self._network, self._network.metadata.spec),
+            lambda images: find_faces(images[0], self._network, self._network.metadata.spec, HINT_SCORE),
         )
         tensors = zip((BOXES, BOX_SCORES), found, strict=True)
         return pb_utils.InferenceResponse([pb_utils.Tensor(spec.name, values[None]) for spec, values in tensors])

@@ -83,9 +83,53 @@ async def test_a_large_image_is_reduced_for_the_backend_and_its_boxes_are_in_its
 
 async def test_a_small_image_is_sent_as_it_is(executor: ThreadPoolExecutor) -> None:
     backend = FakeBackend()
-    found = await NetworkDetector(backend, executor, max_side=640).detect(gradient_image(640, 480))
-    assert backend.calls == [((480, 640, 3), None)]
+    found = await NetworkDetector(backend, executor, max_side=640).detect(gradient_image(500, 480))
+    assert backend.calls == [((480, 500, 3), None)]
     assert found.boxes.shape == (0, 4)
+
+
+LARGE = (10.0, 10.0, 50.0, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "sides"),
+    [
+        # a certain face, and none of less than 40 pixels
+        ([(LARGE, 0.6)], [480]),
+        ([(LARGE, 0.6), (LARGE, 0.1)], [480]),
+        # nothing that is certain
+        ([], [480, 960, 1920]),
+        ([(LARGE, 0.4)], [480, 960, 1920]),
+        # a small face, or a hint of one
+        ([(LARGE, 0.6), ((10.0, 10.0, 49.0, 49.0), 0.9)], [480, 960, 1920]),
+        ([(LARGE, 0.6), ((10.0, 10.0, 49.0, 49.0), 0.1)], [480, 960, 1920]),
+    ],
+)
+async def test_a_finer_search_follows_a_coarse_one_that_may_have_missed_faces(
+    executor: ThreadPoolExecutor, found: list[tuple[tuple[float, float, float, float], float]], sides: list[int]
+) -> None:
+    backend = FakeBackend(*found)
+    await NetworkDetector(backend, executor).detect(np.zeros((1080, 1920, 3), np.uint8))
+    assert [shape[1] for shape, _ in backend.calls] == sides
+
+
+async def test_the_answer_is_that_of_the_last_search_without_its_hints(executor: ThreadPoolExecutor) -> None:
+    class Finer(FakeBackend):
+        async def detect(self, image: Pixels, deadline: Deadline | None) -> Detections:
+            self.found = ((LARGE, 0.4),) if image.shape[1] == 500 else ((LARGE, 0.9), (LARGE, 0.49), (LARGE, 0.5))
+            return await super().detect(image, deadline)
+
+    found = await NetworkDetector(Finer(), executor).detect(np.zeros((500, 1000, 3), np.uint8))
+    assert sorted(found.scores) == [0.5, 0.9]  # at least the specification's threshold
+    np.testing.assert_array_equal(found.boxes, [LARGE, LARGE])
+
+
+async def test_of_the_smallest_face_asked_for_one_search_follows(executor: ThreadPoolExecutor) -> None:
+    """64 pixels are 16 in the image at a quarter of its size, where faces of 16 pixels and more are found."""
+    backend = FakeBackend(((10.0, 10.0, 26.0, 26.0), 0.9), ((40.0, 10.0, 55.9, 26.0), 0.9))
+    found = await NetworkDetector(backend, executor).detect(np.zeros((600, 400, 3), np.uint8), min_face=64.0)
+    assert [shape for shape, _ in backend.calls] == [(150, 100, 3)]
+    np.testing.assert_allclose(found.boxes, [[41.5, 41.5, 105.5, 105.5]])
 
 
 async def test_the_backends_errors_are_raised(executor: ThreadPoolExecutor) -> None:

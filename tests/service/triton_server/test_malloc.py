@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from landmarks.detection import Detections
-from service.deadline import Deadline
 from service.engines.port import EngineTimeout
 from service.errors import ServiceError
 from service.request import Options
@@ -71,7 +70,7 @@ class Failing(FakeDetector):
         super().__init__()
         self.gone = threading.Event()
 
-    async def detect(self, image: np.ndarray, *, deadline: Deadline | None = None) -> Detections:
+    async def detect(self, image: np.ndarray, **_: object) -> Detections:
         weakref.finalize(image, self.gone.set)
         raise EngineTimeout
 
