@@ -272,6 +272,7 @@ async def test_accept_chooses_json_or_msgpack(accept, kind):
     mine = {"X-Request-ID": "me"}
     plain, chosen = await send(raw(query, **mine), raw(query, **mine, **({"Accept": accept} if accept else {})))
     assert chosen.headers["content-type"] == kind
+    assert plain.headers["vary"] == chosen.headers["vary"] == "Accept"
     read = ormsgpack.unpackb if "msgpack" in kind else orjson.loads
     body = read(chosen.content)
     # JSON has a float32 in few digits, msgpack in four bytes
