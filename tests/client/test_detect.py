@@ -226,7 +226,7 @@ def test_no_more_of_a_file_is_read_than_the_limit_allows(service: dict[str, Any]
 
 
 def test_a_url_is_not_read(service: dict[str, Any], capsys: Any) -> None:
-    assert run("https://host/a.jpg", "--url", service["rest"]) == 1
+    assert run("https://host/a.jpg", "--url", service["http"]) == 1
     assert "a URL is not read: curl URL | landmarks detect -" in "".join(capsys.readouterr())
 
 
