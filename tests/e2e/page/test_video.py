@@ -103,9 +103,8 @@ def test_every_frame_of_a_video_is_answered_plotted_and_saved(page):
     x = [float(at) for at in re.findall(r"[ML]([\d.]+)", first.get_attribute("d") or "")]
     assert x == [0, 0.04, 0.08, 0.2, 0.257, 0.274]
     said = page.get_by_role("img", name="Score of each face over time.")
-    expect(said).to_have_attribute(
-        "aria-label", re.compile("Face 1: .* in 6 frames, 1 gap; Face 2: .* in 2 frames, 0 gaps")
-    )
+    counts = re.compile("Face 1: .* in 6 frames, 1 gap; Face 2: .* in 2 frames, 0 gaps")
+    expect(said).to_have_attribute("aria-label", counts)
     colours = "(path) => getComputedStyle(path).stroke"
     assert first.evaluate(colours) != second.evaluate(colours)
     with page.expect_download() as download:
@@ -261,9 +260,8 @@ def test_a_part_of_a_video_is_tracked_again(page):
     assert picture_number(page) == 6
     page.get_by_label("To (s)").fill("0.1")
     page.get_by_role("button", name="Track again").click()
-    assert (
-        page.get_by_label("To (s)").evaluate("(field) => field.validationMessage") == "The end is after the beginning"
-    )
+    message = page.get_by_label("To (s)").evaluate("(field) => field.validationMessage")
+    assert message == "The end is after the beginning"
     expect(page.locator("#video-count")).to_have_text("4 frames")
 
 
