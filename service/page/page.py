@@ -31,14 +31,9 @@ HEADERS: Final[Mapping[str, str]] = {
     # browsers revalidate their copy each time, so that an upgraded service never runs with an old page
     "Cache-Control": "no-cache",
     "Content-Security-Policy": (
-<<<<<<< HEAD
-        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
-=======
         "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; "
         "base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'; require-trusted-types-for 'script'"
->>>>>>> main
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
