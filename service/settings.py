@@ -313,6 +313,10 @@ class ObservabilitySettings(BaseModel):
     )
 
 
+_NUMBERS: Final = (int, float, int | None, float | None)
+"""The types of settings that are numbers."""
+
+
 class Settings(
     ListenSettings,
     SecuritySettings,
@@ -325,6 +329,15 @@ class Settings(
     """The default of every setting suits a laptop; `LANDMARKS_PORT=9000` in the environment sets `port`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_numbers(cls, value: object, info: ValidationInfo) -> object:
+        """Refuses numbers written as 80_80, which pydantic would read."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if annotation in _NUMBERS and isinstance(value, str) and "_" in value:
+            raise ValueError("a number is written in the digits 0 to 9, a point and a sign")
+        return value
 
 
 GROUPS: Final[tuple[type[BaseModel], ...]] = tuple(
