@@ -21,6 +21,7 @@ from landmarks.control_groups import cpu_quota
 from landmarks.detection import DetectorMaps
 from landmarks.detector import DetectorMetadata
 from landmarks.metadata import ModelMetadata
+from landmarks.parallelism import AUTOMATIC, MAX_STREAMS, Parallelism
 from landmarks.repository import MODEL_KINDS, provenance
 from landmarks.tensors import TensorSpec, contract
 
@@ -43,9 +44,6 @@ _DETECTOR_OPTIONS: Final = {
     "CPU_RUNTIME_CACHE_CAPACITY": 1024,
 }
 
-MAX_STREAMS: Final = 8
-"""Crops that are computed beside each other at most: as many as a call has."""
-
 M = TypeVar("M", ModelMetadata, DetectorMetadata)
 R = TypeVar("R")
 
@@ -57,14 +55,14 @@ class NetworkError(RuntimeError):
 class Network:
     """A loaded network: crops in, heatmaps and visibility out. Not thread-safe: one call at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, parallelism: Parallelism = AUTOMATIC) -> None:
         """Loads an ONNX file that landmarks-train exported.
 
         Raises NetworkError when it cannot be run, MetadataError when it states no metadata.
         """
         model, self.metadata, self.provenance = _load(path, ModelMetadata)
         self._tensors = contract(self.metadata.codec, self.metadata.has_visibility)
-        self._alone, self._beside = self._compile(model, path)
+        self._alone, self._beside = self._compile(model, path, parallelism)
 
     def __call__(self, crops: NDArray[np.uint8]) -> NetworkOutput:
         """RGB crops [N, H, W, 3] -> logits [N, points, rows, columns], and visibility where the network states it.
@@ -99,7 +97,7 @@ class Network:
         for request in requests:
             request.wait()
 
-    def _compile(self, model: openvino.Model, path: Path) -> tuple[Any, list[Any]]:
+    def _compile(self, model: openvino.Model, path: Path, parallelism: Parallelism) -> tuple[Any, list[Any]]:
         """Inference requests for exactly one crop: one that has all threads, and those among which they are divided."""
         crops, predicted = self._tensors.crops, self._tensors.predicted
         try:
@@ -107,10 +105,10 @@ class Network:
             _check_tensor(model.input(crops.name), crops)
             for spec in predicted:
                 _check_tensor(model.output(spec.name), spec)
-            compiled = _core().compile_model(model, "CPU", {**_OPTIONS, **_thread_options()})
+            compiled = _core().compile_model(model, "CPU", {**_OPTIONS, **_thread_options(parallelism.threads)})
             alone = compiled.create_infer_request()
             threads = compiled.get_property("INFERENCE_NUM_THREADS")
-            streams = min(threads, MAX_STREAMS)
+            streams = min(parallelism.streams or threads, threads, MAX_STREAMS)
             if streams == 1:
                 return alone, [alone]
             divided = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams, "ENABLE_CPU_PINNING": False}
@@ -131,7 +129,7 @@ class DetectorNetwork:
         """
         model, self.metadata, self.provenance = _load(path, DetectorMetadata)
         _check_detector(model, self.metadata, path)
-        options = {**_DETECTOR_OPTIONS, **({"INFERENCE_NUM_THREADS": threads} if threads else _thread_options())}
+        options = {**_DETECTOR_OPTIONS, **_thread_options(threads)}
         try:
             self._request = _core().compile_model(model, "CPU", options).create_infer_request()
         except RuntimeError as error:
@@ -166,8 +164,12 @@ def _load(path: Path, kind: type[M]) -> tuple[openvino.Model, M, str]:
     return model, kind.from_mapping(_properties(model, MODEL_KINDS[kind].key)), provenance(content)
 
 
-def _thread_options() -> dict[str, Any]:
-    """OpenVINO counts the cores of the machine, whatever share of their time a control group leaves to this process."""
+def _thread_options(threads: int) -> dict[str, Any]:
+    """OpenVINO counts the cores of the machine, whatever share of their time a control group leaves to this process.
+    `threads`: 0 for as many as it may have.
+    """
+    if threads:
+        return {"INFERENCE_NUM_THREADS": threads}
     quota, cores = cpu_quota(), os.cpu_count()
     if quota is None or cores is None or quota >= cores:
         return {}

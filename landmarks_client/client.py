@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, closing
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -26,6 +25,7 @@ from landmarks_client.wire import (
     Outcome,
     Tls,
     Transport,
+    image_bytes,
     normalized_options,
     parse_target,
 )
@@ -297,10 +297,8 @@ async def _answers_async(
 
 
 def _read_part(image: Image, options: Options) -> ImagePart:
-    content = Path(image).read_bytes() if isinstance(image, (str, Path)) else image
-    if not isinstance(content, (bytes, bytearray, memoryview)):
-        raise ClientUsageError(f"an image is the bytes of a file, or its path, not {type(image).__name__}")
-    return ImagePart(bytes(content), normalized_options(options))
+    content = image_bytes(image, "an image is the bytes of a file, or its path")
+    return ImagePart(content, normalized_options(options))
 
 
 def _read_parts(images: Sequence[Image], options: Options, each: Sequence[Options] | None) -> list[ImagePart]:

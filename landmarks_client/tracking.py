@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from landmarks_client.errors import ClientUsageError, ServiceProblem
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.results import Answer, Face, Floats
+from landmarks_client.wire import image_bytes
 
 Pixels: TypeAlias = "NDArray[Any]"
 """[H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8, uint16, float16 or float32."""
@@ -84,10 +85,8 @@ def frame_message(frame: AnyFrame, number: int) -> pb.TrackRequest:
         return pb.TrackRequest(frame=pb.TrackFrame(number=number, raw=_raw(image, frame.colour_space)))
     if frame.colour_space is not None:
         raise ClientUsageError("colour_space is for pixels: an image file says itself what its colours are")
-    content = Path(image).read_bytes() if isinstance(image, (str, Path)) else image
-    if not isinstance(content, (bytes, bytearray, memoryview)):
-        raise ClientUsageError(f"a frame is an image file or an array of pixels, not {type(image).__name__}")
-    return pb.TrackRequest(frame=pb.TrackFrame(number=number, image=bytes(content)))
+    content = image_bytes(image, "a frame is an image file or an array of pixels")
+    return pb.TrackRequest(frame=pb.TrackFrame(number=number, image=content))
 
 
 def _raw(pixels: Pixels, colour_space: str | None) -> pb.RawImage:

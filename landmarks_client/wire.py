@@ -20,6 +20,8 @@ Image: TypeAlias = "bytes | str | Path"
 Outcome: TypeAlias = "Answer | ServiceProblem"
 
 _SCHEMES: Final = ("http", "https", "grpc", "grpcs")
+_URL: Final = re.compile("https?://", re.IGNORECASE)
+_METHOD: Final = re.compile("/v1/[a-z]")
 _HEADER: Final = re.compile("[!-~]+")
 
 
@@ -70,9 +72,26 @@ def parse_target(url: str, api_key: str | None, tls: Tls | None) -> Target:
     scheme = scheme.lower()
     if scheme not in _SCHEMES or not _has_valid_host(url):
         raise ClientUsageError(f"{url!r} is no address: give http://host:port, https://, grpc:// or grpcs://")
+    if method := _METHOD.search(host):
+        raise ClientUsageError(
+            f"{url!r} names a method: give the service's address, {scheme}://{host[: method.start()]}"
+        )
     if tls is not None and scheme in ("http", "grpc"):
         raise ClientUsageError(f"{url} is without TLS: give {scheme}s://{host}, or no TLS options")
     return Target(scheme, host, None if api_key is None else checked_header("the API key", api_key), tls or Tls())
+
+
+def image_bytes(image: object, what: str) -> bytes:
+    """The bytes of an image file that is given as an Image. `what`: begins the message about anything else.
+
+    Raises ClientUsageError, and OSError where the file cannot be read.
+    """
+    if isinstance(image, str) and _URL.match(image):
+        raise ClientUsageError(f"{what}, not a URL: download it first, and give its bytes")
+    content = Path(image).read_bytes() if isinstance(image, (str, Path)) else image
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise ClientUsageError(f"{what}, not {type(image).__name__}")
+    return bytes(content)
 
 
 def _has_valid_host(url: str) -> bool:

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.cli.command_line import Detect, Doctor, ExportTracks, Merge, NewKey, Probe, Serve, Track, parse
+from service.cli.command_line import Detect, Doctor, ExportTracks, Merge, NewKey, Probe, Serve, Track, Tune, parse
 from service.cli.detect import detect
 from service.cli.doctor import doctor
 from service.cli.export_tracks import export_tracks
 from service.cli.probe import probe
+from service.cli.tune import tune
 from service.errors import StartError
 from service.images.opencv import silence_opencv
 from service.observability.logs import set_up as set_up_log
@@ -97,7 +98,7 @@ def _missing(error: ImportError) -> int:
     return 1
 
 
-async def _run(command: Serve | Detect | Track) -> int:
+async def _run(command: Serve | Detect | Track | Tune) -> int:
     if isinstance(command, Detect):
         return await detect(command)
     if isinstance(command, Track):
@@ -106,6 +107,8 @@ async def _run(command: Serve | Detect | Track) -> int:
         except ImportError as error:
             return _missing(error)
         return await track(command)
+    if isinstance(command, Tune):
+        return await tune(command)
     await serve(command.settings)
     return 0
 

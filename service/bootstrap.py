@@ -14,6 +14,7 @@ from typing import Any
 
 from landmarks.control_groups import cpu_quota
 from landmarks.detector import DetectorMetadata
+from landmarks.parallelism import Parallelism
 from landmarks.repository import INT8_CONFIG, model_path
 from service.detectors.backends import DetectorBackend, LocalDetectorBackend, TritonDetectorBackend
 from service.detectors.network import NetworkDetector
@@ -42,6 +43,11 @@ from service.triton_server.process import EmbeddedTriton, EmbeddedTritonError
 from service.triton_server.supervisor import TritonSupervisor
 
 logger = logging.getLogger(__name__)
+
+
+def parallelism(settings: Settings) -> Parallelism:
+    """How the landmark network that this process runs, or starts a Triton for, shares the cores."""
+    return Parallelism(settings.network_threads, settings.network_streams)
 
 
 def image_limits(settings: Settings) -> ImageLimits:
@@ -157,17 +163,17 @@ async def _primary_engine(settings: Settings, telemetry: Telemetry) -> AsyncIter
     """The engine that the settings choose: Tritons that run already, an embedded Triton, or this process itself."""
     if settings.triton_url is not None:
         resolver = _resolver("triton_url", settings.triton_url)
-        yield _with_gauge(_triton_engine(resolver, telemetry, _triton_tls(settings)), telemetry)
+        yield _with_gauge(_triton_engine(settings, resolver, telemetry, _triton_tls(settings)), telemetry)
         return
     repository = model_repository(settings)
     path = model_file(repository, settings.precision)
     if settings.engine == "local":
-        yield LocalEngine(path)
+        yield LocalEngine(path, parallelism(settings))
         return
     triton = _supervisor(settings, repository, telemetry)
     try:
         await triton.start()
-        yield _with_gauge(_with_health_probe(_triton_engine(triton, telemetry), triton), telemetry)
+        yield _with_gauge(_with_health_probe(_triton_engine(settings, triton, telemetry), triton), telemetry)
     except EmbeddedTritonError as error:
         raise StartError(str(error)) from error
     finally:
@@ -177,8 +183,11 @@ async def _primary_engine(settings: Settings, telemetry: Telemetry) -> AsyncIter
 def _supervisor(settings: Settings, repository: Path, telemetry: Telemetry) -> TritonSupervisor:
     timeout, otlp = settings.startup_timeout, settings.otlp_endpoint
     config = INT8_CONFIG if settings.precision == "int8" else None
+    variables = parallelism(settings).to_environment()
     return TritonSupervisor(
-        lambda: EmbeddedTriton(repository, start_timeout=timeout, otlp_endpoint=otlp, config_name=config),
+        lambda: EmbeddedTriton(
+            repository, start_timeout=timeout, otlp_endpoint=otlp, config_name=config, variables=variables
+        ),
         on_restart=telemetry.metrics.triton_restarts.inc,
     )
 
@@ -190,10 +199,16 @@ def _resolver(setting: str, url: str) -> DnsResolver:
         raise StartError(f"LANDMARKS_{setting.upper()}: {error}") from error
 
 
-def _triton_engine(resolver: Resolver, telemetry: Telemetry, tls: TritonTls | None = None) -> TritonEngine:
+def _triton_engine(
+    settings: Settings, resolver: Resolver, telemetry: Telemetry, tls: TritonTls | None = None
+) -> TritonEngine:
     metrics = telemetry.metrics
     return TritonEngine(
-        resolver, lambda reason: metrics.triton_retries.labels(reason).inc(), metrics.triton_retries_forgone.inc, tls
+        resolver,
+        lambda reason: metrics.triton_retries.labels(reason).inc(),
+        metrics.triton_retries_forgone.inc,
+        tls,
+        settings.triton_calls,
     )
 
 
@@ -287,16 +302,16 @@ async def _candidate_engine(settings: Settings, telemetry: Telemetry) -> AsyncIt
     repository = settings.candidate_repository
     if settings.candidate_url is not None:
         resolver = _resolver("candidate_url", settings.candidate_url)
-        yield _triton_engine(resolver, telemetry, _triton_tls(settings))
+        yield _triton_engine(settings, resolver, telemetry, _triton_tls(settings))
     elif repository is None:
         yield None
     elif settings.engine == "local":
-        yield LocalEngine(model_path(repository, precision=settings.precision))
+        yield LocalEngine(model_path(repository, precision=settings.precision), parallelism(settings))
     else:
         triton = _supervisor(settings, repository, telemetry)
         try:
             triton.start_in_background()
-            yield _with_health_probe(_triton_engine(triton, telemetry), triton)
+            yield _with_health_probe(_triton_engine(settings, triton, telemetry), triton)
         finally:
             await triton.stop()
 

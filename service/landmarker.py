@@ -40,7 +40,7 @@ DEFAULT_REFINE: Final[Refine] = "auto"
 DOUBTED_BOX_SCORE: Final = 0.5
 RULED_OUT_SCORE: Final = 1e-4
 """Boxes with lower scores than these, by the detector and by the first answer, get no second pass beside a certain face
-(docs/decisions/0031-second-pass.md)."""
+(docs/decisions/0061-coarse-to-fine.md)."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from landmarks.parallelism import MAX_STREAMS
 from landmarks.tensors import MAX_DETECTION_SIDE, Precision
 from service.images.limits import DEFAULT_MAX_SIDE, OPENCV_MAX_SIDE
 from service.limits import DEFAULT_MIN_SCORE, MAX_ITEMS
@@ -160,6 +161,27 @@ class NetworkSettings(BaseModel):
         description="Precision of the network that this process runs or starts a Triton for: 'int8' is the model "
         "repository's 8-bit network, faster on CPUs and hardly less accurate (docs/deploy/operate.md#8-bits).",
     )
+    network_threads: int = Field(
+        0,
+        ge=0,
+        description="Threads of the landmark network, at most one a core; 0 leaves the number to OpenVINO, within a "
+        "limit of CPU time. `landmarks tune` measures what this machine does best with; a Triton that runs elsewhere "
+        "is told by the same variable of its own environment.",
+    )
+    network_streams: int = Field(
+        0,
+        ge=0,
+        le=MAX_STREAMS,
+        description="Crops that the landmark network computes beside each other, each with a part of the threads; 0 "
+        "takes as many as threads, at most 8. Tuned and told likewise.",
+    )
+    triton_calls: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Calls in flight to a model of each Triton. More requests wait in this process, which gathers "
+        "them into the next calls.",
+    )
     triton_url: str | None = Field(
         None,
         description="host:port (or unix:PATH) of the gRPC endpoint of a Triton that is already running, or several "
@@ -291,6 +313,10 @@ class ObservabilitySettings(BaseModel):
     )
 
 
+_NUMBERS: Final = (int, float, int | None, float | None)
+"""The types of settings that are numbers."""
+
+
 class Settings(
     ListenSettings,
     SecuritySettings,
@@ -303,6 +329,15 @@ class Settings(
     """The default of every setting suits a laptop; `LANDMARKS_PORT=9000` in the environment sets `port`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_numbers(cls, value: object, info: ValidationInfo) -> object:
+        """Refuses numbers written as 80_80, which pydantic would read."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if annotation in _NUMBERS and isinstance(value, str) and "_" in value:
+            raise ValueError("a number is written in the digits 0 to 9, a point and a sign")
+        return value
 
 
 GROUPS: Final[tuple[type[BaseModel], ...]] = tuple(

@@ -12,7 +12,7 @@ from landmarks.detector import DetectorMetadata
 from landmarks.repository import model_path
 from landmarks.runtime import DetectorNetwork, Network
 from landmarks_client import Options
-from service.cli.command_line import Detect, Doctor, NewKey, Serve
+from service.cli.command_line import Detect, Doctor, NewKey, Serve, Tune
 from service.cli.command_line import parse as service_parse
 from service.images.decode import FIRST_FRAME_ONLY, PROFILE_IGNORED
 from tests.conftest import ROOT
@@ -44,12 +44,13 @@ def test_the_commands_of_the_readme_can_be_parsed() -> None:
         "detect",
         "serve",
         "doctor",
+        "tune",
         "keys",
         "fit",
         "calibrate",
         "export",
     ]
-    kinds = {"detect": Detect, "doctor": Doctor, "serve": Serve, "keys": NewKey}
+    kinds = {"detect": Detect, "doctor": Doctor, "tune": Tune, "serve": Serve, "keys": NewKey}
     for training, arguments in commands:
         words = shlex.split(arguments)
         if training:

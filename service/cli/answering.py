@@ -56,7 +56,7 @@ def _client_options(options: Options) -> ClientOptions:
 
 
 @contextmanager
-def _warnings_only() -> Iterator[None]:
+def warnings_only() -> Iterator[None]:
     """Within, the service's log leaves out what is below a warning; after it, its level is what it was."""
     log = logging.getLogger("service")
     before = log.level
@@ -71,7 +71,7 @@ def _warnings_only() -> Iterator[None]:
 async def _in_process(settings: Settings) -> AsyncIterator[Answering]:
     """The pipeline in this process, with the Triton that the settings choose."""
     # that all is well is for a server's log
-    with _warnings_only() if settings.log_level == "info" else nullcontext():
+    with warnings_only() if settings.log_level == "info" else nullcontext():
         async with running_gateway(settings) as gateway:
 
             async def answer(data: bytes, options: Options) -> Body:

@@ -28,6 +28,7 @@ examples:
   landmarks serve                                       REST on 127.0.0.1:8080, gRPC on :8081
   landmarks serve --triton-url triton:8001              with a Triton that is already running
   landmarks doctor                                      what is missing for that, and what to do
+  landmarks tune -o tuned.env                           the fastest settings on this machine
   landmarks detect photo.jpg --overlay out.png          JSON, and the points drawn in out.png
   landmarks detect *.jpg --url http://127.0.0.1:8080    by a service that is already running
   landmarks detect shots/ --out faces.csv --resume      a folder; continued after an interruption
@@ -56,6 +57,26 @@ Prints one line for each thing that `landmarks serve` with the same flags and
 variables of the environment needs, and what to do where it is missing; in a
 checkout with Docker also what Compose needs. The exit status is 1 where there is
 something to do.
+"""
+_TUNE = """\
+Measures how many faces a second this machine answers with different threads of
+the network, crops beside each other, calls to Triton and threads for images, and
+writes those values that are clearly faster than the defaults as variables of the
+environment. It starts what `landmarks serve` would start, again and again, for
+about five minutes; nothing else should be busy meanwhile. What a flag or a
+variable sets already is left as it is. Each line of the table is one combination.
+
+The 8-bit network is measured as well, where it is there. Because its answers differ
+a little, the file has it as a comment: remove the # to use it.
+
+The file is one of lines NAME=VALUE, as shells, systemd and Docker read them; for
+Compose, write it to deploy/tuned.env.
+
+examples:
+  landmarks tune -o tuned.env
+  set -a; . ./tuned.env; set +a; landmarks serve
+  landmarks tune -o deploy/tuned.env --overwrite        for Compose
+  landmarks tune -o tuned.env --clients 1               for a lone client
 """
 _TRACK = """\
 Follows the 98 points of every face through a shot. A shot is a sequence, named by
@@ -233,6 +254,18 @@ class TrackOutput(BaseModel):
     concurrency: int = Field(4, ge=1, le=64, description="Frames looked at side by side.")
 
 
+class TuneArguments(BaseModel):
+    """Measurements"""
+
+    model_config = ConfigDict(frozen=True)
+
+    out: Path = Field(description="File to write: tuned.env.", json_schema_extra={"short": "-o"})
+    overwrite: bool = Field(False, description="Replace the file if it exists.")
+    clients: int = Field(16, ge=1, le=256, description="Clients that send one face after the other.")
+    rounds: int = Field(3, ge=1, description="Measurements of each combination, of which the median counts.")
+    seconds: float = Field(3.0, gt=0, description="Seconds of each measurement; half as many more to warm up.")
+
+
 class MergeArguments(BaseModel):
     """Output"""
 
@@ -327,6 +360,14 @@ class Doctor:
 
 
 @dataclass(frozen=True)
+class Tune:
+    """`landmarks tune`"""
+
+    arguments: TuneArguments
+    settings: Settings
+
+
+@dataclass(frozen=True)
 class Probe:
     """`landmarks probe`"""
 
@@ -335,7 +376,7 @@ class Probe:
     tls: TlsArguments
 
 
-Command: TypeAlias = "Serve | Detect | Track | Merge | ExportTracks | NewKey | Doctor | Probe"
+Command: TypeAlias = "Serve | Detect | Track | Merge | ExportTracks | NewKey | Doctor | Tune | Probe"
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
@@ -362,6 +403,13 @@ def _serve(arguments: argparse.Namespace) -> Serve:
 
 def _doctor(arguments: argparse.Namespace) -> Doctor:
     return Doctor(_settings(given(arguments, Settings)))
+
+
+def _tune(arguments: argparse.Namespace) -> Tune:
+    return Tune(
+        validated(TuneArguments, given(arguments, TuneArguments)),
+        _settings(given(arguments, NetworkSettings)),
+    )
 
 
 def _detect(arguments: argparse.Namespace) -> Detect:
@@ -431,6 +479,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor = _add_command(commands, "doctor", _doctor, "check what an installation needs", _DOCTOR, "[flags]")
     for group in GROUPS:
         add_flags(doctor, group)
+    tune = _add_command(commands, "tune", _tune, "measure the fastest settings", _TUNE, "-o tuned.env [flags]")
+    add_flags(tune, TuneArguments)
+    add_flags(tune, NetworkSettings)
     detect = _add_command(
         commands, "detect", _detect, "the landmarks of images, as JSON or CSV", _DETECT, "image [image ...] [flags]"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
@@ -31,6 +32,8 @@ from service.images.limits import ImageLimits
 from service.images.pixels import Pixels
 from service.settings import variable
 
+_URL: Final = re.compile("https?:/", re.IGNORECASE)
+"""How the path of a URL begins: a path has no two slashes in a row."""
 INTERRUPTED: Final = 130
 """What a shell reports of a program that Ctrl-C ended."""
 
@@ -199,7 +202,12 @@ def _processor(
 
 
 def _read(image: Path, limits: ImageLimits) -> bytes:
-    """The file, of which no more is read than the limit allows. Raises ImageError for a larger one, and OSError."""
+    """The file, of which no more is read than the limit allows.
+
+    Raises ImageError for a larger one and for a URL, and OSError.
+    """
+    if _URL.match(str(image)):
+        raise ImageError("unreadable", "a URL is not read: curl URL | landmarks detect -")
     with image.open("rb") as file:
         data = file.read(limits.max_bytes + 1)
     if len(data) > limits.max_bytes:

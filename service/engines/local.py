@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from landmarks.codec import Decoded, decode_output
 from landmarks.golden import golden_crop
 from landmarks.metadata import MetadataError
+from landmarks.parallelism import AUTOMATIC, Parallelism
 from landmarks.runtime import Network, NetworkError
 from landmarks.tensors import contract
 from service.answer import ServedModel
@@ -40,9 +41,10 @@ class _Key(NamedTuple):
 class LocalEngine:
     """Runs network and decoder in one worker thread, one request at a time."""
 
-    def __init__(self, model_path: Path) -> None:
+    def __init__(self, model_path: Path, parallelism: Parallelism = AUTOMATIC) -> None:
         """`model_path`: the ONNX file; the name of its folder is the version when it is a number, else "1"."""
         self._path = model_path
+        self._parallelism = parallelism
         self._network: Network | None = None
         self._waiting = 0
         self._crops = CallQueue(
@@ -63,7 +65,7 @@ class LocalEngine:
 
     async def start(self) -> None:
         try:
-            network = await self.run(lambda: Network(self._path), None)
+            network = await self.run(lambda: Network(self._path, self._parallelism), None)
         except ImportError as error:
             raise EngineUnavailable("OpenVINO is not installed: pip install h3r-landmarks[serve]") from error
         except (NetworkError, MetadataError) as error:

@@ -222,7 +222,8 @@ def _seconds(text: str) -> float:
 def _response(request: Request, body: Mapping[str, Any]) -> Response:
     """The answer, written as the client's Accept header prefers."""
     kind = media_type(request.headers.get("accept", ""))
-    return Response(WRITERS[kind](body), 200, {"X-Request-ID": _id(request)}, kind)
+    # a cache must not give the one form to clients that asked for the other
+    return Response(WRITERS[kind](body), 200, {"X-Request-ID": _id(request), "Vary": "Accept"}, kind)
 
 
 def _id(request: Request) -> str:

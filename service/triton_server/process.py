@@ -22,6 +22,7 @@ import sys
 import sysconfig
 import threading
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -68,19 +69,22 @@ class EmbeddedTriton:
         stop_timeout: float = 15.0,
         otlp_endpoint: str | None = None,
         config_name: str | None = None,
+        variables: Mapping[str, str] | None = None,
         free: int | None = None,
     ) -> None:
         """`port`: by default its gRPC API has a socket that only this user can connect to. With a port (0 takes a free
         one) it listens on 127.0.0.1, where every user of the machine can ask for inference and, at `metrics_url`, for
         its metrics. `start_timeout`: seconds until it must be ready. `stop_timeout`:
         seconds for requests in flight before it is killed. `otlp_endpoint`: URL of a collector that gets its traces.
-        `config_name`: models use configs/<name>.pbtxt where they have that file. `free`: bytes of /dev/shm that it may
+        `config_name`: models use configs/<name>.pbtxt where they have that file. `variables`: of the environment, for
+        its models. `free`: bytes of /dev/shm that it may
         use, by default what is free there.
         """
         self._options = [] if otlp_endpoint is None else trace_options(otlp_endpoint)
         self._options += [] if config_name is None else [f"--model-config-name={config_name}"]
         self._repository = model_repository
         self._config_name = config_name
+        self._variables = variables or {}
         self._free = free
         self._port = port
         self._start_timeout = start_timeout
@@ -163,7 +167,9 @@ class EmbeddedTriton:
         ]
         options = [f"--parent-pipe={self._stop_timeout}", f"--remove={folder}", "--"]
         try:
-            return self._start_watchdog([*options, *command], environment(wheel, libpython), lock)
+            return self._start_watchdog(
+                [*options, *command], {**environment(wheel, libpython), **self._variables}, lock
+            )
         finally:
             os.close(lock)  # the watchdog has it
 

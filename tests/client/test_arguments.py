@@ -30,6 +30,24 @@ def test_an_address_of_another_kind_is_rejected(url: str) -> None:
         Client(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://host:1/v1/landmarks", "http://host:1"),
+        ("https://host/prefix/v1/landmarks/batch/", "https://host/prefix"),
+    ],
+)
+def test_the_url_of_a_method_is_told_from_an_address(url: str, address: str) -> None:
+    with pytest.raises(ClientUsageError, match=f"names a method: give the service's address, {address}$"):
+        Client(url)
+
+
+def test_an_image_is_not_fetched() -> None:
+    for image in ("http://host/a.jpg", "HTTPS://host/a.jpg"):
+        with Client("http://127.0.0.1:1") as client, pytest.raises(ClientUsageError, match="not a URL: download it"):
+            client.landmarks(image)
+
+
 @pytest.mark.parametrize("scheme", ["http", "https", "grpc", "grpcs"])
 @pytest.mark.parametrize(
     "host",

@@ -225,6 +225,11 @@ def test_no_more_of_a_file_is_read_than_the_limit_allows(service: dict[str, Any]
     assert f"{huge}: the image file has more than {32 * 2**20} bytes" in capsys.readouterr().err
 
 
+def test_a_url_is_not_read(service: dict[str, Any], capsys: Any) -> None:
+    assert run("https://host/a.jpg", "--url", service["http"]) == 1
+    assert "a URL is not read: curl URL | landmarks detect -" in "".join(capsys.readouterr())
+
+
 def test_a_part_of_a_folder_that_is_not_searched_is_told_and_the_status_is_1(
     service: dict[str, Any], folder: Path, tmp_path: Path, capsys: Any
 ) -> None:

@@ -206,7 +206,7 @@ async def test_openapi_describes_request_answer_and_every_error():
     assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(operation["requestBody"]["content"])
     assert {p["name"] for p in operation["parameters"]} == {
         "box", "topk", "max_faces", "detector_threshold", "model", "decoder", "flip", "omit", "min_score",
-        "refine", "pixel_aspect", "X-Request-ID", "X-Request-Timeout",
+        "refine", "pixel_aspect", "min_face", "X-Request-ID", "X-Request-Timeout",
     }  # fmt: skip
     assert set(operation["responses"]) == {
         "200", "400", "401", "403", "404", "408", "413", "415", "422", "429", "431", "500", "503", "504",
@@ -239,10 +239,10 @@ async def test_the_examples_of_the_description_run():
     )
     assert set(options) == {
         "boxes", "topk", "max_faces", "detector_threshold", "decoder", "flip", "omit", "min_score",
-        "refine", "pixel_aspect",
+        "refine", "pixel_aspect", "min_face",
     }  # fmt: skip
     assert set(query) == set(options) - {"boxes"} | {"box"}
-    assert [response.status_code for response in responses] == [200] * (3 + 10)
+    assert [response.status_code for response in responses] == [200] * (3 + 11)
     assert responses[0].json()["faces"] == responses[1].json()["faces"] == responses[2].json()["faces"] != []
 
 
@@ -272,6 +272,7 @@ async def test_accept_chooses_json_or_msgpack(accept, kind):
     mine = {"X-Request-ID": "me"}
     plain, chosen = await send(raw(query, **mine), raw(query, **mine, **({"Accept": accept} if accept else {})))
     assert chosen.headers["content-type"] == kind
+    assert plain.headers["vary"] == chosen.headers["vary"] == "Accept"
     read = ormsgpack.unpackb if "msgpack" in kind else orjson.loads
     body = read(chosen.content)
     # JSON has a float32 in few digits, msgpack in four bytes

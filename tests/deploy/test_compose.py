@@ -107,7 +107,12 @@ def test_the_probes_command_is_one_and_prometheus_finds_it() -> None:
 
 def test_every_setting_of_the_gateway_exists() -> None:
     """Also of those in comments: an unknown name would be ignored without an error."""
-    files = (DEPLOY / "gateway.env", ROOT / "docker-compose.yml", DEPLOY / "compose.candidate.yml")
+    files = (
+        DEPLOY / "gateway.env",
+        DEPLOY / "tuned.env",
+        ROOT / "docker-compose.yml",
+        DEPLOY / "compose.candidate.yml",
+    )
     texts = [path.read_text() for path in files]
     named = {name.lower() for text in texts for name in re.findall(r"\bLANDMARKS_([A-Z_]+)(?:=|: )", text)}
     named.remove("api_key")  # of clients: here of the probe

@@ -1,8 +1,8 @@
 """Fuzzes the APIs of a service, or the image reader, for a given time.
 
 `apis` starts `landmarks serve` with the local engine on free ports of 127.0.0.1, and sends requests that
-schemathesis draws from the OpenAPI description and hypothesis from the gRPC schema. `images` decodes small files of
-every format with bytes and fields changed, in a process of its own.
+schemathesis draws from the OpenAPI description and hypothesis from the gRPC schema, streams among them. `images`
+decodes small files of every format with bytes and fields changed, in a process of its own.
 
 A run fails (exit status 1) on a crash, a hang, any failure that is the service's own, an answer that is not as
 described, and when the process has grown by more than 15 % between a third of the time and the end. The inputs of

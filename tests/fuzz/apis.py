@@ -19,15 +19,15 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
 from bench.measuring import ROOT
-from bench.services import portrait, started
-from landmarks.decoders import DECODERS
+from bench.services import started
 from landmarks_client.pb import landmarks_pb2 as pb
 from service.errors import ErrorKind
-from service.request import OMITTABLE
 from service.rpc.errors import CODE_KEY
 from tests.contract.test_schemathesis import CHECKS, IMAGES, OPERATIONS, is_short
 from tests.fuzz.files import damaged, files
+from tests.fuzz.options import PORTRAIT, detect_requests
 from tests.fuzz.run import HANG_SECONDS, ROUND, Fuzzer, Outcome, Run
+from tests.fuzz.streams import checked_answers, joined, split, stream, streams
 
 SETTINGS = {"engine": "local", "max_bytes": "1000000", "max_pixels": "4000000"}
 OWN_FAULTS = {kind.value for kind in (ErrorKind.INTERNAL, ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED)}
@@ -37,64 +37,24 @@ RIGHT = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-PORTRAIT, _ = portrait(160)
-
-numbers = st.one_of(st.floats(width=32), st.floats(-50, 250, width=32))
-boxes = st.builds(pb.Box, x1=numbers, y1=numbers, x2=numbers, y2=numbers)
-shares = st.floats(0, 1, width=32)
-texts = st.text(max_size=40)
-images = st.one_of(st.just(PORTRAIT), st.builds(lambda end: PORTRAIT[:end], st.integers(0, len(PORTRAIT))), damaged())
-
-VALID: dict[str, st.SearchStrategy[Any]] = {
-    "boxes": st.lists(st.just(pb.Box(x1=40, y1=20, x2=90, y2=70)), max_size=3),
-    "topk": st.integers(1, 9),
-    "max_faces": st.integers(1, 3),
-    "detector_threshold": shares,
-    "decoder": st.sampled_from([*DECODERS]),
-    "flip": st.booleans(),
-    "omit": st.lists(st.sampled_from(OMITTABLE), max_size=3),
-    "min_score": shares,
-    "refine": st.sampled_from(("never", "auto", "always")),
-    "pixel_aspect": st.floats(0.25, 4, width=32),
-    "min_face": st.floats(1, 1e30, width=32),
-}
-ANY = VALID | {
-    "boxes": st.lists(boxes, min_size=1, max_size=3) | st.lists(boxes, max_size=40),
-    "topk": st.integers(0, 2**32 - 1),
-    "max_faces": st.integers(0, 2**32 - 1),
-    "detector_threshold": numbers,
-    "model": texts,
-    "decoder": texts,
-    "omit": st.lists(texts, max_size=3),
-    "min_score": numbers,
-    "refine": texts,
-    "pixel_aspect": numbers,
-    "min_face": numbers,
-}
-"""Values of each option, most of them out of range."""
-
-
-@st.composite
-def detect_requests(draw: st.DrawFn) -> pb.DetectRequest:
-    """An image with options, of which at most one is out of range: the first that is refused would hide others."""
-    options = draw(st.fixed_dictionaries({}, optional=VALID))
-    wrong = draw(st.sampled_from(("", "", "boxes", "boxes", *ANY)))
-    if wrong:
-        options[wrong] = draw(ANY[wrong])
-    return pb.DetectRequest(image=draw(images), **options)
 
 
 @st.composite
 def messages(draw: st.DrawFn) -> tuple[str, bytes]:
-    """A method's name and a message, most of which can be read."""
-    method = draw(st.sampled_from(("Detect", "Detect", "DetectBatch")))
-    drawn = draw(st.lists(detect_requests(), min_size=1, max_size=1 if method == "Detect" else 3))
-    message = drawn[0] if method == "Detect" else pb.DetectBatchRequest(requests=drawn)
-    data = message.SerializeToString()
+    """A method's name and a message, most of which can be read; of `Track` the messages of a stream."""
+    method = draw(st.sampled_from(("Detect", "Detect", "DetectBatch", "Track", "Track")))
+    if method == "Track":
+        parts = [each.SerializeToString() for each in draw(streams())]
+    else:
+        requests = draw(st.lists(detect_requests(), min_size=1, max_size=1 if method == "Detect" else 3))
+        message = requests[0] if method == "Detect" else pb.DetectBatchRequest(requests=requests)
+        parts = [message.SerializeToString()]
     if draw(st.integers(0, 4)) == 0:
+        number = draw(st.integers(0, len(parts) - 1))
+        data = parts[number]
         at = draw(st.integers(0, len(data)))
-        data = data[:at] + draw(st.binary(max_size=8)) + data[at + draw(st.integers(0, 8)) :]
-    return method, data
+        parts[number] = data[:at] + draw(st.binary(max_size=8)) + data[at + draw(st.integers(0, 8)) :]
+    return method, joined(parts) if method == "Track" else parts[0]
 
 
 class ApiFuzzer(Fuzzer):
@@ -119,6 +79,7 @@ class ApiFuzzer(Fuzzer):
             ("DetectBatch", pb.DetectBatchRequest(requests=[many] * 4)),
         ):
             self._call(method, message.SerializeToString())
+        self._call("Track", stream(PORTRAIT))
 
     @property
     def pid(self) -> int:
@@ -127,6 +88,7 @@ class ApiFuzzer(Fuzzer):
     def settle(self) -> None:
         for data in (PORTRAIT, *files()):
             self._call("Detect", pb.DetectRequest(image=data).SerializeToString())
+            self._call("Track", stream(data))
             self._session.post(f"{self._url}/v1/landmarks", data, headers={"Content-Type": "image/jpeg"})
 
     def round(self, seed: int, run: Run) -> None:
@@ -187,8 +149,12 @@ class ApiFuzzer(Fuzzer):
         return Outcome(code, problem)
 
     def _call(self, method: str, message: bytes) -> Outcome:
+        path = f"/landmarks.v1.Landmarks/{method}"
         try:
-            answer = self._channel.unary_unary(f"/landmarks.v1.Landmarks/{method}")(message, timeout=HANG_SECONDS)
+            if method == "Track":
+                answers = self._channel.stream_stream(path)(iter(split(message)), timeout=HANG_SECONDS)
+                return checked_answers([pb.TrackResponse.FromString(each) for each in answers])
+            answer = self._channel.unary_unary(path)(message, timeout=HANG_SECONDS)
         except grpc.RpcError as error:
             code = dict(error.trailing_metadata() or ()).get(CODE_KEY, "")
             wrong = error.code() not in RIGHT or code in OWN_FAULTS

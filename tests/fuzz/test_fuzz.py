@@ -21,7 +21,9 @@ from tests.fuzz.__main__ import main
 from tests.fuzz.apis import ApiFuzzer
 from tests.fuzz.files import files
 from tests.fuzz.images import ImageFuzzer
+from tests.fuzz.options import PORTRAIT
 from tests.fuzz.run import Outcome, Run
+from tests.fuzz.streams import stream
 
 
 @pytest.fixture
@@ -92,8 +94,11 @@ def test_memory_may_grow_by_15_percent(
 @pytest.mark.parametrize(
     ("error", "codes"),
     [
-        (None, ["gRPC OK", "gRPC OK", "REST 200"]),
-        (EngineFailure("broken"), ["gRPC INTERNAL internal", "gRPC internal in a batch", "REST 500"]),
+        (None, ["gRPC OK", "gRPC OK", "gRPC OK in a stream", "REST 200"]),
+        (
+            EngineFailure("broken"),
+            ["gRPC INTERNAL internal", "gRPC internal in a batch", "gRPC internal in a stream", "REST 500"],
+        ),
     ],
 )
 def test_faults_of_the_service_are_problems(
@@ -101,14 +106,15 @@ def test_faults_of_the_service_are_problems(
 ) -> None:
     engine = FakeEngine()
     engine.error = error
-    message = pb.DetectRequest(image=apis.PORTRAIT, boxes=[pb.Box(x1=40, y1=20, x2=90, y2=70)])
+    message = pb.DetectRequest(image=PORTRAIT, boxes=[pb.Box(x1=40, y1=20, x2=90, y2=70)])
     batch = pb.DetectBatchRequest(requests=[message, message])
     inputs = {"a.Detect": message.SerializeToString(), "a.DetectBatch": batch.SerializeToString()}
-    request = requests.Request("POST", "http://host/v1/landmarks?box=40,20,90,70", data=apis.PORTRAIT).prepare()
+    inputs["a.Track"] = stream(PORTRAIT)
+    request = requests.Request("POST", "http://host/v1/landmarks?box=40,20,90,70", data=PORTRAIT).prepare()
     request.headers["Content-Type"] = "image/jpeg"
     inputs["a.json"] = apis.written(request)
 
-    with in_a_thread(engine, FakeDetector()) as (rest, rpc):
+    with in_a_thread(engine, FakeDetector(((40.0, 20.0, 90.0, 70.0), 0.9))) as (rest, rpc):
         ports = [int(address.rpartition(":")[2]) for address in (rest, rpc)]
         monkeypatch.setattr(apis, "started", lambda checkout, **settings: nullcontext((os.getpid(), *ports)))
         with closing(ApiFuzzer()) as fuzzer:

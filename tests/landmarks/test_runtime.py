@@ -1,5 +1,6 @@
 """The network on the CPU. Needs the serving dependencies (OpenVINO) and the shipped model."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from landmarks.detection import find_faces
 from landmarks.detector import DetectorMetadata
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
 from landmarks.metadata import MetadataError
+from landmarks.parallelism import Parallelism
 from landmarks.repository import model_path, provenance
 from landmarks.runtime import DetectorNetwork, Network, NetworkError, identify
 
@@ -61,6 +63,18 @@ def test_threads_are_those_of_the_quota(model_repository: Path, monkeypatch: pyt
     network = Network(model_path(model_repository))
     assert network._alone.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
     assert network._beside == [network._alone]
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="OpenVINO takes no more threads than there are cores")
+def test_threads_and_streams_can_be_chosen(network: Network, model_repository: Path) -> None:
+    """The numbers are the same to the bit. There are no more streams than threads."""
+    crops = np.stack([np.roll(golden_crop(), 9 * i, axis=0) for i in range(3)])
+    expected = network(crops).heatmaps
+    for parallelism, streams in ((Parallelism(2, 2), 2), (Parallelism(2, 1), 1), (Parallelism(1, 4), 1)):
+        chosen = Network(model_path(model_repository), parallelism)
+        assert chosen._alone.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == parallelism.threads
+        assert len(chosen._beside) == streams
+        assert chosen(crops).heatmaps.tobytes() == expected.tobytes()
 
 
 def test_identify_says_what_loading_says(network: Network, model_repository: Path) -> None:

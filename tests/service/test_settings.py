@@ -30,6 +30,8 @@ def test_defaults_and_environment(monkeypatch):
     [
         ("PORT", "70000"),
         ("PORT", "٨٠٨٠"),
+        ("PORT", "80_80"),
+        ("GRACE", "1_0"),
         ("ENGINE", "none"),
         ("MAX_BYTES", "0"),
         ("GRACE", "-1"),

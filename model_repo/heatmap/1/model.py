@@ -6,6 +6,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from landmarks.parallelism import Parallelism
 from landmarks.repository import check_stamp, model_path, precision_of, string_parameters
 from landmarks.runtime import Network, consume
 from landmarks.tensors import contract
@@ -17,7 +18,8 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         parameters = string_parameters(json.loads(args["model_config"]))
         repository, version = Path(args["model_repository"]).parent, args["model_version"]
-        self._network = Network(model_path(repository, version, precision=precision_of(parameters)))
+        path = model_path(repository, version, precision=precision_of(parameters))
+        self._network = Network(path, Parallelism.from_environment())
         check_stamp(parameters, self._network.metadata, self._network.provenance)
         self._tensors = contract(self._network.metadata.codec, self._network.metadata.has_visibility)
 

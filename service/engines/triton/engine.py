@@ -39,7 +39,7 @@ from service.engines.triton.tls import TritonTls
 
 M = TypeVar("M", ModelMetadata, DetectorMetadata)
 
-CALLS_PER_TRITON: Final = 2
+DEFAULT_CALLS: Final = 2
 """Calls in flight to a model of one Triton: while it computes the one, the next is there already. What would wait
 there waits in this process instead, where it can be gathered, reordered and dropped."""
 
@@ -74,13 +74,16 @@ class TritonEngine:
         on_retry: Callable[[Reason], None] = lambda _: None,
         on_budget_spent: Callable[[], None] = lambda: None,
         tls: TritonTls | None = None,
+        calls: int = DEFAULT_CALLS,
     ) -> None:
-        """`url`: "host:port", several separated by commas; or a resolver. The others: see EndpointPool.
+        """`url`: "host:port", several separated by commas; or a resolver. `calls`: in flight to a model of each
+        Triton. The others: see EndpointPool.
 
         Raises ValueError for text that is not host:port.
         """
         resolver = DnsResolver(url) if isinstance(url, str) else url
         self._pool = EndpointPool(resolver, self._verify, on_retry, on_budget_spent, tls=tls)
+        self._calls = calls
         self._further_checks: list[Callable[[Endpoint[Any]], Awaitable[None]]] = []
         self._crops = CallQueue(
             "landmarks", self._infer_batch, max_batch=lambda key: key.served.max_batch, **self._bounds()
@@ -167,7 +170,7 @@ class TritonEngine:
     def _bounds(self) -> dict[str, Callable[[], int]]:
         """Of a queue: what each Triton that is up adds to it."""
         return {
-            "max_calls": lambda: CALLS_PER_TRITON * max(1, self.endpoints),
+            "max_calls": lambda: self._calls * max(1, self.endpoints),
             "max_waiting": lambda: MAX_WAITING * max(1, self.endpoints),
         }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from landmarks.parallelism import STREAMS_VARIABLE
 from service.triton_server import folder as folder_module
 from service.triton_server import process as embedded
 from service.triton_server.folder import SHARED_MEMORY, regions
@@ -133,6 +134,13 @@ async def test_a_broken_repository_says_why(repository_copy: Path) -> None:
     assert "decode" in str(caught.value)
     assert not left(folder_of(triton))
     assert not processes(folder_of(triton))
+
+
+async def test_the_network_of_triton_is_told_its_threads(model_repository: Path) -> None:
+    """Its variables reach it: with one that is no number it does not load."""
+    triton = EmbeddedTriton(model_repository, variables={STREAMS_VARIABLE: "many"})
+    with pytest.raises(EmbeddedTritonError, match="LANDMARKS_NETWORK_STREAMS must be a whole number, not 'many'"):
+        await triton.start()
 
 
 async def test_a_missing_repository(tmp_path: Path) -> None:
