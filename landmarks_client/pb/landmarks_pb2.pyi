@@ -140,7 +140,7 @@ class TrackFrame(_message.Message):
     def __init__(self, number: _Optional[int] = ..., image: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ...) -> None: ...
 
 class RawImage(_message.Message):
-    __slots__ = ("width", "height", "channels", "type", "stride", "colour_space", "samples")
+    __slots__ = ("width", "height", "channels", "type", "stride", "colour_space", "samples", "planar")
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +148,7 @@ class RawImage(_message.Message):
     STRIDE_FIELD_NUMBER: _ClassVar[int]
     COLOUR_SPACE_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    PLANAR_FIELD_NUMBER: _ClassVar[int]
     width: int
     height: int
     channels: int
@@ -155,7 +156,8 @@ class RawImage(_message.Message):
     stride: int
     colour_space: str
     samples: bytes
-    def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., channels: _Optional[int] = ..., type: _Optional[str] = ..., stride: _Optional[int] = ..., colour_space: _Optional[str] = ..., samples: _Optional[bytes] = ...) -> None: ...
+    planar: bool
+    def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., channels: _Optional[int] = ..., type: _Optional[str] = ..., stride: _Optional[int] = ..., colour_space: _Optional[str] = ..., samples: _Optional[bytes] = ..., planar: bool = ...) -> None: ...
 
 class TrackResponse(_message.Message):
     __slots__ = ("frame", "missing", "cut", "answer", "problem", "faces", "state")

@@ -27,7 +27,7 @@ _BYTES_PER_PIXEL: Final = 3
 
 @dataclass(frozen=True)
 class RawImage:
-    """Rows of pixels, the top one first, with the channels of a pixel next to each other."""
+    """Rows of pixels, the top one first."""
 
     width: int
     height: int
@@ -38,6 +38,8 @@ class RawImage:
     """Bytes from the beginning of a row to that of the next; None where there is nothing between them."""
     colour_space: str | None = None
     """None: "linear" for floating-point numbers, "srgb" for integers."""
+    planar: bool = False
+    """Whether the rows of each channel follow those of the one before; else a row has the channels of its pixels."""
 
     def __len__(self) -> int:
         """Bytes, as of an image file."""
@@ -58,13 +60,14 @@ def read_raw(raw: RawImage, limits: ImageLimits) -> Source:
     if not raw.width or not raw.height:
         raise _invalid("a raw image needs width and height")
     check_size(raw.width, raw.height, limits)
-    row = raw.width * raw.channels * np.dtype(_TYPES[raw.type]).itemsize
+    per_row, rows = (1, raw.height * raw.channels) if raw.planar else (raw.channels, raw.height)
+    row = raw.width * per_row * np.dtype(_TYPES[raw.type]).itemsize
     stride = row if raw.stride is None else raw.stride
     if stride < row:
         raise _invalid(f"stride is {stride} bytes, and a row has {row}")
-    least, most = stride * (raw.height - 1) + row, stride * raw.height
+    least, most = stride * (rows - 1) + row, stride * rows
     if not least <= len(raw) <= most:
-        raise _invalid(f"{len(raw)} bytes of samples: {raw.height} rows of {stride} bytes are {least} to {most}")
+        raise _invalid(f"{len(raw)} bytes of samples: {rows} rows of {stride} bytes are {least} to {most}")
     colour = BuiltIn(is_linear=_COLOUR_SPACES[raw.colour_space])
     return Source(Header("raw", raw.width, raw.height), lambda: _decoded(raw, stride, colour), _BYTES_PER_PIXEL)
 
@@ -82,12 +85,14 @@ def _decoded(raw: RawImage, stride: int, colour: BuiltIn) -> Pixels:
 def _view(raw: RawImage, stride: int) -> NDArray[Any]:
     """The samples [H, W, C] where they are."""
     dtype = np.dtype(_TYPES[raw.type])
-    pixel = raw.channels * dtype.itemsize
+    pixel, channel = dtype.itemsize, stride * raw.height
+    if not raw.planar:
+        pixel, channel = raw.channels * dtype.itemsize, dtype.itemsize
     return np.ndarray(
         (raw.height, raw.width, raw.channels),
         dtype,
         raw.samples,
-        strides=(stride, pixel, dtype.itemsize),
+        strides=(stride, pixel, channel),
     )
 
 

@@ -239,7 +239,7 @@ class Stream:
 
 def raw_image(raw: pb.RawImage) -> RawImage:
     given = {name: getattr(raw, name) for name in ("channels", "type", "stride", "colour_space") if raw.HasField(name)}
-    return RawImage(raw.width, raw.height, raw.samples, **given)
+    return RawImage(raw.width, raw.height, raw.samples, planar=raw.planar, **given)
 
 
 def state_message(state: State) -> pb.TrackState:

@@ -46,7 +46,7 @@ FIELDS = {
     "TrackRequest": "options frame",
     "TrackOptions": "detect rate resume",
     "TrackFrame": "number image raw",
-    "RawImage": "width height channels type stride colour_space samples",
+    "RawImage": "width height channels type stride colour_space samples planar",
     "TrackResponse": "frame missing cut answer problem faces state",
     "TrackedFace": "id gap smoothed",
     "TrackState": "frame next_id glance faces",

@@ -164,16 +164,22 @@ async def test_an_image_that_cannot_be_read_is_a_problem_of_its_frame() -> None:
 
 
 RGB = gradient_image(64, 48)
+RGBA = np.dstack([RGB, RGB[:, :, :1]])
 
 
 @pytest.mark.parametrize(
     ("samples", "values"),
     [
         (RGB, {}),
-        (np.dstack([RGB, RGB[:, :, :1]]), {"channels": 4}),
+        (RGBA, {"channels": 4}),
         (RGB.astype("<u2") * 257, {"type": "uint16"}),
         ((RGB / 255).astype("<f4"), {"type": "float", "colour_space": "srgb"}),
         (np.pad(RGB.reshape(48, -1), ((0, 0), (0, 8))), {"stride": 200}),
+        (RGB.transpose(2, 0, 1), {"planar": True}),
+        (
+            np.pad((RGBA / 255).astype("<f2").transpose(2, 0, 1), ((0, 0), (0, 0), (0, 6))),
+            {"planar": True, "channels": 4, "type": "half", "colour_space": "srgb", "stride": 140},
+        ),
     ],
 )
 async def test_raw_pixels_are_answered_as_the_file_of_them(samples: np.ndarray, values: dict[str, Any]) -> None:
@@ -224,6 +230,8 @@ async def test_numbers_of_raw_pixels_that_do_not_fit_together_are_refused() -> N
     wrong: list[dict[str, Any]] = [
         {"samples": bytes(10)},
         {"samples": bytes(9216), "stride": 100},
+        {"samples": bytes(9216), "stride": 192, "planar": True},
+        {"samples": bytes(9215), "planar": True},
         {"samples": bytes(9216), "type": "double"},
         {"samples": bytes(9216), "channels": 2},
         {"samples": bytes(9216), "colour_space": "ACEScg"},

@@ -31,7 +31,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "min_score": shares,
     "refine": st.sampled_from(("never", "auto", "always")),
     "pixel_aspect": st.floats(0.25, 4, width=32),
-    "min_face": st.floats(1, 1e30, width=32),
+    "min_face": st.floats(1, 2.0**99, width=32),
 }
 ANY = VALID | {
     "boxes": st.lists(boxes, min_size=1, max_size=3) | st.lists(boxes, max_size=40),

@@ -100,12 +100,15 @@ def frames(draw: st.DrawFn, number: int) -> pb.TrackFrame:
 def raw_images(draw: st.DrawFn) -> pb.RawImage:
     """The portrait or noise, with at most one field that is wrong."""
     kind, channels = draw(st.sampled_from([*TYPES])), draw(st.sampled_from((1, 3, 4)))
-    pixel = channels * np.dtype(TYPES[kind]).itemsize
-    rows = portrait_rows(kind, channels) if draw(st.booleans()) else draw(noise(pixel))
+    planar = draw(st.booleans())
+    planes, per_row = (channels, 1) if planar else (1, channels)
+    pixel = per_row * np.dtype(TYPES[kind]).itemsize
+    rows = portrait_rows(kind, channels, planar) if draw(st.booleans()) else draw(noise(pixel)) * planes
     gap = draw(st.sampled_from((None, 0, 1, 64)))
     raw = pb.RawImage(
         width=len(rows[0]) // pixel,
-        height=len(rows),
+        height=len(rows) // planes,
+        planar=planar,
         channels=channels,
         type=kind,
         stride=None if gap is None else len(rows[0]) + gap,
@@ -126,10 +129,13 @@ def raw_images(draw: st.DrawFn) -> pb.RawImage:
 
 
 @cache
-def portrait_rows(kind: str, channels: int) -> list[bytes]:
+def portrait_rows(kind: str, channels: int, planar: bool) -> list[bytes]:
     image = np.asarray(Pillow.open(BytesIO(PORTRAIT)).convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
     scale = {"uint8": 1, "uint16": 257}.get(kind, 1 / 255)
-    return [row.tobytes() for row in (image * scale).astype(TYPES[kind])]
+    samples = (image * scale).astype(TYPES[kind])
+    if planar and channels > 1:
+        samples = samples.transpose(2, 0, 1).reshape(-1, samples.shape[1])
+    return [row.tobytes() for row in samples]
 
 
 @st.composite
