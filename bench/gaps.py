@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NamedTuple
 
 from bench.measuring import ROOT, Prepare, add_window_arguments, bench_parser, commit, machine, measure_rounds

@@ -134,10 +134,8 @@ def print_table(rows: dict[str, Outcomes]) -> None:
         other = outcomes.statuses.total() - ok - rejected
         print(f"| {name} | {ok} | {rejected} | {other} | {median:.1f} | {p99:.1f} | {slowest:.1f} |")
     one, over = (np.percentile(outcomes.accepted, [50, 99]) for outcomes in rows.values())
-    print(
-        f"\np99 of the accepted requests: {over[1] / one[1]:.1f} times that of one client, {over[1] / one[0]:.1f} times "
-        "its p50"
-    )
+    late = over[1] / one
+    print(f"\np99 of the accepted requests: {late[1]:.1f} times that of one client, {late[0]:.1f} times its p50")
 
 
 if __name__ == "__main__":
