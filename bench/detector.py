@@ -21,17 +21,9 @@ from tqdm import tqdm
 
 from bench.cascade import Cascade
 from landmarks.crop import Crop, warp
-from landmarks.detection import (
-    HINT_SCORE,
-    Detections,
-    enlarged,
-    find_faces,
-    reduced,
-    search_sides,
-    selected,
-    shows_all,
-)
+from landmarks.detection import Detections, find_faces
 from landmarks.runtime import DetectorNetwork
+from landmarks.search import HINT_SCORE, Search
 from landmarks.size import Size
 from landmarks.tensors import MAX_DETECTION_SIDE
 from service.detectors.yunet import YuNet
@@ -93,12 +85,10 @@ def as_served(network: DetectorNetwork) -> Detector:
     spec = network.metadata.spec
 
     def detect(image: RgbImage) -> Detections:
-        for side in search_sides(max(image.shape[:2]), MAX_DETECTION_SIDE):
-            small = reduced(image, side)
-            found = find_faces(small, network, spec, HINT_SCORE)
-            if shows_all(found):
-                break
-        return enlarged(selected(found, found.scores >= spec.threshold), small, image)
+        search = Search(image, spec, MAX_DETECTION_SIDE)
+        while (part := search.next_part()) is not None:
+            search.add(find_faces(part, network, spec, HINT_SCORE))
+        return search.faces()
 
     return detect
 

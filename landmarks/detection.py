@@ -7,9 +7,7 @@ cell is that of the probability to be the assigned one. So the 2 x 2 cells that 
 probability of a face, and their mean, weighted by their probabilities, is its centre to a fraction of a cell.
 
 Faces that are too large for the last level are found in the image at half its size, at a quarter, and so on.
-
-Most images show few faces, and large ones, for which a quarter of the resolution suffices. So an image is searched
-coarse to fine: `search_sides` says at which sizes, `shows_all` whether the next is needed.
+`landmarks.search` says how large an image is when it is searched.
 
 Cells and pixels are related as in `landmarks.codec` (pixel rule "center"). Source of the rounding: Yu and Tao, "Heatmap
 Regression via Randomized Rounding" (arXiv:2009.00225); of centres and sizes on maps of several strides: Zhou et al.,
@@ -44,17 +42,6 @@ CELLS_PER_FACE: Final = 4.0
 CONTAINMENT_THRESHOLD: Final = 0.8
 """Where a larger share than this of the smaller of two boxes lies in the other, the one with the lower score is
 removed."""
-
-HINT_SCORE: Final = 0.1
-"""Boxes of a lower score than a face needs, down to this one, are hints that a finer search may find faces."""
-CERTAIN_SCORE: Final = 0.5
-"""A coarse search suffices only if it finds a face with at least this score."""
-SMALL_FACE: Final = 40.0
-"""Pixels of the searched image. Where no box is smaller, even smaller faces beside them are rare."""
-MIN_FACE: Final = 16.0
-"""Pixels of the searched image: the network finds nearly all faces of this size, and fewer of smaller ones."""
-MIN_COARSE_SIDE: Final = 256
-"""Pixels of the longer side of an image; searching smaller ones saves nothing."""
 
 NEVER: Final = -80.0
 """A logit whose probability is nothing."""
@@ -107,24 +94,6 @@ def find_faces(
     return suppress(selected(Detections(boxes, scores), scores >= threshold), spec.nms_iou)
 
 
-def search_sides(longer_side: int, max_side: int, min_face: float | None = None) -> list[int]:
-    """The longer sides in pixels to which an image is reduced to be searched, in turn until one `shows_all`.
-
-    They are a quarter, a half and all of its own, which is reduced to `max_side` first; only the least that suffices
-    where the size in pixels of the smallest face that matters is known.
-    """
-    finest = min(longer_side, max_side)
-    if min_face is not None:
-        return [min(finest, math.ceil(longer_side * min(1.0, MIN_FACE / min_face)))]
-    return [side for side in (finest // 4, finest // 2) if side >= MIN_COARSE_SIDE] + [finest]
-
-
-def shows_all(found: Detections) -> bool:
-    """Whether a search, whose hints are among what it found, makes it unlikely that a finer one finds more faces."""
-    is_certain, is_large = found.scores >= CERTAIN_SCORE, sizes(found.boxes) >= SMALL_FACE
-    return bool(is_certain.any() and is_large.all())
-
-
 def pyramid(image: RgbImage, spec: DetectorSpec, max_side: int) -> Iterator[RgbImage]:
     """The image at full size, half, a quarter and so on, until its longer side is at most half the largest face.
 
@@ -133,7 +102,7 @@ def pyramid(image: RgbImage, spec: DetectorSpec, max_side: int) -> Iterator[RgbI
     image = reduced(image, max_side)
     yield image
     while max(image.shape[:2]) > spec.largest / 2:
-        image = _resized(image, 0.5)
+        image = resized(image, 0.5)
         yield image
 
 
@@ -157,10 +126,11 @@ def canvas_side(side: int, multiple: int) -> int:
 def reduced(image: RgbImage, max_side: int) -> RgbImage:
     """The image, averaged down until its longer side is at most `max_side` pixels."""
     scale = max_side / max(image.shape[:2])
-    return _resized(image, scale) if scale < 1 else image
+    return resized(image, scale) if scale < 1 else image
 
 
-def _resized(image: RgbImage, scale: float) -> RgbImage:
+def resized(image: RgbImage, scale: float) -> RgbImage:
+    """The image with about `scale` times the sides, at least one pixel, averaged."""
     height, width = image.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

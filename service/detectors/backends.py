@@ -11,12 +11,13 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from landmarks.detection import HINT_SCORE, Detections, find_faces
+from landmarks.detection import Detections, find_faces
 from landmarks.detector import DetectorMetadata
 from landmarks.golden import GOLDEN_TOLERANCE, golden_crop
 from landmarks.metadata import MetadataError
 from landmarks.repository import PROVENANCE_KEY, string_parameters
 from landmarks.runtime import DetectorNetwork, NetworkError
+from landmarks.search import HINT_SCORE
 from landmarks.tensors import BOX_SCORES, BOXES, DETECTOR_MODEL, IMAGE
 from service.deadline import Deadline
 from service.engines.local import LocalEngine
@@ -43,7 +44,7 @@ class DetectorBackend(Protocol):
         """The network that is served; loads it where that has not happened yet. Raises EngineError."""
 
     async def detect(self, image: Pixels, deadline: Deadline | None) -> Detections:
-        """The faces of an image and hints (`landmarks.detection.HINT_SCORE`), best first. Raises EngineError."""
+        """The faces of an image and hints (`landmarks.search.HINT_SCORE`), best first. Raises EngineError."""
 
 
 class TritonDetectorBackend:

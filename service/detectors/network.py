@@ -6,8 +6,9 @@ import logging
 from concurrent.futures import Executor
 from typing import Final
 
-from landmarks.detection import Detections, enlarged, reduced, search_sides, selected, shows_all
+from landmarks.detection import Detections
 from landmarks.golden import golden_crop
+from landmarks.search import Search
 from landmarks.tensors import MAX_DETECTION_SIDE
 from service.deadline import Deadline
 from service.detectors.backends import DetectorBackend, ServedDetector, check_golden_face
@@ -46,15 +47,11 @@ class NetworkDetector:
     async def detect(
         self, image: Pixels, *, min_face: float | None = None, deadline: Deadline | None = None
     ) -> Detections:
-        threshold = (self._served or await self._identify()).metadata.spec.threshold
-        longer_side = max(image.shape[:2])
-        for side in search_sides(longer_side, self._max_side, min_face):
-            small = image if side == longer_side else await in_thread(self._executor, reduced, image, side)
-            found = await self._backend.detect(small, deadline)
-            if shows_all(found):
-                break
-        faces = enlarged(selected(found, found.scores >= threshold), small, image)
-        return largest_first(of_size(faces, min_face))
+        spec = (self._served or await self._identify()).metadata.spec
+        search = Search(image, spec, self._max_side, min_face)
+        while (part := await in_thread(self._executor, search.next_part)) is not None:
+            search.add(await self._backend.detect(part, deadline))
+        return largest_first(of_size(search.faces(), min_face))
 
     async def ready(self) -> bool:
         """Identifies the served network at every call, and verifies it by the golden crop once it is another one."""

@@ -27,7 +27,6 @@ from landmarks.detection import (
     padded,
     pyramid,
     reduced,
-    search_sides,
     suppress,
     to_sides,
 )
@@ -242,29 +241,6 @@ def test_the_image_is_reduced_until_no_face_can_be_large(
     height: int, width: int, shapes: list[tuple[int, int]]
 ) -> None:
     assert [part.shape[:2] for part in pyramid(blank_image(height, width), SPEC, max_side=2048)] == shapes
-
-
-@pytest.mark.parametrize(
-    ("longer_side", "max_side", "min_face", "sides"),
-    [
-        (1920, 2048, None, [480, 960, 1920]),
-        (4096, 2048, None, [512, 1024, 2048]),
-        (800, 2048, None, [400, 800]),
-        (512, 2048, None, [256, 512]),
-        (511, 2048, None, [511]),
-        (1920, 400, None, [400]),
-        (1, 2048, None, [1]),
-        # 16 pixels of the searched image
-        (1920, 2048, 64.0, [480]),
-        (1920, 400, 16.0, [400]),
-        (1920, 2048, 1.0, [1920]),
-        (1920, 2048, 1e9, [1]),
-    ],
-)
-def test_an_image_is_searched_at_a_quarter_and_half_of_its_size_first(
-    longer_side: int, max_side: int, min_face: float | None, sides: list[int]
-) -> None:
-    assert search_sides(longer_side, max_side, min_face) == sides
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from landmarks.detection import HINT_SCORE, find_faces
+from landmarks.detection import find_faces
 from landmarks.repository import MODEL_FILE, check_stamp, string_parameters
 from landmarks.runtime import DetectorNetwork, consume
+from landmarks.search import HINT_SCORE
 from landmarks.tensors import BOX_SCORES, BOXES, DESCRIBE, IMAGE, METADATA
 
 

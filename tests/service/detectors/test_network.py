@@ -92,36 +92,27 @@ LARGE = (10.0, 10.0, 50.0, 50.0)
 
 
 @pytest.mark.parametrize(
-    ("found", "sides"),
+    ("score", "sides"),
     [
-        # a certain face, and none of less than 40 pixels
-        ([(LARGE, 0.6)], [480]),
-        ([(LARGE, 0.6), (LARGE, 0.1)], [480]),
-        # nothing that is certain
-        ([], [480, 960, 1920]),
-        ([(LARGE, 0.4)], [480, 960, 1920]),
-        # a small face, or a hint of one
-        ([(LARGE, 0.6), ((10.0, 10.0, 49.0, 49.0), 0.9)], [480, 960, 1920]),
-        ([(LARGE, 0.6), ((10.0, 10.0, 49.0, 49.0), 0.1)], [480, 960, 1920]),
+        (0.6, [480]),
+        # less than a certain face, so that finer searches may find more
+        (0.4, [480, 960, 1920]),
     ],
 )
-async def test_a_finer_search_follows_a_coarse_one_that_may_have_missed_faces(
-    executor: ThreadPoolExecutor, found: list[tuple[tuple[float, float, float, float], float]], sides: list[int]
+async def test_the_backend_is_asked_coarse_to_fine(
+    executor: ThreadPoolExecutor, score: float, sides: list[int]
 ) -> None:
-    backend = FakeBackend(*found)
+    backend = FakeBackend((LARGE, score))
     await NetworkDetector(backend, executor).detect(np.zeros((1080, 1920, 3), np.uint8))
     assert [shape[1] for shape, _ in backend.calls] == sides
 
 
-async def test_the_answer_is_that_of_the_last_search_without_its_hints(executor: ThreadPoolExecutor) -> None:
-    class Finer(FakeBackend):
-        async def detect(self, image: Pixels, deadline: Deadline | None) -> Detections:
-            self.found = ((LARGE, 0.4),) if image.shape[1] == 500 else ((LARGE, 0.9), (LARGE, 0.49), (LARGE, 0.5))
-            return await super().detect(image, deadline)
-
-    found = await NetworkDetector(Finer(), executor).detect(np.zeros((500, 1000, 3), np.uint8))
-    assert sorted(found.scores) == [0.5, 0.9]  # at least the specification's threshold
-    np.testing.assert_array_equal(found.boxes, [LARGE, LARGE])
+async def test_hints_are_no_faces(executor: ThreadPoolExecutor) -> None:
+    """The specification's threshold is 0.5."""
+    other = (100.0, 10.0, 140.0, 50.0)
+    backend = FakeBackend((LARGE, 0.9), (other, 0.49))
+    found = await NetworkDetector(backend, executor).detect(np.zeros((100, 200, 3), np.uint8))
+    np.testing.assert_array_equal(found.boxes, [LARGE])
 
 
 async def test_of_the_smallest_face_asked_for_one_search_follows(executor: ThreadPoolExecutor) -> None:
