@@ -15,7 +15,7 @@ LOCKED = $(PIP) --no-deps --require-hashes --only-binary :all: --find-links depl
 	--requirement deploy/locks/build.txt --requirement deploy/locks/$(1) && \
 	$(PIP) --no-index --no-deps --no-build-isolation --editable .
 
-.PHONY: help up test test-containers mutation demo bench bench-gaps bench-peers bench-scale bench-decode bench-detector tables soak fuzz lint types proto lock audit clean
+.PHONY: help up test test-containers mutation demo bench bench-gaps bench-peers bench-scale bench-tracking bench-decode bench-detector tables soak fuzz lint types proto lock audit clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -51,6 +51,10 @@ bench-peers: $(VENV)/dev.installed ## other landmark networks beside this one: [
 
 bench-scale: $(VENV)/dev.installed ## 1 to 500 faces, 256 to 8,192 pixels, 1 to 256 clients, 1 to 3 Tritons; memory at each
 	@exec $(BIN)/python -m bench.scale
+
+bench-tracking: $(VENV)/dev.installed ## landmarks track beside MediaPipe on a 1080p clip, then 1,000 frames of the stream Track: [CACHE=folder for MediaPipe]
+	@$(BIN)/python -m bench.tracking $(if $(CACHE),--cache "$(CACHE)")
+	@exec $(BIN)/python -m bench.stream
 
 bench-decode: $(VENV)/dev.installed ## the time of the decoder over the time of copying its heatmaps
 	@exec $(BIN)/python -m bench.decode

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.measuring import machine
 from landmarks import compiled
 from landmarks.codec import CodecSpec, decode
 from landmarks.golden import golden_crop
@@ -67,6 +68,7 @@ def main() -> int:
     network = Network(model_path(Path(__file__).parents[1] / "model_repo"))
     codec = network.metadata.codec
     crop = golden_crop(codec.input_size)
+    print(machine())
     print("| batch | copy, us | decoder, us | over copy | by NumPy, us | over copy |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for batch in args.batch:

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench.measuring import machine
 from bench.overload import Client, Outcomes
 from bench.services import portrait, started, tritons
 
@@ -96,6 +97,7 @@ def main() -> int:
             for address in addresses[1:]:
                 os.kill(pid_of(address), signal.SIGKILL)
             load.rate(3.0)
+    print(machine())
     print(f"{args.gateways} gateways, {args.tritons} Tritons, {args.concurrency} clients\n")
     print("| requests/s | after the loss of one Triton | answered | lost | slowest, ms |")
     print("| ---: | ---: | ---: | ---: | ---: |")

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NamedTuple
 
 from bench.measuring import ROOT, Prepare, add_window_arguments, bench_parser, commit, machine, measure_rounds
-from bench.services import Box, Load, portrait, prepare_load, started
+from bench.services import Box, Load, add_against_argument, portrait, prepare_load, started
 
 
 class Case(NamedTuple):
@@ -35,7 +34,7 @@ def main() -> int:
     add_window_arguments(parser, rounds=5, seconds=60.0, warm_up=False)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16], metavar="N", help="[1 4 16]")
     parser.add_argument("--limit", type=float, default=300.0, help="milliseconds that a gap may last [%(default)g]")
-    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="measure this checkout's service as well")
+    add_against_argument(parser)
     args = parser.parse_args()
 
     jpeg, face = portrait(512)

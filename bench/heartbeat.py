@@ -25,6 +25,7 @@ import grpc
 import httpx
 import numpy as np
 
+from bench.measuring import machine
 from bench.services import portrait, started
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
@@ -129,6 +130,7 @@ def main() -> int:
     parser.parse_args()
     slowest = {}
     with started(max_faces=str(FACES)) as service, heart(service.rest) as pipe:
+        print(machine())
         print("| request | slowest answer, ms |\n| --- | ---: |", flush=True)
         for name, work in requests(service.urls["REST"], service.rpc):
             slowest[name] = slowest_during(pipe, work)

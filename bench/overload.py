@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bench.measuring import machine
 from bench.services import portrait, started
 
 THREADS = 96
@@ -114,6 +115,7 @@ def main() -> int:
         alone = back_to_back(clients[:1], args.seconds / 3)
         full = back_to_back(clients[: args.max_in_flight], args.seconds / 6)
         capacity = len(full.accepted) / (args.seconds / 6)
+        print(machine())
         print(
             f"capacity: {capacity:.1f} requests/s with {args.max_in_flight} in flight; offered: {args.factor:g} times\n"
         )
@@ -131,8 +133,9 @@ def print_table(rows: dict[str, Outcomes]) -> None:
         slowest = 1e3 * max(outcomes.rejected, default=0.0)
         other = outcomes.statuses.total() - ok - rejected
         print(f"| {name} | {ok} | {rejected} | {other} | {median:.1f} | {p99:.1f} | {slowest:.1f} |")
-    one, over = (np.percentile(outcomes.accepted, 99) for outcomes in rows.values())
-    print(f"\np99 of the accepted requests: {over / one:.1f} times that of one client")
+    one, over = (np.percentile(outcomes.accepted, [50, 99]) for outcomes in rows.values())
+    late = over[1] / one
+    print(f"\np99 of the accepted requests: {late[1]:.1f} times that of one client, {late[0]:.1f} times its p50")
 
 
 if __name__ == "__main__":

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 
 def random_network(backbone: str) -> nn.Module:
-    """The backbone by that name, always with the same weights. Raises ConfigError for an unknown name."""
+    """The backbone by that name, always with the same weights. Raises SystemExit for an unknown name."""
     import torch
 
     from train.backbones import build
+    from train.errors import ConfigError
 
     torch.manual_seed(0)
-    return build(backbone).eval()
+    try:
+        return build(backbone).eval()
+    except ConfigError as error:
+        raise SystemExit(str(error)) from error
 
 
 def random_repository(backbone: str, folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import re
@@ -74,6 +75,16 @@ def started(checkout: Path = ROOT, **settings: str) -> Iterator[Service]:
             yield Service(process.pid, int(rest), int(rpc))
         finally:
             process.terminate()
+
+
+def add_against_argument(parser: argparse.ArgumentParser) -> None:
+    """--against, the folder of another checkout."""
+    parser.add_argument(
+        "--against",
+        type=lambda text: Path(text).resolve(),
+        metavar="CHECKOUT",
+        help="measure the service of this checkout as well, by the Python of its own .venv",
+    )
 
 
 def interpreter(checkout: Path) -> str:

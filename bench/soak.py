@@ -26,7 +26,7 @@ import httpx
 import numpy as np
 from tqdm import tqdm
 
-from bench.measuring import Process, processes
+from bench.measuring import Process, machine, processes
 from bench.services import portrait, started
 from landmarks_client import Client, LandmarksError
 
@@ -151,6 +151,7 @@ def main() -> int:
 
 
 def print_table(first: int, last: int, early: dict[str, Process], late: dict[str, Process], codes: Counter[str]) -> int:
+    print(machine())
     print(f"answers: {', '.join(f'{count} {code}' for code, count in codes.most_common())}\n")
     print(
         f"| process | MB after {first:,} (shared) | MB after {last:,} (shared) | growth |\n| --- | ---: | ---: | ---: |"

@@ -38,7 +38,7 @@ from bench.measuring import (
     spread,
 )
 from bench.random_network import random_repository
-from bench.services import Box, Load, Request, portrait, prepare_alone, prepare_load, started
+from bench.services import Box, Load, Request, add_against_argument, portrait, prepare_alone, prepare_load, started
 from landmarks import compiled
 from landmarks.repository import model_path
 from landmarks.runtime import Network
@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument(
         "--boxes", nargs="+", choices=(GIVEN, NONE), default=[GIVEN, NONE], help="whether requests have the face's box"
     )
-    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="measure this checkout's service as well")
+    add_against_argument(parser)
     args = parser.parse_args()
 
     jpeg, face = portrait(args.size)

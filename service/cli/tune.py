@@ -96,7 +96,12 @@ async def tune(command: Tune) -> int:
                 raise
             sys.stderr.write("landmarks: interrupted: nothing was written\n")
             return INTERRUPTED
-    arguments.out.write_text(text, encoding="utf-8")
+    try:
+        arguments.out.write_text(text, encoding="utf-8")
+    except OSError as error:  # what was measured is not lost
+        sys.stderr.write(f"landmarks: {arguments.out} cannot be written: {error.strerror}\n")
+        sys.stdout.write(text)
+        return 1
     sys.stderr.write(
         f"landmarks: wrote {arguments.out}. Use it by: set -a; . {arguments.out.absolute()}; set +a; landmarks serve\n"
     )
