@@ -23,8 +23,8 @@ export async function openVideo(file, leftOut = 0) {
     const [source, screen] = [await Video.open(file), await Video.open(file)];
     if (turn !== turns) return [source, screen].forEach((video) => video.close());
     await open(file.name, source, screen);
-    const alone = leftOut ? `One video is tracked at a time: ${leftOut} more files were left out.` : "";
-    byId("video-note").textContent = alone;
+    const others = leftOut === 1 ? "the other file was" : `${leftOut} other files were`;
+    byId("video-note").textContent = leftOut ? `One video is tracked at a time: ${others} left out.` : "";
     await track();
   });
 }

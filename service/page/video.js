@@ -31,7 +31,7 @@ export class Video {
     const element = this.#element;
     Object.assign(element, { muted: true, playsInline: true, preload: "auto", src: URL.createObjectURL(file) });
     await this.#event("loadedmetadata");
-    if (!element.videoWidth) throw unreadable("It holds no picture that this browser can decode.");
+    if (!element.videoWidth) throw unreadable("");
     // files that were written live do not state how long they are: a seek beyond the end finds it
     if (element.duration === Infinity) await this.seek(Number.MAX_SAFE_INTEGER);
     await this.seek(0);
@@ -165,10 +165,12 @@ export class Video {
   }
 }
 
-function unreadable(detail) {
+/** `reason`: in the browser's own words, if it gives any. */
+function unreadable(reason) {
+  const detail = "Its format or its codec is not one that this browser plays, or the file is damaged";
   return new Problem({
     title: "This browser cannot decode the video",
-    detail,
+    detail: reason ? `${detail} (${reason}).` : `${detail}.`,
     code: "video",
     action: "Convert it to MP4 with H.264 or to WebM with VP9, or track the file itself by the command “landmarks track”.",
     status: -1,

@@ -51,7 +51,7 @@ def number_of(grey: float) -> int:
     return round((grey - LIGHTEST) / STEP)
 
 
-async def face_of_the_frame(image: np.ndarray, *, deadline: object = None) -> Detections:
+async def face_of_the_frame(image: np.ndarray, **options: object) -> Detections:
     """A face whose place says which frame it is in."""
     number = number_of(float(image[10 : MARK - 10, 10 : MARK - 10].mean()))
     box = np.array(BOX) + SHIFT * number * np.array([1, 0, 1, 0])
