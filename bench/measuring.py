@@ -164,7 +164,8 @@ def watch(work: Callable[[], T]) -> Window[T]:
     elapsed, own_after = time.perf_counter() - start, cpu_seconds()
     cpu = {name: seconds - own.get(name, 0.0) for name, seconds in own_after.items()}
     foreign = (_busy_seconds() - busy - sum(cpu.values())) / (elapsed * (os.cpu_count() or 1))
-    return Window(result, elapsed, cpu, max(0.0, foreign))
+    # the kernel counts in hundredths of a second, which can be more than a short window has
+    return Window(result, elapsed, cpu, min(1.0, max(0.0, foreign)))
 
 
 def _busy_seconds() -> float:

@@ -5,8 +5,8 @@ boxes, flipped; and invalid ones: damaged or too large images, bytes that are no
 memory of the gateway and of each process of its Triton. The exit status is 1 when one of them has grown by more than a
 tenth.
 
-The first hundred requests all have the largest image, so that the memory which the most demanding requests need is
-allocated before the first measurement, and what is added later has leaked. A process may keep the last request until
+The first hundred requests all have the largest image and come from four times as many clients, so that the memory which
+the most demanding requests need at a time is allocated before the first measurement, and what is added later has leaked. A process may keep the last request until
 the next arrives, so that the same small requests precede each measurement.
 
     python -m bench.soak
@@ -128,23 +128,24 @@ def main() -> int:
     args = parser.parse_args()
 
     codes: Counter[str] = Counter()
-    with started() as service, ThreadPoolExecutor(args.concurrency) as threads:
+    few, many = ThreadPoolExecutor(args.concurrency), ThreadPoolExecutor(4 * args.concurrency)
+    with started() as service, few, many:
         mix = RequestMix(args.seed, *service.urls.values())
         with tqdm(total=args.last, unit="request", leave=False, disable=None) as bar:
 
-            def ask_all(asks: list[Ask]) -> None:
-                codes.update(threads.map(lambda ask: ask(), asks))
+            def ask_all(asks: list[Ask], clients: ThreadPoolExecutor) -> None:
+                codes.update(clients.map(lambda ask: ask(), asks))
                 bar.update(len(asks))
 
             def run(count: int) -> dict[str, Process]:
                 while count > 0:
                     asks = [mix.draw() for _ in range(min(count, ROUND_SIZE))]
                     count -= len(asks)
-                    ask_all(asks)
+                    ask_all(asks, few)
                 mix.send_small()
                 return {f"{each.name} {each.pid}": each for each in processes(service.pid)}
 
-            ask_all([mix.draw_largest() for _ in range(ROUND_SIZE)])
+            ask_all([mix.draw_largest() for _ in range(ROUND_SIZE)], many)
             early = run(args.first - ROUND_SIZE)
             late = run(args.last - args.first)
     return print_table(args.first, args.last, early, late, codes)

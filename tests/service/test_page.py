@@ -133,6 +133,6 @@ def test_what_files_name_exists():
     assert set(re.findall(r'(?:for|aria-labelledby|aria-describedby)="([^"]+)"', html)) <= set(identifiers)
 
 
-def test_the_file_chooser_offers_every_format_that_is_read():
+def test_the_file_chooser_offers_videos_and_every_format_of_images_that_is_read():
     (accepted,) = re.findall(r'accept="([^"]+)"', TEXTS["index.html"])
-    assert set(accepted.split(",")) == {"image/*", *SUFFIXES}
+    assert set(accepted.split(",")) == {"image/*", *SUFFIXES, "video/*", ".mkv"}
