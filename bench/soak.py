@@ -6,8 +6,9 @@ memory of the gateway and of each process of its Triton. The exit status is 1 wh
 tenth.
 
 The first hundred requests all have the largest image and come from four times as many clients, so that the memory which
-the most demanding requests need at a time is allocated before the first measurement, and what is added later has leaked. A process may keep the last request until
-the next arrives, so that the same small requests precede each measurement.
+the most demanding requests need at a time is allocated before the first measurement, and what is added later has
+leaked. A process may keep the last request until the next arrives, so that the same small requests precede each
+measurement.
 
     python -m bench.soak
 """
