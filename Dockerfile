@@ -113,7 +113,7 @@ RUN --mount=type=bind,source=deploy/image/install.sh,target=/install.sh \
 RUN --mount=type=bind,from=project,source=/dist,target=/dist \
     python3 -m pip install --no-cache-dir --no-index --no-deps --break-system-packages /dist/*.whl
 COPY deploy/image/triton_answers.py deploy/image/start_triton.sh service/triton_server/watchdog.py /opt/
-RUN python3 -c "from landmarks.golden import golden_crop; golden_crop(256).tofile('/opt/golden.rgb')"
+RUN python3 -c "from landmarks.golden import golden_crop; golden_crop().tofile('/opt/golden.rgb')"
 COPY model_repo /models
 # the mount point of a volume for TensorRT's engines, which inherits the owner
 RUN install --directory --owner 10001 --group 10001 /engines
@@ -146,7 +146,7 @@ FROM ${BASE_IMAGE} AS triton-cpu
 COPY --from=triton-cpu-packages /opt/venv /opt/venv
 COPY --from=triton-cpu-packages /opt/tritonserver /opt/tritonserver
 COPY deploy/image/triton_answers.py deploy/image/start_triton.sh service/triton_server/watchdog.py /opt/
-RUN /opt/venv/bin/python -c "from landmarks.golden import golden_crop; golden_crop(256).tofile('/opt/golden.rgb')"
+RUN /opt/venv/bin/python -c "from landmarks.golden import golden_crop; golden_crop().tofile('/opt/golden.rgb')"
 COPY model_repo /models
 RUN install --directory --owner 10001 --group 10001 /engines
 # the Python backend finds its packages through the first python3 on PATH
