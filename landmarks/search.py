@@ -31,8 +31,8 @@ SMALL_FACE: Final = 32.0
 """Pixels of the searched image. Smaller boxes are looked at again more finely."""
 MIN_FACE: Final = 16.0
 """Pixels of the searched image: the network finds nearly all faces of this size, and fewer of smaller ones."""
-MIN_COARSE_SIDE: Final = 256
-"""Pixels of the longer side of an image; searching smaller ones saves nothing."""
+MIN_COARSE_SIDE: Final = 320
+"""Pixels of the longer side of an image; searching smaller ones saves little, and often the finer search follows."""
 WINDOW: Final = 6.0
 """Side of a window over the size of the box in its middle, so that the network sees what is around a face."""
 WINDOW_STEP: Final = 64

@@ -129,8 +129,8 @@ def test_what_a_window_cuts_does_not_count_unless_the_image_ends_there() -> None
         (1920, 2048, None, [480, 960, 1920]),
         (4096, 2048, None, [512, 1024, 2048]),
         (800, 2048, None, [400, 800]),
-        (512, 2048, None, [256, 512]),
-        (511, 2048, None, [511]),
+        (640, 2048, None, [320, 640]),
+        (639, 2048, None, [639]),
         (1920, 400, None, [400]),
         (1, 2048, None, [1]),
         # 16 pixels of the searched image
