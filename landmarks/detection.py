@@ -65,6 +65,11 @@ class Detections(NamedTuple):
     scores: NDArray[np.float64]
     """[N] in [0, 1]"""
 
+    @classmethod
+    def none(cls) -> Detections:
+        """No detections."""
+        return cls(np.zeros((0, 4)), np.zeros(0))
+
 
 # ---------------------------------------------------------------- images
 
@@ -199,7 +204,7 @@ def _decode_level(level: Level, maps: NDArray[np.float32], threshold: float) -> 
     high = logits >= math.log(threshold / (4 - threshold))
     rows, columns = np.nonzero(high & (logits == cv2.dilate(logits, np.ones((3, 3), np.uint8))))
     if not len(rows):
-        return Detections(np.zeros((0, 4)), np.zeros(0))
+        return Detections.none()
     highest = _best_first(logits[rows, columns])
     rows, columns = rows[highest], columns[highest]
 

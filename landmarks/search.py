@@ -14,13 +14,12 @@ costs a tenth of that of all pixels, and a crowd, whose windows would cover the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.detection import Detections, RgbImage, resized, selected, sizes, suppress
+from landmarks.detection import Detections, RgbImage, enlarged, resized, selected, sizes, suppress
 from landmarks.detector import DetectorSpec
 
 HINT_SCORE: Final = 0.1
@@ -42,13 +41,20 @@ MAX_WINDOWS: Final = 0.5
 
 
 class Part(NamedTuple):
-    """A rectangle of the image, [y1:y2, x1:x2], that is searched at `scale` times its size."""
+    """A rectangle of the image, in whole pixels: [y1:y2, x1:x2]."""
 
     x1: int
     y1: int
     x2: int
     y2: int
-    scale: float
+
+    def of(self, image: RgbImage) -> RgbImage:
+        """The rectangle's pixels, not copied."""
+        return image[self.y1 : self.y2, self.x1 : self.x2]
+
+    def holds(self, x1: float, y1: float, x2: float, y2: float) -> bool:
+        """Whether a box lies within it."""
+        return self.x1 <= x1 and x2 <= self.x2 and self.y1 <= y1 and y2 <= self.y2
 
     @property
     def area(self) -> int:
@@ -74,9 +80,12 @@ class Search:
         self._spec = spec
         height, width = image.shape[:2]
         self._scales = search_scales(max(height, width), max_side, min_face)
-        self._parts = [self._whole(self._scales.pop(0))]
-        self._part = self._parts[0]
-        self._found = nothing()
+        self._whole = Part(0, 0, width, height)
+        self._parts = [self._whole]
+        self._part = self._whole
+        self._scale = self._scales.pop(0)
+        self._pixels = image
+        self._found = Detections.none()
 
     def next_part(self) -> RgbImage | None:
         """What to search next; None at the end."""
@@ -85,20 +94,18 @@ class Search:
         if not self._parts:
             return None
         self._part = self._parts.pop()
-        x1, y1, x2, y2, scale = self._part
-        part = self._image[y1:y2, x1:x2]
-        return resized(part, scale) if scale < 1 else part
+        part = self._part.of(self._image)
+        self._pixels = resized(part, self._scale) if self._scale < 1 else part
+        return self._pixels
 
     def add(self, found: Detections) -> None:
         """`found`: the faces and hints of the last part, in its pixels."""
         part = self._part
-        boxes = in_image(found.boxes, part)
-        if part.area < self._whole(part.scale).area:
+        found = in_image(found, self._pixels, part, self._image)
+        if part != self._whole:
             # larger ones are in the image at a smaller scale already; of those that the window cuts it shows a part
-            is_small = sizes(boxes) * part.scale < 3 * SMALL_FACE
-            found = selected(Detections(boxes, found.scores), is_small & ~self._is_cut(boxes, part))
-        else:
-            found = Detections(boxes, found.scores)
+            is_small = sizes(found.boxes) * self._scale < 3 * SMALL_FACE
+            found = selected(found, is_small & ~self._is_cut(found.boxes, part))
         self._found = Detections(*map(np.concatenate, zip(self._found, found, strict=True)))
 
     def faces(self) -> Detections:
@@ -108,57 +115,45 @@ class Search:
     def _finer_parts(self) -> list[Part]:
         if not self._scales:
             return []
-        is_small = sizes(self._found.boxes) * self._part.scale < SMALL_FACE
+        is_small = sizes(self._found.boxes) * self._scale < SMALL_FACE
         is_certain = bool((self._found.scores >= CERTAIN_SCORE).any())
         if is_certain and not is_small.any():
             return []
-        scale = self._scales.pop(0)
-        whole = self._whole(scale)
-        windows = list(self._windows(self._found.boxes[is_small], scale)) if is_certain else [whole]
-        if sum(window.area for window in windows) > MAX_WINDOWS * whole.area:
-            windows = [whole]
-        self._found = nothing() if windows == [whole] else selected(self._found, ~is_small)
-        return windows
+        self._scale = self._scales.pop(0)
+        windows = self._windows(self._found.boxes[is_small]) if is_certain else None
+        self._found = Detections.none() if windows is None else selected(self._found, ~is_small)
+        return windows or [self._whole]
 
-    def _windows(self, boxes: NDArray[np.float64], scale: float) -> Iterator[Part]:
-        """Squares about boxes, but for those that are well within another's."""
-        width, height = self._image.shape[1], self._image.shape[0]
-        made: list[Part] = []
+    def _windows(self, boxes: NDArray[np.float64]) -> list[Part] | None:
+        """Squares about boxes, but for those that are well within another's; None where they are no less work than the
+        whole image.
+        """
+        _, _, width, height = self._whole
+        windows: list[Part] = []
+        area = 0
         for (x, y), size in zip((boxes[:, :2] + boxes[:, 2:]) / 2, sizes(boxes), strict=True):
-            if any(
-                part.x1 <= x - size and x + size <= part.x2 and part.y1 <= y - size and y + size <= part.y2
-                for part in made
-            ):
+            if any(window.holds(x - size, y - size, x + size, y + size) for window in windows):
                 continue
-            side = max(2, math.ceil(WINDOW * size * scale / WINDOW_STEP)) * WINDOW_STEP / scale
+            side = max(2, math.ceil(WINDOW * size * self._scale / WINDOW_STEP)) * WINDOW_STEP / self._scale
             x1, y1 = (int(min(max(0, v - side / 2), max(0, limit - side))) for v, limit in ((x, width), (y, height)))
-            part = Part(x1, y1, min(width, math.ceil(x1 + side)), min(height, math.ceil(y1 + side)), scale)
-            made.append(part)
-            yield part
-
-    def _whole(self, scale: float) -> Part:
-        return Part(0, 0, self._image.shape[1], self._image.shape[0], scale)
+            windows.append(Part(x1, y1, min(width, math.ceil(x1 + side)), min(height, math.ceil(y1 + side))))
+            area += windows[-1].area
+            if area > MAX_WINDOWS * self._whole.area:
+                return None  # at once: a crowd has hundreds of boxes
+        return windows
 
     def _is_cut(self, boxes: NDArray[np.float64], part: Part) -> NDArray[np.bool_]:
         """[N] whether an edge of the part that is none of the image cuts a box."""
-        whole = self._whole(part.scale)
         low = [edge if edge > 0 else -np.inf for edge in part[:2]]
-        high = [edge if edge < limit else np.inf for edge, limit in zip(part[2:4], whole[2:4], strict=True)]
+        high = [edge if edge < limit else np.inf for edge, limit in zip(part[2:], self._whole[2:], strict=True)]
         is_cut: NDArray[np.bool_] = ((boxes[:, :2] < low) | (boxes[:, 2:] > high)).any(axis=1)
         return is_cut
 
 
-def nothing() -> Detections:
-    """No detections."""
-    return Detections(np.zeros((0, 4)), np.zeros(0))
-
-
-def in_image(boxes: NDArray[np.float64], part: Part) -> NDArray[np.float64]:
-    """Boxes [N, 4] in pixels of a part as it is searched -> in those of the image: pixel edges map to pixel edges."""
-    width, height = part.x2 - part.x1, part.y2 - part.y1
-    x, y = (side / max(1, round(side * part.scale)) for side in (width, height))
-    moved: NDArray[np.float64] = (boxes + 0.5) * [x, y, x, y] - 0.5 + [part.x1, part.y1, part.x1, part.y1]
-    return moved
+def in_image(found: Detections, pixels: RgbImage, part: Part, image: RgbImage) -> Detections:
+    """What was found in `pixels`, which show that part of the image: boxes in pixels of the image."""
+    boxes, scores = enlarged(found, pixels, part.of(image))
+    return Detections(boxes + np.array([part.x1, part.y1] * 2), scores)
 
 
 def search_scales(longer_side: int, max_side: int, min_face: float | None = None) -> list[float]:

@@ -126,10 +126,7 @@ class EngineLandmarker:
             return Prediction(model, ())
         first = crops_around(regions, model)
         seen = await self._infer(image, first, options, deadline)
-        refine = options.refine or DEFAULT_REFINE
-        second = crops_by_points(seen, model, refine)
-        if refine == "auto":
-            second = {i: crop for i, crop in second.items() if not is_ruled_out(regions[i], seen[i], seen)}
+        second = crops_by_points(regions, seen, model, options.refine or DEFAULT_REFINE)
         if second:
             again = await self._infer(image, list(second.values()), options, deadline, mirrored_crops=True)
             for i, answer in zip(second, again, strict=True):
@@ -189,26 +186,30 @@ def crops_around(regions: Sequence[Region], model: ServedModel) -> list[Crop]:
     return [Crop.around(region.box, metadata.crop_scale, metadata.codec.input_size) for region in regions]
 
 
-def crops_by_points(answers: Sequence[CropAnswer], model: ServedModel, refine: Refine) -> dict[int, Crop]:
+def crops_by_points(
+    regions: Sequence[Region], answers: Sequence[CropAnswer], model: ServedModel, refine: Refine
+) -> dict[int, Crop]:
     """The crop of each face that gets a second pass, by its index; none with a model that does not know of it."""
     metadata = model.metadata
     if metadata.points_crop is None:
         return {}
     points = [transform_points(answer.crop.crop_to_image(), answer.points) for answer in answers]
     first = [answer.crop for answer in answers]
-    return second_crops(points, first, metadata.points_crop, metadata.layout, refine)
+    crops = second_crops(points, first, metadata.points_crop, metadata.layout, refine)
+    if refine == "always" or not any(answer.score >= SURE_SCORE for answer in answers):
+        return crops
+    return {i: crop for i, crop in crops.items() if not is_ruled_out(regions[i], answers[i])}
 
 
-def is_ruled_out(region: Region, answer: CropAnswer, others: Sequence[CropAnswer]) -> bool:
-    """Whether a detected box holds no face: the detector doubts it, and the first answer rules it out although it is
-    certain of another box of the image.
+def is_ruled_out(region: Region, answer: CropAnswer) -> bool:
+    """Whether a detected box holds no face, in an image that shows one for certain: the detector doubts it, and so does
+    the first answer.
 
     The first answer for a face that is rolled by 90 degrees is as doubtful, but so is that for every other face of a
     photograph that lies on its side; and where one alone is rolled, the detector is seldom in doubt as well.
     """
     is_doubted = region.box_score is not None and region.box_score < DOUBTED_BOX_SCORE
-    is_certain = any(other.score >= SURE_SCORE for other in others)
-    return bool(is_doubted and is_certain and answer.score < RULED_OUT_SCORE)
+    return bool(is_doubted and answer.score < RULED_OUT_SCORE)
 
 
 def combined(first: CropAnswer, second: CropAnswer, image: DecodedImage, scorer: FaceScorer) -> CropAnswer:

@@ -23,7 +23,7 @@ from service.cli.answering import Answering, ImageError, UsageError, answering
 from service.cli.command_line import Detect, OutputArguments
 from service.cli.drawings import write_image
 from service.cli.inputs import Inputs, expand, name_of, overlay_paths
-from service.cli.interrupt import AsyncioInterrupt
+from service.cli.interrupt import INTERRUPTED, AsyncioInterrupt
 from service.cli.outputs import Body, Output, OutputError, make_format, new_file, resumed_file
 from service.drawing import draw
 from service.errors import ErrorKind, ServiceError
@@ -34,8 +34,6 @@ from service.settings import variable
 
 _URL: Final = re.compile("https?:/", re.IGNORECASE)
 """How the path of a URL begins: a path has no two slashes in a row."""
-INTERRUPTED: Final = 130
-"""What a shell reports of a program that Ctrl-C ended."""
 
 
 @dataclass(frozen=True)

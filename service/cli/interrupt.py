@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""What a shell reports of a program that Ctrl-C ended."""
 
 
 class AsyncioInterrupt:

@@ -33,7 +33,7 @@ from landmarks_client import ClientUsageError
 from service.cli.answering import Answering, ImageError, UsageError, answering
 from service.cli.command_line import Merge, Track
 from service.cli.export_tracks import USAGE_CODES
-from service.cli.interrupt import AsyncioInterrupt
+from service.cli.interrupt import INTERRUPTED, AsyncioInterrupt
 from service.cli.outputs import Body, OutputError
 from service.request import Options
 from shots.assembly import assemble
@@ -60,8 +60,6 @@ from shots.records import (
 from shots.review import write_review
 from shots.tracks import ShotFrame, ShotTracks, write_tracks
 
-INTERRUPTED: Final = 130
-"""What a shell reports of a program that Ctrl-C ended."""
 RAW_SUFFIX: Final = ".raw.jsonl"
 """Of the file that a run writes while it reads the shot, beside its output."""
 

@@ -29,14 +29,13 @@ from landmarks.size import Size
 from service.bootstrap import running_gateway
 from service.cli.answering import warnings_only
 from service.cli.command_line import Tune, TuneArguments
-from service.cli.interrupt import AsyncioInterrupt
+from service.cli.interrupt import INTERRUPTED, AsyncioInterrupt
 from service.deadline import Deadline
 from service.gateway import Gateway
 from service.model_files import model_repository
 from service.request import Options
 from service.settings import Settings, variable
 
-INTERRUPTED: Final = 130
 MARGIN: Final = 0.03
 """By which a value must be faster than the one it replaces."""
 IMAGE_SIZE: Final = Size.square(512)

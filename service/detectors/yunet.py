@@ -57,7 +57,7 @@ class YuNet:
         """The faces of an image, the largest first."""
         small = reduced(image, self.MAX_SIDE)
         if min(small.shape[:2]) < self.MIN_SIDE:
-            return Detections(np.zeros((0, 4)), np.zeros(0))
+            return Detections.none()
         network = self._network.get()
         network.setInputSize((small.shape[1], small.shape[0]))
         _, rows = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))

@@ -19,9 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from landmarks.codec import CodecSpec
-from landmarks.golden import with_golden_answer
 from landmarks.metadata import ModelMetadata
-from landmarks.repository import remove_int8
 from landmarks.size import Size
 from landmarks_client.pb import landmarks_pb2 as pb
 from landmarks_client.pb import landmarks_pb2_grpc
@@ -29,8 +27,7 @@ from tests.e2e.test_cli import landmarks
 from tests.e2e.test_gateway import BOX, IMAGE, Served, served
 from tests.fakes import SYNTHETIC_106
 from train.evaluation.predict import torch_network
-from train.export.onnx_file import install
-from train.export.torch_to_onnx import golden_answer, write_checked
+from train.export.torch_to_onnx import install_network
 from train.objectives import CellObjective
 
 pytestmark = pytest.mark.usefixtures("needs_triton")
@@ -60,11 +57,9 @@ def service(model_repository: Path, tmp_path_factory: pytest.TempPathFactory) ->
     repository = Path(shutil.copytree(model_repository, tmp_path_factory.mktemp("layout") / "model_repo"))
     model = FixedPoints().eval()
     metadata = ModelMetadata("synthetic", CODEC, 1.25, "run", ("none",), layout=SYNTHETIC_106)
-    metadata = with_golden_answer(metadata, golden_answer(torch_network(model, CellObjective()), CODEC))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own
-        install(repository, metadata, lambda path: write_checked(model, metadata, path))
-    remove_int8(repository)
+        install_network(model, torch_network(model, CellObjective()), metadata, repository)
     with served(model_repository=repository) as running:
         running.read_announcement()
         yield running

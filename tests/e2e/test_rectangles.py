@@ -20,16 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landmarks.codec import CodecSpec
-from landmarks.golden import with_golden_answer
 from landmarks.layout import PointLayout
 from landmarks.metadata import ModelMetadata, PointsCrop
-from landmarks.repository import remove_int8
 from landmarks.size import Size
 from tests.e2e.test_gateway import Served, served
 from tests.fakes import encoded
 from train.evaluation.predict import torch_network
-from train.export.onnx_file import install
-from train.export.torch_to_onnx import golden_answer, write_checked
+from train.export.torch_to_onnx import install_network
 from train.objectives import CellObjective
 
 pytestmark = pytest.mark.usefixtures("needs_triton")
@@ -57,11 +54,9 @@ def repository(model_repository: Path, tmp_path_factory: pytest.TempPathFactory)
     model = Spots().eval()
     model.register_parameter("unused", nn.Parameter(torch.zeros(1)))  # by which a network's device is told
     metadata = ModelMetadata("spots", CODEC, 1.25, "run", ("none",), layout=LAYOUT, points_crop=PointsCrop(1.6, 0.05))
-    metadata = with_golden_answer(metadata, golden_answer(torch_network(model, CellObjective()), CODEC))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own
-        install(repository, metadata, lambda path: write_checked(model, metadata, path))
-    remove_int8(repository)
+        install_network(model, torch_network(model, CellObjective()), metadata, repository)
     return repository
 
 

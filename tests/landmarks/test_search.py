@@ -150,8 +150,9 @@ def test_an_image_is_searched_at_a_quarter_and_half_of_its_size_first(
 def test_pixel_edges_of_a_part_are_pixel_edges_of_the_image() -> None:
     """A part of 200 x 100 pixels from (40, 20) on, shown in half its size."""
     boxes = np.array([[-0.5, -0.5, 99.5, 49.5], [0.0, 0.0, 1.0, 1.0]])
-    moved = in_image(boxes, Part(40, 20, 240, 120, 0.5))
-    np.testing.assert_allclose(moved, [[39.5, 19.5, 239.5, 119.5], [40.5, 20.5, 42.5, 22.5]])
+    shown = np.zeros((50, 100, 3), np.uint8)
+    moved = in_image(Detections(boxes, np.ones(2)), shown, Part(40, 20, 240, 120), picture())
+    np.testing.assert_allclose(moved.boxes, [[39.5, 19.5, 239.5, 119.5], [40.5, 20.5, 42.5, 22.5]])
 
 
 @given(

@@ -28,10 +28,8 @@ def export(folder: Path, repository: Path, *, uncalibrated: bool = False) -> Mod
 
     `uncalibrated`: also a run that was not calibrated, whose covariances say nothing about its errors.
 
-    The 8-bit version of the former network is removed: it would be another model than the rest of the repository.
-
-    Raises TrainingError when the run has not finished or cannot be served, or when ONNX Runtime and PyTorch
-    disagree on the golden crop, and UncalibratedError for a run that was not calibrated.
+    Raises TrainingError when the run has not finished or cannot be served and as `install_network` does, and
+    UncalibratedError for a run that was not calibrated.
     """
     config, model = load_run(folder)
     read_report(folder)  # raises unless the run is finished
@@ -60,7 +58,18 @@ def export(folder: Path, repository: Path, *, uncalibrated: bool = False) -> Mod
         degrees_of_freedom=trained.degrees_of_freedom,
         plausibility=trained.plausibility,
     )
-    metadata = with_golden_answer(metadata, golden_answer(trained.network, trained.codec))
+    return install_network(model, trained.network, metadata, repository)
+
+
+def install_network(
+    model: nn.Module, network: HeatmapNetwork, metadata: ModelMetadata, repository: Path
+) -> ModelMetadata:
+    """Writes a network into a Triton model repository, with its answer to the golden crop in the metadata.
+
+    `network`: the answers of `model`. The 8-bit version of the former network is removed: it would be another model
+    than the rest of the repository. Raises TrainingError when ONNX Runtime and PyTorch disagree on the golden crop.
+    """
+    metadata = with_golden_answer(metadata, golden_answer(network, metadata.codec))
     install(repository, metadata, lambda path: write_checked(model, metadata, path))
     remove_int8(repository)
     return metadata
