@@ -99,7 +99,7 @@ class Process(NamedTuple):
     pid: int
     name: str
     cpu: float
-    """CPU seconds that it has used."""
+    """CPU seconds that it has used, and its children that ended."""
     resident: int
     """Bytes of physical memory."""
     shared: int
@@ -112,14 +112,14 @@ def processes(root: int | None = None) -> Iterator[Process]:
     folder = Path(f"/proc/{root}")
     try:
         command = (folder / "cmdline").read_text()
-        user, system = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+        ticks = (folder / "stat").read_text().rpartition(")")[2].split()[11:15]  # the last two of children that ended
         status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
         tasks = list((folder / "task").iterdir())
     except OSError:
         return
     name = CLIENT if root == os.getpid() else next(name for part, name in PROCESSES.items() if part in command)
     resident, shared = (int(status.get(key, "0 kB").split()[0]) * 1024 for key in ("VmRSS", "RssShmem"))
-    yield Process(root, name, (int(user) + int(system)) / _TICKS, resident, shared)
+    yield Process(root, name, sum(map(int, ticks)) / _TICKS, resident, shared)
     for task in tasks:
         with suppress(OSError):  # a thread that has just ended; its children are another's now
             for child in (task / "children").read_text().split():

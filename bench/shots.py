@@ -33,9 +33,9 @@ from landmarks.layout import WFLW98
 from service.bootstrap import running_gateway
 from service.deadline import Deadline
 from service.images.pixels import Pixels
+from service.images.raw import RawImage
 from service.request import Options
 from service.settings import Settings
-from shots.finding import png
 from shots.flow import Flow, follow
 from shots.reading.video import Video
 from shots.smoothing import EXPRESSIVE, Observed, OneEuro, smooth
@@ -326,7 +326,9 @@ async def run(stills: Sequence[tuple[Pixels, Floats]], video: Path | None) -> No
 
         async def find(frame: Pixels, pixel_aspect: float) -> tuple[Floats, Floats] | None:
             options = Options(pixel_aspect=None if pixel_aspect == 1 else pixel_aspect)
-            faces: Any = (await gateway.pipeline.detect(png(frame), options, Deadline.after(60))).faces
+            height, width = frame.shape[:2]
+            raw = RawImage(width, height, frame.tobytes())
+            faces: Any = (await gateway.pipeline.detect(raw, options, Deadline.after(60))).faces
             return (faces[0].points.astype(np.float64), faces[0].covariances.astype(np.float64)) if faces else None
 
         print("| figure | value | bar | met | |\n| --- | --- | --- | --- | --- |")

@@ -16,13 +16,10 @@ _MIN_CORRELATION: Final = 0.5
 """Of neighbouring frames of a take: a fast pan has 0.8, the two sides of a cut 0.3 at most, by chance."""
 
 
-def is_cut(before: Grey, after: Grey) -> bool:
-    """Whether two neighbouring frames belong to different takes."""
-    return differ(glance(before), glance(after))
-
-
 def glance(image: NDArray[np.uint8]) -> Grey:
     """A small grey image [18, 32] of an image [H, W] or [H, W, 3]."""
+    while image.shape[0] >= 4 * _SIZE[1] and image.shape[1] >= 4 * _SIZE[0]:  # OpenCV has a fast way to halve an image
+        image = np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
     small = cv2.resize(image, _SIZE, interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) if small.ndim == 3 else small
     return np.asarray(cv2.GaussianBlur(grey, (3, 3), 0), np.uint8)

@@ -60,7 +60,7 @@ def follow(before: Grey, after: Grey, points: NDArray[np.floating[Any]]) -> Flow
     first, second = (_reduced(image[part], scale) for image in (before, after))
     window = max(_MIN_WINDOW, 2 * round(_WINDOW_SHARE * extent * scale) + 1)
     start = ((points - origin + 0.5) * scale - 0.5).astype(np.float32)[:, None]
-    common = _affine(start[:, 0], _lucas_kanade(first, second, start, window)[0][:, 0])
+    common = _common(first, second, start, window)
     # the second image as it would be had the face moved by that alone: what is left is small, and without rotation
     second = np.asarray(cv2.warpAffine(second, common, first.shape[::-1], flags=_AS_BEFORE, borderMode=_EDGE), np.uint8)
     moved, found = _lucas_kanade(first, second, start, window)
@@ -72,6 +72,14 @@ def follow(before: Grey, after: Grey, points: NDArray[np.floating[Any]]) -> Flow
     moved[lost] = start[lost]
     after_common = transform_points(common, moved[:, 0])
     return Flow((after_common + 0.5) / scale - 0.5 + origin, covariances / scale**2)
+
+
+def _common(first: Grey, second: Grey, points: NDArray[np.float32], window: int) -> Matrix:
+    """The affine map of most points [P, 1, 2]: found at half the size, which is as exact and costs a quarter."""
+    halves = (_reduced(image, 0.5) for image in (first, second))
+    start = (points + 0.5) / 2 - 0.5
+    moved, _ = _lucas_kanade(*halves, start, max(_MIN_WINDOW, window // 2 | 1))
+    return _affine(points[:, 0], (moved[:, 0] + 0.5) * 2 - 0.5)
 
 
 def _lucas_kanade(
@@ -128,14 +136,16 @@ def _reduced(image: Grey, scale: float) -> Grey:
 
 def _covariances(image: Grey, at: NDArray[np.float32], window: int, miss: NDArray[np.float64]) -> Floats:
     """[P, 3] of the reduced image: the noise over what the window's gradients say, and how far forth and back miss."""
-    gx = cv2.Sobel(image, cv2.CV_32F, 1, 0, ksize=3) / 8
-    gy = cv2.Sobel(image, cv2.CV_32F, 0, 1, ksize=3) / 8
     height, width = image.shape
     x = np.clip(np.round(at[:, 0]).astype(int), 0, width - 1)
     y = np.clip(np.round(at[:, 1]).astype(int), 0, height - 1)
-    size = (window, window)
+    # the points' windows and what their gradients are made of, since the image is twice as large
+    left, top = (max(0, int(each.min()) - window // 2 - 2) for each in (x, y))
+    part = image[top : y.max() + window // 2 + 3, left : x.max() + window // 2 + 3]
+    gx = cv2.Sobel(part, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    gy = cv2.Sobel(part, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
     xx, xy, yy = (
-        np.asarray(cv2.boxFilter(product, -1, size, normalize=False), np.float64)[y, x]
+        cv2.boxFilter(product, -1, (window, window), normalize=False)[y - top, x - left].astype(np.float64)
         for product in (gx * gx, gx * gy, gy * gy)
     )
     # without gradients the variance is the largest; along an edge, that in its direction alone

@@ -1,7 +1,7 @@
-"""What is found in each frame by itself, and the file of it: JSON lines, which an interrupted run continues.
+"""What is found in each frame, and the file of it: JSON lines, which an interrupted run continues.
 
-Nothing in a record depends on more than its frame and the one before. So a shot may be cut into parts that are
-tracked on different machines, and joined: the joined records are those of an uncut run, to the byte.
+No record depends on which other frames are read (`shots.run`). So a shot may be cut into parts that are tracked on
+different machines, and joined: the joined records are those of an uncut run, to the byte.
 
 ::
 

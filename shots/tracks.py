@@ -82,7 +82,7 @@ class FaceTrack:
     scores: Floats
     """[F] in [0, 1], of the face"""
     raw: Floats
-    """[F, P, 2] points, each frame by itself"""
+    """[F, P, 2] points as the network gave them"""
     raw_covariances: Floats
     """[F, P, 3] xx, xy, yy"""
     smoothed: Floats

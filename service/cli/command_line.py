@@ -22,6 +22,7 @@ from service.request import Options, refusal
 from service.settings import GROUPS, NetworkSettings, Settings, variable
 from service.wire.text import TEXT_OPTIONS, TextOption, field_schemas
 from shots.exporters import EXPORTERS
+from shots.run import DEFAULT_SEARCH_INTERVAL
 
 _EXAMPLES = """\
 examples:
@@ -81,7 +82,7 @@ examples:
 _TRACK = """\
 Follows the 98 points of every face through a shot. A shot is a sequence, named by
 its pattern (plate.####.exr, plate.%04d.exr, plate.1001-1050#.exr) or its folder, or
-a video. The tracks hold the points of each frame by itself (raw) and smoothed ones.
+a video. The tracks hold the points as found in each frame (raw) and smoothed ones.
 landmarks export-tracks writes them for Nuke and other packages.
 
 The exit status is 1 where a frame is missing (unless --allow-missing) or cannot be
@@ -251,7 +252,14 @@ class TrackOutput(BaseModel):
         "flicker.",
     )
     overwrite: bool = Field(False, description="Replace files that exist.")
-    concurrency: int = Field(4, ge=1, le=64, description="Frames looked at side by side.")
+    search_interval: int = Field(
+        DEFAULT_SEARCH_INTERVAL,
+        ge=1,
+        le=240,
+        description="Of so many frames in a row the first and the last are searched for faces, which are followed "
+        "through those between if both show the same ones; 1 searches every frame.",
+    )
+    concurrency: int = Field(4, ge=1, le=64, description="Images asked about side by side.")
 
 
 class TuneArguments(BaseModel):

@@ -2,9 +2,10 @@
 
 ::
 
-    shots/reading/     a frame after the other: picture, number, time
-    shots/finding.py   the faces in it, by the pipeline in this process or by a running service
-    shots/flow.py      where the points of the frame before are in it
+    shots/run.py       a frame after the other
+    shots/reading/         its picture, number, time
+    shots/finding.py       the faces in it, by the pipeline in this process or by a running service
+    shots/flow.py          where the points of the frame before are in it
     shots/records.py   a line in the file of raw tracks
                        ... and once all frames are there:
     shots/assembly.py  identities, smoothing, report -> shot.tracks.json
@@ -16,10 +17,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -37,27 +37,17 @@ from service.cli.interrupt import INTERRUPTED, AsyncioInterrupt
 from service.cli.outputs import Body, OutputError
 from service.request import Options
 from shots.assembly import assemble
-from shots.cuts import is_cut
 from shots.errors import ShotError
-from shots.finding import Answer, Ask, Box, find, png
-from shots.flow import Grey, follow
-from shots.reading.colour import BuiltIn, Colour, grey
+from shots.finding import Answer, Ask, Box
+from shots.reading.colour import BuiltIn, Colour, Shown
 from shots.reading.images import Choice
 from shots.reading.ocio import Ocio
-from shots.reading.picture import Picture, Source
+from shots.reading.picture import Source
 from shots.reading.sequences import frame_set, range_text
 from shots.reading.source import Reading, open_shot
-from shots.records import (
-    FoundFace,
-    Header,
-    Record,
-    joined,
-    read_records,
-    record_line,
-    rounded_face,
-    rounded_flow,
-)
+from shots.records import Header, Record, joined, read_records, record_line
 from shots.review import write_review
+from shots.run import IsWanted, Run
 from shots.tracks import ShotFrame, ShotTracks, write_tracks
 
 RAW_SUFFIX: Final = ".raw.jsonl"
@@ -185,12 +175,20 @@ async def _track(command: Track) -> int:
                 "colour": dict(colour.settings),
                 "options": options.model_dump(mode="json", exclude_defaults=True),
                 "search_size": command.settings.detection_size,
+                "search_interval": arguments.search_interval,
             },
             None if source.numbers is None else range_text(source.numbers),
         )
         file, last = _opened(raw, header, resume=arguments.resume, overwrite=arguments.overwrite)
         with file:
-            run = _Run(source, colour, _ask(service, options), command.settings.detection_size, arguments.concurrency)
+            run = Run(
+                source,
+                colour,
+                _ask(service, options),
+                search_size=command.settings.detection_size,
+                search_interval=arguments.search_interval,
+                concurrency=arguments.concurrency,
+            )
             wanted = _after(last, chunk)
             total = source.count if chunk is None else len(chunk)
             with tqdm(total=total, unit="frame", disable=None, leave=False) as bar:
@@ -239,7 +237,7 @@ def _write_review(path: Path, shot: ShotTracks, source: Source, colour: Colour) 
         write_review(beside, shot, pictures, colour)
 
 
-def _after(last: int | None, chunk: frozenset[int] | None) -> Callable[[int], bool]:
+def _after(last: int | None, chunk: frozenset[int] | None) -> IsWanted:
     return lambda number: (last is None or number > last) and (chunk is None or number in chunk)
 
 
@@ -250,7 +248,7 @@ def _aspect(pixel_aspect: float) -> float | None:
 
 async def _model(service: Answering) -> dict[str, str]:
     """The model that answers, which a small request tells. Raises ShotError where its points are not the layout's."""
-    body = await service.answer(png(golden_crop()), Options(max_faces=1))
+    body = await service.answer_pixels(golden_crop(), Options(max_faces=1))
     for face in body["faces"]:
         _points(face, service.layout)
     return {name: str(body["model"][name]) for name in ("name", "version", "provenance")}
@@ -265,10 +263,10 @@ def _points(face: Any, layout: PointLayout) -> Any:
 
 
 def _ask(service: Answering, options: Options) -> Ask:
-    async def ask(image: bytes, box: Box | None) -> list[Answer]:
+    async def ask(image: Shown, box: Box | None) -> list[Answer]:
         # a face that was found in the reduced image is answered whatever its score is then
         own = options if box is None else options.model_copy(update={"boxes": (box,)})
-        body: Body = await service.answer(image, own)
+        body: Body = await service.answer_pixels(image, own)
         return [
             Answer(
                 np.asarray(face["box"], np.float64),
@@ -290,75 +288,6 @@ def _colour(command: Track) -> Colour:
         return BuiltIn(shot.exposure)
     config = {} if shot.ocio is None else {"config": shot.ocio}
     return Ocio(shot.in_colorspace, display=shot.display, view=shot.view, exposure=shot.exposure, **config)
-
-
-@dataclass(frozen=True, eq=False)
-class _Looked:
-    """A frame on its way to a record."""
-
-    frame: ShotFrame
-    grey: Grey | None
-    """For the optical flow; None where there is no picture."""
-    faces: tuple[FoundFace, ...]
-
-
-class _Run:
-    """The records of a part of a shot, from its source."""
-
-    def __init__(self, source: Source, colour: Colour, ask: Ask, search_size: int, concurrency: int) -> None:
-        self._source, self._colour, self._ask = source, colour, ask
-        self._search_size, self._concurrency = search_size, concurrency
-
-    async def records(self, is_wanted: Callable[[int], bool]) -> AsyncGenerator[Record, None]:
-        """In order. The frame before each wanted one is looked at, too: its points are followed."""
-        before: _Looked | None = None
-        async with aclosing(self._looked(_with_one_before(self._source, is_wanted))) as frames:
-            async for looked in frames:
-                if is_wanted(looked.frame.number):
-                    yield await asyncio.to_thread(_record, before, looked)
-                before = looked
-
-    async def _looked(self, is_wanted: Callable[[int], bool]) -> AsyncGenerator[_Looked, None]:
-        """The frames in order, several looked at side by side."""
-        frames = self._source.frames(is_wanted)
-        tasks: deque[asyncio.Task[_Looked]] = deque()
-        try:
-            while (read := await asyncio.to_thread(next, frames, None)) is not None:
-                tasks.append(asyncio.create_task(self._look(*read)))
-                if len(tasks) >= self._concurrency:
-                    yield await tasks.popleft()
-            while tasks:
-                yield await tasks.popleft()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _look(self, frame: ShotFrame, picture: Picture | None) -> _Looked:
-        if picture is None:
-            return _Looked(frame, None, ())
-        image = await asyncio.to_thread(grey, picture.samples)
-        found = await find(picture.samples, self._colour, self._ask, self._search_size)
-        return _Looked(frame, image, tuple(rounded_face(*each) for each in found))
-
-
-def _with_one_before(source: Source, is_wanted: Callable[[int], bool]) -> Callable[[int], bool]:
-    """Whether a frame is wanted, or the next one of the shot is."""
-    if source.numbers is None:
-        return lambda number: is_wanted(number) or is_wanted(number + 1)
-    following = dict(zip(source.numbers[:-1], source.numbers[1:], strict=True))
-    return lambda number: is_wanted(number) or (number in following and is_wanted(following[number]))
-
-
-def _record(before: _Looked | None, looked: _Looked) -> Record:
-    """A record with the flow from the frame before, if both were read and belong to one take."""
-    if before is None or before.grey is None or looked.grey is None:
-        return Record(looked.frame, looked.faces)
-    if is_cut(before.grey, looked.grey):
-        return Record(replace(looked.frame, is_cut=True), looked.faces)
-    first, second = before.grey, looked.grey
-    flow = tuple(rounded_flow(follow(first, second, face.points)) for face in before.faces)
-    return Record(looked.frame, looked.faces, flow)
 
 
 # ---------------------------------------------------------------- files

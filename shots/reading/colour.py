@@ -50,8 +50,13 @@ class BuiltIn:
     def shown(self, samples: Samples) -> Shown:
         is_float = samples.dtype.kind == "f"
         is_linear = is_float if self.is_linear is None else self.is_linear
+        if samples.dtype == np.uint8:
+            if not is_linear and self.exposure == 0:
+                return np.asarray(samples, np.uint8)
+            table = _integer_table(256, is_linear, self.exposure)
+            return np.asarray(cv2.LUT(np.ascontiguousarray(samples), table), np.uint8).reshape(samples.shape)
         if not is_float:
-            table = _integer_table(256 if samples.dtype == np.uint8 else 65536, is_linear, self.exposure)
+            table = _integer_table(65536, is_linear, self.exposure)
         else:
             with np.errstate(over="ignore"):  # beyond half's range is white
                 samples = np.ascontiguousarray(samples, np.float16).view(np.uint16)

@@ -70,7 +70,9 @@ def read_image_file(path: Path, choice: Choice) -> ImageFile:
         read = image.read_image(part.index, 0, first, last + 1, wanted)
         if read is None or image.has_error:  # a truncated TIFF file is read as far as it goes
             raise ShotError("unreadable", f"{path}: {image.geterror() or 'its pixels cannot be read'}")
-        samples = np.ascontiguousarray(np.asarray(read)[..., [channel - first for channel in channels]])
+        samples = np.asarray(read)
+        if list(channels) != list(range(first, last + 1)):  # a copy channel by channel takes longer than decoding
+            samples = np.ascontiguousarray(samples[..., [channel - first for channel in channels]])
     finally:
         image.close()
     aspect = float(spec.get_float_attribute("PixelAspectRatio", 1.0))

@@ -49,6 +49,12 @@ def test_what_a_child_uses_is_counted_under_its_name(child: subprocess.Popen[byt
     assert other.resident > 1 << 20
 
 
+def test_a_child_that_ends_within_the_window_is_not_foreign() -> None:
+    busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    window = watch(lambda: subprocess.run([sys.executable, "-c", busy], check=True))
+    assert window.cpu["client"] >= 0.29  # the kernel counts in hundredths
+
+
 def test_a_process_that_has_ended_uses_nothing(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     child.wait()

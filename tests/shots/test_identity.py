@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from shots.cuts import is_cut
+from shots.cuts import differ, glance
 from shots.flow import Flow
 from shots.identity import identify
 from shots.records import FoundFace, Record
 from shots.tracks import ShotFrame
 
 SHAPE = np.random.default_rng(0).random((98, 2)) * 100 - 50
+
+
+def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
+    return differ(glance(before), glance(after))
 
 
 def face(x: float, y: float = 100.0, size: float = 1.0) -> FoundFace:
