@@ -10,7 +10,7 @@ Two things make it what it is:
   back and forth. Only their white share (WHITE) counts as noise of a frame.
 - Where network and flow disagree by more than noise explains, as in a blink, which the flow does not see, the motion is
   as uncertain as the disagreement is large. So the points follow the network there, and blinks and mouths keep their
-  range.
+  range. It shows in a point, in the shape of a group of points, and soonest in how far an eye or a mouth is open.
 
 Live, `OneEuro`: a filter that knows the past alone (Casiez, Roussel and Vogel, CHI 2012).
 """
@@ -34,13 +34,13 @@ DRIFT: Final = 0.0004
 """Share of the stated variance by which the error that frames share changes from one to the next."""
 FLOW_TRUST: Final = 1.0
 """Factor of the flow's variances."""
-GATE: Final = 7.0
+GATE: Final = 7.8
 """Squared Mahalanobis distance of network and flow from which on the flow is not believed."""
 SHAPE_SHARE: Final = 0.28
 """Share of the noise of a frame that changes the shape of a group of points, such as an eye; the rest moves all."""
 EXPRESSIVE: Final = ("right_eye", "left_eye", "outer_lips", "inner_lips")
 """Groups of a layout whose shape changes within a frame, where it has them."""
-SHAPE_GATE: Final = 1.6
+SHAPE_GATE: Final = 1.7
 """Mean normalized square of the change of a group's shape from which on the flow is not believed."""
 BLIND_SHARE: Final = 0.03
 """Of the size of a face: standard deviation of its motion from one frame to the next where no flow tells it."""
@@ -135,6 +135,9 @@ def _motion(observed: Observed, t: int, noise: Floats, drift: Floats) -> tuple[F
     for group in observed.groups:
         members = list(group)
         motion[members] += _shape_excess(disagreement[members], expected[members])
+        motion[members] += _opening_excess(
+            z[t - 1 : t + 1, members].mean(axis=0), disagreement[members], expected[members]
+        )
     return shift, motion
 
 
@@ -146,6 +149,23 @@ def _shape_excess(disagreement: Floats, expected: Floats) -> Floats:
     of_shape = disagreement - disagreement.mean(axis=0)
     squared = np.einsum("pi,pij,pj->p", of_shape, inverse(SHAPE_SHARE * expected), of_shape).mean() / 2
     return max(0.0, 1 - SHAPE_GATE / max(float(squared), 1e-12)) * _outer(of_shape)
+
+
+def _opening_excess(points: Floats, disagreement: Floats, expected: Floats) -> Floats:
+    """What is added to the variance of the motion of a group's points [G, 2] where it opens or closes: [G, 2, 2].
+
+    An eye that closes moves all its points along its shorter axis, by as much as they lie off the longer one. That is
+    one number, whose noise is small, so that what exceeds its variance is taken for motion at once.
+    """
+    centred = points - points.mean(axis=0)
+    shorter_axis = np.linalg.eigh(centred.T @ centred)[1][:, 0]
+    offsets = centred @ shorter_axis
+    weight = max(float(offsets @ offsets), 1e-12)
+    rate = float(offsets @ (disagreement @ shorter_axis)) / weight
+    variances = np.einsum("i,pij,j->p", shorter_axis, expected, shorter_axis)
+    variance = float(offsets**2 @ variances) / weight**2
+    share = max(0.0, 1 - variance / max(rate**2, 1e-12))
+    return share * _outer((rate * offsets)[:, None] * shorter_axis)
 
 
 def _outer(vectors: Floats) -> Floats:

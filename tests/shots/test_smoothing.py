@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,12 +18,14 @@ STATED = 1.0
 SHAPE = np.random.default_rng(1).random((POINTS, 2)) * 100
 
 
-def moving(*, noise: float = 0.1, seed: int = 0, event: np.ndarray | None = None) -> tuple[Observed, np.ndarray]:
+def moving(
+    *, noise: float = 0.1, seed: int = 0, event: np.ndarray | None = None, shape: np.ndarray = SHAPE
+) -> tuple[Observed, np.ndarray]:
     """A face that moves to the right, as the flow sees exactly; and the truth. `event` [F, P, 2] is added to the truth,
     and the flow does not see it.
     """
     random = np.random.default_rng(seed)
-    truth = SHAPE + np.arange(FRAMES)[:, None, None] * np.array([2.0, 0.5])
+    truth = shape + np.arange(FRAMES)[:, None, None] * np.array([2.0, 0.5])
     seen = truth if event is None else truth + event
     z = seen + random.normal(0, noise, truth.shape)
     moved = truth[1:] - truth[:-1]
@@ -46,6 +50,23 @@ def test_a_blink_that_the_flow_does_not_see_keeps_its_range_and_its_frame(amplit
     assert int(np.argmax(blink)) == 20
     assert blink[20] > 0.9 * amplitude
     assert np.abs(blink[:18]).max() < 0.3
+
+
+@pytest.mark.parametrize("angle", [0.0, 40.0, 90.0])
+def test_an_eye_that_closes_a_little_keeps_its_range(angle: float) -> None:
+    """No point moves by more than a pixel, which noise might explain, but all move along the eye's shorter axis."""
+    turn = np.linspace(0, 2 * np.pi, POINTS, endpoint=False)
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    eye = np.stack([15 * np.cos(turn), 5 * np.sin(turn)], axis=1) @ np.array([[c, s], [-s, c]])
+    across = np.array([-s, c])
+    event = np.zeros((FRAMES, POINTS, 2))
+    event[19:22] = -0.2 * np.array([0.6, 1.0, 0.6])[:, None, None] * (eye @ across)[:, None] * across
+    observed, truth = moving(shape=eye, event=event)
+    points = smooth(replace(observed, groups=[tuple(range(POINTS))])).points
+    closed = ((points - (truth - event)) @ across @ (eye @ across)) / np.sum((eye @ across) ** 2)
+    assert int(np.argmin(closed)) == 20
+    assert closed[20] < -0.15
+    assert np.abs(closed[:18]).max() < 0.02
 
 
 def test_the_result_does_not_depend_on_where_the_face_is() -> None:
