@@ -76,9 +76,9 @@ def follow(before: Grey, after: Grey, points: NDArray[np.floating[Any]]) -> Flow
 
 def _common(first: Grey, second: Grey, points: NDArray[np.float32], window: int) -> Matrix:
     """The affine map of most points [P, 1, 2]: found at half the size, which is as exact and costs a quarter."""
-    halves = (_reduced(image, 0.5) for image in (first, second))
-    start = (points + 0.5) / 2 - 0.5
-    moved, _ = _lucas_kanade(*halves, start, max(_MIN_WINDOW, window // 2 | 1))
+    before, after = (_reduced(image, 0.5) for image in (first, second))
+    start = np.asarray((points + 0.5) / 2 - 0.5, np.float32)
+    moved, _ = _lucas_kanade(before, after, start, max(_MIN_WINDOW, window // 2 | 1))
     return _affine(points[:, 0], (moved[:, 0] + 0.5) * 2 - 0.5)
 
 
