@@ -148,7 +148,7 @@ class Load(NamedTuple):
     per_second: float
     """Requests of all clients together."""
     longest_gap: float
-    """Seconds between two completions that follow each other, of whichever clients."""
+    """Seconds between two completions that follow each other, of whichever clients; 0 where there is only one."""
     latencies: tuple[float, ...]
     """Seconds of each request."""
 
@@ -174,4 +174,4 @@ def keep_busy(clients: Sequence[Request], seconds: float) -> Load:
     with ThreadPoolExecutor(len(clients)) as threads:
         completed = sorted(each for client in threads.map(work, clients) for each in client)
     ends, latencies = zip(*completed, strict=True)
-    return Load(len(ends) / (ends[-1] - start), float(np.diff(ends, prepend=start).max()), latencies)
+    return Load(len(ends) / (ends[-1] - start), float(np.max(np.diff(ends), initial=0.0)), latencies)

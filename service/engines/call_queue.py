@@ -1,8 +1,10 @@
 """A bounded queue before the calls to an engine's server.
 
-What waits is gathered into calls, of all requests by turns, so that a request of hundreds of crops does not delay one
-of a single crop. At most a few calls are in flight: while they run, what arrives meanwhile makes the next ones, fuller
-the busier the service is. A request is refused at once when the queue is full, and leaves it when its deadline passes.
+What waits is gathered into calls, the earliest deadline first, so that requests that came early are done early instead
+of all at the same time. No request has more than half of a call while others wait, so that one of hundreds of crops
+does not delay one of a single crop. At most a few calls are in flight: while they run, what arrives meanwhile makes the
+next ones, fuller the busier the service is. A request is refused at once when the queue is full, and leaves it when its
+deadline passes.
 
 Triton's own dynamic batcher would do the first of these as well, but it stands still for half a second at a time (see
 docs/decisions/0005).
@@ -11,6 +13,7 @@ docs/decisions/0005).
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -45,6 +48,15 @@ class _Request(Generic[Key, Item, Result]):
     """How many of the items, the first ones, calls were made for."""
     results: dict[int, Result] = field(default_factory=dict)
     """By the item's index."""
+
+    @property
+    def ends_at(self) -> float:
+        return math.inf if self.deadline is None else self.deadline.ends_at
+
+    @property
+    def left(self) -> int:
+        """Items that no call was made for."""
+        return len(self.items) - self.taken
 
 
 class CallQueue(Generic[Key, Item, Result]):
@@ -85,7 +97,7 @@ class CallQueue(Generic[Key, Item, Result]):
         try:
             timeout = None if deadline is None else deadline.remaining()
             if items:
-                self._waiting.append(request)
+                self._enqueue(request)
                 self._dispatch()
             else:
                 request.done.set_result(None)
@@ -105,6 +117,13 @@ class CallQueue(Generic[Key, Item, Result]):
         if self._calls:
             await asyncio.wait(self._calls)
 
+    def _enqueue(self, request: _Request[Key, Item, Result]) -> None:
+        """Before the first of those with a later deadline. So the second call of a request, such as that of a second
+        pass, is made before the first calls of those that came later.
+        """
+        later = (i for i, other in enumerate(self._waiting) if other.ends_at > request.ends_at)
+        self._waiting.insert(next(later, len(self._waiting)), request)
+
     def _dispatch(self) -> None:
         while self._waiting and len(self._calls) < self._max_calls():
             batch = self._next_batch()
@@ -118,25 +137,27 @@ class CallQueue(Generic[Key, Item, Result]):
         self._dispatch()
 
     def _next_batch(self) -> list[tuple[_Request[Key, Item, Result], int]]:
-        """Requests with the index of an item of theirs: of those with the first one's key, an item of each by turns.
+        """Requests with the index of an item of theirs, all with the first one's key.
 
-        Requests whose items are not all taken wait on, behind the others.
+        Each takes up to half of the call in its turn, and goes to the end of the queue if it has items left then.
         """
         key, now = self._waiting[0].key, time.monotonic()
         limit = max(1, self._max_batch(key))
+        turn = max(1, limit // 2)
         batch: list[tuple[_Request[Key, Item, Result], int]] = []
-        left = [request for request in self._waiting if request.key == key][:limit]
-        taking = list(left)
-        while left and len(batch) < limit:
-            for request in left[: limit - len(batch)]:
-                request.taken_at = request.taken_at or now
-                batch.append((request, request.taken))
-                request.taken += 1
-            left = [request for request in left if request.taken < len(request.items)]
-        for request in taking:
-            self._waiting.remove(request)
-        self._waiting.extend(request for request in taking if request.taken < len(request.items))
+        while len(batch) < limit and (request := self._first(key)) is not None:
+            count = min(turn, request.left, limit - len(batch))
+            batch.extend((request, request.taken + i) for i in range(count))
+            request.taken += count
+            request.taken_at = request.taken_at or now
+            if not request.left or count == turn:
+                self._waiting.remove(request)
+            if request.left and count == turn:
+                self._waiting.append(request)
         return batch
+
+    def _first(self, key: Key) -> _Request[Key, Item, Result] | None:
+        return next((request for request in self._waiting if request.key == key), None)
 
     async def _run(self, batch: list[tuple[_Request[Key, Item, Result], int]]) -> None:
         requests = {id(request): request for request, _ in batch}.values()

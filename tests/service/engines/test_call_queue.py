@@ -83,9 +83,30 @@ async def test_a_request_of_one_does_not_wait_behind_one_of_hundreds() -> None:
     server.answers[1].set_result(None)
     await settled()
     assert small.done()
-    assert server.batches[:2] == [[100, 101, 102, 103], [104, 1, 105, 106]]
+    assert server.batches[:2] == [[100, 101, 102, 103], [104, 105, 1, 106]]
     await answer_all(server)
     assert await large == [2 * item for item in range(100, 400)]
+
+
+async def test_requests_are_done_one_after_the_other_rather_than_all_at_the_end() -> None:
+    server = Server(max_batch=8)
+    tasks = [server.submit(-1), *(server.submit(*range(10 * i, 10 * i + 3)) for i in range(1, 5))]
+    await answer_all(server)
+    assert server.batches == [[-1], [10, 11, 12, 20, 21, 22, 30, 31], [32, 40, 41, 42]]
+    await asyncio.gather(*tasks)
+
+
+async def test_the_earliest_deadline_is_first() -> None:
+    """Also of a request whose first call is done already, as before a second pass."""
+    server = Server(max_batch=2)
+    soon, late = Deadline.after(50), Deadline.after(60)
+    tasks = [server.submit(0, deadline=soon)]
+    await settled()
+    tasks += [server.submit(item, deadline=late) for item in (1, 2)]
+    tasks += [server.submit(3), server.submit(4, deadline=soon)]
+    await answer_all(server)
+    assert server.batches == [[0], [4, 1], [2, 3]]
+    await asyncio.gather(*tasks)
 
 
 async def test_crops_decoded_differently_are_not_in_one_call() -> None:
