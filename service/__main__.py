@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from uvloop import run
 
 from service.cli.command_line import Detect, Doctor, ExportTracks, Merge, NewKey, Probe, Serve, Track, Tune, parse
 from service.cli.detect import detect
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     forbid_core_dumps()
     silence_opencv()
     try:
-        return asyncio.run(_run(command))
+        return run(_run(command))
     except StartError as error:
         sys.stderr.write(f"landmarks: {error}\n")
         return 1
