@@ -15,6 +15,7 @@ from service.cli.command_line import Detect, Doctor, ExportTracks, Merge, NewKey
 from service.cli.detect import detect
 from service.cli.doctor import doctor
 from service.cli.export_tracks import export_tracks
+from service.cli.interrupt import INTERRUPTED
 from service.cli.probe import probe
 from service.cli.tune import tune
 from service.errors import StartError
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"landmarks: {error}\n")
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 def forbid_core_dumps() -> None:

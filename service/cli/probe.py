@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_serv
 
 from landmarks_client import Answer, Client, ClientUsageError, LandmarksError, Tls
 from service.cli.command_line import Probe
+from service.cli.interrupt import INTERRUPTED
 
 LEAST_SCORE: Final = 0.5
 """Of the portrait's face in an answer that counts as right."""
@@ -75,7 +76,7 @@ def probe(command: Probe) -> int:
         sys.stderr.write(f"landmarks: {error}\n")
         return 1 if isinstance(error, OSError) else 2
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return 0
 
 
