@@ -326,9 +326,7 @@ async def run(stills: Sequence[tuple[Pixels, Floats]], video: Path | None) -> No
 
         async def find(frame: Pixels, pixel_aspect: float) -> tuple[Floats, Floats] | None:
             options = Options(pixel_aspect=None if pixel_aspect == 1 else pixel_aspect)
-            height, width = frame.shape[:2]
-            raw = RawImage(width, height, frame.tobytes())
-            faces: Any = (await gateway.pipeline.detect(raw, options, Deadline.after(60))).faces
+            faces: Any = (await gateway.pipeline.detect(RawImage.of(frame), options, Deadline.after(60))).faces
             return (faces[0].points.astype(np.float64), faces[0].covariances.astype(np.float64)) if faces else None
 
         print("| figure | value | bar | met | |\n| --- | --- | --- | --- | --- |")

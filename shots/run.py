@@ -122,10 +122,9 @@ class Run:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _segments(self, is_read: IsWanted) -> AsyncGenerator[list[_Read], None]:
-        frames = self._source.frames(is_read)
+        frames = (_read(*each) for each in self._source.frames(is_read))
         segment: list[_Read] = []
-        while (each := await asyncio.to_thread(next, frames, None)) is not None:
-            read = await asyncio.to_thread(_read, *each)
+        while (read := await asyncio.to_thread(next, frames, None)) is not None:
             if segment and self._segment_of(segment[0]) != self._segment_of(read):
                 yield segment
                 segment = []

@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any, Final, NamedTuple, cast
 
 import cv2
-import numpy as np
 
 from landmarks.layout import WFLW98, PointLayout
 from landmarks_client import AsyncClient, LandmarksError, NoAnswer, Tls
@@ -91,9 +90,7 @@ async def _in_process(settings: Settings) -> AsyncIterator[Answering]:
                 return answer_body(found, request_id_or_new(None))
 
             async def answer_pixels(pixels: Pixels, options: Options) -> Body:
-                height, width = pixels.shape[:2]
-                # tobytes of a part of a picture would take 20 times as long
-                return await answer(RawImage(width, height, np.ascontiguousarray(pixels).tobytes()), options)
+                return await answer(RawImage.of(pixels), options)
 
             yield Answering(answer, answer_pixels, gateway.models[0].metadata.layout)
 

@@ -150,9 +150,10 @@ class CallQueue(Generic[Key, Item, Result]):
             batch.extend((request, request.taken + i) for i in range(count))
             request.taken += count
             request.taken_at = request.taken_at or now
-            if not request.left or count == turn:
-                self._waiting.remove(request)
-            if request.left and count == turn:
+            if request.left and count < turn:
+                break  # the call is full, and the rest of its turn is first in the next one
+            self._waiting.remove(request)
+            if request.left:
                 self._waiting.append(request)
         return batch
 

@@ -26,13 +26,13 @@ pytestmark = [pytest.mark.usefixtures("needs_triton"), pytest.mark.anyio]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ca.crt; the server's certificate, for localhost only; the gateway's; and those of a stranger."""
+    """ca.crt; the server's certificate, for localhost only; the gateway's; and those of a other-authority."""
     files = tmp_path_factory.mktemp("tls")
     ours, theirs = trustme.CA(), trustme.CA()
     for name, authority, identity in (
         ("server", ours, "localhost"),
         ("gateway", ours, "gateway.example.com"),
-        ("stranger", theirs, "gateway.example.com"),
+        ("other-authority", theirs, "gateway.example.com"),
     ):
         certificate = authority.issue_cert(identity)
         certificate.cert_chain_pems[0].write_to_path(str(files / f"{name}.crt"))
@@ -75,7 +75,7 @@ async def test_a_gateway_with_a_certificate_is_answered(triton: Container, folde
 REFUSED = {
     "plain text": ("localhost", None),
     "no certificate of its own": ("localhost", ("ca.crt",)),
-    "a certificate of another authority": ("localhost", ("ca.crt", "stranger.crt", "stranger.key")),
+    "a certificate of another authority": ("localhost", ("ca.crt", "other-authority.crt", "other-authority.key")),
     "a server of another authority": ("localhost", ("other-ca.crt", "gateway.crt", "gateway.key")),
     "a server of another name": ("127.0.0.1", ("ca.crt", "gateway.crt", "gateway.key")),
 }
@@ -94,7 +94,7 @@ async def test_files_that_are_replaced_are_used_for_the_next_connection(
     triton: Container, folder: Path, tmp_path: Path
 ) -> None:
     for name in ("crt", "key"):
-        (tmp_path / f"mine.{name}").write_bytes((folder / f"stranger.{name}").read_bytes())
+        (tmp_path / f"mine.{name}").write_bytes((folder / f"other-authority.{name}").read_bytes())
     tls = TritonTls(folder / "ca.crt", tmp_path / "mine.crt", tmp_path / "mine.key")
     async with engine_of(f"localhost:{triton.grpc}", tls) as engine:
         with pytest.raises(EngineUnavailable):
