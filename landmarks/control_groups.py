@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,12 @@ def cpu_quota(root: Path = Path("/")) -> int | None:
     """How many cores' time this process may take, rounded up; None without a limit."""
     quotas = (_quota(group) for group in groups("cpu", root))
     return min((math.ceil(quota) for quota in quotas if quota is not None), default=None)
+
+
+def cores() -> int:
+    """How many cores this process may keep busy."""
+    count = os.cpu_count() or 1
+    return min(cpu_quota() or count, count)
 
 
 def _quota(group: Group) -> float | None:

@@ -95,10 +95,13 @@ def mirror(width: int) -> Matrix:
     return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]])
 
 
-def scaling(scale: float) -> Matrix:
-    """The 2x3 matrix that enlarges an image `scale` times and keeps the outer corner of its first pixel in place."""
-    shift = (scale - 1) / 2  # pixel centres: new = (old + 0.5) * scale - 0.5
-    return np.array([[scale, 0.0, shift], [0.0, scale, shift]])
+def scaling(x: float, y: float | None = None) -> Matrix:
+    """The 2x3 matrix that enlarges an image `x` and `y` times (the same unless given) and keeps the outer corner of its
+    first pixel in place.
+    """
+    y = x if y is None else y
+    # pixel centres: new = (old + 0.5) * scale - 0.5
+    return np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2]])
 
 
 def transform_points(matrix: Matrix, points: ArrayLike) -> NDArray[np.float64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -12,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from landmarks.control_groups import cpu_quota
+from landmarks.control_groups import cores
 from landmarks.detector import DetectorMetadata
 from landmarks.parallelism import Parallelism
 from landmarks.repository import INT8_CONFIG, model_path
@@ -77,7 +76,7 @@ def memory_budget(settings: Settings) -> MemoryBudget:
 @asynccontextmanager
 async def running_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """The gateway, ready to answer. On leaving, everything that was started has ended. Raises StartError."""
-    executor = ThreadPoolExecutor(settings.threads or min(cpu_quota() or 8, os.cpu_count() or 1, 8), "landmarks-images")
+    executor = ThreadPoolExecutor(settings.threads or min(cores(), 8), "landmarks-images")
     try:
         async with running_telemetry(settings) as telemetry, _running_engine(settings, telemetry) as engine:
             detector = _detector(settings, engine, executor)

@@ -7,6 +7,7 @@ an eye. `shots.smoothing` joins the two.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,12 +21,15 @@ from shots.tracks import Floats
 Grey = NDArray[np.uint8]
 """[H, W]"""
 
-_MAX_EXTENT: Final = 320.0
-"""Pixels along a side of the points' bounding box to which larger faces are reduced."""
+_MAX_EXTENT: Final = 400.0
+"""Pixels along a side of the points' bounding box beyond which the image is halved, for which OpenCV has a fast way,
+until the face is no larger."""
 _WINDOW_SHARE: Final = 0.075
 """Side of the window that is followed, in extents of the face."""
 _MIN_WINDOW: Final = 9
 _LEVELS: Final = 3
+_FINE_LEVELS: Final = 1
+"""Once most of the motion is known: with more, a window here and there goes astray."""
 _CRITERIA: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
 _MIN_EIGENVALUE: Final = 1e-7
 """Far below OpenCV's own: along an edge a point is followed, too, and the covariance says in which direction."""
@@ -55,7 +59,7 @@ def follow(before: Grey, after: Grey, points: NDArray[np.floating[Any]]) -> Flow
     points = np.asarray(points, np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
     extent = max(float((high - low).max()), 1.0)
-    scale = min(1.0, _MAX_EXTENT / extent)
+    scale = 2.0 ** min(0, math.floor(math.log2(_MAX_EXTENT / extent)))
     origin, part = _part(before.shape, low, high, 0.35 * extent + 16)
     first, second = (_reduced(image[part], scale) for image in (before, after))
     window = max(_MIN_WINDOW, 2 * round(_WINDOW_SHARE * extent * scale) + 1)
@@ -63,8 +67,8 @@ def follow(before: Grey, after: Grey, points: NDArray[np.floating[Any]]) -> Flow
     common = _common(first, second, start, window)
     # the second image as it would be had the face moved by that alone: what is left is small, and without rotation
     second = np.asarray(cv2.warpAffine(second, common, first.shape[::-1], flags=_AS_BEFORE, borderMode=_EDGE), np.uint8)
-    moved, found = _lucas_kanade(first, second, start, window)
-    back, found_back = _lucas_kanade(second, first, moved, window)
+    moved, found = _lucas_kanade(first, second, start, window, _FINE_LEVELS)
+    back, found_back = _lucas_kanade(second, first, moved, window, _FINE_LEVELS)
     miss = np.linalg.norm((back - start)[:, 0].astype(np.float64), axis=1)
     miss[(found[:, 0] == 0) | (found_back[:, 0] == 0)] = np.inf
     covariances = _covariances(first, start[:, 0], window, miss)
@@ -78,12 +82,12 @@ def _common(first: Grey, second: Grey, points: NDArray[np.float32], window: int)
     """The affine map of most points [P, 1, 2]: found at half the size, which is as exact and costs a quarter."""
     before, after = (_reduced(image, 0.5) for image in (first, second))
     start = np.asarray((points + 0.5) / 2 - 0.5, np.float32)
-    moved, _ = _lucas_kanade(before, after, start, max(_MIN_WINDOW, window // 2 | 1))
+    moved, _ = _lucas_kanade(before, after, start, max(_MIN_WINDOW, window // 2 | 1), _LEVELS)
     return _affine(points[:, 0], (moved[:, 0] + 0.5) * 2 - 0.5)
 
 
 def _lucas_kanade(
-    before: Grey, after: Grey, points: NDArray[np.float32], window: int
+    before: Grey, after: Grey, points: NDArray[np.float32], window: int, levels: int
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Points [P, 1, 2] in the other image, and 1 for each that was found there."""
     moved, found, _ = cv2.calcOpticalFlowPyrLK(
@@ -92,7 +96,7 @@ def _lucas_kanade(
         points,
         points.copy(),
         winSize=(window, window),
-        maxLevel=_LEVELS,
+        maxLevel=levels,
         criteria=_CRITERIA,
         minEigThreshold=_MIN_EIGENVALUE,
     )
@@ -129,9 +133,12 @@ def _part(
 
 
 def _reduced(image: Grey, scale: float) -> Grey:
-    if scale == 1:
-        return np.ascontiguousarray(image)
-    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    """The image at 1, 1/2, 1/4 ... of its size."""
+    image = np.ascontiguousarray(image)
+    while scale < 1:
+        image = np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
+        scale *= 2
+    return image
 
 
 def _covariances(image: Grey, at: NDArray[np.float32], window: int, miss: NDArray[np.float64]) -> Floats:

@@ -2,42 +2,45 @@
 
 ::
 
-    frames in a row, a segment -> the first and the last are searched for faces
-        both show the same faces -> these are followed through the frames between: their boxes move with the skin
+    a segment of frames -> its ends are searched for faces
+        both show the same faces -> these are followed through the frames between: their views move with the skin
         otherwise                -> each frame is searched
     -> a record of each frame, with the optical flow from the one before
 
-Segments begin at multiples of their length, whichever part of a shot is read, and none looks beyond its own frames. So
-a record depends on its segment and on the frame before alone, and parts of a shot join to what an uncut run gives
-(docs/decisions/0062-faces-are-followed.md).
+An end belongs to the segments on both sides, and is searched once. Segments begin at multiples of their length,
+whichever part of a shot is read, and none looks beyond its ends. So a record depends on one segment alone, and parts of
+a shot join to what an uncut run gives (docs/decisions/0062-faces-are-followed.md).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from landmarks.control_groups import cores
 from shots.cuts import differ, glance
-from shots.finding import Answer, Ask, Box, find, find_in_box
+from shots.finding import Finder
 from shots.flow import Flow, Grey, follow
 from shots.identity import Known, matched
-from shots.reading.colour import Colour, Shown, grey
+from shots.reading.colour import grey
 from shots.reading.picture import Picture, Samples, Source
-from shots.records import FoundFace, Record, rounded_face, rounded_flow
+from shots.records import FoundFace, Record, rounded_flow
 from shots.tracks import Floats, ShotFrame
 
 DEFAULT_SEARCH_INTERVAL: Final = 12
-"""Frames of a segment."""
+"""Frames from one end of a segment to the other."""
 MIN_FOLLOWED_SCORE: Final = 0.5
 """Where a face that is followed scores less, the frames of its segment are searched instead."""
-_SEGMENTS: Final = 2
-"""Segments in progress. Each frame of one waits for the frame before, so that one alone would leave cores idle."""
+_MIN_SEGMENTS: Final = 2
+"""In progress at a time. Each frame of one waits for the frame before, so that one alone would leave cores idle."""
+_MAX_BYTES: Final = 1 << 30
+"""Of the pictures of further segments in progress."""
 
 IsWanted = Callable[[int], bool]
 """The number of a frame -> whether it is wanted."""
@@ -54,12 +57,14 @@ class _View:
     """For cuts; None likewise."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Read:
     """A frame and its picture, if there is one."""
 
     view: _View
     samples: Samples | None
+    search: asyncio.Task[_Looked] | None = None
+    """Begun by the first of the segments whose end it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,33 +80,37 @@ class _Looked:
 class Run:
     """The records of a shot, or of a part of it."""
 
-    def __init__(
-        self, source: Source, colour: Colour, ask: Ask, *, search_size: int, search_interval: int, concurrency: int
-    ) -> None:
-        """`search_size`: longest side in pixels of the image that is searched for faces. `search_interval`: frames of a
-        segment. `concurrency`: images asked about side by side.
-        """
-        self._source, self._colour, self._answer = source, colour, ask
-        self._search_size, self._search_interval = search_size, search_interval
-        self._places = asyncio.Semaphore(concurrency)
+    def __init__(self, source: Source, finder: Finder, *, search_interval: int) -> None:
+        """`search_interval`: frames from one end of a segment to the other."""
+        self._finder, self._interval = finder, search_interval
+        self._source = source
+        self._index = _Index(source.numbers)
 
     async def records(self, is_wanted: IsWanted) -> AsyncGenerator[Record, None]:
         """Of the wanted frames, in order."""
         before: _Looked | None = None
         async with aclosing(self._looked(self._is_read(is_wanted))) as frames:
             async for looked in frames:
+                if before is not None and looked.view is before.view:
+                    continue  # the end that two segments share
                 if is_wanted(looked.view.frame.number):
                     yield await asyncio.to_thread(_record, before, looked)
                 before = looked
 
     def _is_read(self, is_wanted: IsWanted) -> IsWanted:
-        """Whether the record of a wanted frame depends on a frame."""
+        """Whether the record of a wanted frame depends on a frame: that of a segment's first end on the segment before
+        alone.
+        """
 
-        def is_in_segment(number: int) -> bool:
-            first = number - number % self._search_interval
-            return any(map(is_wanted, range(first, first + self._search_interval)))
+        def is_needed(segment: int) -> bool:
+            first = segment * self._interval
+            return any(map(is_wanted, self._index.numbers(first + 1, first + self._interval)))
 
-        return _with_one_before(self._source, is_in_segment)
+        def is_read(number: int) -> bool:
+            index = self._index.of(number)
+            return any(map(is_needed, {(index - 1) // self._interval, index // self._interval}))
+
+        return is_read
 
     async def _looked(self, is_read: IsWanted) -> AsyncGenerator[_Looked, None]:
         """The frames in order, segments side by side."""
@@ -110,7 +119,7 @@ class Run:
             async with aclosing(self._segments(is_read)) as segments:
                 async for segment in segments:
                     tasks.append(asyncio.create_task(self._look(segment)))
-                    if len(tasks) >= _SEGMENTS:
+                    while len(tasks) >= _most_segments(segment):
                         for looked in await tasks.popleft():
                             yield looked
             while tasks:
@@ -122,52 +131,57 @@ class Run:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _segments(self, is_read: IsWanted) -> AsyncGenerator[list[_Read], None]:
+        """Each with both of its ends."""
         frames = (_read(*each) for each in self._source.frames(is_read))
         segment: list[_Read] = []
+        current = 0
         while (read := await asyncio.to_thread(next, frames, None)) is not None:
-            if segment and self._segment_of(segment[0]) != self._segment_of(read):
+            index = self._index.of(read.view.frame.number)
+            before, current = current, (index - 1) // self._interval
+            if segment and current != before:
                 yield segment
-                segment = []
+                is_shared = self._index.of(segment[-1].view.frame.number) == current * self._interval
+                segment = segment[-1:] if is_shared else []
             segment.append(read)
         if segment:
             yield segment
 
-    def _segment_of(self, read: _Read) -> int:
-        return read.view.frame.number // self._search_interval
-
     async def _look(self, segment: Sequence[_Read]) -> list[_Looked]:
         """The faces in each frame of a segment."""
-        if len(segment) < 3:
-            return await self._search(segment)
-        first, last = await self._search([segment[0], segment[-1]])
+        first, last = await asyncio.gather(self._search(segment[0]), self._search(segment[-1]))
+        if len(segment) == 1:
+            return [last]
         middle = segment[1:-1]
-        return await self._follow(first, middle, last) or [first, *await self._search(middle), last]
+        return await self._follow(first, middle, last) or [
+            first,
+            *await asyncio.gather(*map(self._search, middle)),
+            last,
+        ]
 
-    async def _search(self, frames: Sequence[_Read]) -> list[_Looked]:
-        """The faces in each frame by itself."""
+    def _search(self, read: _Read) -> asyncio.Task[_Looked]:
+        """The faces of a frame by itself."""
 
-        async def search(read: _Read) -> _Looked:
-            if read.samples is None:
-                return _Looked(read.view)
-            return _Looked(read.view, _rounded(await find(read.samples, self._colour, self._ask, self._search_size)))
+        async def search() -> _Looked:
+            return _Looked(read.view, () if read.samples is None else await self._finder.search(read.samples))
 
-        return await asyncio.gather(*map(search, frames))
+        if read.search is None:
+            read.search = asyncio.create_task(search())
+        return read.search
 
     async def _follow(self, first: _Looked, middle: Sequence[_Read], last: _Looked) -> list[_Looked] | None:
         """All frames of a segment, in which the faces of the first are followed to the last; None where that fails: a
-        frame is absent, a new take begins, a face is not seen well, or the last frame shows others.
+        frame is absent, a new take begins, a face is cut or not seen well, or the last frame shows others.
         """
         segment = [first]
         for read in middle:
             flow = await asyncio.to_thread(_flow, segment[-1], read.view)
             if flow is None or read.samples is None:
                 return None
-            boxes = [_carried(*each) for each in zip(first.faces, segment[-1].faces, flow, strict=True)]
-            if not all(_is_within(box, read.samples) for box in boxes):
-                return None
-            asks = (find_in_box(read.samples, self._colour, self._ask, box) for box in boxes)
-            faces = _rounded(await asyncio.gather(*asks))
-            if any(face.score < MIN_FOLLOWED_SCORE for face in faces):
+            places = [_carried(*each) for each in zip(first.faces, segment[-1].faces, flow, strict=True)]
+            looks = (self._finder.look(read.samples, points, only_whole=True) for points in places)
+            found = await asyncio.gather(*looks)
+            faces = tuple(face for face in found if face is not None and face.score >= MIN_FOLLOWED_SCORE)
+            if len(faces) < len(places):
                 return None
             segment.append(_Looked(read.view, faces, flow))
         flow = await asyncio.to_thread(_flow, segment[-1], last.view)
@@ -175,17 +189,29 @@ class Run:
             return None
         return [*segment, replace(last, flow=flow)]
 
-    async def _ask(self, image: Shown, box: Box | None) -> list[Answer]:
-        async with self._places:
-            return await self._answer(image, box)
+
+class _Index:
+    """The frames of a shot, counted without those that it does not have."""
+
+    def __init__(self, numbers: Sequence[int] | None) -> None:
+        """`numbers`: of its frames; None of a video, whose frames have the numbers of a count."""
+        self._numbers = numbers
+        self._indices = None if numbers is None else {number: i for i, number in enumerate(numbers)}
+
+    def of(self, number: int) -> int:
+        return number if self._indices is None else self._indices[number]
+
+    def numbers(self, first: int, last: int) -> Sequence[int]:
+        """Of the frames from one index to another."""
+        return range(first, last + 1) if self._numbers is None else self._numbers[max(first, 0) : max(last + 1, 0)]
 
 
-def _with_one_before(source: Source, is_wanted: IsWanted) -> IsWanted:
-    """Whether a frame is wanted, or the next one of the shot is."""
-    if source.numbers is None:
-        return lambda number: is_wanted(number) or is_wanted(number + 1)
-    following = dict(zip(source.numbers[:-1], source.numbers[1:], strict=True))
-    return lambda number: is_wanted(number) or (number in following and is_wanted(following[number]))
+def _most_segments(like: Sequence[_Read]) -> int:
+    """How many segments may be in progress at a time: two for each core, if their pictures take as much memory as these
+    and it suffices.
+    """
+    size = sum(read.samples.nbytes for read in like if read.samples is not None)
+    return max(_MIN_SEGMENTS, min(2 * cores(), _MAX_BYTES // max(size, 1)))
 
 
 def _read(frame: ShotFrame, picture: Picture | None) -> _Read:
@@ -193,10 +219,6 @@ def _read(frame: ShotFrame, picture: Picture | None) -> _Read:
         return _Read(_View(frame), None)
     image = grey(picture.samples)
     return _Read(_View(frame, image, glance(image)), picture.samples)
-
-
-def _rounded(faces: Iterable[Answer]) -> tuple[FoundFace, ...]:
-    return tuple(rounded_face(*face) for face in faces)
 
 
 def _is_cut(before: _View, view: _View) -> bool:
@@ -213,25 +235,18 @@ def _flow(before: _Looked, view: _View) -> tuple[Flow, ...] | None:
 
 
 def _carried(first: FoundFace, before: FoundFace, flow: Flow) -> Floats:
-    """Where the box [2, 2] of a face in the first frame of a segment is in another: it moves and grows with the points.
+    """Where the points [P, 2] of a face in the first frame of a segment are in another if it moved as a whole: shifted,
+    turned and grown, but with the expression it had, so that the view of it does not follow the noise of single points.
     `before`: the face in the frame before that one. `flow`: from there.
     """
+    middle, there = first.points.mean(axis=0), before.points.mean(axis=0)
+    one, other = ((points - centre) @ [1, 1j] for points, centre in ((first.points, middle), (before.points, there)))
+    # the complex number by which the points about their middle are multiplied: a least-squares rotation and growth
+    turn = np.vdot(one, other) / max(float(np.vdot(one, one).real), 1e-12)
+    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
     shift = np.median(flow.points - before.points, axis=0)
-    growth = _spread(before.points) / _spread(first.points)
-    corners = (first.box.reshape(2, 2) - first.points.mean(axis=0)) * growth
-    box: Floats = corners + before.points.mean(axis=0) + shift
-    return box
-
-
-def _is_within(box: Floats, samples: Samples) -> bool:
-    """Whether a box ends before the image does. Else it grows or shrinks as the face moves, and has to be searched."""
-    height, width = samples.shape[:2]
-    return bool((box[0] > 0).all() and (box[1] < [width - 1, height - 1]).all())
-
-
-def _spread(points: Floats) -> float:
-    """Root mean square of the distances from the middle, in pixels."""
-    return max(float(np.sqrt(points.var(axis=0).sum())), 1e-6)
+    points: Floats = (first.points - middle) @ linear.T + there + shift
+    return points
 
 
 def _are_the_same(before: _Looked, flow: Sequence[Flow], faces: Sequence[FoundFace]) -> bool:

@@ -24,9 +24,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
+from landmarks.control_groups import cores
 from landmarks.golden import golden_crop
 from landmarks.layout import PointLayout
 from landmarks_client import ClientUsageError
@@ -36,9 +38,10 @@ from service.cli.export_tracks import USAGE_CODES
 from service.cli.interrupt import INTERRUPTED, AsyncioInterrupt
 from service.cli.outputs import Body, OutputError
 from service.request import Options
+from service.settings import Settings
 from shots.assembly import assemble
 from shots.errors import ShotError
-from shots.finding import Answer, Ask, Box
+from shots.finding import Answer, Ask, Box, Finder
 from shots.reading.colour import BuiltIn, Colour, Shown
 from shots.reading.images import Choice
 from shots.reading.ocio import Ocio
@@ -163,9 +166,10 @@ async def _track(command: Track) -> int:
         command.options.pixel_aspect,
         Choice(shot.layer, shot.part, shot.stereo_view),
     )
+    cv2.setNumThreads(1)  # what is done for one frame in threads is done beside what is done for others
     source = await asyncio.to_thread(open_shot, command.name, reading)
     plate = await asyncio.to_thread(lambda: source.plate)
-    async with answering(command.service, command.settings) as service:
+    async with answering(command.service, _shared_cores(command.settings)) as service:
         options = command.options.model_copy(update={"pixel_aspect": _aspect(plate.pixel_aspect)})
         header = Header(
             plate,
@@ -181,14 +185,14 @@ async def _track(command: Track) -> int:
         )
         file, last = _opened(raw, header, resume=arguments.resume, overwrite=arguments.overwrite)
         with file:
-            run = Run(
-                source,
+            finder = Finder(
+                _ask(service, options, arguments.concurrency),
                 colour,
-                _ask(service, options),
-                search_size=command.settings.detection_size,
-                search_interval=arguments.search_interval,
-                concurrency=arguments.concurrency,
+                service.layout,
+                command.settings.detection_size,
+                plate.pixel_aspect,
             )
+            run = Run(source, finder, search_interval=arguments.search_interval)
             wanted = _after(last, chunk)
             total = source.count if chunk is None else len(chunk)
             with tqdm(total=total, unit="frame", disable=None, leave=False) as bar:
@@ -246,6 +250,13 @@ def _aspect(pixel_aspect: float) -> float | None:
     return None if pixel_aspect == 1 else pixel_aspect
 
 
+def _shared_cores(settings: Settings) -> Settings:
+    """The landmark network has half of the cores, unless the settings say otherwise: the others read frames and follow
+    points. A crop that has all cores is answered sooner, but takes more of their time.
+    """
+    return settings.model_copy(update={"network_threads": settings.network_threads or max(1, cores() // 2)})
+
+
 async def _model(service: Answering) -> dict[str, str]:
     """The model that answers, which a small request tells. Raises ShotError where its points are not the layout's."""
     body = await service.answer_pixels(golden_crop(), Options(max_faces=1))
@@ -262,14 +273,17 @@ def _points(face: Any, layout: PointLayout) -> Any:
     return face["points"]
 
 
-def _ask(service: Answering, options: Options) -> Ask:
+def _ask(service: Answering, options: Options, concurrency: int) -> Ask:
+    places = asyncio.Semaphore(concurrency)
+
     async def ask(image: Shown, box: Box | None) -> list[Answer]:
         # a face that was found in the reduced image is answered whatever its score is then
-        own = options if box is None else options.model_copy(update={"boxes": (box,)})
-        body: Body = await service.answer_pixels(image, own)
+        about = {"boxes": (box,), "pixel_aspect": None}
+        own = options if box is None else options.model_copy(update=about)
+        async with places:
+            body: Body = await service.answer_pixels(image, own)
         return [
             Answer(
-                np.asarray(face["box"], np.float64),
                 float(face["score"]),
                 np.asarray(_points(face, service.layout), np.float64),
                 np.asarray(face["covariances"], np.float64),
