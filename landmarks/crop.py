@@ -104,6 +104,11 @@ def scaling(x: float, y: float | None = None) -> Matrix:
     return np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2]])
 
 
+def shifting(by: ArrayLike) -> Matrix:
+    """The 2x3 matrix that moves an image by [2] pixels."""
+    return np.column_stack([np.eye(2), np.asarray(by, np.float64)])
+
+
 def transform_points(matrix: Matrix, points: ArrayLike) -> NDArray[np.float64]:
     """Points [..., 2] through a 2x3 matrix, in float64."""
     result: NDArray[np.float64] = np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
@@ -152,8 +157,7 @@ def _needed_part(image: NDArray[np.uint8], matrix: Matrix, size: Size) -> tuple[
     high = np.ceil(corners.max(axis=0) + margin) + 1
     x1, y1 = (int(v) for v in np.clip(low, 0, [width - 1, height - 1]))
     x2, y2 = (int(v) for v in np.clip(high, [x1 + 1, y1 + 1], [width, height]))
-    shift = np.array([[1.0, 0.0, x1], [0.0, 1.0, y1]])
-    return image[y1:y2, x1:x2], compose(matrix, shift)
+    return image[y1:y2, x1:x2], compose(matrix, shifting((x1, y1)))
 
 
 def _halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

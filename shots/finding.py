@@ -22,7 +22,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.crop import Crop, Matrix, compose, invert, scaling, transform_covariances, transform_points, warp
+from landmarks.crop import (
+    Crop,
+    Matrix,
+    compose,
+    invert,
+    scaling,
+    shifting,
+    transform_covariances,
+    transform_points,
+    warp,
+)
 from landmarks.layout import PointLayout
 from landmarks.metadata import PointsCrop
 from landmarks.second_pass import crop_by_points
@@ -151,7 +161,7 @@ def _part(samples: Samples, corners: Floats, stretch: float = 1.0) -> tuple[Samp
     right, bottom = (int(v) for v in np.clip(np.ceil(corners.max(axis=0)) + 2, [left + 1, top + 1], [width, height]))
     part = samples[top:bottom, left:right]
     reduced, (x, y) = _resized(part, min(1.0, _MAX_PART / max(part.shape[:2])), stretch)
-    return reduced, compose(scaling(x, y), np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]]))
+    return reduced, compose(scaling(x, y), shifting((-left, -top)))
 
 
 def _resized(samples: Samples, scale: float, stretch: float = 1.0) -> tuple[Samples, NDArray[np.float64]]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.crop import Matrix, transform_points
+from landmarks.crop import Matrix, compose, shifting, transform_points
 from shots.tracks import Floats
 
 Grey = NDArray[np.uint8]
@@ -24,6 +24,8 @@ Grey = NDArray[np.uint8]
 _MAX_EXTENT: Final = 400.0
 """Pixels along a side of the points' bounding box beyond which the image is halved, for which OpenCV has a fast way,
 until the face is no larger."""
+_REACH: Final = 0.35
+"""Extents of the face by which it may move between two frames."""
 _WINDOW_SHARE: Final = 0.075
 """Side of the window that is followed, in extents of the face."""
 _MIN_WINDOW: Final = 9
@@ -60,12 +62,17 @@ def follow(before: Grey, after: Grey, points: NDArray[np.floating[Any]]) -> Flow
     low, high = points.min(axis=0), points.max(axis=0)
     extent = max(float((high - low).max()), 1.0)
     scale = 2.0 ** min(0, math.floor(math.log2(_MAX_EXTENT / extent)))
-    origin, part = _part(before.shape, low, high, 0.35 * extent + 16)
-    first, second = (_reduced(image[part], scale) for image in (before, after))
     window = max(_MIN_WINDOW, 2 * round(_WINDOW_SHARE * extent * scale) + 1)
+    # a face moves far, but within it little: what is dear is done in a smaller part
+    origin, part = _part(before.shape, low, high, _REACH * extent + 16)
+    first, second = (_reduced(image[part], scale) for image in (before, after))
     start = ((points - origin + 0.5) * scale - 0.5).astype(np.float32)[:, None]
     common = _common(first, second, start, window)
+    inner, part = _part(first.shape, start.min(axis=(0, 1)), start.max(axis=(0, 1)), window)
+    first = np.ascontiguousarray(first[part])
+    start -= inner.astype(np.float32)
     # the second image as it would be had the face moved by that alone: what is left is small, and without rotation
+    common = compose(common, shifting(inner))
     second = np.asarray(cv2.warpAffine(second, common, first.shape[::-1], flags=_AS_BEFORE, borderMode=_EDGE), np.uint8)
     moved, found = _lucas_kanade(first, second, start, window, _FINE_LEVELS)
     back, found_back = _lucas_kanade(second, first, moved, window, _FINE_LEVELS)
