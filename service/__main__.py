@@ -11,7 +11,16 @@ from pathlib import Path
 
 from uvloop import run
 
-from service.cli.command_line import Detect, Doctor, ExportTracks, Merge, NewKey, Probe, Serve, Track, Tune, parse
+from service.cli.arguments.detect import Detect
+from service.cli.arguments.doctor import Doctor
+from service.cli.arguments.export_tracks import ExportTracks
+from service.cli.arguments.keys import NewKey
+from service.cli.arguments.merge import Merge
+from service.cli.arguments.probe import Probe
+from service.cli.arguments.serve import Serve
+from service.cli.arguments.track import Track
+from service.cli.arguments.tune import Tune
+from service.cli.command_line import parse
 from service.cli.detect import detect
 from service.cli.doctor import doctor
 from service.cli.export_tracks import export_tracks
@@ -45,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return export_tracks(command)
     if isinstance(command, Merge):
         return _merge(command)
+    assert isinstance(command, Serve | Detect | Track | Tune | Doctor)  # those with settings of the service
     set_up_log(command.settings)
     for name in unknown_settings(os.environ):
         logger.warning("%s is not a setting: see `landmarks serve --help`", name)

@@ -12,7 +12,11 @@ from landmarks.detector import DetectorMetadata
 from landmarks.repository import model_path
 from landmarks.runtime import DetectorNetwork, Network
 from landmarks_client import Options
-from service.cli.command_line import Detect, Doctor, NewKey, Serve, Tune
+from service.cli.arguments.detect import Detect
+from service.cli.arguments.doctor import Doctor
+from service.cli.arguments.keys import NewKey
+from service.cli.arguments.serve import Serve
+from service.cli.arguments.tune import Tune
 from service.cli.command_line import parse as service_parse
 from service.images.decode import FIRST_FRAME_ONLY, PROFILE_IGNORED
 from tests.conftest import ROOT

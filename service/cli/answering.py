@@ -15,7 +15,7 @@ from landmarks.layout import WFLW98, PointLayout
 from landmarks_client import AsyncClient, LandmarksError, NoAnswer, Tls
 from landmarks_client import Options as ClientOptions
 from service.bootstrap import running_gateway
-from service.cli.command_line import ServiceArguments
+from service.cli.arguments.common import ServiceArguments
 from service.cli.outputs import Body
 from service.deadline import Deadline
 from service.errors import ErrorKind, translate

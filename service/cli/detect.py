@@ -20,7 +20,7 @@ from landmarks.layout import PointLayout
 from landmarks_client import ClientUsageError
 from service.bootstrap import image_limits
 from service.cli.answering import Answering, ImageError, UsageError, answering
-from service.cli.command_line import Detect, OutputArguments
+from service.cli.arguments.detect import Detect, OutputArguments
 from service.cli.drawings import write_image
 from service.cli.inputs import Inputs, expand, name_of, overlay_paths
 from service.cli.interrupt import INTERRUPTED, AsyncioInterrupt

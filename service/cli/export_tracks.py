@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from service.cli.command_line import ExportTracks
+from service.cli.arguments.export_tracks import ExportTracks
 from shots.errors import ShotError
 from shots.exporters import EXPORTERS, export
 from shots.selection import select

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from landmarks_client import Answer, Client, ClientUsageError, LandmarksError, Tls
-from service.cli.command_line import Probe
+from service.cli.arguments.probe import Probe
 from service.cli.interrupt import INTERRUPTED
 
 LEAST_SCORE: Final = 0.5

@@ -33,7 +33,8 @@ from landmarks.golden import golden_crop
 from landmarks.layout import PointLayout
 from landmarks_client import ClientUsageError
 from service.cli.answering import Answering, ImageError, UsageError, answering
-from service.cli.command_line import Merge, Track
+from service.cli.arguments.merge import Merge
+from service.cli.arguments.track import Track
 from service.cli.export_tracks import USAGE_CODES
 from service.cli.interrupt import INTERRUPTED, AsyncioInterrupt
 from service.cli.outputs import Body, OutputError

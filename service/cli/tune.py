@@ -28,7 +28,7 @@ from landmarks.repository import model_path
 from landmarks.size import Size
 from service.bootstrap import running_gateway
 from service.cli.answering import warnings_only
-from service.cli.command_line import Tune, TuneArguments
+from service.cli.arguments.tune import Tune, TuneArguments
 from service.cli.interrupt import INTERRUPTED, AsyncioInterrupt
 from service.deadline import Deadline
 from service.gateway import Gateway

@@ -112,11 +112,6 @@ class CallQueue(Generic[Key, Item, Result]):
             waited(self._name, (request.taken_at or time.monotonic()) - request.submitted_at)
         return [request.results[index] for index in range(len(items))]
 
-    async def close(self) -> None:
-        """Waits for the calls in flight. Requests that still wait keep waiting until their deadlines."""
-        if self._calls:
-            await asyncio.wait(self._calls)
-
     def _enqueue(self, request: _Request[Key, Item, Result]) -> None:
         """Before the first of those with a later deadline. So the second call of a request, such as that of a second
         pass, is made before the first calls of those that came later.

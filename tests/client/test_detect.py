@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 
 from service.cli.answering import ImageError
-from service.cli.command_line import Detect, parse
+from service.cli.arguments.detect import Detect
+from service.cli.command_line import parse
 from service.cli.detect import detect
 from service.cli.drawings import write_image
 from service.security.api_keys import ApiKeys, Protection

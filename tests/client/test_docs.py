@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from service.cli.command_line import Detect, parse
+from service.cli.arguments.detect import Detect
+from service.cli.command_line import parse
 from service.cli.detect import detect
 from tests.client.test_detect import running_apis
 from tests.conftest import ROOT

@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from service.cli.command_line import Probe, parse
+from service.cli.arguments.probe import Probe
+from service.cli.command_line import parse
 from service.security.api_keys import Protection, SecurityError, read_protection
 from service.settings import Settings
 from tests.conftest import ROOT

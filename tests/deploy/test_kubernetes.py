@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service.cli.command_line import Probe, parse
+from service.cli.arguments.probe import Probe
+from service.cli.command_line import parse
 from tests.deploy.tools import DEPLOY, run, tool
 
 yaml = pytest.importorskip("yaml", reason="no PyYAML: pip install kubernetes-validate")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from landmarks.size import Size
-from train.commands.paper import add_protocol, make
+from train.commands.paper import ProtocolArguments, add_protocol, make
 from train.datasets.source import DataSource
 from train.tables import FIGURES
 from train.tables.figures import figure_7
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 DETAILS: Final = (
     "Trains what is missing under runs/, evaluates it, and writes a plot and, where it has figures, a table."
@@ -28,36 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_protocol(parser)
 
 
-def run(
-    *,
-    number: str,
-    data: list[str],
-    runs: Path,
-    out: Path,
-    sizes: Sequence[Size] | None,
-    config: str | None,
-    backbone: str | None,
-    epochs: int | None,
-    seeds: Sequence[int],
-    run: Path | None,
-    weights: Path | None,
-    reuse_only: bool,
-) -> None:
+def run(*, number: str, data: list[str], **protocol: Unpack[ProtocolArguments]) -> None:
     """Makes the figure and prints where it is. Raises DataError for data that it cannot be made on."""
     if number == "7":
-        figure_7([DataSource.parse(each) for each in data], out)
-        print(f"wrote figure 7 into {out}")
+        figure_7([DataSource.parse(each) for each in data], protocol["out"])
+        print(f"wrote figure 7 into {protocol['out']}")
         return
-    make(
-        f"figure {number}",
-        FIGURES[number],
-        data,
-        runs,
-        out,
-        sizes,
-        (config, backbone, epochs),
-        seeds,
-        run,
-        weights,
-        reuse_only,
-    )
+    make(f"figure {number}", FIGURES[number], data, protocol)

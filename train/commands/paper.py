@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from landmarks.size import Size
 from train.commands.arguments import crop_size
@@ -19,8 +19,23 @@ NOWHERE: Final = DataSource("faces300w", Path())
 """The data of what needs none."""
 
 
+class ProtocolArguments(TypedDict):
+    """The arguments of `add_protocol`: the folders, and how runs are trained."""
+
+    runs: Path
+    out: Path
+    sizes: Sequence[Size] | None
+    config: str | None
+    backbone: str | None
+    epochs: int | None
+    seeds: Sequence[int]
+    run: Path | None
+    weights: Path | None
+    reuse_only: bool
+
+
 def add_protocol(parser: argparse.ArgumentParser) -> None:
-    """The folders, and how runs are trained."""
+    """Declares `ProtocolArguments`."""
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs [%(default)s]")
     parser.add_argument("--out", type=Path, default=Path("runs/tables"), help="folder of the results [%(default)s]")
     about = "crop sizes: sides of squares, or height x width as in 256x192 [those of the paper]"
@@ -36,20 +51,8 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reuse-only", action="store_true", help=about)
 
 
-def make(
-    name: str,
-    entry: Entry,
-    data: Sequence[str],
-    runs: Path,
-    out: Path,
-    sizes: Sequence[Size] | None,
-    recipe: tuple[str | None, str | None, int | None],
-    seeds: Sequence[int],
-    run: Path | None,
-    weights: Path | None,
-    reuse_only: bool,
-) -> None:
-    """Makes an entry and prints where it is. `recipe`: configuration, backbone and epochs, where they are given.
+def make(name: str, entry: Entry, data: Sequence[str], protocol: ProtocolArguments) -> None:
+    """Makes an entry and prints where it is.
 
     Raises DataError for data that it cannot be made on, ConfigError for a recipe or sizes that it cannot be made with.
     """
@@ -59,16 +62,24 @@ def make(
     for source in sources:
         if entry.formats and source.name not in entry.formats:
             raise DataError(f"{name} is made on {' or '.join(entry.formats)}, not on {source.name}")
-    chosen = tuple(sizes or entry.sizes)
-    if entry.single_size and len(chosen) != 1:
+    sizes = tuple(protocol["sizes"] or entry.sizes)
+    if entry.single_size and len(sizes) != 1:
         raise ConfigError(f"{name} is of one crop size: --sizes takes one number")
-    config, backbone, epochs = recipe
-    loaded = load_config(Config, config or entry.recipe, {"name": backbone} if backbone else {})
+    backbone, epochs = protocol["backbone"], protocol["epochs"]
+    config = load_config(Config, protocol["config"] or entry.recipe, {"name": backbone} if backbone else {})
     if epochs is not None:
-        loaded = loaded.with_epochs(epochs)
+        config = config.with_epochs(epochs)
     entry.make(
         TableContext(
-            sources[0] if sources else NOWHERE, runs, out, not reuse_only, loaded, chosen, tuple(seeds), run, weights
+            sources[0] if sources else NOWHERE,
+            protocol["runs"],
+            protocol["out"],
+            not protocol["reuse_only"],
+            config,
+            sizes,
+            tuple(protocol["seeds"]),
+            protocol["run"],
+            protocol["weights"],
         )
     )
-    print(f"wrote {name} into {out}")
+    print(f"wrote {name} into {protocol['out']}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from landmarks.size import Size
-from train.commands.paper import add_protocol, make
+from train.commands.paper import ProtocolArguments, add_protocol, make
 from train.tables import TABLES
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 DETAILS: Final = "Trains what is missing under runs/, evaluates it, and writes Markdown, CSV and a plot."
 EXAMPLE: Final = "8 --data faces300w:data/faces300w --backbone compact --epochs 30 --sizes 64 128"
@@ -23,32 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_protocol(parser)
 
 
-def run(
-    *,
-    number: str,
-    data: str | None,
-    runs: Path,
-    out: Path,
-    sizes: Sequence[Size] | None,
-    config: str | None,
-    backbone: str | None,
-    epochs: int | None,
-    seeds: Sequence[int],
-    run: Path | None,
-    weights: Path | None,
-    reuse_only: bool,
-) -> None:
+def run(*, number: str, data: str | None, **protocol: Unpack[ProtocolArguments]) -> None:
     """Makes the table and prints where it is. Raises DataError for data that it cannot be made on."""
-    make(
-        f"table {number}",
-        TABLES[number],
-        [data] if data else [],
-        runs,
-        out,
-        sizes,
-        (config, backbone, epochs),
-        seeds,
-        run,
-        weights,
-        reuse_only,
-    )
+    make(f"table {number}", TABLES[number], [data] if data else [], protocol)

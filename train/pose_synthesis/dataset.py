@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import repeat
@@ -91,20 +92,42 @@ def _in_order(faces: Sequence[AnnotatedFace], job: Job, workers: int) -> Iterato
     if workers <= 1:
         yield from map(write_face, repeat(job), range(len(faces)), faces)
         return
-    # spawned rather than forked, because a fork would inherit locks held by OpenCV's threads. The workers inherit that
-    # Ctrl-C is ignored: they finish their face, and this process alone reports the interruption
+    # spawned rather than forked, because a fork would inherit locks held by OpenCV's threads. The pool is made before
+    # Ctrl-C is postponed: multiprocessing starts a process then that tracks semaphores, and unblocks the signal
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(0,))
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        results = pool.map(write_face, repeat(job), range(len(faces)), faces)
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    try:
+        with interrupt_postponed():
+            results = pool.map(write_face, repeat(job), range(len(faces)), faces)
         yield from results
     except BrokenExecutor as error:
         raise DataError("a process of --workers died, perhaps for want of memory: try fewer") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def interrupt_postponed() -> Iterator[None]:
+    """Ctrl-C within the block takes effect at its end. Processes that are started in the block never notice one: they
+    finish their face, and this process alone reports the interruption.
+
+    The signal is blocked rather than ignored, which processes inherit as well: one that is ignored would be lost. The
+    handler is for other threads of this process, which do not block it.
+    """
+    came = False
+
+    def note(*_: object) -> None:
+        nonlocal came
+        came = True
+
+    handler = signal.signal(signal.SIGINT, note)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if came and callable(handler):
+        handler(signal.SIGINT, None)
 
 
 def write_face(job: Job, number: int, face: AnnotatedFace) -> list[Annotation]:

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from service.cli.answering import answering
-from service.cli.command_line import ServiceArguments
+from service.cli.arguments.common import ServiceArguments
 from service.settings import Settings
 
 pytestmark = pytest.mark.anyio

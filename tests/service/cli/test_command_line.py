@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from service.cli.command_line import Detect, NewKey, OutputArguments, Serve, ServiceArguments, parse
+from service.cli.arguments.common import ServiceArguments
+from service.cli.arguments.detect import Detect, OutputArguments
+from service.cli.arguments.keys import NewKey
+from service.cli.arguments.serve import Serve
+from service.cli.command_line import parse
 from service.cli.flags import flag
 from service.request import Options
 from service.settings import Settings

@@ -23,6 +23,7 @@ from shots.tracks import ShotTracks, read_tracks
 from tests.conftest import ROOT
 from tests.contract.apis import in_a_thread
 from tests.fakes import FakeDetector, FakeEngine
+from tests.process_log import log_kept
 
 pytest.importorskip("fileseq", reason="the extra `vfx` is not installed")
 pytest.importorskip("av", reason="the extra `vfx` is not installed")
@@ -55,7 +56,8 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: Any) -> int:
-    return main([*map(str, arguments)])
+    with log_kept():
+        return main([*map(str, arguments)])
 
 
 def track(plates: Path, out: Path, *flags: str) -> int:

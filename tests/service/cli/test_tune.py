@@ -14,7 +14,9 @@ import pytest
 
 from landmarks.parallelism import STREAMS_VARIABLE, THREADS_VARIABLE, Parallelism
 from service.cli import tune as tuning
-from service.cli.command_line import Serve, Tune, TuneArguments, parse
+from service.cli.arguments.serve import Serve
+from service.cli.arguments.tune import Tune, TuneArguments
+from service.cli.command_line import parse
 from service.cli.tune import Row, Speed, choose, content, find_best, stages, tune
 from service.settings import Settings, variable
 from tests.conftest import ROOT

@@ -234,18 +234,6 @@ async def test_a_call_is_made_in_the_context_of_its_first_request() -> None:
     assert server.callers == ["one", "two"]
 
 
-async def test_closing_waits_for_the_calls_in_flight() -> None:
-    server = Server()
-    task = server.submit(1)
-    await settled()
-    closing = asyncio.create_task(server.queue.close())
-    await settled()
-    assert not closing.done()
-    server.answers[0].set_result(None)
-    await closing
-    assert await task == [2]
-
-
 Request = tuple[str, list[int]]
 requests = st.lists(st.tuples(st.sampled_from("ab"), st.lists(st.integers(0, 999), max_size=9)), max_size=12)
 

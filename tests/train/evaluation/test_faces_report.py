@@ -16,21 +16,13 @@ from train.commands.report_faces import named
 from train.datasets.face import AnnotatedFace
 from train.datasets.image import ArrayImage
 from train.errors import TrainError
-from train.evaluation.faces_report import (
-    Answers,
-    Table,
-    blinks,
-    by_range,
-    eyes,
-    hidden,
-    is_frontal,
-    mouths,
-    openings,
-    page,
-    points_shown,
-    ranges,
-    rolls_of,
-)
+from train.evaluation.faces_report import page
+from train.evaluation.faces_report.answers import Answers
+from train.evaluation.faces_report.features import blinks, eyes, is_frontal, mouths, openings
+from train.evaluation.faces_report.hidden import hidden
+from train.evaluation.faces_report.pictures import points_shown
+from train.evaluation.faces_report.pose import rolls_of
+from train.evaluation.faces_report.tables import Table, by_range, ranges
 
 IMAGE = ArrayImage("drawn.png", np.zeros((200, 200, 3), np.uint8))
 

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from tests.train.pose_synthesis.known import KnownHead, error
 from train.commands.command_line import parse
 from train.datasets.source import DataSource
 from train.errors import DataError
-from train.pose_synthesis.dataset import Plan, draw_poses
+from train.pose_synthesis.dataset import Plan, draw_poses, interrupt_postponed
 from train.pose_synthesis.model import FaceModel
 
 
@@ -190,6 +192,32 @@ def test_an_image_that_is_gone_is_named(originals: Path, model_file: Path, tmp_p
     with pytest.raises(DataError, match=r"0\.png: cannot be read as an image"):
         run_command(incomplete, model_file, tmp_path / "out", "--limit", 1)
     assert not (tmp_path / "out" / "annotations.jsonl").exists()
+
+
+def test_ctrl_c_while_the_workers_are_started_is_not_lost(
+    originals: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = ProcessPoolExecutor.map
+
+    def interrupted(pool: ProcessPoolExecutor, *work: Any) -> Iterator[Any]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return start(pool, *work)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "map", interrupted)
+    # a suite that runs in a shell's background ignores interrupts
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_command(originals, model_file, tmp_path / "out", "--workers", 2)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not (tmp_path / "out" / "annotations.jsonl").exists()
+
+
+def test_workers_notice_no_ctrl_c() -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    with interrupt_postponed():
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_ctrl_c_leaves_no_set_and_no_traceback(originals: Path, model_file: Path, tmp_path: Path) -> None:
