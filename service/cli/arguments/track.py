@@ -91,8 +91,8 @@ class TrackOutput(BaseModel):
         DEFAULT_SEARCH_INTERVAL,
         ge=1,
         le=240,
-        description="Of so many frames in a row the first and the last are searched for faces, which are followed "
-        "through those between if both show the same ones; 1 searches every frame.",
+        description="One frame of so many is searched for faces, which are followed to the next such frame if it shows "
+        "the same ones; 1 searches every frame.",
     )
     concurrency: int = Field(4, ge=1, le=64, description="Images asked about side by side.")
 
