@@ -1,14 +1,17 @@
-"""Memory leaks: resident memory of the service after 1,000 mixed requests, and after 10,000.
+"""Memory leaks: resident memory of the service in its first 1,000 mixed requests, and in the last of 10,000.
 
 The requests are drawn from a seed: valid images of several sizes over both APIs, alone and in batches, with and without
 boxes, flipped; and invalid ones: damaged or too large images, bytes that are no image, unusable boxes. Prints the
 memory of the gateway and of each process of its Triton. The exit status is 1 when one of them has grown by more than a
 tenth.
 
+Memory is measured after every hundred requests, and medians of the first and of the last thousand are compared: freed
+memory is kept and given back by tens of megabytes, so that a single measurement tells little. A process may keep the
+last request until the next arrives, so that the same small requests precede each measurement.
+
 The first hundred requests all have the largest image and come from four times as many clients, so that the memory which
 the most demanding requests need at a time is allocated before the first measurement, and what is added later has
-leaked. A process may keep the last request until the next arrives, so that the same small requests precede each
-measurement.
+leaked.
 
     python -m bench.soak
 """
@@ -21,6 +24,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 
 import cv2
 import httpx
@@ -32,7 +36,7 @@ from bench.services import portrait, started
 from landmarks_client import Client, LandmarksError
 
 MAX_GROWTH = 0.10
-"""Share by which a process may grow between the two measurements."""
+"""Share by which a process may grow."""
 
 ROUND_SIZE = 100
 """Requests drawn at a time; the first round has the largest image."""
@@ -122,54 +126,61 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--first", type=int, default=1_000, help="requests before the first measurement [%(default)s]")
-    parser.add_argument("--last", type=int, default=10_000, help="requests before the second [%(default)s]")
+    parser.add_argument("--window", type=int, default=1_000, help="requests that medians are of [%(default)s]")
+    parser.add_argument("--requests", type=int, default=10_000, help="in all, of two windows at least [%(default)s]")
     parser.add_argument("--concurrency", type=int, default=4, help="concurrent requests [%(default)s]")
     parser.add_argument("--seed", type=int, default=1, help="of the requests [%(default)s]")
     args = parser.parse_args()
 
+    if args.window <= ROUND_SIZE or args.requests < 2 * args.window:
+        parser.error(f"a window has more than {ROUND_SIZE} requests, and all are two windows or more")
+
     codes: Counter[str] = Counter()
     few, many = ThreadPoolExecutor(args.concurrency), ThreadPoolExecutor(4 * args.concurrency)
+    measured: list[dict[str, Process]] = []
     with started() as service, few, many:
         mix = RequestMix(args.seed, *service.urls.values())
-        with tqdm(total=args.last, unit="request", leave=False, disable=None) as bar:
+        with tqdm(total=args.requests, unit="request", leave=False, disable=None) as bar:
 
             def ask_all(asks: list[Ask], clients: ThreadPoolExecutor) -> None:
                 codes.update(clients.map(lambda ask: ask(), asks))
                 bar.update(len(asks))
 
-            def run(count: int) -> dict[str, Process]:
-                while count > 0:
-                    asks = [mix.draw() for _ in range(min(count, ROUND_SIZE))]
-                    count -= len(asks)
-                    ask_all(asks, few)
-                mix.send_small()
-                return {f"{each.name} {each.pid}": each for each in processes(service.pid)}
-
             ask_all([mix.draw_largest() for _ in range(ROUND_SIZE)], many)
-            early = run(args.first - ROUND_SIZE)
-            late = run(args.last - args.first)
-    return print_table(args.first, args.last, early, late, codes)
+            while bar.n < args.requests:
+                ask_all([mix.draw() for _ in range(ROUND_SIZE)], few)
+                mix.send_small()
+                measured.append({f"{each.name} {each.pid}": each for each in processes(service.pid)})
+    rounds = args.window // ROUND_SIZE
+    return print_table(args.window, measured[: rounds - 1], measured[-rounds:], codes)
 
 
-def print_table(first: int, last: int, early: dict[str, Process], late: dict[str, Process], codes: Counter[str]) -> int:
+def print_table(
+    window: int, early: list[dict[str, Process]], late: list[dict[str, Process]], codes: Counter[str]
+) -> int:
+    """`early`, `late`: what was measured in the first and in the last window."""
     print(machine())
     print(f"answers: {', '.join(f'{count} {code}' for code, count in codes.most_common())}\n")
-    print(
-        f"| process | MB after {first:,} (shared) | MB after {last:,} (shared) | growth |\n| --- | ---: | ---: | ---: |"
-    )
+    print(f"| process | MB in the first {window:,} (shared) | MB in the last {window:,} (shared) | growth |")
+    print("| --- | ---: | ---: | ---: |")
+    changed = early[0].keys() ^ late[-1].keys()
     growths = []
-    for name, before in early.items():
-        after = late.get(name, before._replace(resident=0, shared=0))
-        growths.append(after.resident / before.resident - 1)
-        cells = [f"{each.resident / 1e6:.1f} ({each.shared / 1e6:.1f})" for each in (before, after)]
-        print(f"| {name} | {' | '.join(cells)} | {growths[-1]:+.1%} |")
-    changed = early.keys() ^ late.keys()
+    for name in [name for name in early[0] if name in late[-1]]:
+        before, after = ([each[name] for each in rounds if name in each] for rounds in (early, late))
+        growths.append(median(each.resident for each in after) / median(each.resident for each in before) - 1)
+        print(f"| {name} | {megabytes(before)} | {megabytes(after)} | {growths[-1]:+.1%} |")
     if changed:
         print(f"\nprocesses that started or ended: {', '.join(sorted(changed))}")
     if "internal" in codes:
         print("\nthere were internal errors")
     return 1 if changed or max(growths) > MAX_GROWTH or "internal" in codes else 0
+
+
+def megabytes(measured: list[Process]) -> str:
+    """The median and the range, and the median of the shared part."""
+    resident = [each.resident / 1e6 for each in measured]
+    shared = median(each.shared / 1e6 for each in measured)
+    return f"{median(resident):.0f}, {min(resident):.0f} to {max(resident):.0f} ({shared:.0f})"
 
 
 if __name__ == "__main__":
