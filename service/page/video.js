@@ -3,6 +3,7 @@
  *
  * A browser tells neither how many frames a file has nor when they are, but after a seek it tells the time of the frame
  * that it shows. So a seek to just before a frame finds the one before it, whatever the rate, and no frame is passed over.
+ * Firefox (140) does not tell it: there videos are refused.
  */
 
 import { Problem } from "./client.js";
@@ -22,6 +23,7 @@ export class Video {
 
   /** Throws Problem where this browser cannot decode the file. */
   static async open(file) {
+    if (!HTMLVideoElement.prototype.requestVideoFrameCallback || !window.VideoFrame) throw withoutTimes();
     const video = new Video();
     await video.#open(file);
     return video;
@@ -37,6 +39,9 @@ export class Video {
     await this.seek(0);
     // the frame that was shown on loading is told of by now, and is not taken for that of the next seek
     for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+    // Firefox states the time that was asked for, and each seek would find another frame
+    const within = MOMENT / 2;
+    if (Math.abs((await this.seek(within)) - within) < MOMENT / 100) throw withoutTimes();
   }
 
   close() {
@@ -173,6 +178,16 @@ function unreadable(reason) {
     detail: reason ? `${detail} (${reason}).` : `${detail}.`,
     code: "video",
     action: "Convert it to MP4 with H.264 or to WebM with VP9, or track the file itself by the command “landmarks track”.",
+    status: -1,
+  });
+}
+
+function withoutTimes() {
+  return new Problem({
+    title: "This browser does not tell when the frames of a video begin",
+    detail: "Without that, frames would be found several times, or passed over.",
+    code: "video",
+    action: "Open this page in Chrome, Chromium or Edge, or track the file itself by the command “landmarks track”.",
     status: -1,
   });
 }

@@ -246,6 +246,27 @@ def test_a_file_that_the_browser_cannot_decode_is_told_and_leaves_what_is_open(p
     expect(page.locator("#timeline")).to_be_hidden()
 
 
+AS_ASKED = """HTMLVideoElement.prototype.requestVideoFrameCallback = function (tell) {
+    this.addEventListener("seeked", () => tell(0, { mediaTime: this.currentTime }), { once: true });
+}"""
+"""As Firefox does."""
+
+
+@pytest.mark.parametrize(
+    "lack", [AS_ASKED, "delete HTMLVideoElement.prototype.requestVideoFrameCallback"], ids=["times", "calls"]
+)
+def test_where_the_browser_does_not_tell_when_frames_begin_videos_are_refused(page, service, monkeypatch, lack):
+    monkeypatch.undo()
+    page.evaluate(f"() => {{ {lack} }}")
+    show(page)
+    open_file(page, CLIP, "clip.webm")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("does not tell when the frames of a video begin")
+    expect(alert).to_contain_text("landmarks track")
+    expect(page.locator("#faces li")).to_have_count(1)
+    expect(page.locator("#timeline")).to_be_hidden()
+
+
 # ---------------------------------------------------------------- parts, lengths, screens
 
 
