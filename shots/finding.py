@@ -66,6 +66,8 @@ _VIEW: Final = Size(400, 400)
 """A third more than the network's crop has: what is resampled twice stays sharp."""
 _REACH: Final = 1.5
 """Side of a view in sides of the box: the network's crop has 1.25, and a second pass may need a little more."""
+_MIN_SEEN: Final = 0.1
+"""Of the width and the height of a box must be in the picture."""
 _MAX_PART: Final = 1536
 """Pixels along a side beyond which the part about a face is reduced before anything else."""
 
@@ -91,7 +93,8 @@ class Finder:
         return tuple(face for face in faces if face is not None)
 
     async def look(self, samples: Samples, points: Floats, *, only_whole: bool = False) -> FoundFace | None:
-        """The face whose points are about these, whatever its score is; None where these are no face's.
+        """The face whose points are about these, whatever its score is; None where these are no face's, or where the
+        picture shows next to nothing of it.
 
         `only_whole`: None, too, where the picture's edge cuts it, so that what is seen of it changes as it moves.
         """
@@ -99,10 +102,10 @@ class Finder:
         if crop is None:
             return None
         box = self._box(crop)
-        is_whole = _is_within(box, samples)
-        if only_whole and not is_whole:
+        seen = _seen(box, samples)
+        if seen < _MIN_SEEN or (only_whole and seen < 1):
             return None
-        view, to_view = (self._upright if is_whole else self._clipped)(samples, crop)
+        view, to_view = (self._upright if seen == 1 else self._clipped)(samples, crop)
         (face,) = await self.ask(view, self._box_in_view(crop, to_view))
         from_view = invert(to_view)
         points, covariances = transform_points(from_view, face.points), _transformed(from_view, face.covariances)
@@ -147,9 +150,11 @@ class Finder:
         return scaling(1 / self.pixel_aspect, 1.0)
 
 
-def _is_within(box: Floats, samples: Samples) -> bool:
+def _seen(box: Floats, samples: Samples) -> float:
+    """How much of the width or of the height of a box [2, 2] a picture shows, whichever is less: 1 for all of it."""
     height, width = samples.shape[:2]
-    return bool((box[0] > 0).all() and (box[1] < [width - 1, height - 1]).all())
+    low, high = np.clip(box, -0.5, [width - 0.5, height - 0.5])
+    return float(((high - low) / (box[1] - box[0])).min())
 
 
 def _part(samples: Samples, corners: Floats, stretch: float = 1.0) -> tuple[Samples, Matrix]:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landmarks.layout import PointLayout
+from service.request import checked_box
 from shots.finding import Answer, Box, Finder
 from shots.reading.colour import BuiltIn, Shown
 
@@ -117,3 +118,23 @@ def test_points_that_are_no_face_are_not_looked_at(points: np.ndarray) -> None:
     picture = picture_of(SHAPE + 200.0, 1.0)
     assert asyncio.run(Finder(network, BuiltIn(), LAYOUT, 2048).look(picture, points)) is None
     assert network.views == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    points=st.lists(st.tuples(st.floats(-400, 500), st.floats(-400, 500)), min_size=4, max_size=4),
+    width=st.integers(1, 120),
+    height=st.integers(1, 120),
+    pixel_aspect=st.sampled_from([0.5, 1.0, 2.0]),
+)
+def test_whatever_is_looked_at_is_a_box_that_a_service_takes(
+    points: list[tuple[float, float]], width: int, height: int, pixel_aspect: float
+) -> None:
+    async def ask(image: Shown, box: Box | None) -> list[Answer]:
+        assert box is not None
+        assert image.size > 0
+        checked_box(0, box, image.shape[1], image.shape[0])
+        return [Answer(0.5, np.zeros((4, 2)), np.ones((4, 3)))]
+
+    finder = Finder(ask, BuiltIn(), LAYOUT, 2048, pixel_aspect)
+    asyncio.run(finder.look(np.zeros((height, width, 3), np.uint8), np.array(points)))
