@@ -22,7 +22,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -36,10 +35,15 @@ from service.images.pixels import Pixels
 from service.images.raw import RawImage
 from service.request import Options
 from service.settings import Settings
-from shots.flow import Flow, follow
+from shots.finding import Answer, Box, Finder
+from shots.flow import Flow
+from shots.reading.colour import BuiltIn, Shown
+from shots.reading.picture import Picture
 from shots.reading.video import Video
+from shots.records import FoundFace, Record
+from shots.run import DEFAULT_SEARCH_INTERVAL, Run
 from shots.smoothing import EXPRESSIVE, Observed, OneEuro, smooth
-from shots.tracks import Floats
+from shots.tracks import Floats, Plate, ShotFrame
 from train.datasets.face import AnnotatedFace
 from train.datasets.image import read_image
 from train.datasets.source import DataSource
@@ -59,7 +63,8 @@ SEARCH = 256
 """Longest side of the image in which faces are searched: they are large here."""
 
 Images = list[Pixels]
-Find = Callable[[Pixels, float], Awaitable[tuple[Floats, Floats] | None]]
+Track = Callable[[Images, float], Awaitable[list[Record]]]
+"""Frames, and the width of their pixels over the height -> what `landmarks track` finds in each."""
 
 
 @dataclass(frozen=True)
@@ -183,19 +188,46 @@ def chosen(faces: Sequence[AnnotatedFace], count: int) -> Iterator[tuple[Pixels,
 # ---------------------------------------------------------------- measures
 
 
-async def tracked(frames: Images, find: Find, pixel_aspect: float = 1.0) -> Pair | None:
-    """The largest face through the frames, as long as it is found."""
-    found: list[tuple[Floats, Floats]] = []
-    for frame in frames:
-        face = await find(frame, pixel_aspect)
-        if face is None or (found and not is_same(found[-1][0], face[0])):
+@dataclass(frozen=True)
+class FrameSource:
+    """Frames as a shot's source."""
+
+    images: Images
+    plate: Plate
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(range(len(self.images)))
+
+    @property
+    def count(self) -> int:
+        return len(self.images)
+
+    def frames(self, is_wanted: Callable[[int], bool]) -> Iterator[tuple[ShotFrame, Picture | None]]:
+        for number in filter(is_wanted, self.numbers):
+            yield ShotFrame(number), Picture(self.images[number])
+
+
+async def tracked(frames: Images, track: Track, pixel_aspect: float = 1.0) -> Pair | None:
+    """The largest face of the first frame, as long as it is found."""
+    found: list[FoundFace] = []
+    flow: list[Flow] = []
+    place = 0
+    for record in await track(frames, pixel_aspect):
+        if not found:
+            same = [*range(len(record.faces))][:1]
+        else:
+            same = [i for i, face in enumerate(record.faces) if is_same(found[-1].points, face.points)]
+        if not same or (found and record.flow is None):
             break
-        found.append(face)
+        if record.flow is not None:
+            flow.append(record.flow[place])
+        (place, *_) = same
+        found.append(record.faces[place])
     if len(found) < EVENT_FRAMES:
         return None
     greys = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in frames[: len(found)]]
-    raw, covariances = (np.stack(each) for each in zip(*found, strict=True))
-    flow = [follow(greys[t], greys[t + 1], raw[t]) for t in range(len(found) - 1)]
+    raw, covariances = (np.stack([getattr(face, name) for face in found]) for name in ("points", "covariances"))
     groups = [WFLW98.groups[name] for name in EXPRESSIVE]
     result = smooth(Observed(raw, covariances, [None, *flow], groups=groups))
     return Pair(raw, result.points, result.innovation, flow, greys)
@@ -255,12 +287,12 @@ def row(what: str, value: float, bar: str, *, is_met: bool, note: str = "") -> N
     print(f"| {what} | {value:.3f} | {bar} | {'yes' if is_met else 'NO'} | {note} |", flush=True)
 
 
-async def synthetic(stills: Sequence[tuple[Pixels, Floats]], find: Find) -> None:
+async def synthetic(stills: Sequence[tuple[Pixels, Floats]], track: Track) -> None:
     for kind in ("pan", "zoom", "rotation"):
         sums, lags, innovations = np.zeros(4), [], []
         for seed, (image, points) in enumerate(tqdm(stills, desc=kind, disable=None, leave=False)):
             clip = clip_of(image, points, kind, seed)
-            pair = await tracked(clip.frames, find)
+            pair = await tracked(clip.frames, track)
             if pair is None or len(pair.raw) < FRAMES:
                 continue
             raw, smoothed = (
@@ -281,7 +313,7 @@ async def synthetic(stills: Sequence[tuple[Pixels, Floats]], find: Find) -> None
     for kind, pairs, sign in (("blink", LIDS, -1), ("mouth", LIPS, 1)):
         kept, off = [], 0
         for seed, (image, points) in enumerate(tqdm(stills, desc=kind, disable=None, leave=False)):
-            pair = await tracked(clip_of(image, points, kind, seed).frames, find)
+            pair = await tracked(clip_of(image, points, kind, seed).frames, track)
             if pair is None or len(pair.raw) < EVENT_FRAMES:
                 continue
             raw, smoothed = (sign * opening(each, pairs) for each in (pair.raw, pair.smoothed))
@@ -296,11 +328,11 @@ async def synthetic(stills: Sequence[tuple[Pixels, Floats]], find: Find) -> None
         row(f"{kind}: peaks in another frame", off, "0", is_met=off == 0)
 
 
-async def real(folder: Path, find: Find) -> None:
+async def real(folder: Path, track: Track) -> None:
     for path in sorted(path for path in folder.iterdir() if path.suffix in (".mp4", ".mkv", ".mov", ".gif")):
         video = Video(path)
         frames = [picture.samples for _, picture in video.frames(lambda _: True) if picture is not None]
-        pair = await tracked(frames, find, video.plate.pixel_aspect)
+        pair = await tracked(frames, track, video.plate.pixel_aspect)
         if pair is None:
             print(f"| {path.name} | no face | | | |")
             continue
@@ -324,21 +356,28 @@ async def real(folder: Path, find: Find) -> None:
 async def run(stills: Sequence[tuple[Pixels, Floats]], video: Path | None) -> None:
     async with running_gateway(Settings(engine="local", detection_size=SEARCH)) as gateway:
 
-        async def find(frame: Pixels, pixel_aspect: float) -> tuple[Floats, Floats] | None:
-            options = Options(pixel_aspect=None if pixel_aspect == 1 else pixel_aspect)
-            faces: Any = (await gateway.pipeline.detect(RawImage.of(frame), options, Deadline.after(60))).faces
-            return (faces[0].points.astype(np.float64), faces[0].covariances.astype(np.float64)) if faces else None
+        async def track(images: Images, pixel_aspect: float) -> list[Record]:
+            async def ask(image: Shown, box: Box | None) -> list[Answer]:
+                options = Options(boxes=(box,)) if box else Options(pixel_aspect=pixel_aspect)
+                faces = (await gateway.pipeline.detect(RawImage.of(image), options, Deadline.after(60))).faces
+                return [Answer(float(face.score), face.points, face.covariances) for face in faces]
+
+            height, width = images[0].shape[:2]
+            source = FrameSource(images, Plate("clip", "clip", width, height, pixel_aspect))
+            finder = Finder(ask, BuiltIn(), WFLW98, SEARCH, pixel_aspect)
+            run = Run(source, finder, search_interval=DEFAULT_SEARCH_INTERVAL)
+            return [record async for record in run.records(lambda _: True)]
 
         print("| figure | value | bar | met | |\n| --- | --- | --- | --- | --- |")
-        await synthetic(stills, find)
+        await synthetic(stills, track)
         if video is not None:
-            await real(video, find)
+            await real(video, track)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m bench.shots", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", required=True, metavar="FORMAT:PATH", help="annotated stills, of 98 points")
-    parser.add_argument("--stills", type=int, default=20, help="number of stills (default: 20)")
+    parser.add_argument("--stills", type=int, default=24, help="number of stills (default: 24)")
     parser.add_argument("--video", type=Path, help="folder of real clips")
     arguments = parser.parse_args()
     stills = list(chosen(DataSource.parse(arguments.data).test_faces(), arguments.stills))

@@ -4,13 +4,16 @@ Offline, `smooth`: a Kalman filter and a Rauch-Tung-Striebel smoother for each p
 is that of the optical flow. So a point follows the skin without lag, and many frames are averaged in the skin's own
 coordinates.
 
-Two things make it what it is:
+Three things make it what it is:
 
 - The covariances that the network states are mostly errors that neighbouring frames share: they move a point, but not
-  back and forth. Only their white share (WHITE) counts as noise of a frame.
-- Where network and flow disagree by more than noise explains, as in a blink, which the flow does not see, the motion is
-  as uncertain as the disagreement is large. So the points follow the network there, and blinks and mouths keep their
+  back and forth. Only their white share counts as noise of a frame.
+- How noisy network and flow are differs from shot to shot, with sharpness and compression. The median of how far they
+  disagree tells, and so does that of a frame, in which the face moves fast, of the flow to it.
+- Where they disagree by more than such noise explains, as in a blink, which the flow does not see, the motion is as
+  uncertain as the disagreement is large. So the points follow the network there, and blinks and mouths keep their
   range. It shows in a point, in the shape of a group of points, and soonest in how far an eye or a mouth is open.
+  Elsewhere, such as at the jaw, the flow sees what moves, and part of the disagreement is an error of the network.
 
 Live, `OneEuro`: a filter that knows the past alone (Casiez, Roussel and Vogel, CHI 2012).
 """
@@ -29,28 +32,40 @@ from shots.flow import Flow
 from shots.tracks import Floats
 
 WHITE: Final = 0.045
-"""Share of the stated variance that is noise of one frame."""
+"""Share of the stated variance that is noise of one frame, of points in groups of EXPRESSIVE."""
+STEADY_WHITE: Final = 0.2
+"""The same of other points: most have no corners to be found by, and are averaged over more frames."""
 DRIFT: Final = 0.0004
 """Share of the stated variance by which the error that frames share changes from one to the next."""
 FLOW_TRUST: Final = 1.0
 """Factor of the flow's variances."""
-GATE: Final = 7.8
-"""Squared Mahalanobis distance of network and flow from which on the flow is not believed."""
+SCALES: Final = (0.45, 4.0)
+"""Least and largest factor of the variances that is estimated from a shot; of those of the flow to one frame it may be
+larger."""
+GATE: Final = 7.0
+"""Squared Mahalanobis distance of network and flow from which on they are not both believed."""
+NETWORK_SHARE: Final = 0.4
+"""Of the excess of that: the share that is the network's error, of points that are in no group of EXPRESSIVE."""
 SHAPE_SHARE: Final = 0.28
 """Share of the noise of a frame that changes the shape of a group of points, such as an eye; the rest moves all."""
 EXPRESSIVE: Final = ("right_eye", "left_eye", "outer_lips", "inner_lips")
 """Groups of a layout whose shape changes within a frame, where it has them."""
-SHAPE_GATE: Final = 1.7
+SHAPE_GATE: Final = 2.5
 """Mean normalized square of the change of a group's shape from which on the flow is not believed."""
+_MEDIAN_SQUARED: Final = 2 * math.log(2)
+"""The median of a chi-squared distribution of two degrees of freedom."""
 BLIND_SHARE: Final = 0.03
 """Of the size of a face: standard deviation of its motion from one frame to the next where no flow tells it."""
 
 SETTINGS: Final[Mapping[str, Any]] = {
     "method": "flow-rts",
     "white": WHITE,
+    "steady_white": STEADY_WHITE,
     "drift": DRIFT,
     "flow_trust": FLOW_TRUST,
+    "scales": list(SCALES),
     "gate": GATE,
+    "network_share": NETWORK_SHARE,
     "shape_share": SHAPE_SHARE,
     "shape_gate": SHAPE_GATE,
 }
@@ -88,10 +103,15 @@ def smooth(observed: Observed) -> Smoothed:
     """The smoothed points of one face. The arrays of `observed` are not changed."""
     z, stated = observed.points, matrices(observed.covariances)
     frames, count = z.shape[:2]
-    noise = WHITE * stated + 1e-6 * np.eye(2)
-    shift, motion = np.zeros((frames, count, 2)), np.zeros((frames, count, 2, 2))
+    is_expressive = np.isin(np.arange(count), [point for group in observed.groups for point in group])
+    white, drift = stated * np.where(is_expressive, WHITE, STEADY_WHITE)[:, None, None], DRIFT * stated
+    scale, scale_of_flow = _scales(observed, WHITE * stated, drift)
+    noise = scale * white + 1e-6 * np.eye(2)
+    shift, motion, excess = np.zeros((frames, count, 2)), np.zeros_like(stated), np.zeros_like(stated)
     for t in range(1, frames):
-        shift[t], motion[t] = _motion(observed, t, noise, DRIFT * stated)
+        shift[t], motion[t], excess[t] = _motion(observed, t, noise, drift, scale_of_flow[t])
+    of_network = np.where(is_expressive, 0.0, NETWORK_SHARE)[:, None, None]
+    noise, motion = noise + of_network * excess, motion + (1 - of_network) * excess
     mean, spread = np.empty_like(z), np.empty((frames, count, 2, 2))
     ahead, ahead_spread = np.empty_like(z), np.empty_like(spread)
     innovations = 0.0
@@ -117,28 +137,58 @@ def smooth(observed: Observed) -> Smoothed:
     return Smoothed(mean, covariances, innovations / max(1, 2 * count * (frames - 1)))
 
 
-def _motion(observed: Observed, t: int, noise: Floats, drift: Floats) -> tuple[Floats, Floats]:
-    """How far the points [P, 2] move to frame t, and the covariance [P, 2, 2] of that."""
+def _scales(observed: Observed, white: Floats, drift: Floats) -> tuple[float, Floats]:
+    """By which factors the variances of a shot differ from what is expected: of all of it, and [F] of those of the flow
+    to each frame, which is no less. By the medians of how far network and flow disagree, so that neither blinks nor
+    single points count.
+    """
+    frames = len(observed.points)
+    medians = np.full(frames, np.nan)
+    for t in range(1, frames):
+        flow = observed.flows[t]
+        if flow is not None:
+            expected = _of_flow(flow, drift[t]) + white[t] + white[t - 1]
+            squared = _squared(observed.points[t] - flow.points, expected)
+            medians[t] = np.median(squared) / _MEDIAN_SQUARED
+    known = medians[np.isfinite(medians)]
+    scale = float(np.clip(np.median(known), *SCALES)) if len(known) else 1.0
+    return scale, np.fmax(scale, medians)
+
+
+def _motion(observed: Observed, t: int, noise: Floats, drift: Floats, scale: float) -> tuple[Floats, Floats, Floats]:
+    """How far the points [P, 2] move to frame t, the covariance [P, 2, 2] of that, and what network and flow disagree
+    by beyond both: [P, 2, 2].
+    """
     z, flow = observed.points, observed.flows[t]
     step = observed.steps[t] if observed.steps else 1
     if flow is None:
         size = math.sqrt(float(np.ptp(z[t - 1], axis=0).prod()))
         blind = np.eye(2) * (BLIND_SHARE * size * step) ** 2
-        return np.zeros_like(z[t]), np.broadcast_to(blind, noise[t].shape)
+        return np.zeros_like(z[t]), np.broadcast_to(blind, noise[t].shape), np.zeros_like(noise[t])
     shift = flow.points - z[t - 1]
-    motion = FLOW_TRUST * matrices(flow.covariances) + drift[t]
+    motion = scale * _of_flow(flow, drift[t])
     disagreement = z[t] - z[t - 1] - shift
     expected = motion + noise[t] + noise[t - 1]
-    squared = np.einsum("pi,pij,pj->p", disagreement, inverse(expected), disagreement)
-    excess = np.clip(1 - GATE / np.maximum(squared, 1e-12), 0, 1)
-    motion = motion + excess[:, None, None] * _outer(disagreement)
+    squared = _squared(disagreement, expected)
+    excess = np.clip(1 - GATE / np.maximum(squared, 1e-12), 0, 1)[:, None, None] * _outer(disagreement)
     for group in observed.groups:
         members = list(group)
         motion[members] += _shape_excess(disagreement[members], expected[members])
         motion[members] += _opening_excess(
             z[t - 1 : t + 1, members].mean(axis=0), disagreement[members], expected[members]
         )
-    return shift, motion
+    return shift, motion, excess
+
+
+def _of_flow(flow: Flow, drift: Floats) -> Floats:
+    """The covariances [P, 2, 2] of the motion that it states."""
+    return FLOW_TRUST * matrices(flow.covariances) + drift
+
+
+def _squared(differences: Floats, covariances: Floats) -> Floats:
+    """Squared Mahalanobis distances [P], of [P, 2] and [P, 2, 2]."""
+    squared: Floats = np.einsum("pi,pij,pj->p", differences, inverse(covariances), differences)
+    return squared
 
 
 def _shape_excess(disagreement: Floats, expected: Floats) -> Floats:
@@ -147,7 +197,7 @@ def _shape_excess(disagreement: Floats, expected: Floats) -> Floats:
     Most of the noise moves the points of a group together, so a change of its shape shows long before that of a point.
     """
     of_shape = disagreement - disagreement.mean(axis=0)
-    squared = np.einsum("pi,pij,pj->p", of_shape, inverse(SHAPE_SHARE * expected), of_shape).mean() / 2
+    squared = _squared(of_shape, SHAPE_SHARE * expected).mean() / 2
     return max(0.0, 1 - SHAPE_GATE / max(float(squared), 1e-12)) * _outer(of_shape)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shots.flow import Flow
-from shots.smoothing import Observed, OneEuro, inverse, matrices, smooth
+from shots.smoothing import WHITE, Observed, OneEuro, inverse, matrices, smooth
 
 FRAMES, POINTS = 40, 12
 STATED = 1.0
@@ -46,10 +46,39 @@ def test_a_blink_that_the_flow_does_not_see_keeps_its_range_and_its_frame(amplit
     event = np.zeros((FRAMES, POINTS, 2))
     event[19:22, 3, 1] = amplitude * np.array([0.6, 1.0, 0.6])
     observed, truth = moving(event=event)
-    blink = (smooth(observed).points - (truth - event))[:, 3, 1]
+    blink = (smooth(replace(observed, groups=[(2, 3, 4)])).points - (truth - event))[:, 3, 1]
     assert int(np.argmax(blink)) == 20
     assert blink[20] > 0.9 * amplitude
     assert np.abs(blink[:18]).max() < 0.3
+
+
+def test_a_jump_of_the_network_alone_is_smoothed_where_there_is_no_expression() -> None:
+    event = np.zeros((FRAMES, POINTS, 2))
+    event[20, 3, 1] = 3.0
+    observed, seen = moving(event=event)
+    off = np.abs(smooth(observed).points - (seen - event))[:, 3, 1]
+    assert off[20] < 1.5
+    assert off[[17, 18, 22, 23]].max() < 0.3
+
+
+@given(factor=st.floats(0.3, 1.8))
+def test_the_noise_of_a_shot_is_found_out(factor: float) -> None:
+    """Covariances that are all wrong by a factor change neither the points nor the innovation."""
+    observed, _ = moving(noise=float(np.sqrt(WHITE * STATED)))
+    flows = [each and Flow(each.points, each.covariances * factor) for each in observed.flows]
+    wrong = replace(observed, covariances=observed.covariances * factor, flows=flows)
+    right = smooth(observed)
+    assert smooth(wrong).points == pytest.approx(right.points, abs=1e-3)
+    assert smooth(wrong).innovation == pytest.approx(right.innovation, rel=1e-3)
+
+
+def test_where_the_flow_to_a_frame_is_off_the_network_is_followed() -> None:
+    """A head that turns fast in one frame, which is blurred: the flow sees half of the motion."""
+    step = np.zeros((FRAMES, POINTS, 2))
+    step[20:] = [6.0, 0.0]
+    observed, seen = moving(event=step)
+    points = smooth(observed).points
+    assert np.abs(points - seen)[[18, 19, 20, 21]].mean() < 0.2
 
 
 @pytest.mark.parametrize("angle", [0.0, 40.0, 90.0])
@@ -97,9 +126,8 @@ def test_without_flow_points_are_hardly_changed_and_one_frame_not_at_all() -> No
 
 
 def test_the_innovation_is_about_1_where_the_noise_is_as_stated() -> None:
-    from shots.smoothing import WHITE
-
     observed, _ = moving(noise=float(np.sqrt(WHITE * STATED)))
+    observed = replace(observed, groups=[(point,) for point in range(POINTS)])
     assert 0.7 < smooth(observed).innovation < 1.4
 
 
