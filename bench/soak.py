@@ -147,7 +147,7 @@ def main() -> int:
                 bar.update(len(asks))
 
             ask_all([mix.draw_largest() for _ in range(ROUND_SIZE)], many)
-            while bar.n < args.requests:
+            for _ in range(args.requests // ROUND_SIZE - 1):
                 ask_all([mix.draw() for _ in range(ROUND_SIZE)], few)
                 mix.send_small()
                 measured.append({f"{each.name} {each.pid}": each for each in processes(service.pid)})
