@@ -214,10 +214,7 @@ async def tracked(frames: Images, track: Track, pixel_aspect: float = 1.0) -> Pa
     flow: list[Flow] = []
     place = 0
     for record in await track(frames, pixel_aspect):
-        if not found:
-            same = [*range(len(record.faces))][:1]
-        else:
-            same = [i for i, face in enumerate(record.faces) if is_same(found[-1].points, face.points)]
+        same = [i for i, face in enumerate(record.faces) if not found or is_same(found[-1].points, face.points)]
         if not same or (found and record.flow is None):
             break
         if record.flow is not None:

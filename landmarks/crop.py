@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -149,15 +150,28 @@ def _zoom(matrix: Matrix) -> float:
 
 def _needed_part(image: NDArray[np.uint8], matrix: Matrix, size: Size) -> tuple[NDArray[np.uint8], Matrix]:
     """The rectangle of the image that the crop covers, with a margin, and the matrix from its pixels to the crop."""
+    part, origin = part_about(image.shape, corners_in_image(matrix, size), 2.0 * max(_zoom(matrix), 1.0))
+    return image[part], compose(matrix, shifting(origin))
+
+
+def corners_in_image(matrix: Matrix, size: Size) -> NDArray[np.float64]:
+    """[4, 2] where the outer corners of a crop of that size lie under `matrix` (image -> crop)."""
     right, bottom = size.width - 0.5, size.height - 0.5
-    corners = transform_points(invert(matrix), [[-0.5, -0.5], [right, -0.5], [-0.5, bottom], [right, bottom]])
-    margin = 2.0 * max(_zoom(matrix), 1.0)
-    height, width = image.shape[:2]
-    low = np.floor(corners.min(axis=0) - margin)
-    high = np.ceil(corners.max(axis=0) + margin) + 1
+    return transform_points(invert(matrix), [[-0.5, -0.5], [right, -0.5], [-0.5, bottom], [right, bottom]])
+
+
+def part_about(
+    shape: tuple[int, ...], points: NDArray[np.floating[Any]], margin: float
+) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
+    """The part of an image [H, W, ...] that holds points [..., 2] and a margin in pixels, as far as they are in it but
+    one pixel at least, and the place [2] of the part's first pixel.
+    """
+    height, width = shape[:2]
+    axes = tuple(range(points.ndim - 1))
+    low, high = np.floor(points.min(axis=axes) - margin), np.ceil(points.max(axis=axes) + margin) + 1
     x1, y1 = (int(v) for v in np.clip(low, 0, [width - 1, height - 1]))
     x2, y2 = (int(v) for v in np.clip(high, [x1 + 1, y1 + 1], [width, height]))
-    return image[y1:y2, x1:x2], compose(matrix, shifting((x1, y1)))
+    return (slice(y1, y2), slice(x1, x2)), np.array([x1, y1], np.float64)
 
 
 def _halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

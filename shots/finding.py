@@ -26,7 +26,9 @@ from landmarks.crop import (
     Crop,
     Matrix,
     compose,
+    corners_in_image,
     invert,
+    part_about,
     scaling,
     shifting,
     transform_covariances,
@@ -130,9 +132,7 @@ class Finder:
     def _upright(self, samples: Samples, crop: Crop) -> tuple[Shown, Matrix]:
         """The view of a face, and the matrix from the picture to it."""
         to_view = compose(replace(crop, side=_REACH * crop.side).image_to_crop(), self._to_square)
-        edge = max(_VIEW) - 0.5
-        corners = transform_points(invert(to_view), [[-0.5, -0.5], [edge, -0.5], [-0.5, edge], [edge, edge]])
-        part, to_part = _part(samples, corners)
+        part, to_part = _part(samples, corners_in_image(to_view, _VIEW))
         return warp(self.colour.shown(part), compose(to_view, invert(to_part)), _VIEW), to_view
 
     def _clipped(self, samples: Samples, crop: Crop) -> tuple[Shown, Matrix]:
@@ -161,12 +161,10 @@ def _part(samples: Samples, corners: Floats, stretch: float = 1.0) -> tuple[Samp
     """The part of a picture that holds these corners [N, 2], `stretch` times as wide and not too large, and the matrix
     from the picture to it.
     """
-    height, width = samples.shape[:2]
-    left, top = (int(v) for v in np.clip(np.floor(corners.min(axis=0)) - 1, 0, [width - 1, height - 1]))
-    right, bottom = (int(v) for v in np.clip(np.ceil(corners.max(axis=0)) + 2, [left + 1, top + 1], [width, height]))
-    part = samples[top:bottom, left:right]
+    where, origin = part_about(samples.shape, corners, 1)
+    part = samples[where]
     reduced, (x, y) = _resized(part, min(1.0, _MAX_PART / max(part.shape[:2])), stretch)
-    return reduced, compose(scaling(x, y), shifting((-left, -top)))
+    return reduced, compose(scaling(x, y), shifting(-origin))
 
 
 def _resized(samples: Samples, scale: float, stretch: float = 1.0) -> tuple[Samples, NDArray[np.float64]]:

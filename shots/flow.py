@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.crop import Matrix, compose, shifting, transform_points
+from landmarks.crop import Matrix, compose, part_about, shifting, transform_points
 from shots.tracks import Floats
 
 Grey = NDArray[np.uint8]
@@ -59,16 +59,15 @@ class Flow:
 def follow(before: Grey, after: Grey, points: NDArray[np.floating[Any]]) -> Flow:
     """Follows points [P, 2] from one frame to the next. Points beyond the image are followed as its edge is."""
     points = np.asarray(points, np.float64)
-    low, high = points.min(axis=0), points.max(axis=0)
-    extent = max(float((high - low).max()), 1.0)
+    extent = max(float(np.ptp(points, axis=0).max()), 1.0)
     scale = 2.0 ** min(0, math.floor(math.log2(_MAX_EXTENT / extent)))
     window = max(_MIN_WINDOW, 2 * round(_WINDOW_SHARE * extent * scale) + 1)
     # a face moves far, but within it little: what is dear is done in a smaller part
-    origin, part = _part(before.shape, low, high, _REACH * extent + 16)
+    part, origin = part_about(before.shape, points, _REACH * extent + 16)
     first, second = (_reduced(image[part], scale) for image in (before, after))
     start = ((points - origin + 0.5) * scale - 0.5).astype(np.float32)[:, None]
     common = _common(first, second, start, window)
-    inner, part = _part(first.shape, start.min(axis=(0, 1)), start.max(axis=(0, 1)), window)
+    part, inner = part_about(first.shape, start, window)
     first = np.ascontiguousarray(first[part])
     start -= inner.astype(np.float32)
     # the second image as it would be had the face moved by that alone: what is left is small, and without rotation
@@ -127,16 +126,6 @@ def _affine(before: NDArray[np.float32], after: NDArray[np.float32]) -> Matrix:
         weights = 1 / np.maximum(distance / max(float(np.median(distance)), _FLOOR), 1.0) ** 2
     linear = np.eye(2) + solution[:2].T
     return np.column_stack([linear, middle + solution[2] - linear @ middle])
-
-
-def _part(
-    shape: tuple[int, ...], low: NDArray[np.float64], high: NDArray[np.float64], margin: float
-) -> tuple[NDArray[np.float64], tuple[slice, slice]]:
-    """The part of an image about some points, and the place of its first pixel."""
-    height, width = shape[:2]
-    left, top = (int(v) for v in np.clip(np.floor(low - margin), 0, [width - 1, height - 1]))
-    right, bottom = (int(v) for v in np.clip(np.ceil(high + margin) + 1, [left + 1, top + 1], [width, height]))
-    return np.array([left, top], np.float64), (slice(top, bottom), slice(left, right))
 
 
 def _reduced(image: Grey, scale: float) -> Grey:

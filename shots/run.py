@@ -151,12 +151,8 @@ class Run:
         first, last = await asyncio.gather(self._search(segment[0]), self._search(segment[-1]))
         if len(segment) == 1:
             return [last]
-        middle = segment[1:-1]
-        return await self._follow(first, middle, last) or [
-            first,
-            *await asyncio.gather(*map(self._search, middle)),
-            last,
-        ]
+        followed = await self._follow(first, segment[1:-1], last)
+        return followed or await asyncio.gather(*map(self._search, segment))
 
     def _search(self, read: _Read) -> asyncio.Task[_Looked]:
         """The faces of a frame by itself."""

@@ -85,6 +85,14 @@ def sees_frame(page: Page, number: int, of: int = len(TIMES)) -> None:
     assert picture_number(page) == number
 
 
+def is_refused(page: Page, *texts: str) -> None:
+    """The page says so, and goes on showing the image that was open."""
+    for text in texts:
+        expect(page.get_by_role("alert")).to_contain_text(text)
+    expect(page.locator("#faces li")).to_have_count(1)
+    expect(page.locator("#timeline")).to_be_hidden()
+
+
 def picture_number(page: Page) -> int:
     colour = page.evaluate("() => import('/page/stage.js').then(({ viewer }) => viewer.colour([30, 30]))")
     return number_of(float(np.mean(colour)))
@@ -239,11 +247,7 @@ def test_a_file_that_the_browser_cannot_decode_is_told_and_leaves_what_is_open(p
     monkeypatch.undo()
     show(page)
     open_file(page, content, "clip.mp4")
-    alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("This browser cannot decode the video")
-    expect(alert).to_contain_text("MP4 with H.264")
-    expect(page.locator("#faces li")).to_have_count(1)
-    expect(page.locator("#timeline")).to_be_hidden()
+    is_refused(page, "This browser cannot decode the video", "MP4 with H.264")
 
 
 AS_ASKED = """HTMLVideoElement.prototype.requestVideoFrameCallback = function (tell) {
@@ -260,11 +264,7 @@ def test_where_the_browser_does_not_tell_when_frames_begin_videos_are_refused(pa
     page.evaluate(f"() => {{ {lack} }}")
     show(page)
     open_file(page, CLIP, "clip.webm")
-    alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("does not tell when the frames of a video begin")
-    expect(alert).to_contain_text("landmarks track")
-    expect(page.locator("#faces li")).to_have_count(1)
-    expect(page.locator("#timeline")).to_be_hidden()
+    is_refused(page, "does not tell when the frames of a video begin", "landmarks track")
 
 
 # ---------------------------------------------------------------- parts, lengths, screens
