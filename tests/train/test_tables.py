@@ -438,6 +438,25 @@ def test_tables_12_and_14_on_a_miniature_of_coco(tmp_path: Path) -> None:
     }
 
 
+def test_tables_12_and_14_in_a_detector_s_boxes(tmp_path: Path) -> None:
+    for split in ("train2017", "val2017"):
+        test_coco.write(tmp_path, *(test_coco.person(number) for number in range(1, 3)), split=split)
+        write_photo(tmp_path / split / "000000000139.jpg", 640, 426)
+    boxes = test_coco.write_boxes(tmp_path / "found.json", {}, {"score": 0.4}, {"bbox": [300, 200, 90, 120]})
+    for number in ("14", "12"):
+        make("table", tmp_path, f"coco:{tmp_path}", number, "--sizes", "64", "--person-boxes", str(boxes))
+        assert "those of found.json" in (tmp_path / f"table-{number}.md").read_text()
+    ours = [row[:4] for row in read(tmp_path / "table-12.csv") if row[4] == "ours"]
+    assert [row[2] for row in ours] == ["yes"] * 3 + ["-"] * 3
+    run = next((tmp_path / "runs").glob("*-round-*"))
+    with pytest.raises(ConfigError, match="table 8 is not about people in COCO"):
+        make("table", tmp_path, f"faces300w:{tmp_path}", "8", "--person-boxes", str(boxes))
+    evaluate = ["evaluate", "--run", str(run), "--data", f"coco:{tmp_path}", "--person-boxes", str(boxes)]
+    parse([*evaluate, "--decoder", "quarter"]).execute()
+    with pytest.raises(TrainingError, match="leave out"):
+        parse([*evaluate, "--plots", str(tmp_path)]).execute()
+
+
 def test_tables_12_and_14_have_the_paper_s_inputs() -> None:
     assert [str(size) for size in TABLES["12"].sizes] == ["256x192", "384x288"]
     assert [str(size) for size in TABLES["14"].sizes] == ["256x192"]

@@ -57,6 +57,14 @@ def add_boxes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--boxes", choices=["P1", "P2"], help="tight or detector's boxes [those of training]")
 
 
+def add_person_boxes(parser: argparse.ArgumentParser, where: str) -> None:
+    """`--person-boxes`: people in a detector's boxes, for COCO's average precision."""
+    about = (
+        f"{where}: a detector's boxes of people in COCO's images, JSON in COCO's format of results [annotated boxes]"
+    )
+    parser.add_argument("--person-boxes", type=Path, metavar="FILE", help=about)
+
+
 def add_repository(parser: argparse.ArgumentParser) -> None:
     """`--repository`: a Triton model repository."""
     parser.add_argument("--repository", type=Path, default=Path("model_repo"), help="the repository [%(default)s]")

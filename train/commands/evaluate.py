@@ -11,7 +11,8 @@ from typing import Any, Final, get_args
 from landmarks.decoders import DECODERS
 from landmarks.layout import Norm
 from landmarks.second_pass import REFINE, Refine
-from train.commands.arguments import add_conversion, add_data, add_network
+from train.commands.arguments import add_conversion, add_data, add_network, add_person_boxes
+from train.datasets.coco import load_detected
 from train.datasets.face import BoxKind
 from train.datasets.source import DataSource
 from train.errors import TrainingError
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--boxes", choices=["P1", "P2"], nargs="+", help="tight or detector's boxes, or both [those of training]"
     )
+    add_person_boxes(parser, "with --data coco:PATH")
     parser.add_argument(
         "--refine", choices=REFINE, default="never", help="faces that are cropped again by their points [%(default)s]"
     )
@@ -91,6 +93,7 @@ def run(
     refine: Refine,
     occlude: bool,
     boxes: list[BoxKind] | None,
+    person_boxes: Path | None,
     plots: Path | None,
     sheet: int,
     norm: Norm | None,
@@ -101,7 +104,15 @@ def run(
         raise TrainingError(f"--sheet must be at least 1, not {sheet}")
     if norm and norm not in norms(source.layout):
         raise TrainingError(f"{source.name} has no {norm}: --norm takes one of {', '.join(norms(source.layout))}")
-    faces = source.faces(split) if split else source.test_faces()
+    if person_boxes:
+        if source.name != "coco" or regressor or occlude or plots or boxes:
+            raise TrainingError(
+                "--person-boxes gives the average precision of a network on COCO: leave out --regressor, --occlude, "
+                "--plots and --boxes, and give --data coco:PATH"
+            )
+        faces, boxes = load_detected(source.root, split or source.format.test, person_boxes), ["P2"]
+    else:
+        faces = source.faces(split) if split else source.test_faces()
     if regressor:
         predictions = predict_coordinates([Regressor(path, source.layout) for path in regressor], faces, source.layout)
         print(json.dumps(regressor_summary(predictions), indent=2))
@@ -135,7 +146,10 @@ def run(
         )
         if occluder:
             predictions = replace(predictions, covered=occluder.covered)
-        figures[kind] = summary(predictions, [*ks, *decoder], served, network.degrees_of_freedom)
+        if person_boxes:  # nobody knows where the points of these are
+            figures[kind] = {"people": len(faces), "by_decoder": {name: {} for name in decoder}}
+        else:
+            figures[kind] = summary(predictions, [*ks, *decoder], served, network.degrees_of_freedom)
         if source.name == "coco":
             add_precision(figures[kind], predictions, source, split, served)
         if plots:

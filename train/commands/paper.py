@@ -51,8 +51,10 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reuse-only", action="store_true", help=about)
 
 
-def make(name: str, entry: Entry, data: Sequence[str], protocol: ProtocolArguments) -> None:
-    """Makes an entry and prints where it is.
+def make(
+    name: str, entry: Entry, data: Sequence[str], protocol: ProtocolArguments, person_boxes: Path | None = None
+) -> None:
+    """Makes an entry and prints where it is. `person_boxes`: a detector's, for the tables of COCO.
 
     Raises DataError for data that it cannot be made on, ConfigError for a recipe or sizes that it cannot be made with.
     """
@@ -62,6 +64,8 @@ def make(name: str, entry: Entry, data: Sequence[str], protocol: ProtocolArgumen
     for source in sources:
         if entry.formats and source.name not in entry.formats:
             raise DataError(f"{name} is made on {' or '.join(entry.formats)}, not on {source.name}")
+    if person_boxes and "coco" not in entry.formats:
+        raise ConfigError(f"{name} is not about people in COCO: leave out --person-boxes")
     sizes = tuple(protocol["sizes"] or entry.sizes)
     if entry.single_size and len(sizes) != 1:
         raise ConfigError(f"{name} is of one crop size: --sizes takes one number")
@@ -80,6 +84,7 @@ def make(name: str, entry: Entry, data: Sequence[str], protocol: ProtocolArgumen
             tuple(protocol["seeds"]),
             protocol["run"],
             protocol["weights"],
+            person_boxes,
         )
     )
     print(f"wrote {name} into {protocol['out']}")

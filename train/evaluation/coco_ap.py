@@ -7,16 +7,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.cocoeval import COCOeval
+from pycocotools.cocoeval import COCOeval, Params
 
 from train.datasets.coco import annotation_file, open_index
 from train.datasets.face import AnnotatedFace, Split
 from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName
+
+SIGMAS: Final = Params("keypoints").kpt_oks_sigmas
+"""[17] how far people's clicks of a point scatter, over the root of the area: COCO's constants."""
+MAX_SIMILARITY: Final = 0.9
+"""As in HRNet's code, by whose setup the paper evaluates (appendix B)."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,42 @@ class AveragePrecision:
 def coco_ap(predictions: Predictions, root: Path, split: Split | None, k: DecoderName) -> dict[str, Any]:
     """The entry "ap" of the figures of a split, by default the one for testing.
 
-    A person's score is the mean of the scores of the points. The boxes of the people are the annotated ones, so that
-    the misses of a detector do not count.
+    Of people in annotated boxes the misses of a detector do not count, and a person's score is the mean of the scores
+    of the points. That of people in a detector's boxes (`train.datasets.coco.load_detected`) is multiplied by the
+    box's, and of those that are found twice one counts: see `without_duplicates`.
     """
     path = annotation_file(root, split or "val2017")
-    scores = predictions.decoded[k].scores.mean(axis=1)
-    return {"ap": asdict(keypoint_ap(path, predictions.faces, predictions.image_points(k), scores))}
+    people, points = predictions.faces, predictions.image_points(k)
+    scores = predictions.decoded[k].scores.mean(axis=1) * [person.box_score for person in people]
+    if any(person.box_score < 1 for person in people):
+        kept = without_duplicates(people, points, scores)
+        people, points, scores = [people[i] for i in kept], points[kept], scores[kept]
+    return {"ap": asdict(keypoint_ap(path, people, points, scores))}
+
+
+def without_duplicates(
+    people: Sequence[AnnotatedFace], points: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]]
+) -> list[int]:
+    """The indices of the people without those that are found twice: whose points [people, 17, 2], in image pixels, are
+    more similar than MAX_SIMILARITY to those of somebody in the same image with a higher score [people].
+
+    Several boxes of a detector may hold the same person. The similarity is COCO's of objects, with the area of the box.
+    """
+    images: dict[str, list[int]] = {}
+    for i in np.argsort(-scores, kind="stable").tolist():
+        kept = images.setdefault(people[i].image.name, [])
+        if all(similarity(people[i], points[i], people[j], points[j]) <= MAX_SIMILARITY for j in kept):
+            kept.append(i)
+    return sorted(i for kept in images.values() for i in kept)
+
+
+def similarity(
+    one: AnnotatedFace, points: NDArray[np.floating[Any]], other: AnnotatedFace, others: NDArray[np.floating[Any]]
+) -> float:
+    """COCO's object keypoint similarity, 0 to 1, of points [17, 2] of two people, by the mean of their areas."""
+    area = ((one.size or 0) ** 2 + (other.size or 0) ** 2) / 2
+    squares = ((points - others) ** 2).sum(axis=1)
+    return float(np.exp(-squares / (2 * area * (2 * SIGMAS) ** 2)).mean())
 
 
 def keypoint_ap(

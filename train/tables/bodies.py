@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from landmarks.size import Size
+from train.datasets.coco import load_detected
 from train.evaluation.coco_ap import coco_ap
 from train.evaluation.metrics import pckh_by_joint
-from train.evaluation.predictions import Predictions
 from train.evaluation.readers import DecoderName
 from train.evaluation.trained import Trained, open_run
 from train.runs.folder import read_config
@@ -29,93 +30,109 @@ LABELS: Final = {
 SIGMAS: Final[Mapping[Size, float]] = {Size(width=288, height=384): 3.0}
 """Of the Gaussian maps by input, in cells, where HRNet's published configurations have others than the recipe."""
 
-Figures = Callable[[Predictions, DecoderName], list[str]]
-"""The figures of a decoder as the table shows them."""
+Measure = Callable[[Trained, Sequence[DecoderName]], dict[DecoderName, list[str]]]
+"""The figures of a network by decoder, as the table shows them."""
 
 
 def table_11(context: TableContext) -> None:
     """MPII by backbone and input."""
-    by_backbone(context, 11, "Table 11: MPII by backbone and input", pckh_cells(1))
+    by_backbone(context, 11, "Table 11: MPII by backbone and input", {(): pckh(context, 1)})
 
 
 def table_12(context: TableContext) -> None:
-    """COCO by backbone and input."""
-    by_backbone(
-        context,
-        12,
-        "Table 12: COCO by backbone and input",
-        precision_cells(context),
-        ("yes",),
-        " People are cropped by their annotated boxes; the paper's rows without GT: by a detector's.",
-    )
+    """COCO by backbone and input; by a detector's boxes as well where they are given."""
+    measures: dict[tuple[str, ...], Measure] = {("yes",): average_precision(context)}
+    note = "People are cropped by their annotated boxes (GT: yes)"
+    if context.person_boxes:
+        measures["-",] = average_precision(context, context.person_boxes)
+        note += f", and by a detector's (`-`), those of {context.person_boxes.name}."
+    else:
+        note += "; the paper's rows without GT: by a detector's (--person-boxes)."
+    by_backbone(context, 12, "Table 12: COCO by backbone and input", measures, note)
 
 
 def table_13(context: TableContext) -> None:
     """MPII over k."""
-    over_k(context, 13, "Table 13: MPII over k", pckh_cells(3), "Mean@0.1")
+    over_k(context, 13, "Table 13: MPII over k", pckh(context, 3), "Mean@0.1")
 
 
 def table_14(context: TableContext) -> None:
-    """COCO over k."""
+    """COCO over k; by a detector's boxes where they are given."""
+    boxes = context.person_boxes
+    note = "in the paper by a detector's, as its row `-` of Table 12 shows"
     note = (
-        " People are cropped by their annotated boxes; in the paper by a detector's, as its row `-` of Table 12 shows."
+        f"People are cropped by a detector's boxes, those of {boxes.name}; {note}."
+        if boxes
+        else (f"People are cropped by their annotated boxes; {note} (--person-boxes).")
     )
-    over_k(context, 14, "Table 14: COCO over k", precision_cells(context), "AP", note)
+    over_k(context, 14, "Table 14: COCO over k", average_precision(context, boxes), "AP", note)
 
 
-def pckh_cells(digits: int) -> Figures:
+def pckh(context: TableContext, digits: int) -> Measure:
     """PCKh@0.5 of each kind of joint and of all, and PCKh@0.1 of all, in percent."""
 
-    def figures(predictions: Predictions, decoder: DecoderName) -> list[str]:
-        errors = predictions.errors(decoder)
-        return [f"{value:.{digits}f}" for value in (*pckh_by_joint(errors, 0.5), pckh_by_joint(errors, 0.1)[-1])]
+    def measure(run: Trained, decoders: Sequence[DecoderName]) -> dict[DecoderName, list[str]]:
+        predictions = context.predict(run, decoders, flip="maps")
+        errors = {decoder: predictions.errors(decoder) for decoder in decoders}
+        return {
+            decoder: [f"{value:.{digits}f}" for value in (*pckh_by_joint(each, 0.5), pckh_by_joint(each, 0.1)[-1])]
+            for decoder, each in errors.items()
+        }
 
-    return figures
+    return measure
 
 
-def precision_cells(context: TableContext) -> Figures:
-    """Average precision and recall by object keypoint similarity, as fractions."""
+def average_precision(context: TableContext, person_boxes: Path | None = None) -> Measure:
+    """Average precision and recall by object keypoint similarity, as fractions; of people in a detector's boxes, or in
+    their annotated ones.
+    """
+    root = context.source.root
 
-    def figures(predictions: Predictions, decoder: DecoderName) -> list[str]:
-        return [
-            f"{value / 100:.3f}" for value in coco_ap(predictions, context.source.root, None, decoder)["ap"].values()
-        ]
+    def measure(run: Trained, decoders: Sequence[DecoderName]) -> dict[DecoderName, list[str]]:
+        if person_boxes:
+            people = load_detected(root, context.source.format.test, person_boxes)
+            predictions = context.predict(run, decoders, "P2", faces=people, flip="maps")
+        else:
+            predictions = context.predict(run, decoders, flip="maps")
+        figures = {decoder: coco_ap(predictions, root, None, decoder)["ap"] for decoder in decoders}
+        return {decoder: [f"{value / 100:.3f}" for value in each.values()] for decoder, each in figures.items()}
 
-    return figures
+    return measure
 
 
 def by_backbone(
-    context: TableContext, number: int, title: str, figures: Figures, boxes: tuple[str, ...] = (), note: str = ""
+    context: TableContext, number: int, title: str, measures: Mapping[tuple[str, ...], Measure], note: str = ""
 ) -> None:
     """Our backbone with the quarter-shift of a network trained on rounded Gaussians, with the paper's method in
-    inference alone, and in training as well. `boxes`: our cell of the column GT, where the table has one.
+    inference alone, and in training as well. `measures`: by our cell of the column GT, where the table has one.
     """
     table = published(number)
     ours: dict[tuple[str, ...], list[str]] = {}
     for size in context.sizes[:1] if context.run else context.sizes:
         name, baseline, method = networks(context, size)
-        found: dict[str, list[str]] = {}
-        if baseline is not None:
-            size = baseline.codec.input_size
-            predictions = context.predict(baseline, ["quarter", K], flip="maps")
-            found |= {"-": figures(predictions, "quarter"), "inference": figures(predictions, K)}
-        if method is not None:
-            found["training and inference"] = figures(context.predict(method, [K], flip="maps"), K)
-        key = (name, f"{size.height}x{size.width}", *boxes)
-        ours |= {(*key, how): values for how, values in found.items()}
-    labels = 3 + len(boxes)
+        for boxes, measure in measures.items():
+            found: dict[str, list[str]] = {}
+            if baseline is not None:
+                size = baseline.codec.input_size
+                figures = measure(baseline, ["quarter", K])
+                found |= {"-": figures["quarter"], "inference": figures[K]}
+            if method is not None:
+                found["training and inference"] = measure(method, [K])[K]
+            key = (name, f"{size.height}x{size.width}", *boxes)
+            ours |= {(*key, how): values for how, values in found.items()}
+    labels = 3 + len(next(iter(measures)))
     Table(
         f"table-{number}",
         title,
         f"On {context.source.name}. H3R, `-`: Gaussian maps about rounded cells, decoded by a quarter-shift; "
         f"`inference`: the same network, decoded by the mean of the {K} strongest cells; `training and inference`: "
-        f"trained with randomized rounding as well.{note}",
+        f"trained with randomized rounding as well. {note}".rstrip(),
         table.header(labels),
         tuple(table.beside(labels, ours)),
     ).write(context.out)
 
 
-def over_k(context: TableContext, number: int, title: str, figures: Figures, plotted: str, note: str = "") -> None:
+def over_k(context: TableContext, number: int, title: str, measure: Measure, plotted: str, note: str = "") -> None:
     """The network trained on rounded Gaussians, over k."""
     table = published(number)
     ours: dict[tuple[str, ...], list[str]] = {}
@@ -124,13 +141,13 @@ def over_k(context: TableContext, number: int, title: str, figures: Figures, plo
     ks = [int(row[1]) for row in table.rows if row[1] != "-"]
     if run is not None:
         ks = [k for k in ks if k <= run.codec.rows * run.codec.columns]
-        found = context.predict(run, ["quarter", *ks], flip="maps")
-        ours = {(backbone, "-"): figures(found, "quarter"), **{(backbone, str(k)): figures(found, k) for k in ks}}
+        figures = measure(run, ["quarter", *ks])
+        ours = {(backbone, "-"): figures["quarter"], **{(backbone, str(k)): figures[k] for k in ks}}
     Table(
         f"table-{number}",
         title,
         f"On {context.source.name}, crops of {run.codec.input_size if run else size} pixels, by the number k of cells "
-        f"averaged; `-`: the quarter-shift.{note}",
+        f"averaged; `-`: the quarter-shift. {note}".rstrip(),
         table.header(2),
         tuple(table.beside(2, ours)),
     ).write(context.out)

@@ -98,7 +98,7 @@ def figures_of(
     """NME in percent of every column; UNKNOWN where the data set has no such subset."""
     k = trained.codec.topk
     predictions = {
-        split: context.predict(trained, [k], boxes, split=split)
+        split: context.predict(trained, [k], boxes, faces=context.source.faces(split) if split else None)
         for split in dict.fromkeys(column.split for column in columns)
     }
     return [figure(predictions[column.split], column, k) for column in columns]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from landmarks.codec import Quantizer
 from landmarks.size import Size
 from train.config import Config, validated
-from train.datasets.face import BoxKind, Split
+from train.datasets.face import AnnotatedFace, BoxKind
 from train.datasets.source import DataSource
 from train.datasets.training_data import training_data
 from train.engine.landmark_run import LandmarkRun
@@ -72,6 +72,8 @@ class TableContext:
     """A finished run to measure instead of one by the recipe, where a table measures a single one."""
     weights: Path | None = None
     """What runs start from, as `fit --weights`; None: random weights."""
+    person_boxes: Path | None = None
+    """A detector's boxes of people, for the tables of COCO; None: people are cropped by their annotated boxes alone."""
 
     @property
     def subject(self) -> str:
@@ -156,18 +158,18 @@ class TableContext:
         decoders: Sequence[DecoderName],
         boxes: BoxKind | None = None,
         corrected: bool = True,
-        split: Split | None = None,
+        faces: Sequence[AnnotatedFace] | None = None,
         flip: Flip | Literal["recipe"] | None = "recipe",
     ) -> Predictions:
-        """A run's predictions for the test faces or another split, about the boxes it was trained about where none are
-        named. `corrected`: whether decoding corrects the quantizer's bias. `flip`: as the recipe says, or another.
+        """A run's predictions for the test faces or others, about the boxes it was trained about where none are named.
+        `corrected`: whether decoding corrects the quantizer's bias. `flip`: as the recipe says, or another.
 
         Raises TrainingError when the network and the data differ in the number of points.
         """
         check_points(trained.codec, self.source.layout)
         return predict(
             trained.network,
-            self.source.faces(split) if split else self.source.test_faces(),
+            self.source.test_faces() if faces is None else faces,
             trained.codec,
             trained.crop_scale,
             decoders,

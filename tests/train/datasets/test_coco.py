@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="the training dependencies are not installed")
 
-from train.datasets.coco import annotation_file, load
+from train.datasets.coco import annotation_file, load, load_detected
 from train.errors import DataError
-from train.evaluation.coco_ap import keypoint_ap
+from train.evaluation.coco_ap import keypoint_ap, similarity, without_duplicates
 
 
 def keypoints(unknown: tuple[int, ...] = (), hidden: tuple[int, ...] = ()) -> list[int]:
@@ -99,3 +100,74 @@ def test_average_precision_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture
     assert figures.ap50 == pytest.approx(100 * 51 / 101)
     assert figures.ar == pytest.approx(50)
     assert capsys.readouterr().out == ""
+
+
+# ---------------------------------------------------------------- a detector's boxes
+
+
+def write_boxes(path: Path, *boxes: dict[str, Any]) -> Path:
+    usual = {"image_id": 139, "category_id": 1, "bbox": [2.5, 1.5, 180.0, 140.0], "score": 0.9}
+    path.write_text(json.dumps([{**usual, **box} for box in boxes]))
+    return path
+
+
+def test_detected_people_by_hand(tmp_path: Path) -> None:
+    write(tmp_path, person(7))
+    others = ({"category_id": 2}, {"bbox": [5, 5, 0, 9]})
+    boxes = write_boxes(tmp_path / "boxes.json", {}, *others, {"bbox": [0, 0, 40, 90], "score": 0.25})
+    first, second = load_detected(tmp_path, "val2017", boxes)
+    assert first.image == tmp_path / "val2017" / "000000000139.jpg"
+    assert first.box.tolist() == [2.0, 1.0, 182.0, 141.0]
+    assert (first.box_score, second.box_score) == (0.9, 0.25)
+    assert second.size == 60.0
+    assert np.isnan(first.points).all()
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ({"image_id": 5}, "image 5 is not one of val2017: give the boxes of this split"),
+        ({"bbox": [1, 2, 3]}, "expected a JSON list of image_id"),
+        ({"bbox": [1, float("nan"), 3, 4]}, "expected a JSON list of image_id"),
+        ({"score": "high"}, "expected a JSON list of image_id"),
+    ],
+)
+def test_malformed_boxes_are_named(tmp_path: Path, box: dict[str, Any], message: str) -> None:
+    write(tmp_path, person(7))
+    with pytest.raises(DataError, match=rf"boxes\.json: {message}"):
+        load_detected(tmp_path, "val2017", write_boxes(tmp_path / "boxes.json", box))
+
+
+@pytest.mark.parametrize("content", ["not JSON", '{"image_id": 139}', "[[139]]", "[null]"])
+def test_a_file_of_other_boxes_is_named(tmp_path: Path, content: str) -> None:
+    write(tmp_path, person(7))
+    (tmp_path / "boxes.json").write_text(content)
+    with pytest.raises(DataError, match=r"boxes\.json: expected a JSON list"):
+        load_detected(tmp_path, "val2017", tmp_path / "boxes.json")
+    with pytest.raises(DataError, match=r"none\.json: cannot be read"):
+        load_detected(tmp_path, "val2017", tmp_path / "none.json")
+
+
+def test_similarity_by_hand(tmp_path: Path) -> None:
+    """Two answers for boxes of 120 x 120 and 160 x 120 pixels, one nose 10 pixels from the other, all else equal."""
+    write(tmp_path, person(7))
+    boxes = write_boxes(tmp_path / "boxes.json", {"bbox": [0, 0, 120, 120]}, {"bbox": [0, 0, 160, 120]})
+    one, other = load_detected(tmp_path, "val2017", boxes)
+    points = np.arange(34.0).reshape(17, 2)
+    moved = points + np.eye(17, 2) * [[10.0, 0.0]]
+    # COCO's constant of the nose is 0.026; the mean area is 16,800
+    expected = (16 + np.exp(-100 / (2 * 16_800 * (2 * 0.026) ** 2))) / 17
+    assert similarity(one, points, other, moved) == pytest.approx(expected)
+
+
+def test_who_is_found_twice_counts_once(tmp_path: Path) -> None:
+    """Of two boxes about one person that with the higher score stays; so does who is elsewhere, or in another image."""
+    write(tmp_path, person(7))
+    boxes = write_boxes(tmp_path / "boxes.json", *({"score": score} for score in (0.6, 0.9, 0.3, 0.2)))
+    people = load_detected(tmp_path, "val2017", boxes)
+    people[3] = dataclasses.replace(people[3], image=tmp_path / "val2017" / "another.jpg")
+    points = np.tile(load(tmp_path, "val2017")[0].points, (4, 1, 1))
+    points[1] += 1
+    points[2] += 300
+    assert without_duplicates(people, points, np.array([0.6, 0.9, 0.3, 0.2])) == [1, 2, 3]
+    assert without_duplicates(people, points, np.array([0.9, 0.9, 0.3, 0.2])) == [0, 2, 3]
