@@ -6,7 +6,7 @@
     shots/reading/         its picture, number, time
     shots/finding.py       the faces in it, by the pipeline in this process or by a running service
     shots/flow.py          where the points of the frame before are in it
-    shots/records.py   a line in the file of raw tracks
+    shots/records.py   a line in the file of raw tracks (track_files.py)
                        ... and once all frames are there:
     shots/assembly.py  identities, smoothing, report -> shot.tracks.json
     shots/review.py    a video of the result, if it is asked for
@@ -15,14 +15,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,6 +36,7 @@ from service.cli.arguments.track import Track
 from service.cli.export_tracks import USAGE_CODES
 from service.cli.interrupt import INTERRUPTED, AsyncioInterrupt
 from service.cli.outputs import Body, OutputError
+from service.cli.track_files import append_line, check_new, open_raw, raw_path, replacing, write_whole
 from service.request import Options
 from service.settings import Settings
 from shots.assembly import assemble
@@ -53,9 +52,6 @@ from shots.records import Header, Record, joined, read_records, record_line
 from shots.review import write_review
 from shots.run import IsWanted, Run
 from shots.tracks import ShotFrame, ShotTracks, write_tracks
-
-RAW_SUFFIX: Final = ".raw.jsonl"
-"""Of the file that a run writes while it reads the shot, beside its output."""
 
 
 @dataclass
@@ -92,7 +88,7 @@ async def track(command: Track) -> int:
             return await _track(command)
         except ImageError as error:
             status = _told(error)
-            if _raw_file(command).exists():
+            if raw_path(command.output).exists():
                 sys.stderr.write("landmarks: what was done is kept; continue with --resume\n")
             return status
         except (ShotError, OutputError, UsageError, ClientUsageError) as error:
@@ -107,7 +103,7 @@ async def track(command: Track) -> int:
 def merge(command: Merge) -> int:
     """Joins the raw tracks of parts of a shot. Returns the exit status, as `track` does."""
     try:
-        _check_new(command.output.out, overwrite=command.output.overwrite)
+        check_new(command.output.out, overwrite=command.output.overwrite)
         parts = []
         for path in command.parts:
             with path.open("rb") as file:
@@ -115,7 +111,7 @@ def merge(command: Merge) -> int:
             parts.append((str(path), header, records))
         header, records = joined(parts)
         _check_complete(header, records)
-        _write_whole(command.output.out, write_tracks(assemble(header, records)))
+        write_whole(command.output.out, write_tracks(assemble(header, records)))
         seen = Seen()
         for record in records:
             seen.add(record.frame)
@@ -154,11 +150,11 @@ async def _track(command: Track) -> int:
     if arguments.review is not None:
         if arguments.chunk is not None:
             raise UsageError("--review shows a whole shot: leave out --chunk")
-        _check_new(arguments.review, overwrite=arguments.overwrite)
+        check_new(arguments.review, overwrite=arguments.overwrite)
     chunk = None if arguments.chunk is None else frozenset(frame_set(arguments.chunk))
-    raw = _raw_file(command)
+    raw = raw_path(command.output)
     if chunk is None or not arguments.resume:
-        _check_new(arguments.out, overwrite=arguments.overwrite)
+        check_new(arguments.out, overwrite=arguments.overwrite)
     colour = await asyncio.to_thread(_colour, command)
     reading = Reading(
         shot.frames,
@@ -184,7 +180,7 @@ async def _track(command: Track) -> int:
             },
             None if source.numbers is None else range_text(source.numbers),
         )
-        file, last = _opened(raw, header, resume=arguments.resume, overwrite=arguments.overwrite)
+        file, last = open_raw(raw, header, resume=arguments.resume, overwrite=arguments.overwrite)
         with file:
             finder = Finder(
                 _ask(service, options, arguments.concurrency),
@@ -199,15 +195,9 @@ async def _track(command: Track) -> int:
             with tqdm(total=total, unit="frame", disable=None, leave=False) as bar:
                 async with aclosing(run.records(wanted)) as records:
                     async for record in records:
-                        _append(file, record_line(record))
+                        append_line(file, record_line(record))
                         bar.update()
     return await asyncio.to_thread(_finish, command, raw, source, colour)
-
-
-def _raw_file(command: Track) -> Path:
-    """Where records go: a part stays raw, because identities and smoothing need the whole shot."""
-    out = command.output.out
-    return out if command.output.chunk is not None else out.with_name(out.name + RAW_SUFFIX)
 
 
 def _finish(command: Track, raw: Path, source: Source, colour: Colour) -> int:
@@ -219,7 +209,7 @@ def _finish(command: Track, raw: Path, source: Source, colour: Colour) -> int:
         raise ShotError("no_such_shot", f"{command.name} has none of these frames")
     if arguments.chunk is None:
         shot = assemble(header, records)
-        _write_whole(arguments.out, write_tracks(shot))
+        write_whole(arguments.out, write_tracks(shot))
         raw.unlink()
         if arguments.review is not None:
             _write_review(arguments.review, shot, source, colour)
@@ -236,10 +226,10 @@ def _finish(command: Track, raw: Path, source: Source, colour: Colour) -> int:
 
 def _write_review(path: Path, shot: ShotTracks, source: Source, colour: Colour) -> None:
     frames = tqdm(source.frames(lambda _: True), total=source.count, unit="frame", disable=None, leave=False)
-    with _beside(path) as beside:
+    with replacing(path) as new:
         # what was found of a frame, such as a cut, beside what is read of it again
         pictures = ((found, picture) for found, (_, picture) in zip(shot.frames, frames, strict=False))
-        write_review(beside, shot, pictures, colour)
+        write_review(new, shot, pictures, colour)
 
 
 def _after(last: int | None, chunk: frozenset[int] | None) -> IsWanted:
@@ -303,65 +293,3 @@ def _colour(command: Track) -> Colour:
         return BuiltIn(shot.exposure)
     config = {} if shot.ocio is None else {"config": shot.ocio}
     return Ocio(shot.in_colorspace, display=shot.display, view=shot.view, exposure=shot.exposure, **config)
-
-
-# ---------------------------------------------------------------- files
-
-
-def _check_new(path: Path, *, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists: add --overwrite to replace it, or choose another -o")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {path.parent}")
-
-
-def _opened(path: Path, header: Header, *, resume: bool, overwrite: bool) -> tuple[BinaryIO, int | None]:
-    """The file of raw tracks, and the last frame that it holds. Raises OutputError or ShotError."""
-    try:
-        if resume and path.exists():
-            file: BinaryIO = path.open("r+b")
-            try:
-                own, records, end = read_records(file, str(path))
-                if own.line() != header.line():
-                    raise ShotError("parts_differ", f"{path} was begun with other options, another plate or model")
-                file.truncate(end)
-                file.seek(end)
-            except BaseException:
-                file.close()
-                raise
-            return file, records[-1].frame.number if records else None
-        file = path.open("wb" if overwrite or not path.exists() else "xb")
-    except FileExistsError as error:
-        advice = "--resume continues it, --overwrite starts anew"
-        raise OutputError(f"{path} is that of an interrupted run: {advice}") from error
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-    _append(file, header.line())
-    return file, None
-
-
-def _append(file: BinaryIO, line: bytes) -> None:
-    try:
-        file.write(line)
-        file.flush()
-    except OSError as error:
-        raise OutputError(f"the output cannot be written: {error.strerror}") from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """The file is there in full or not at all."""
-    with _beside(path) as beside:
-        beside.write_bytes(content)
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """The name of a file that becomes `path` once the block ends, and goes where it fails."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield beside
-        beside.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        beside.unlink(missing_ok=True)
