@@ -36,10 +36,12 @@ def cpu_quota(root: Path = Path("/")) -> int | None:
     return min((math.ceil(quota) for quota in quotas if quota is not None), default=None)
 
 
-def cores() -> int:
-    """How many cores this process may keep busy."""
-    count = os.cpu_count() or 1
-    return min(cpu_quota() or count, count)
+def cores(root: Path = Path("/")) -> int:
+    """How many cores this process may keep busy: those that it may run on, as a container's cpuset or taskset leaves
+    them, within the quota of its control group.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpu_quota(root) or allowed, allowed)
 
 
 def _quota(group: Group) -> float | None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.codec import NetworkOutput
-from landmarks.control_groups import cpu_quota
+from landmarks.control_groups import cores
 from landmarks.detection import DetectorMaps
 from landmarks.detector import DetectorMetadata
 from landmarks.metadata import ModelMetadata
@@ -170,11 +170,11 @@ def _thread_options(threads: int) -> dict[str, Any]:
     """
     if threads:
         return {"INFERENCE_NUM_THREADS": threads}
-    quota, cores = cpu_quota(), os.cpu_count()
-    if quota is None or cores is None or quota >= cores:
+    allowed = cores()
+    if allowed == os.cpu_count():
         return {}
     # each process would be pinned to the first cores, as those of other containers are
-    return {"INFERENCE_NUM_THREADS": quota, "ENABLE_CPU_PINNING": False}
+    return {"INFERENCE_NUM_THREADS": allowed, "ENABLE_CPU_PINNING": False}
 
 
 @cache

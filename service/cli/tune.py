@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 import cv2
 from tqdm import tqdm
 
-from landmarks.control_groups import cpu_quota
+from landmarks.control_groups import cores
 from landmarks.golden import golden_crop
 from landmarks.parallelism import MAX_STREAMS
 from landmarks.repository import model_path
@@ -115,12 +115,6 @@ def refusal(arguments: TuneArguments) -> str | None:
 
 
 # ---------------------------------------------------------------- the search
-
-
-def cores() -> int:
-    """How many threads have a core of their own here."""
-    count = os.cpu_count() or 1
-    return min(cpu_quota() or count, count)
 
 
 def stages(settings: Settings, count: int) -> list[Stage]:

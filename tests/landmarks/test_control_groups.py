@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from landmarks.control_groups import cpu_quota
+from landmarks.control_groups import cores, cpu_quota
 
 
 def write(root: Path, name: str, text: str) -> None:
@@ -42,3 +43,18 @@ def test_control_groups_of_version_1(tmp_path: Path) -> None:
     write(tmp_path, "sys/fs/cgroup/cpu/docker/abc/cpu.cfs_quota_us", "400000")
     write(tmp_path, "sys/fs/cgroup/cpu/docker/abc/cpu.cfs_period_us", "100000")
     assert cpu_quota(tmp_path) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system tells no affinity")
+def test_cores_are_those_of_the_affinity_within_the_quota(tmp_path: Path) -> None:
+    before = os.sched_getaffinity(0)
+    assert cores(tmp_path) == len(before)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert cores(tmp_path) == 1
+        write(tmp_path, "sys/fs/cgroup/cpu.max", "800000 100000")
+        assert cores(tmp_path) == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    write(tmp_path, "sys/fs/cgroup/cpu.max", "50000 100000")
+    assert cores(tmp_path) == 1

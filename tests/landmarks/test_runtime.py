@@ -58,7 +58,7 @@ def test_crops_are_computed_alike_however_many_there_are(
 
 
 def test_threads_are_those_of_the_quota(model_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "cpu_quota", lambda: 1)
+    monkeypatch.setattr(runtime, "cores", lambda: 1)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     network = Network(model_path(model_repository))
     assert network._alone.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
