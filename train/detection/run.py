@@ -28,7 +28,7 @@ from train.detection.samples import MosaicBatch, MosaicBatches, MosaicSamples, c
 from train.detection.targets import losses
 from train.engine.distributed import local_device
 from train.engine.loop import data_loader
-from train.engine.optimisation import choose_precision, warmup_cosine
+from train.engine.optimisation import choose_precision, precision_fact, warmup_cosine
 from train.engine.run import TrainingRun
 from train.engine.train_state import TrainState
 from train.errors import TrainingError
@@ -140,7 +140,8 @@ class DetectorRun(TrainingRun[DetectorConfig]):
 
     def _describe(self) -> Row:
         images = self._images
-        return describe(self.config, self._names, fingerprint(images), self._started_from, photographs=len(images))
+        facts = {"photographs": len(images)} | precision_fact(self.config, self.device)
+        return describe(self.config, self._names, fingerprint(images), self._started_from, **facts)
 
 
 def load_detector(folder: Path) -> tuple[DetectorConfig, nn.Module]:

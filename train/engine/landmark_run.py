@@ -19,7 +19,7 @@ from train.datasets.face import AnnotatedFace
 from train.datasets.training_data import TrainingData
 from train.engine.distributed import data_parallel, local_device, rank, synchronize_batchnorm, world_size
 from train.engine.loop import data_loader, train_one_epoch
-from train.engine.optimisation import choose_precision, learning_rate_factor
+from train.engine.optimisation import choose_precision, learning_rate_factor, precision_fact
 from train.engine.run import TrainingRun
 from train.engine.train_state import TrainState
 from train.errors import ConfigError, DataError
@@ -77,7 +77,8 @@ class LandmarkRun(TrainingRun[Config]):
 
     def _describe(self) -> dict[str, Any]:
         data = self._data
-        return describe(self.config, data.names, data.fingerprint, self._started_from, **data.facts(self.config))
+        facts = data.facts(self.config) | precision_fact(self.config, self.device)
+        return describe(self.config, data.names, data.fingerprint, self._started_from, **facts)
 
     def _train_epoch(self, model: nn.Module) -> dict[str, Any]:
         """Trains one epoch; returns its row of metrics, without an evaluation."""

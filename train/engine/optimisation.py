@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from train.config import Config
+from train.config import Config, Recipe
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -49,6 +49,11 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
         fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
         precision = "bfloat16" if fast else "float32"
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def precision_fact(config: Recipe, device: torch.device) -> dict[str, str]:
+    """What a run's description says of the precision: which one `auto` became on this device."""
+    return {"precision": str(choose_precision(config.precision, device)).removeprefix("torch.")}
 
 
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:

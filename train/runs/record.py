@@ -27,7 +27,7 @@ def describe(
 ) -> dict[str, Any]:
     """A run's identity and what it is trained with: command, commit, seed, data and the version of PyTorch.
 
-    `names` and `fingerprint` are those of the data, and `more` are further facts about it.
+    `names` and `fingerprint` are those of the data, and `more` are further facts.
     """
     commit = git_commit()
     identity = hashlib.sha256(f"{config.model_dump_json()} {commit} {fingerprint}".encode()).hexdigest()

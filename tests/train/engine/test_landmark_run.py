@@ -58,6 +58,18 @@ def test_training_learns_and_reports(source: DataSource, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("asked", "is_fast", "expected"),
+    [("auto", True, "bfloat16"), ("auto", False, "float32"), ("float32", True, "float32")],
+)
+def test_a_run_says_which_precision_it_had(
+    source: DataSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, is_fast: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_fast)
+    start(source, tmp_path, epochs=2, precision=asked).train(source.test_faces(), evaluate_every=100)
+    assert json.loads((tmp_path / "run.json").read_text())["precision"] == expected
+
+
+@pytest.mark.parametrize(
     ("objective", "quantizer"),
     [("cell_sigmoid", "random"), ("gaussian", "none"), ("gaussian", "random"), ("cells", "floor")],
 )
