@@ -107,7 +107,7 @@ class Finder:
         seen = _seen(box, samples)
         if seen < _MIN_SEEN or (only_whole and seen < 1):
             return None
-        view, to_view = (self._upright if seen == 1 else self._clipped)(samples, crop)
+        view, to_view = await asyncio.to_thread(self._upright if seen == 1 else self._clipped, samples, crop)
         (face,) = await self.ask(view, self._box_in_view(crop, to_view))
         from_view = invert(to_view)
         points, covariances = transform_points(from_view, face.points), _transformed(from_view, face.covariances)

@@ -95,6 +95,18 @@ def test_values_above_1_and_below_0_stay(tmp_path: Path) -> None:
     assert (read[0, 0, 0], read[1, 1, 1]) == (-0.25, 12.5)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_jpeg_files_are_read_as_openimageio_reads_them(channels: int, subsampling: str, tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).random((48, 64, channels), np.float32)
+    path = write(tmp_path / "a.jpg", samples, "uint8", **{"jpeg:subsampling": subsampling, "PixelAspectRatio": 2.0})
+    image = read_image_file(path, ANY)
+    assert image.samples.dtype == np.uint8
+    assert (image.samples.shape, image.pixel_aspect) == ((48, 64, 3), 2.0)
+    whole = OpenImageIO.ImageInput.open(str(path)).read_image("uint8")
+    assert (image.samples == whole).all()
+
+
 def test_alpha_is_dropped_and_colours_are_not_multiplied_by_it(tmp_path: Path) -> None:
     samples = np.full((6, 8, 4), 0.5, np.float32)
     path = write(tmp_path / "a.png", samples, "uint16", **{"oiio:UnassociatedAlpha": 1})
@@ -212,7 +224,7 @@ def test_the_usual_file_has_one_window(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- damaged files
 
 
-@pytest.mark.parametrize("name", ["a.exr", "a.png", "a.dpx", "a.tif"])
+@pytest.mark.parametrize("name", ["a.exr", "a.png", "a.dpx", "a.tif", "a.jpg"])
 def test_a_damaged_or_absent_file_is_unreadable(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     with pytest.raises(ShotError, match=name) as caught:
