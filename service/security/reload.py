@@ -28,13 +28,16 @@ class WatchedFiles:
     def __init__(self, paths: Sequence[Path], load: Callable[[], None], lost: Callable[[], None] | None = None) -> None:
         """`lost`: called instead when one of them cannot be read at all; without it, they count as unusable."""
         self._paths, self._load, self._lost = paths, load, lost
-        self._loaded = self._state()
+        self._loaded = self._seen = self._state()
         self._failed: _State | None = None
 
     def look(self) -> None:
-        """Loads the files if they have changed. Logs once what is wrong with them, and tries again each time."""
-        state = self._state()  # before loading: a change meanwhile is noticed next time
-        if state == self._loaded:
+        """Loads the files if they have changed, and not since the last look: a file that is being written is empty at
+        first, and then holds a part. Logs once what is wrong with them, and tries again each time.
+        """
+        before, state = self._seen, self._state()  # before loading: a change meanwhile is noticed next time
+        self._seen = state
+        if state == self._loaded or state != before:
             return
         names = ", ".join(map(str, self._paths))
         try:

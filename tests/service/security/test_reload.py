@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from service.observability.metrics import Metrics
 from service.security import reload
 from service.security.api_keys import SecurityError, new_key, read_protection
-from service.security.reload import keep_loaded, watched
+from service.security.reload import WatchedFiles, keep_loaded, watched
 from service.security.tls import expiry
 from service.settings import Settings
 from tests.contract.apis import open_apis
@@ -33,6 +33,12 @@ IMAGE = encoded(gradient_image())
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reload, "SECONDS", 0.01)
+
+
+def look_twice(files: WatchedFiles) -> None:
+    """A change counts once a second look finds the files as the first one did."""
+    files.look()
+    files.look()
 
 
 async def until(is_so: Callable[[], object]) -> None:
@@ -139,8 +145,27 @@ def test_keys_of_a_lost_file_are_refused_and_those_of_the_environment_stay(
     assert (protection.keys.holder(in_file), protection.keys.holder(in_environment)) == (None, "bea")
     assert caplog.text.count("its keys are refused") == 1
     moved.rename(path)  # the same file again, unchanged
-    files.look()
+    look_twice(files)
     assert protection.keys.holder(in_file) == "ana"
+
+
+def test_a_file_that_is_being_written_is_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An editor empties the file, and writes its lines one after the other."""
+    (first, line), (second, other) = new_key("ana"), new_key("bea")
+    path = tmp_path / "keys"
+    path.write_text(f"{line}\n{other}\n")
+    settings = Settings(api_keys_file=path)
+    protection = read_protection(settings)
+    (files,) = watched(protection, settings, Metrics())
+    for text in ("", line, f"{line}\n{other[:20]}", f"# changed\n{line}\n{other}\n"):
+        path.write_text(text)
+        files.look()
+        assert (protection.keys.holder(first), protection.keys.holder(second)) == ("ana", "bea")
+    path.write_text("")
+    look_twice(files)
+    assert (protection.keys.holder(first), protection.keys.holder(second)) == (None, None)
+    assert "holds no key any more" in caplog.text
+    assert "cannot be used" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "large"])
@@ -162,7 +187,7 @@ def test_keys_of_a_file_that_becomes_something_else_are_refused_without_reading_
         path.symlink_to("/dev/zero")
     else:
         path.write_text(f"{line}\n" + "#" * 2**21)
-    files.look()
+    look_twice(files)
     assert protection.keys.holder(key) is None
     with pytest.raises(SecurityError, match="cannot be read"):
         read_protection(settings)
