@@ -37,8 +37,8 @@ class AnnotatedFace:
     """[P] whether each point is seen, hidden neither by the head itself nor by something before it; None: unknown."""
     size: float | None = None
     """Pixels; the length by which the set's own figures are divided (MPII: head size, COCO: root of the area)."""
-    box_score: float = 1.0
-    """A detector's for the box; 1 for an annotated one."""
+    box_score: float | None = None
+    """A detector's for the box; None: the face is annotated."""
 
     @property
     def point_weights(self) -> NDArray[np.float64]:

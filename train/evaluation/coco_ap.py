@@ -51,8 +51,10 @@ def coco_ap(predictions: Predictions, root: Path, split: Split | None, k: Decode
     """
     path = annotation_file(root, split or "val2017")
     people, points = predictions.faces, predictions.image_points(k)
-    scores = predictions.decoded[k].scores.mean(axis=1) * [person.box_score for person in people]
-    if any(person.box_score < 1 for person in people):
+    scores = predictions.decoded[k].scores.mean(axis=1)
+    box_scores = [person.box_score for person in people if person.box_score is not None]
+    if box_scores:
+        scores = scores * box_scores
         kept = without_duplicates(people, points, scores)
         people, points, scores = [people[i] for i in kept], points[kept], scores[kept]
     return {"ap": asdict(keypoint_ap(path, people, points, scores))}

@@ -8,6 +8,7 @@ from typing import Final
 
 from landmarks.size import Size
 from train.datasets.coco import load_detected
+from train.datasets.face import BoxKind
 from train.evaluation.coco_ap import coco_ap
 from train.evaluation.metrics import pckh_by_joint
 from train.evaluation.readers import DecoderName
@@ -59,12 +60,8 @@ def table_13(context: TableContext) -> None:
 def table_14(context: TableContext) -> None:
     """COCO over k; by a detector's boxes where they are given."""
     boxes = context.person_boxes
-    note = "in the paper by a detector's, as its row `-` of Table 12 shows"
-    note = (
-        f"People are cropped by a detector's boxes, those of {boxes.name}; {note}."
-        if boxes
-        else (f"People are cropped by their annotated boxes; {note} (--person-boxes).")
-    )
+    whose = f"a detector's boxes, those of {boxes.name}" if boxes else "their annotated boxes"
+    note = f"People are cropped by {whose}; in the paper by a detector's (--person-boxes): see its row `-` in Table 12."
     over_k(context, 14, "Table 14: COCO over k", average_precision(context, boxes), "AP", note)
 
 
@@ -87,13 +84,11 @@ def average_precision(context: TableContext, person_boxes: Path | None = None) -
     their annotated ones.
     """
     root = context.source.root
+    people = load_detected(root, context.source.format.test, person_boxes) if person_boxes else None
+    boxes: BoxKind | None = "P2" if person_boxes else None
 
     def measure(run: Trained, decoders: Sequence[DecoderName]) -> dict[DecoderName, list[str]]:
-        if person_boxes:
-            people = load_detected(root, context.source.format.test, person_boxes)
-            predictions = context.predict(run, decoders, "P2", faces=people, flip="maps")
-        else:
-            predictions = context.predict(run, decoders, flip="maps")
+        predictions = context.predict(run, decoders, boxes, faces=people, flip="maps")
         figures = {decoder: coco_ap(predictions, root, None, decoder)["ap"] for decoder in decoders}
         return {decoder: [f"{value / 100:.3f}" for value in each.values()] for decoder, each in figures.items()}
 
