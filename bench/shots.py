@@ -10,7 +10,7 @@ opens for three frames. Real clips show what cannot be made.
 - kept: amplitude of a blink, or of the opening of the mouth, smoothed over raw; and whether its peak is in its frame
 - innovation: normalized innovation squared, 1 where the noise is as stated
 - flow: distance to where an optical flow that the method does not use (DIS) carries the points; smoothed over raw.
-  `floor` is that of the optical flow that the method uses
+  `floor` is that of the coherent flow that the method uses
 - lag: frames by which the smoothed points are late, for `smooth` and the live filter
 """
 
@@ -35,6 +35,7 @@ from service.images.pixels import Pixels
 from service.images.raw import RawImage
 from service.request import Options
 from service.settings import Settings
+from shots.coherence import coherent
 from shots.finding import Answer, Box, Finder
 from shots.flow import Flow
 from shots.reading.colour import BuiltIn, Shown
@@ -266,7 +267,8 @@ def from_other_flow(pair: Pair) -> tuple[float, float, float]:
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)
     distances: tuple[list[Floats], ...] = ([], [], [])
-    for t, own in enumerate(pair.flow):
+    for t, flow in enumerate(pair.flow):
+        own = coherent(flow, pair.raw[t], np.zeros(len(flow.points), bool))
         field = np.asarray(dis.calc(pair.frames[t], pair.frames[t + 1], np.empty(0)))
         steps = ((pair.raw[t], pair.raw[t + 1]), (pair.smoothed[t], pair.smoothed[t + 1]), (pair.raw[t], own.points))
         for each, (before, after) in zip(distances, steps, strict=True):

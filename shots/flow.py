@@ -30,7 +30,7 @@ _WINDOW_SHARE: Final = 0.075
 """Side of the window that is followed, in extents of the face."""
 _MIN_WINDOW: Final = 9
 _LEVELS: Final = 3
-_FINE_LEVELS: Final = 1
+_FINE_LEVELS: Final = 0
 """Once most of the motion is known: with more, a window here and there goes astray."""
 _CRITERIA: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
 _MIN_EIGENVALUE: Final = 1e-7
@@ -89,7 +89,7 @@ def _common(first: Grey, second: Grey, points: NDArray[np.float32], window: int)
     before, after = (_reduced(image, 0.5) for image in (first, second))
     start = np.asarray((points + 0.5) / 2 - 0.5, np.float32)
     moved, _ = _lucas_kanade(before, after, start, max(_MIN_WINDOW, window // 2 | 1), _LEVELS)
-    return _affine(points[:, 0], (moved[:, 0] + 0.5) * 2 - 0.5)
+    return common_motion(points[:, 0], (moved[:, 0] + 0.5) * 2 - 0.5)
 
 
 def _lucas_kanade(
@@ -109,7 +109,7 @@ def _lucas_kanade(
     return np.asarray(moved, np.float32), np.asarray(found, np.uint8)
 
 
-def _affine(before: NDArray[np.float32], after: NDArray[np.float32]) -> Matrix:
+def common_motion(before: NDArray[np.floating[Any]], after: NDArray[np.floating[Any]]) -> Matrix:
     """The affine map that takes most points [P, 2] where they went, found by weighting down those that it does not.
 
     A window that is only shifted goes astray where the image turns or grows: its gradients do not lie about its middle.

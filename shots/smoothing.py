@@ -4,8 +4,9 @@ Offline, `smooth`: a Kalman filter and a Rauch-Tung-Striebel smoother for each p
 is that of the optical flow. So a point follows the skin without lag, and many frames are averaged in the skin's own
 coordinates.
 
-Three things make it what it is:
+Four things make it what it is:
 
+- The flow is that of a face, whose neighbouring points move alike (`shots.coherence`).
 - The covariances that the network states are mostly errors that neighbouring frames share: they move a point, but not
   back and forth. Only their white share counts as noise of a frame.
 - How noisy network and flow are differs from shot to shot, with sharpness and compression. The median of how far they
@@ -22,23 +23,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shots.coherence import NOISE_SHARE, STRAIN, coherent
 from shots.flow import Flow
+from shots.matrices import inverse, matrices
 from shots.tracks import Floats
 
 WHITE: Final = 0.045
 """Share of the stated variance that is noise of one frame, of points in groups of EXPRESSIVE."""
-STEADY_WHITE: Final = 0.2
+STEADY_WHITE: Final = 0.6
 """The same of other points: most have no corners to be found by, and are averaged over more frames."""
 DRIFT: Final = 0.0004
 """Share of the stated variance by which the error that frames share changes from one to the next."""
-FLOW_TRUST: Final = 1.0
-"""Factor of the flow's variances."""
 SCALES: Final = (0.45, 4.0)
 """Least and largest factor of the variances that is estimated from a shot; of those of the flow to one frame it may be
 larger."""
@@ -54,7 +54,7 @@ SHAPE_GATE: Final = 2.5
 """Mean normalized square of the change of a group's shape from which on the flow is not believed."""
 _MEDIAN_SQUARED: Final = 2 * math.log(2)
 """The median of a chi-squared distribution of two degrees of freedom."""
-BLIND_SHARE: Final = 0.03
+BLIND_SHARE: Final = 0.05
 """Of the size of a face: standard deviation of its motion from one frame to the next where no flow tells it."""
 
 SETTINGS: Final[Mapping[str, Any]] = {
@@ -62,7 +62,8 @@ SETTINGS: Final[Mapping[str, Any]] = {
     "white": WHITE,
     "steady_white": STEADY_WHITE,
     "drift": DRIFT,
-    "flow_trust": FLOW_TRUST,
+    "strain": STRAIN,
+    "flow_noise_share": NOISE_SHARE,
     "scales": list(SCALES),
     "gate": GATE,
     "network_share": NETWORK_SHARE,
@@ -104,6 +105,8 @@ def smooth(observed: Observed) -> Smoothed:
     z, stated = observed.points, matrices(observed.covariances)
     frames, count = z.shape[:2]
     is_expressive = np.isin(np.arange(count), [point for group in observed.groups for point in group])
+    flows = [flow and coherent(flow, z[t - 1], is_expressive) for t, flow in enumerate(observed.flows)]
+    observed = replace(observed, flows=flows)
     white, drift = stated * np.where(is_expressive, WHITE, STEADY_WHITE)[:, None, None], DRIFT * stated
     scale, scale_of_flow = _scales(observed, WHITE * stated, drift)
     noise = scale * white + 1e-6 * np.eye(2)
@@ -182,7 +185,7 @@ def _motion(observed: Observed, t: int, noise: Floats, drift: Floats, scale: flo
 
 def _of_flow(flow: Flow, drift: Floats) -> Floats:
     """The covariances [P, 2, 2] of the motion that it states."""
-    return FLOW_TRUST * matrices(flow.covariances) + drift
+    return matrices(flow.covariances) + drift
 
 
 def _squared(differences: Floats, covariances: Floats) -> Floats:
@@ -221,20 +224,6 @@ def _opening_excess(points: Floats, disagreement: Floats, expected: Floats) -> F
 def _outer(vectors: Floats) -> Floats:
     """[P, 2] -> [P, 2, 2]"""
     result: Floats = vectors[:, :, None] * vectors[:, None, :]
-    return result
-
-
-def matrices(covariances: Floats) -> Floats:
-    """[..., 3] -> [..., 2, 2]"""
-    result: Floats = np.asarray(covariances, np.float64)[..., [[0, 1], [1, 2]]]
-    return result
-
-
-def inverse(matrix: NDArray[np.float64]) -> Floats:
-    """Of 2 x 2 matrices [..., 2, 2], written out: NumPy's own is slower by far for many small ones."""
-    a, b, c, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 0], matrix[..., 1, 1]
-    adjugate = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
-    result: Floats = adjugate / (a * d - b * c)[..., None, None]
     return result
 
 

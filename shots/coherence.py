@@ -1,0 +1,81 @@
+"""Coherence of the optical flow over a face: neighbouring points move alike.
+
+The window about each point is followed on its own. Along an edge, such as the jaw, nothing tells how far, and now and
+then a window goes astray. The smoothness term of Horn and Schunck (Determining Optical Flow, 1981) ties neighbours
+together, with two differences: between points instead of pixels, and robust, so that a lid or a lip is free to move
+against what surrounds it. After the affine motion of most points is taken off, the motions d minimise
+
+    sum_i (d_i - u_i)' inv(C_i) (d_i - u_i)  +  sum_ij |d_i - d_j|^2 / (STRAIN |p_i - p_j|)^2
+
+where u_i is the motion of a window, C_i its covariance, and p_i the place of a point.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.crop import transform_points
+from shots.flow import Flow, common_motion
+from shots.matrices import inverse, matrices
+from shots.tracks import Floats
+
+STRAIN: Final = 0.03
+"""How much two points may move against each other in a frame, as a share of their distance."""
+REACH: Final = 0.35
+"""Distance of points that are tied together, in extents of the face."""
+NOISE_SHARE: Final = 0.25
+"""Share of the stated variance of a window's motion that is noise, where neighbours are there to compare it with."""
+COMMON_NOISE: Final = 0.05
+"""Pixels: standard deviation of a window's motion that its gradients do not tell, such as by shading."""
+LEFT_NOISE: Final = 0.01
+"""Pixels: standard deviation that stays, however many neighbours agree."""
+ASTRAY: Final = 6.0
+"""Squared Mahalanobis distance of a window's motion from its neighbours' beyond which it counts less."""
+_MIN_DISTANCE: Final = 1e-3
+"""Extents of the face; points may coincide."""
+
+
+def coherent(flow: Flow, before: NDArray[np.floating[Any]], keeps_variance: NDArray[np.bool_]) -> Flow:
+    """The flow with neighbours tied together, and the covariances of that.
+
+    `before` [P, 2]: the points that were followed. `keeps_variance` [P]: points that keep the covariances of their
+    windows, since they move against their neighbours.
+    """
+    before = np.asarray(before, np.float64)
+    extent = max(float(np.ptp(before, axis=0).max()), 1.0)
+    common = transform_points(common_motion(before, flow.points), before)
+    own = flow.points - common
+    information = inverse(NOISE_SHARE * matrices(flow.covariances) + COMMON_NOISE**2 * np.eye(2))
+    distances = np.linalg.norm(before[:, None] - before, axis=-1)
+    ties = 1 / (STRAIN * np.maximum(distances, _MIN_DISTANCE * extent)) ** 2
+    ties[distances > REACH * extent] = 0
+    moved = _minimum(_system(information, ties), own, information)
+    astray = np.einsum("pi,pij,pj->p", own - moved, information, own - moved) / ASTRAY
+    apart = ties * np.square(moved[:, None] - moved).sum(axis=-1)
+    information /= np.maximum(astray, 1)[:, None, None]
+    system = _system(information, ties / np.maximum(apart, 1))
+    moved, spread = _minimum(system, own, information), np.linalg.inv(system)
+    x, y = np.arange(0, len(system), 2), np.arange(1, len(system), 2)
+    covariances = np.stack([spread[x, x] + LEFT_NOISE**2, spread[x, y], spread[y, y] + LEFT_NOISE**2], axis=1)
+    return Flow(common + moved, np.where(keeps_variance[:, None], flow.covariances, covariances))
+
+
+def _system(information: Floats, ties: Floats) -> Floats:
+    """Half of the second derivative of the sum by x, y of each point in turn: [2 P, 2 P].
+
+    `information`: inv(C) [P, 2, 2]. `ties` [P, P]: the weights of the second sum; a point's with itself does not count.
+    """
+    points = np.arange(len(ties))
+    system = np.zeros((len(ties), 2, len(ties), 2))
+    system[:, 0, :, 0] = system[:, 1, :, 1] = np.diag(ties.sum(axis=1)) - ties
+    system[points, :, points, :] += information
+    return system.reshape(2 * len(ties), 2 * len(ties))
+
+
+def _minimum(system: Floats, own: Floats, information: Floats) -> Floats:
+    """The motions [P, 2] of the least sum."""
+    moved: Floats = np.linalg.solve(system, np.einsum("pij,pj->pi", information, own).ravel()).reshape(own.shape)
+    return moved
