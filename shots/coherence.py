@@ -48,34 +48,40 @@ def coherent(flow: Flow, before: NDArray[np.floating[Any]], keeps_variance: NDAr
     extent = max(float(np.ptp(before, axis=0).max()), 1.0)
     common = transform_points(common_motion(before, flow.points), before)
     own = flow.points - common
-    information = inverse(NOISE_SHARE * matrices(flow.covariances) + COMMON_NOISE**2 * np.eye(2))
+    of_windows = NOISE_SHARE * matrices(flow.covariances) + COMMON_NOISE**2 * np.eye(2)
+    information = inverse(of_windows)
     distances = np.linalg.norm(before[:, None] - before, axis=-1)
     ties = 1 / (STRAIN * np.maximum(distances, _MIN_DISTANCE * extent)) ** 2
     ties[distances > REACH * extent] = 0
-    moved = _minimum(_system(information, ties), own, information)
+    np.fill_diagonal(ties, 0)
+    moved = _minimum(own, information, ties)
     astray = np.einsum("pi,pij,pj->p", own - moved, information, own - moved) / ASTRAY
     apart = ties * np.square(moved[:, None] - moved).sum(axis=-1)
     information /= np.maximum(astray, 1)[:, None, None]
-    system = _system(information, ties / np.maximum(apart, 1))
-    moved, spread = _minimum(system, own, information), np.linalg.inv(system)
-    x, y = np.arange(0, len(system), 2), np.arange(1, len(system), 2)
-    covariances = np.stack([spread[x, x] + LEFT_NOISE**2, spread[x, y], spread[y, y] + LEFT_NOISE**2], axis=1)
+    ties /= np.maximum(apart, 1)
+    moved = _minimum(own, information, ties)
+    covariances = _covariances(of_windows * np.maximum(astray, 1)[:, None, None], information, ties)
     return Flow(common + moved, np.where(keeps_variance[:, None], flow.covariances, covariances))
 
 
-def _system(information: Floats, ties: Floats) -> Floats:
-    """Half of the second derivative of the sum by x, y of each point in turn: [2 P, 2 P].
-
-    `information`: inv(C) [P, 2, 2]. `ties` [P, P]: the weights of the second sum; a point's with itself does not count.
-    """
-    points = np.arange(len(ties))
-    system = np.zeros((len(ties), 2, len(ties), 2))
+def _minimum(own: Floats, information: Floats, ties: Floats) -> Floats:
+    """The motions [P, 2] of the least sum. `information`: inv(C) [P, 2, 2]. `ties` [P, P]: the second sum's weights."""
+    points = np.arange(len(own))
+    system = np.zeros((len(own), 2, len(own), 2))
     system[:, 0, :, 0] = system[:, 1, :, 1] = np.diag(ties.sum(axis=1)) - ties
     system[points, :, points, :] += information
-    return system.reshape(2 * len(ties), 2 * len(ties))
-
-
-def _minimum(system: Floats, own: Floats, information: Floats) -> Floats:
-    """The motions [P, 2] of the least sum."""
-    moved: Floats = np.linalg.solve(system, np.einsum("pij,pj->pi", information, own).ravel()).reshape(own.shape)
+    right = np.einsum("pij,pj->pi", information, own)
+    moved: Floats = np.linalg.solve(system.reshape(right.size, right.size), right.ravel()).reshape(right.shape)
     return moved
+
+
+def _covariances(of_windows: Floats, information: Floats, ties: Floats) -> Floats:
+    """[P, 3] of the motions: of what a window says, and each neighbour's window through its tie.
+
+    That neighbours know each other is left out: the inverse of the whole system, which takes longer than all the
+    rest, gives a tenth less for one point in twenty and the same for most.
+    """
+    variances = np.trace(of_windows, axis1=-2, axis2=-1) / 2
+    of_neighbours = (ties / (1 + ties * variances)).sum(axis=1)
+    both = inverse(information + of_neighbours[:, None, None] * np.eye(2)) + LEFT_NOISE**2 * np.eye(2)
+    return np.stack([both[:, 0, 0], both[:, 0, 1], both[:, 1, 1]], axis=1)
