@@ -81,9 +81,10 @@ def invert(matrix: Matrix) -> Matrix:
     Written out, because `np.linalg.inv` starts OpenBLAS's threads even for a 2x2 matrix, and they spin for 20 ms of CPU
     time afterwards: that halved the throughput of the service.
     """
-    (a, b), (c, d) = matrix[:, :2]
-    linear = np.array([[d, -b], [-c, a]]) / (a * d - b * c)
-    return np.column_stack([linear, -linear @ matrix[:, 2]])
+    (a, b, x), (c, d, y) = matrix.tolist()
+    determinant = a * d - b * c
+    inverse: Matrix = np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]]) / determinant
+    return inverse
 
 
 def compose(outer: Matrix, inner: Matrix) -> Matrix:

@@ -69,6 +69,8 @@ class CropAnswer:
     """[P, 2, 2]"""
     visibility: Floats
     """[P], or [0] where the model does not state it"""
+    points_in_image: Floats
+    """[P, 2] in pixels of the image"""
     score: float
     """The score of the face: see `landmarks.uncertainty.FaceScorer`."""
     passes: int = 1
@@ -160,18 +162,16 @@ class EngineLandmarker:
             decoded = average(decoded, width, metadata.layout)
         elif mirrored_crops:
             decoded = mirror(decoded, width, metadata.layout)
-        scores = scores_of(decoded, crops, image, metadata.scorer)
-        return [CropAnswer(*each) for each in zip(crops, *decoded, scores, strict=True)]
+        return answers_of(decoded, crops, image, metadata.scorer)
 
 
-def scores_of(decoded: Decoded, crops: Sequence[Crop], image: DecodedImage, scorer: FaceScorer) -> list[float]:
-    """The scores of the faces that were found in crops of an image."""
-    in_image = [transform_points(crop.crop_to_image(), each) for crop, each in zip(crops, decoded.points, strict=True)]
+def answers_of(decoded: Decoded, crops: Sequence[Crop], image: DecodedImage, scorer: FaceScorer) -> list[CropAnswer]:
+    """What was decoded for crops of an image, with the scores of the faces."""
+    pairs = zip(crops, decoded.points, strict=True)
+    in_image = np.stack([transform_points(crop.crop_to_image(), points) for crop, points in pairs])
     height, width = image.pixels.shape[:2]
-    scores: list[float] = scorer(
-        decoded.points, decoded.covariances, is_cut(np.stack(in_image), width, height)
-    ).tolist()
-    return scores
+    scores = scorer(decoded.points, decoded.covariances, is_cut(in_image, width, height)).tolist()
+    return [CropAnswer(*each) for each in zip(crops, *decoded, in_image, scores, strict=True)]
 
 
 def unknown_model_message(name: str | None, models: Sequence[ServedModel]) -> str:
@@ -193,9 +193,10 @@ def crops_by_points(
     metadata = model.metadata
     if metadata.points_crop is None:
         return {}
-    points = [transform_points(answer.crop.crop_to_image(), answer.points) for answer in answers]
     first = [answer.crop for answer in answers]
-    crops = second_crops(points, first, metadata.points_crop, metadata.layout, refine)
+    crops = second_crops(
+        [answer.points_in_image for answer in answers], first, metadata.points_crop, metadata.layout, refine
+    )
     if refine == "always" or not any(answer.score >= SURE_SCORE for answer in answers):
         return crops
     return {i: crop for i, crop in crops.items() if not is_ruled_out(regions[i], answers[i])}
@@ -218,8 +219,8 @@ def combined(first: CropAnswer, second: CropAnswer, image: DecodedImage, scorer:
         return first
     first_to_second = compose(second.crop.image_to_crop(), first.crop.crop_to_image())
     mean = average_passes(first.decoded, second.decoded, first_to_second)
-    (score,) = scores_of(Decoded(*(values[None] for values in mean)), [second.crop], image, scorer)
-    return CropAnswer(second.crop, *mean, score)
+    (answer,) = answers_of(Decoded(*(values[None] for values in mean)), [second.crop], image, scorer)
+    return answer
 
 
 def cut(image: DecodedImage, crops: Sequence[Crop]) -> NDArray[np.uint8]:
@@ -233,15 +234,13 @@ def cut(image: DecodedImage, crops: Sequence[Crop]) -> NDArray[np.uint8]:
 
 def to_image_coordinates(layout: PointLayout, region: Region, answer: CropAnswer) -> Face:
     """The face of a region, in image pixels."""
-    matrix = answer.crop.crop_to_image()
-    points_in_image = transform_points(matrix, answer.points)
-    covariances_in_image = transform_covariances(matrix, answer.covariances)
+    covariances_in_image = transform_covariances(answer.crop.crop_to_image(), answer.covariances)
     xx, xy, yy = covariances_in_image[:, 0, 0], covariances_in_image[:, 0, 1], covariances_in_image[:, 1, 1]
     return Face(
         **vars(region),
         score=np.float32(answer.score),
-        inter_ocular=np.float32(layout.inter_ocular(points_in_image)),
-        points=points_in_image.astype(np.float32),
+        inter_ocular=np.float32(layout.inter_ocular(answer.points_in_image)),
+        points=answer.points_in_image.astype(np.float32),
         scores=np.ascontiguousarray(answer.scores, np.float32),
         covariances=np.stack([xx, xy, yy], axis=1).astype(np.float32),
         visibility=np.ascontiguousarray(answer.visibility, np.float32),

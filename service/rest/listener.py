@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from service.security.tls import Tls
@@ -165,6 +166,7 @@ class Listener:
             logger.warning(text, *values)
 
 
+@lru_cache(maxsize=1024)
 def peer_of(address: str) -> str:
     """What counts as one peer: an IPv4 address, also one that is written as IPv6, or an IPv6 network of 64 bits."""
     ip = ipaddress.ip_address(address.partition("%")[0])
