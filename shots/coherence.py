@@ -34,6 +34,7 @@ LEFT_NOISE: Final = 0.01
 """Pixels: standard deviation that stays, however many neighbours agree."""
 ASTRAY: Final = 6.0
 """Squared Mahalanobis distance of a window's motion from its neighbours' beyond which it counts less."""
+_SWEEPS: Final = 4
 _MIN_DISTANCE: Final = 1e-3
 """Extents of the face; points may coincide."""
 
@@ -50,18 +51,35 @@ def coherent(flow: Flow, before: NDArray[np.floating[Any]], keeps_variance: NDAr
     own = flow.points - common
     of_windows = NOISE_SHARE * matrices(flow.covariances) + COMMON_NOISE**2 * np.eye(2)
     information = inverse(of_windows)
-    distances = np.linalg.norm(before[:, None] - before, axis=-1)
-    ties = 1 / (STRAIN * np.maximum(distances, _MIN_DISTANCE * extent)) ** 2
-    ties[distances > REACH * extent] = 0
+    squared = _squared_distances(before)
+    ties = 1 / (STRAIN**2 * np.maximum(squared, (_MIN_DISTANCE * extent) ** 2))
+    ties[squared > (REACH * extent) ** 2] = 0
     np.fill_diagonal(ties, 0)
-    moved = _minimum(own, information, ties)
+    moved = _approximate_minimum(own, information, ties)
     astray = np.einsum("pi,pij,pj->p", own - moved, information, own - moved) / ASTRAY
-    apart = ties * np.square(moved[:, None] - moved).sum(axis=-1)
+    apart = ties * _squared_distances(moved)
     information /= np.maximum(astray, 1)[:, None, None]
     ties /= np.maximum(apart, 1)
     moved = _minimum(own, information, ties)
     covariances = _covariances(of_windows * np.maximum(astray, 1)[:, None, None], information, ties)
     return Flow(common + moved, np.where(keeps_variance[:, None], flow.covariances, covariances))
+
+
+def _squared_distances(points: Floats) -> Floats:
+    """Of each two points [P, 2]: [P, P]. Written as products, which take a tenth of the time of differences."""
+    norms = np.square(points).sum(axis=1)
+    squared: Floats = np.maximum(norms[:, None] + norms - 2 * points @ points.T, 0)
+    return squared
+
+
+def _approximate_minimum(own: Floats, information: Floats, ties: Floats) -> Floats:
+    """As `_minimum`, by a few sweeps of Jacobi's method: enough to tell which windows went astray."""
+    weighted = np.einsum("pij,pj->pi", information, own)
+    each = inverse(information + ties.sum(axis=1)[:, None, None] * np.eye(2))
+    moved = own
+    for _ in range(_SWEEPS):
+        moved = np.einsum("pij,pj->pi", each, weighted + ties @ moved)
+    return moved
 
 
 def _minimum(own: Floats, information: Floats, ties: Floats) -> Floats:
