@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import os
 import sys
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ import numpy as np
 
 from bench.measuring import machine
 from bench.services import portrait, started
+from landmarks.control_groups import cores
 
 THREADS = 96
 """Enough that no request waits for a thread, as long as none takes more than half a second at 200 per second."""
@@ -101,9 +101,8 @@ def main() -> int:
     parser.add_argument(
         "--factor", type=float, default=4.0, help="requests sent, as a multiple of the capacity [%(default)s]"
     )
-    cores = os.cpu_count() or 1
     parser.add_argument(
-        "--max-in-flight", type=int, default=cores, help="LANDMARKS_MAX_IN_FLIGHT of the service [%(default)s]"
+        "--max-in-flight", type=int, default=cores(), help="LANDMARKS_MAX_IN_FLIGHT of the service [%(default)s]"
     )
     parser.add_argument("--size", type=int, default=512, help="side of the JPEG in pixels [%(default)s]")
     args = parser.parse_args()
