@@ -79,7 +79,9 @@ def argmax(maps: Maps, strongest: Strongest) -> Coordinates:
 
 
 def topk_mean(maps: Maps, strongest: Strongest) -> Coordinates:
-    """The mean of the k strongest cells, weighted by a softmax over those k alone (eq. 17 and 20).
+    """The mean of the k strongest cells, weighted by their activations (eq. 17 and 20).
+
+    These are a softmax over the k alone, as the decoder released with the paper takes it.
 
     Sums are taken one term after the other, as `heatmaps.c` takes them.
     """

@@ -9,9 +9,9 @@ probability of a face, and their mean, weighted by their probabilities, is its c
 Faces that are too large for the last level are found in the image at half its size, at a quarter, and so on.
 `landmarks.search` says how large an image is when it is searched.
 
-Cells and pixels are related as in `landmarks.codec` (pixel rule "center"). Source of the rounding: Yu and Tao, "Heatmap
-Regression via Randomized Rounding" (arXiv:2009.00225); of centres and sizes on maps of several strides: Zhou et al.,
-"Objects as Points" (arXiv:1904.07850), Tian et al., "FCOS" (arXiv:1904.01355).
+Cells and pixels are related as in `landmarks.codec` (pixel rule "center"). Source of the rounding: eq. 15 of Yu and
+Tao, "Heatmap Regression via Randomized Rounding" (arXiv:2009.00225); of centres and sizes on maps of several strides:
+Zhou et al., "Objects as Points" (arXiv:1904.07850), Tian et al., "FCOS" (arXiv:1904.01355).
 """
 
 from __future__ import annotations

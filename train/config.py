@@ -97,7 +97,9 @@ class Photometric(Strict):
 
 
 class Augment(Strict):
-    """Random changes of each training sample. The defaults are this project's; `configs/h3r.toml` has the paper's."""
+    """Random changes of each training sample. The defaults are this project's; `configs/h3r.toml` has those of the
+    paper's section 5.3.
+    """
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored crop")
     rotation: float = Field(30.0, ge=0, description="largest rotation in degrees")

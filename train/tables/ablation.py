@@ -101,7 +101,8 @@ def table_10(context: TableContext) -> None:
         "table-10",
         "Table 10: the error by the boxes of training and of testing",
         f"{context.subject}, crops of {size} pixels (the paper's: 256), k = {context.recipe.topk}. P1: the tight box "
-        "of the points. P2: a detector's box, with forehead and chin. Subsets that the data set lacks have no figure."
+        "of the points. P2: a box with forehead and chin; the paper's are annotated as in data sets for face detection "
+        "(section 5.5). Subsets that the data set lacks have no figure."
         f"\n\n{context.protocol}",
         table.header(2),
         tuple(table.beside(2, ours)),

@@ -59,7 +59,7 @@ def activation_sets(context: TableContext) -> None:
         "sum), all nine about it, or the strongest 4 or 9 wherever they are. First of "
         f"{POINTS:,} maps that are exactly what randomized rounding makes of a point on average (eq. 14), as mean "
         "distances in cells, without and with Gaussian noise on the logits; then of trained networks. "
-        f"{context.subject}.\n\n{context.protocol}",
+        f"{context.subject}.\n\n{context.training}",
         ("decoded from", *columns, *errors),
         tuple((name, *figures[i], *measured[i]) for i, name in enumerate(NAMES)),
     ).write(context.out)

@@ -19,7 +19,8 @@ from train.tables.plots import curves
 from train.tables.published import published
 
 K: Final = 11
-"""That of the rows with the paper's method in tables 11 and 12: their figures are those of k = 11 in 13 and 14."""
+"""That of the rows with the paper's method in tables 11 and 12: those of HRNet-W32 that tables 13 and 14 have as well
+are those of k = 11 there. Taken for the other rows, too."""
 LABELS: Final = {
     "pose_resnet_50": "ResNet-50",
     "pose_resnet_101": "ResNet-101",

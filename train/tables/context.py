@@ -81,7 +81,7 @@ class TableContext:
         return f"NME in percent of {NORM_LABELS[self.source.layout.norm]} on {self.source.name}"
 
     @property
-    def protocol(self) -> str:
+    def training(self) -> str:
         """How the runs were trained and tested, for the notes below a table's title."""
         config = self.recipe
         start = self.weights.name if self.weights else "random weights"
@@ -92,9 +92,15 @@ class TableContext:
         return (
             f"Ours: {config.name} from {start}, {config.epochs} epochs at a rate of "
             f"{config.learning_rate:g}{milestones}, batches of {config.batch_size}; boxes {config.boxes} unless the "
-            f"table says otherwise{flip}; {seeds}. The paper's: HRNet-W18 from weights of ImageNet, 150 epochs "
-            "(section 5.3), on WFLW, whose faces are harder. So compare how figures change along a row or a column, "
-            "not their level."
+            f"table says otherwise{flip}; {seeds}."
+        )
+
+    @property
+    def protocol(self) -> str:
+        """`training`, and how the paper's figures beside ours were made."""
+        return (
+            f"{self.training} The paper's: HRNet-W18 from weights of ImageNet, 150 epochs (section 5.3), on WFLW, "
+            "whose faces are harder. So compare how figures change along a row or a column, not their level."
         )
 
     def spec(self, size: Size, seed: int = 0, **changes: Any) -> RunSpec:
