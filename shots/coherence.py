@@ -57,11 +57,11 @@ def coherent(flow: Flow, before: NDArray[np.floating[Any]], keeps_variance: NDAr
     np.fill_diagonal(ties, 0)
     moved = _approximate_minimum(own, information, ties)
     astray = np.einsum("pi,pij,pj->p", own - moved, information, own - moved) / ASTRAY
-    apart = ties * _squared_distances(moved)
-    information /= np.maximum(astray, 1)[:, None, None]
-    ties /= np.maximum(apart, 1)
+    doubt = np.maximum(astray, 1)[:, None, None]
+    of_windows, information = of_windows * doubt, information / doubt
+    ties /= np.maximum(ties * _squared_distances(moved), 1)
     moved = _minimum(own, information, ties)
-    covariances = _covariances(of_windows * np.maximum(astray, 1)[:, None, None], information, ties)
+    covariances = _covariances(of_windows, information, ties)
     return Flow(common + moved, np.where(keeps_variance[:, None], flow.covariances, covariances))
 
 

@@ -93,10 +93,9 @@ def annotation(context: TableContext) -> None:
         "can be ignored, and at high resolution relies mainly on unbiased annotation. Of the variance of that fraction "
         "this is so (last row). The baseline's error grows with the stride. The method's error is that of the "
         "annotators at every stride: none for exact and for unbiased ones, who round at random as eq. 15 does, and the "
-        "same number of pixels for the others, "
-        "which is a share of a cell that falls with the stride. The last row is what part of the variance of a "
-        "point's fraction of a cell comes from the annotation. That fraction is (whole pixels between the cell's "
-        "and the point's + the fraction of eq. 21) / s, and the last term varies 1 / s^2 as much as the sum. (Eq. "
+        "same number of pixels for the others, which is a share of a cell that falls with the stride. The last row is "
+        "what part of the variance of a point's fraction of a cell comes from the annotation. That fraction is (whole "
+        "pixels between the cell's and the point's + the fraction of eq. 21) / s, and the last term varies 1 / s^2 as much as the sum. (Eq. "
         "23 states a proportion.)",
         ("annotator", *(f"stride {stride}" for stride in STRIDES)),
         (
