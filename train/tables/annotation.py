@@ -95,8 +95,8 @@ def annotation(context: TableContext) -> None:
         "annotators at every stride: none for exact and for unbiased ones, who round at random as eq. 15 does, and the "
         "same number of pixels for the others, which is a share of a cell that falls with the stride. The last row is "
         "what part of the variance of a point's fraction of a cell comes from the annotation. That fraction is (whole "
-        "pixels between the cell's and the point's + the fraction of eq. 21) / s, and the last term varies 1 / s^2 as much as the sum. (Eq. "
-        "23 states a proportion.)",
+        "pixels between the cell's and the point's + the fraction of eq. 21) / s, and the last term "
+        "varies 1 / s^2 as much as the sum. (Eq. 23 states a proportion.)",
         ("annotator", *(f"stride {stride}" for stride in STRIDES)),
         (
             *((name, *(f"{error:.3f}" for error in row)) for name, row in errors.items()),
