@@ -43,7 +43,7 @@ from shots.reading.picture import Picture
 from shots.reading.video import Video
 from shots.records import FoundFace, Record
 from shots.run import DEFAULT_SEARCH_INTERVAL, Run
-from shots.smoothing import EXPRESSIVE, Observed, OneEuro, smooth
+from shots.smoothing import Observed, OneEuro, smooth
 from shots.tracks import Floats, Plate, ShotFrame
 from train.datasets.face import AnnotatedFace
 from train.datasets.image import read_image
@@ -226,8 +226,7 @@ async def tracked(frames: Images, track: Track, pixel_aspect: float = 1.0) -> Pa
         return None
     greys = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in frames[: len(found)]]
     raw, covariances = (np.stack([getattr(face, name) for face in found]) for name in ("points", "covariances"))
-    groups = [WFLW98.groups[name] for name in EXPRESSIVE]
-    result = smooth(Observed(raw, covariances, [None, *flow], groups=groups))
+    result = smooth(Observed(raw, covariances, [None, *flow], groups=WFLW98.groups))
     return Pair(raw, result.points, result.innovation, flow, greys)
 
 

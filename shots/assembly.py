@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from landmarks.layout import PointLayout
 from shots.flow import Flow
 from shots.identity import Sighting, identify
 from shots.records import Header, Record
 from shots.report import report
-from shots.smoothing import EXPRESSIVE, SETTINGS, Observed, smooth
+from shots.smoothing import SETTINGS, Observed, smooth
 from shots.tracks import FaceTrack, ShotTracks
 
 
 def assemble(header: Header, records: Sequence[Record]) -> ShotTracks:
     """`records`: all frames of the shot, by increasing number."""
-    groups = [header.layout.groups[name] for name in EXPRESSIVE if name in header.layout.groups]
-    tracked = [_track(sighting, records, groups) for sighting in identify(records)]
+    tracked = [_track(sighting, records, header.layout) for sighting in identify(records)]
     shot = ShotTracks(
         header.plate,
         tuple(record.frame for record in records),
@@ -33,9 +33,7 @@ def assemble(header: Header, records: Sequence[Record]) -> ShotTracks:
     return replace(shot, report={"faces": about})
 
 
-def _track(
-    sighting: Sighting, records: Sequence[Record], groups: Sequence[Sequence[int]]
-) -> tuple[FaceTrack, dict[str, Any]]:
+def _track(sighting: Sighting, records: Sequence[Record], layout: PointLayout) -> tuple[FaceTrack, dict[str, Any]]:
     """The track of a face, and the report about it."""
     places = sighting.places
     faces = [records[i].faces[j] for i, j in places]
@@ -43,7 +41,7 @@ def _track(
     covariances = np.stack([face.covariances for face in faces])
     flows = [None, *(_flow(a, b, records) for a, b in pairwise(places))]
     steps = [1, *(b[0] - a[0] for a, b in pairwise(places))]
-    smoothed = smooth(Observed(raw, covariances, flows, steps, groups))
+    smoothed = smooth(Observed(raw, covariances, flows, steps, layout.groups))
     track = FaceTrack(
         sighting.id,
         np.array([records[i].frame.number for i, _ in places], np.int64),

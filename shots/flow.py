@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.crop import Matrix, compose, part_about, shifting, transform_points
+from shots.matrices import inverse
 from shots.tracks import Floats
 
 Grey = NDArray[np.uint8]
@@ -36,6 +37,8 @@ _CRITERIA: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
 _MIN_EIGENVALUE: Final = 1e-7
 """Far below OpenCV's own: along an edge a point is followed, too, and the covariance says in which direction."""
 _ROUNDS: Final = 6
+_RIDGE: Final = 1e-9
+"""Of the squared extent of the face, added to how widely points are spread: along a line they are not."""
 _AS_BEFORE: Final = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
 _EDGE: Final = cv2.BORDER_REPLICATE
 _NOISE: Final = 4.0
@@ -51,9 +54,9 @@ class Flow:
     """Where points of the frame before are in a frame."""
 
     points: Floats
-    """[P, 2]"""
+    """[P, 2]; of many frames at a time [F, P, 2]"""
     covariances: Floats
-    """[P, 3] xx, xy, yy: large along an edge, and where forth and back do not meet"""
+    """[P, 3] xx, xy, yy: large along an edge, and where forth and back do not meet; [F, P, 3] likewise"""
 
 
 def follow(before: Grey, after: Grey, points: NDArray[np.floating[Any]]) -> Flow:
@@ -110,22 +113,27 @@ def _lucas_kanade(
 
 
 def common_motion(before: NDArray[np.floating[Any]], after: NDArray[np.floating[Any]]) -> Matrix:
-    """The affine map that takes most points [P, 2] where they went, found by weighting down those that it does not.
+    """The affine map [..., 2, 3] that takes most points [..., P, 2] where they went, found by weighting down those that
+    it does not.
 
     A window that is only shifted goes astray where the image turns or grows: its gradients do not lie about its middle.
     """
-    middle = before.mean(axis=0)
+    before, after = np.asarray(before, np.float64), np.asarray(after, np.float64)
+    extent = np.maximum(np.ptp(before, axis=-2).max(axis=-1), 1.0)[..., None, None]
     # displacements, so that points on a line leave the map what it is across it
-    source = np.column_stack([before - middle, np.ones(len(before))]).astype(np.float64)
-    moved = (after - before).astype(np.float64)
-    weights = np.ones(len(before))
+    moved = after - before
+    weights = np.ones_like(before[..., :1])
     for _ in range(_ROUNDS):
-        root = np.sqrt(weights)[:, None]
-        solution = np.linalg.lstsq(source * root, moved * root, rcond=1e-6)[0]
-        distance = np.linalg.norm(moved - source @ solution, axis=1)
-        weights = 1 / np.maximum(distance / max(float(np.median(distance)), _FLOOR), 1.0) ** 2
-    linear = np.eye(2) + solution[:2].T
-    return np.column_stack([linear, middle + solution[2] - linear @ middle])
+        shares = weights / weights.sum(axis=-2, keepdims=True)
+        middle, shift = (np.sum(shares * each, axis=-2, keepdims=True) for each in (before, moved))
+        about, weighted = before - middle, (shares * (before - middle)).swapaxes(-1, -2)
+        # about their weighted middle the linear part is a problem of its own, whose matrices are of 2 x 2
+        linear = inverse(weighted @ about + _RIDGE * extent**2 * np.eye(2)) @ (weighted @ (moved - shift))
+        distance = np.linalg.norm(moved - shift - about @ linear, axis=-1, keepdims=True)
+        typical = np.maximum(np.median(distance, axis=-2, keepdims=True), _FLOOR)
+        weights = 1 / np.maximum(distance / typical, 1.0) ** 2
+    matrix = np.eye(2) + linear.swapaxes(-1, -2)
+    return np.concatenate([matrix, (middle + shift - middle @ matrix.swapaxes(-1, -2)).swapaxes(-1, -2)], axis=-1)
 
 
 def _reduced(image: Grey, scale: float) -> Grey:

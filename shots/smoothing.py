@@ -23,19 +23,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shots.coherence import NOISE_SHARE, STRAIN, coherent
 from shots.flow import Flow
 from shots.matrices import inverse, matrices
 from shots.tracks import Floats
 
-WHITE: Final = 0.045
+WHITE: Final = 0.043
 """Share of the stated variance that is noise of one frame, of points in groups of EXPRESSIVE."""
-STEADY_WHITE: Final = 0.6
+STEADY_WHITE: Final = 1.5
 """The same of other points: most have no corners to be found by, and are averaged over more frames."""
 DRIFT: Final = 0.0004
 """Share of the stated variance by which the error that frames share changes from one to the next."""
@@ -50,11 +51,15 @@ SHAPE_SHARE: Final = 0.28
 """Share of the noise of a frame that changes the shape of a group of points, such as an eye; the rest moves all."""
 EXPRESSIVE: Final = ("right_eye", "left_eye", "outer_lips", "inner_lips")
 """Groups of a layout whose shape changes within a frame, where it has them."""
-SHAPE_GATE: Final = 2.5
+FREE: Final = ("outer_lips", "inner_lips")
+"""Those of them whose points move against their neighbours, so that these do not tell how."""
+_AT_A_TIME: Final = 32
+"""Frames whose neighbours are tied at a time: 0.3 megabytes each."""
+SHAPE_GATE: Final = 2.0
 """Mean normalized square of the change of a group's shape from which on the flow is not believed."""
 _MEDIAN_SQUARED: Final = 2 * math.log(2)
 """The median of a chi-squared distribution of two degrees of freedom."""
-BLIND_SHARE: Final = 0.05
+BLIND_SHARE: Final = 0.08
 """Of the size of a face: standard deviation of its motion from one frame to the next where no flow tells it."""
 
 SETTINGS: Final[Mapping[str, Any]] = {
@@ -84,8 +89,18 @@ class Observed:
     """[F] where the points of the one before are; None for the first, after a gap, and where nothing is known"""
     steps: Sequence[int] = ()
     """[F] frames since the one before; 1 where left out"""
-    groups: Sequence[Sequence[int]] = ()
-    """Indices of points that move together, such as those of an eye"""
+    groups: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Of a layout: name -> indices of points that move together, such as those of an eye"""
+
+    @property
+    def expressive(self) -> list[list[int]]:
+        """The groups whose shape changes."""
+        return [list(self.groups[name]) for name in EXPRESSIVE if name in self.groups]
+
+    def is_in(self, groups: Sequence[str]) -> NDArray[np.bool_]:
+        """[P]"""
+        members = [point for name in groups if name in self.groups for point in self.groups[name]]
+        return np.isin(np.arange(self.points.shape[1]), members)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,21 +115,43 @@ class Smoothed:
     """Mean normalized innovation squared of a coordinate: 1 where the noise is as stated."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Flows:
+    """The coherent flow to those frames to which there is one."""
+
+    at: NDArray[np.intp]
+    """[K] the frames"""
+    points: Floats
+    """[K, P, 2]"""
+    covariances: Floats
+    """[K, P, 2, 2]"""
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """How the points get to a frame from the one before, as far as is known without looking at them."""
+
+    shift: Floats
+    """[F, P, 2]"""
+    variance: Floats
+    """[F, P, 2, 2] of that"""
+    excess: Floats
+    """[F, P, 2, 2] of what network and flow disagree by beyond both"""
+
+
 def smooth(observed: Observed) -> Smoothed:
     """The smoothed points of one face. The arrays of `observed` are not changed."""
     z, stated = observed.points, matrices(observed.covariances)
     frames, count = z.shape[:2]
-    is_expressive = np.isin(np.arange(count), [point for group in observed.groups for point in group])
-    flows = [flow and coherent(flow, z[t - 1], is_expressive) for t, flow in enumerate(observed.flows)]
-    observed = replace(observed, flows=flows)
+    is_expressive = observed.is_in(EXPRESSIVE)
+    flows = _coherent(observed)
     white, drift = stated * np.where(is_expressive, WHITE, STEADY_WHITE)[:, None, None], DRIFT * stated
-    scale, scale_of_flow = _scales(observed, WHITE * stated, drift)
+    scale, scale_of_flows = _scales(observed, flows, WHITE * stated, drift)
     noise = scale * white + 1e-6 * np.eye(2)
-    shift, motion, excess = np.zeros((frames, count, 2)), np.zeros_like(stated), np.zeros_like(stated)
-    for t in range(1, frames):
-        shift[t], motion[t], excess[t] = _motion(observed, t, noise, drift, scale_of_flow[t])
+    of_flows = scale_of_flows[:, None, None, None] * (flows.covariances + drift[flows.at])
+    steps = _steps(observed, flows, of_flows, noise)
     of_network = np.where(is_expressive, 0.0, NETWORK_SHARE)[:, None, None]
-    noise, motion = noise + of_network * excess, motion + (1 - of_network) * excess
+    noise, motion = noise + of_network * steps.excess, steps.variance + (1 - of_network) * steps.excess
     mean, spread = np.empty_like(z), np.empty((frames, count, 2, 2))
     ahead, ahead_spread = np.empty_like(z), np.empty_like(spread)
     innovations = 0.0
@@ -123,7 +160,7 @@ def smooth(observed: Observed) -> Smoothed:
             mean[0], spread[0] = z[0], noise[0]
             ahead[0], ahead_spread[0] = z[0], noise[0]
             continue
-        ahead[t], ahead_spread[t] = mean[t - 1] + shift[t], spread[t - 1] + motion[t]
+        ahead[t], ahead_spread[t] = mean[t - 1] + steps.shift[t], spread[t - 1] + motion[t]
         total = inverse(ahead_spread[t] + noise[t])
         gain = ahead_spread[t] @ total
         difference = z[t] - ahead[t]
@@ -140,90 +177,92 @@ def smooth(observed: Observed) -> Smoothed:
     return Smoothed(mean, covariances, innovations / max(1, 2 * count * (frames - 1)))
 
 
-def _scales(observed: Observed, white: Floats, drift: Floats) -> tuple[float, Floats]:
-    """By which factors the variances of a shot differ from what is expected: of all of it, and [F] of those of the flow
-    to each frame, which is no less. By the medians of how far network and flow disagree, so that neither blinks nor
-    single points count.
+def _coherent(observed: Observed) -> _Flows:
+    """The flow to each frame, its neighbours tied together."""
+    known = [(t, flow) for t, flow in enumerate(observed.flows) if t > 0 and flow is not None]
+    keeps_variance = observed.is_in(FREE)
+    points, covariances = observed.points[:0], matrices(observed.covariances[:0])
+    for start in range(0, len(known), _AT_A_TIME):
+        part = known[start : start + _AT_A_TIME]
+        flow = Flow(np.stack([each.points for _, each in part]), np.stack([each.covariances for _, each in part]))
+        before = observed.points[[t - 1 for t, _ in part]]
+        tied = coherent(flow, before, keeps_variance)
+        points = np.concatenate([points, tied.points])
+        covariances = np.concatenate([covariances, matrices(tied.covariances)])
+    return _Flows(np.array([t for t, _ in known], np.intp), points, covariances)
+
+
+def _scales(observed: Observed, flows: _Flows, white: Floats, drift: Floats) -> tuple[float, Floats]:
+    """By which factors the variances of a shot differ from what is expected: of all of it, and [K] of those of each
+    flow, which is no less. By the medians of how far network and flow disagree, so that neither blinks nor single
+    points count.
     """
-    frames = len(observed.points)
-    medians = np.full(frames, np.nan)
-    for t in range(1, frames):
-        flow = observed.flows[t]
-        if flow is not None:
-            expected = _of_flow(flow, drift[t]) + white[t] + white[t - 1]
-            squared = _squared(observed.points[t] - flow.points, expected)
-            medians[t] = np.median(squared) / _MEDIAN_SQUARED
-    known = medians[np.isfinite(medians)]
-    scale = float(np.clip(np.median(known), *SCALES)) if len(known) else 1.0
-    return scale, np.fmax(scale, medians)
+    at = flows.at
+    if not len(at):
+        return 1.0, np.ones(0)
+    expected = flows.covariances + drift[at] + white[at] + white[at - 1]
+    medians = np.median(_squared(observed.points[at] - flows.points, expected), axis=1) / _MEDIAN_SQUARED
+    scale = float(np.clip(np.median(medians), *SCALES))
+    return scale, np.maximum(scale, medians)
 
 
-def _motion(observed: Observed, t: int, noise: Floats, drift: Floats, scale: float) -> tuple[Floats, Floats, Floats]:
-    """How far the points [P, 2] move to frame t, the covariance [P, 2, 2] of that, and what network and flow disagree
-    by beyond both: [P, 2, 2].
-    """
-    z, flow = observed.points, observed.flows[t]
-    step = observed.steps[t] if observed.steps else 1
-    if flow is None:
-        size = math.sqrt(float(np.ptp(z[t - 1], axis=0).prod()))
-        blind = np.eye(2) * (BLIND_SHARE * size * step) ** 2
-        return np.zeros_like(z[t]), np.broadcast_to(blind, noise[t].shape), np.zeros_like(noise[t])
-    shift = flow.points - z[t - 1]
-    motion = scale * _of_flow(flow, drift[t])
-    disagreement = z[t] - z[t - 1] - shift
-    expected = motion + noise[t] + noise[t - 1]
-    squared = _squared(disagreement, expected)
-    excess = np.clip(1 - GATE / np.maximum(squared, 1e-12), 0, 1)[:, None, None] * _outer(disagreement)
-    for group in observed.groups:
-        members = list(group)
-        motion[members] += _shape_excess(disagreement[members], expected[members])
-        motion[members] += _opening_excess(
-            z[t - 1 : t + 1, members].mean(axis=0), disagreement[members], expected[members]
-        )
-    return shift, motion, excess
-
-
-def _of_flow(flow: Flow, drift: Floats) -> Floats:
-    """The covariances [P, 2, 2] of the motion that it states."""
-    return matrices(flow.covariances) + drift
+def _steps(observed: Observed, flows: _Flows, of_flows: Floats, noise: Floats) -> _Steps:
+    """`of_flows` [K, P, 2, 2]: their covariances. `noise` [F, P, 2, 2]: of each frame."""
+    z, at = observed.points, flows.at
+    lengths = np.asarray(observed.steps or [1] * len(z), np.float64)
+    sizes = np.sqrt(np.ptp(np.roll(z, 1, axis=0), axis=1).prod(axis=1))
+    blind = (BLIND_SHARE * sizes * lengths)[:, None, None, None] ** 2 * np.eye(2)
+    shift, variance, excess = np.zeros_like(z), np.broadcast_to(blind, noise.shape).copy(), np.zeros_like(noise)
+    shift[at] = flows.points - z[at - 1]
+    disagreement = z[at] - flows.points
+    expected = of_flows + noise[at] + noise[at - 1]
+    beyond = np.clip(1 - GATE / np.maximum(_squared(disagreement, expected), 1e-12), 0, 1)
+    excess[at] = beyond[..., None, None] * _outer(disagreement)
+    variance[at] = of_flows
+    for members in observed.expressive:
+        points = (z[at - 1] + z[at])[:, members] / 2
+        group = disagreement[:, members], expected[:, members]
+        variance[at[:, None], members] += _shape_excess(*group) + _opening_excess(points, *group)
+    return _Steps(shift, variance, excess)
 
 
 def _squared(differences: Floats, covariances: Floats) -> Floats:
-    """Squared Mahalanobis distances [P], of [P, 2] and [P, 2, 2]."""
-    squared: Floats = np.einsum("pi,pij,pj->p", differences, inverse(covariances), differences)
+    """Squared Mahalanobis distances [..., P], of [..., P, 2] and [..., P, 2, 2]."""
+    squared: Floats = np.einsum("...i,...ij,...j->...", differences, inverse(covariances), differences)
     return squared
 
 
 def _shape_excess(disagreement: Floats, expected: Floats) -> Floats:
-    """What is added to the variance of the motion of a group's points [G, 2] where its shape changes: [G, 2, 2].
+    """What is added to the variance of the motion of a group's points [K, G, 2] where its shape changes: [K, G, 2, 2].
 
     Most of the noise moves the points of a group together, so a change of its shape shows long before that of a point.
     """
-    of_shape = disagreement - disagreement.mean(axis=0)
-    squared = _squared(of_shape, SHAPE_SHARE * expected).mean() / 2
-    return max(0.0, 1 - SHAPE_GATE / max(float(squared), 1e-12)) * _outer(of_shape)
+    of_shape = disagreement - disagreement.mean(axis=1, keepdims=True)
+    squared = _squared(of_shape, SHAPE_SHARE * expected).mean(axis=1) / 2
+    share = np.maximum(0.0, 1 - SHAPE_GATE / np.maximum(squared, 1e-12))
+    return share[:, None, None, None] * _outer(of_shape)
 
 
 def _opening_excess(points: Floats, disagreement: Floats, expected: Floats) -> Floats:
-    """What is added to the variance of the motion of a group's points [G, 2] where it opens or closes: [G, 2, 2].
+    """What is added to the variance of the motion of a group's points [K, G, 2] where it opens or closes: [K, G, 2, 2].
 
     An eye that closes moves all its points along its shorter axis, by as much as they lie off the longer one. That is
     one number, whose noise is small, so that what exceeds its variance is taken for motion at once.
     """
-    centred = points - points.mean(axis=0)
-    shorter_axis = np.linalg.eigh(centred.T @ centred)[1][:, 0]
-    offsets = centred @ shorter_axis
-    weight = max(float(offsets @ offsets), 1e-12)
-    rate = float(offsets @ (disagreement @ shorter_axis)) / weight
-    variances = np.einsum("i,pij,j->p", shorter_axis, expected, shorter_axis)
-    variance = float(offsets**2 @ variances) / weight**2
-    share = max(0.0, 1 - variance / max(rate**2, 1e-12))
-    return share * _outer((rate * offsets)[:, None] * shorter_axis)
+    centred = points - points.mean(axis=1, keepdims=True)
+    shorter_axis = np.linalg.eigh(centred.swapaxes(1, 2) @ centred)[1][:, :, 0]
+    offsets = np.einsum("kgi,ki->kg", centred, shorter_axis)
+    weight = np.maximum(np.square(offsets).sum(axis=1), 1e-12)
+    rate = np.einsum("kg,kgi,ki->k", offsets, disagreement, shorter_axis) / weight
+    variances = np.einsum("ki,kgij,kj->kg", shorter_axis, expected, shorter_axis)
+    variance = (np.square(offsets) * variances).sum(axis=1) / weight**2
+    share = np.maximum(0.0, 1 - variance / np.maximum(rate**2, 1e-12))
+    return share[:, None, None, None] * _outer((rate[:, None] * offsets)[..., None] * shorter_axis[:, None])
 
 
 def _outer(vectors: Floats) -> Floats:
-    """[P, 2] -> [P, 2, 2]"""
-    result: Floats = vectors[:, :, None] * vectors[:, None, :]
+    """[..., 2] -> [..., 2, 2]"""
+    result: Floats = vectors[..., :, None] * vectors[..., None, :]
     return result
 
 

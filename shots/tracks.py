@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -117,7 +118,7 @@ class ShotTracks:
         """Number of the last frame."""
         return self.frames[-1].number
 
-    @property
+    @cached_property
     def step(self) -> int:
         """Difference of neighbouring frame numbers, 1 but in a sequence such as 1001-1099x2."""
         return math.gcd(*(frame.number - self.first for frame in self.frames)) or 1
@@ -149,7 +150,7 @@ def _lines(shot: ShotTracks) -> Iterator[str]:
     yield '"frames":[\n' + ",\n".join(dumps(frame_to_json(frame)) for frame in shot.frames) + "\n],\n"
     yield '"faces":['
     for i, face in enumerate(shot.faces):
-        rows = (dumps(_row(face, j)) for j in range(len(face.frames)))
+        rows = map(dumps, _rows(face))
         yield ("," if i else "") + f'\n{{"id":{face.id},"frames":[\n' + ",\n".join(rows) + "\n]}"
     yield "\n]}\n"
 
@@ -201,22 +202,28 @@ def rounded_points(points: NDArray[np.floating[Any]]) -> Floats:
 
 
 def rounded_covariances(covariances: NDArray[np.floating[Any]]) -> Floats:
-    """Covariances as files have them."""
+    """Covariances as files have them: of so many significant digits."""
     values = np.asarray(covariances, np.float64)
-    flat = [float(f"{value:.{_COVARIANCE_DIGITS}g}") for value in values.ravel().tolist()]
-    return np.array(flat, np.float64).reshape(values.shape)
+    sizes = np.clip(np.abs(values), 1e-12, 1e12)
+    after_point = _COVARIANCE_DIGITS - 1 - np.floor(np.log10(sizes)).astype(np.int64)
+    # powers of ten that are exact, so that the quotient is the number nearest to the decimal
+    up, down = 10.0 ** np.maximum(after_point, 0), 10.0 ** np.maximum(-after_point, 0)
+    rounded: Floats = np.rint(values * up / down) * down / up
+    return rounded
 
 
-def _row(face: FaceTrack, j: int) -> dict[str, Any]:
-    return {
-        "frame": int(face.frames[j]),
-        "box": np.round(face.boxes[j], 2).tolist(),
-        "score": round(float(face.scores[j]), 4),
-        "raw": rounded_points(face.raw[j]).tolist(),
-        "raw_covariances": rounded_covariances(face.raw_covariances[j]).tolist(),
-        "smoothed": rounded_points(face.smoothed[j]).tolist(),
-        "smoothed_covariances": rounded_covariances(face.smoothed_covariances[j]).tolist(),
+def _rows(face: FaceTrack) -> Iterator[dict[str, Any]]:
+    columns = {
+        "frame": face.frames,
+        "box": np.round(face.boxes, 2),
+        "score": np.round(face.scores, 4),
+        "raw": rounded_points(face.raw),
+        "raw_covariances": rounded_covariances(face.raw_covariances),
+        "smoothed": rounded_points(face.smoothed),
+        "smoothed_covariances": rounded_covariances(face.smoothed_covariances),
     }
+    for j in range(len(face.frames)):
+        yield {name: column[j].tolist() for name, column in columns.items()}
 
 
 def read_tracks(data: bytes) -> ShotTracks:

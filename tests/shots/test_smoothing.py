@@ -20,15 +20,20 @@ SHAPE = np.random.default_rng(1).random((POINTS, 2)) * 100
 
 
 def moving(
-    *, noise: float = 0.1, seed: int = 0, event: np.ndarray | None = None, shape: np.ndarray = SHAPE
+    *,
+    noise: float = 0.1,
+    is_shared: bool = False,
+    seed: int = 0,
+    event: np.ndarray | None = None,
+    shape: np.ndarray = SHAPE,
 ) -> tuple[Observed, np.ndarray]:
     """A face that moves to the right, as the flow sees exactly; and the truth. `event` [F, P, 2] is added to the truth,
-    and the flow does not see it.
+    and the flow does not see it. Where noise `is_shared`, all points of a frame have the same.
     """
     random = np.random.default_rng(seed)
     truth = shape + np.arange(FRAMES)[:, None, None] * np.array([2.0, 0.5])
     seen = truth if event is None else truth + event
-    z = seen + random.normal(0, noise, truth.shape)
+    z = seen + random.normal(0, noise, (FRAMES, 1, 2) if is_shared else truth.shape)
     moved = truth[1:] - truth[:-1]
     flows = [None, *(Flow(z[t] + moved[t], np.tile([4e-4, 0, 4e-4], (POINTS, 1))) for t in range(FRAMES - 1))]
     return Observed(z, np.tile([STATED, 0.0, STATED], (FRAMES, POINTS, 1)), flows), seen
@@ -47,7 +52,7 @@ def test_a_blink_that_the_flow_does_not_see_keeps_its_range_and_its_frame(amplit
     event = np.zeros((FRAMES, POINTS, 2))
     event[19:22, 3, 1] = amplitude * np.array([0.6, 1.0, 0.6])
     observed, truth = moving(event=event)
-    blink = (smooth(replace(observed, groups=[(2, 3, 4)])).points - (truth - event))[:, 3, 1]
+    blink = (smooth(replace(observed, groups={"left_eye": (2, 3, 4)})).points - (truth - event))[:, 3, 1]
     assert int(np.argmax(blink)) == 20
     assert blink[20] > 0.9 * amplitude
     assert np.abs(blink[:18]).max() < 0.3
@@ -96,7 +101,7 @@ def test_an_eye_that_closes_a_little_keeps_its_range(angle: float) -> None:
     event = np.zeros((FRAMES, POINTS, 2))
     event[19:22] = -0.2 * np.array([0.6, 1.0, 0.6])[:, None, None] * (eye @ across)[:, None] * across
     observed, truth = moving(shape=eye, event=event)
-    points = smooth(replace(observed, groups=[tuple(range(POINTS))])).points
+    points = smooth(replace(observed, groups={"right_eye": tuple(range(POINTS))})).points
     closed = ((points - (truth - event)) @ across @ (eye @ across)) / np.sum((eye @ across) ** 2)
     assert int(np.argmin(closed)) == 20
     assert closed[20] < -0.15
@@ -131,8 +136,8 @@ def test_without_flow_points_are_hardly_changed_and_one_frame_not_at_all() -> No
 
 
 def test_the_innovation_is_about_1_where_the_noise_is_as_stated() -> None:
-    observed, _ = moving(noise=float(np.sqrt(WHITE * STATED)))
-    observed = replace(observed, groups=[(point,) for point in range(POINTS)])
+    observed, _ = moving(noise=float(np.sqrt(WHITE * STATED)), is_shared=True)
+    observed = replace(observed, groups={"outer_lips": tuple(range(POINTS))})
     assert 0.7 < smooth(observed).innovation < 1.4
 
 
