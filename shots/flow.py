@@ -31,12 +31,16 @@ _WINDOW_SHARE: Final = 0.075
 """Side of the window that is followed, in extents of the face."""
 _MIN_WINDOW: Final = 9
 _LEVELS: Final = 3
+_COMMON_STRIDE: Final = 3
+"""Every third point tells the motion of all as well as each does."""
+_SAMPLES: Final = 20
+"""Of a window's side, at which its gradients are added up at least, where it has as many pixels."""
 _FINE_LEVELS: Final = 0
 """Once most of the motion is known: with more, a window here and there goes astray."""
 _CRITERIA: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
 _MIN_EIGENVALUE: Final = 1e-7
 """Far below OpenCV's own: along an edge a point is followed, too, and the covariance says in which direction."""
-_ROUNDS: Final = 6
+_ROUNDS: Final = 4
 _RIDGE: Final = 1e-9
 """Of the squared extent of the face, added to how widely points are spread: along a line they are not."""
 _AS_BEFORE: Final = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
@@ -69,7 +73,7 @@ def follow(before: Grey, after: Grey, points: NDArray[np.floating[Any]]) -> Flow
     part, origin = part_about(before.shape, points, _REACH * extent + 16)
     first, second = (_reduced(image[part], scale) for image in (before, after))
     start = ((points - origin + 0.5) * scale - 0.5).astype(np.float32)[:, None]
-    common = _common(first, second, start, window)
+    common = _common(first, second, start[::_COMMON_STRIDE], window)
     part, inner = part_about(first.shape, start, window)
     first = np.ascontiguousarray(first[part])
     start -= inner.astype(np.float32)
@@ -153,10 +157,13 @@ def _covariances(image: Grey, at: NDArray[np.float32], window: int, miss: NDArra
     # the points' windows and what their gradients are made of, since the image is twice as large
     left, top = (max(0, int(each.min()) - window // 2 - 2) for each in (x, y))
     part = image[top : y.max() + window // 2 + 3, left : x.max() + window // 2 + 3]
-    gx = cv2.Sobel(part, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-    gy = cv2.Sobel(part, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    # gradients vary slowly: in a large window every second pixel's tell as much
+    step = max(1, window // _SAMPLES)
+    side = window // step | 1
+    gx, gy = (each[::step, ::step].astype(np.float32) / 8 for each in cv2.spatialGradient(part))
+    rows, columns = (y - top) // step, (x - left) // step
     xx, xy, yy = (
-        cv2.boxFilter(product, -1, (window, window), normalize=False)[y - top, x - left].astype(np.float64)
+        window**2 * cv2.boxFilter(product, -1, (side, side))[rows, columns].astype(np.float64)
         for product in (gx * gx, gx * gy, gy * gy)
     )
     # without gradients the variance is the largest; along an edge, that in its direction alone
