@@ -77,7 +77,7 @@ class Header:
         plate = {**vars(self.plate), "rate": None if self.plate.rate is None else str(self.plate.rate)}
         head = {"format": FORMAT, "version": VERSION, "plate": plate, "model": dict(self.model)}
         head |= {"layout": self.layout.to_mapping(), "settings": dict(self.settings), "range": self.range}
-        return (dumps(head) + "\n").encode()
+        return dumps(head) + b"\n"
 
 
 def rounded_face(box: Any, score: float, points: Any, covariances: Any) -> FoundFace:
@@ -109,7 +109,7 @@ def record_line(record: Record) -> bytes:
         row["flow"] = [
             {"points": flow.points.tolist(), "covariances": flow.covariances.tolist()} for flow in record.flow
         ]
-    return (dumps(row) + "\n").encode()
+    return dumps(row) + b"\n"
 
 
 def _header(line: bytes) -> Header:

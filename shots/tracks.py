@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import to_json
 
 from landmarks.layout import LayoutError, PointLayout
 from shots.errors import ShotError
@@ -137,27 +138,30 @@ class ShotTracks:
 
 def write_tracks(shot: ShotTracks) -> bytes:
     """`shot.tracks.json`: JSON in UTF-8, a line for each frame and for each face in a frame."""
-    return "".join(_lines(shot)).encode()
+    return b"".join(_lines(shot))
 
 
-def _lines(shot: ShotTracks) -> Iterator[str]:
+def _lines(shot: ShotTracks) -> Iterator[bytes]:
     plate = {**vars(shot.plate), "rate": None if shot.plate.rate is None else str(shot.plate.rate)}
     head = {"plate": plate, "model": dict(shot.model), "layout": shot.layout.to_mapping()}
     head |= {"settings": dict(shot.settings), "report": dict(shot.report)}
-    yield f'{{"format":"{FORMAT}","version":{VERSION},\n'
+    yield f'{{"format":"{FORMAT}","version":{VERSION},\n'.encode()
     for name, value in head.items():
-        yield f'"{name}":{dumps(value)},\n'
-    yield '"frames":[\n' + ",\n".join(dumps(frame_to_json(frame)) for frame in shot.frames) + "\n],\n"
-    yield '"faces":['
+        yield b'"%b":%b,\n' % (name.encode(), dumps(value))
+    yield b'"frames":[\n' + b",\n".join(dumps(frame_to_json(frame)) for frame in shot.frames) + b"\n],\n"
+    yield b'"faces":['
     for i, face in enumerate(shot.faces):
         rows = map(dumps, _rows(face))
-        yield ("," if i else "") + f'\n{{"id":{face.id},"frames":[\n' + ",\n".join(rows) + "\n]}"
-    yield "\n]}\n"
+        yield (b"," if i else b"") + b'\n{"id":%d,"frames":[\n' % face.id + b",\n".join(rows) + b"\n]}"
+    yield b"\n]}\n"
 
 
-def dumps(value: Any) -> str:
+def dumps(value: Any) -> bytes:
     """JSON without spaces. Raises ValueError for what is not finite."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    data = to_json(value)
+    if b"NaN" in data or b"Infinity" in data:
+        json.dumps(value, allow_nan=False)  # raises, unless they are words of a text
+    return data
 
 
 def frame_to_json(frame: ShotFrame) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def write_json(shot: ShotTracks, tracks: Sequence[Track]) -> bytes:
         )
         for track in tracks
     ]
-    return (dumps(head)[:-1] + ',"tracks":[\n' + ",\n".join(rows) + "\n]}\n").encode()
+    return dumps(head)[:-1] + b',"tracks":[\n' + b",\n".join(rows) + b"\n]}\n"
 
 
 def _keys(track: Track) -> list[list[Any]]:
