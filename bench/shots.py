@@ -8,7 +8,8 @@ opens for three frames. Real clips show what cannot be made.
 - flicker: root mean square of the change from frame to frame in coordinates of the still; smoothed over raw
 - swim: deviation from the mean in these coordinates; smoothed over raw
 - kept: amplitude of a blink, or of the opening of the mouth, smoothed over raw; and whether its peak is in its frame
-- innovation: normalized innovation squared, 1 where the noise is as stated
+- innovation: normalized innovation squared, 1 where the noise is as stated. That of made clips, which move as one and
+  whose noise is white, is smaller than that of real ones
 - flow: distance to where an optical flow that the method does not use (DIS) carries the points; smoothed over raw.
   `floor` is that of the coherent flow that the method uses
 - lag: frames by which the smoothed points are late, for `smooth` and the live filter
@@ -21,6 +22,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -162,7 +164,7 @@ def clip_of(image: Pixels, points: Floats, kind: str, seed: int) -> Clip:
         still = image if share == 0 else (blinking if kind == "blink" else opened)(image, points, share)
         motion = moved(kind, 2 * t / (count - 1) - 1, points.mean(axis=0))
         size = (image.shape[1], image.shape[0])
-        frame = cv2.warpAffine(still, motion, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        frame = cv2.warpAffine(still, motion, size, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT)
         frames.append(np.clip(frame + random.normal(0, NOISE, frame.shape), 0, 255).astype(np.uint8))
         motions.append(motion)
     return Clip(frames, motions)
@@ -281,8 +283,9 @@ def from_other_flow(pair: Pair) -> tuple[float, float, float]:
 # ---------------------------------------------------------------- the table
 
 
-def row(what: str, value: float, bar: str, *, is_met: bool, note: str = "") -> None:
-    print(f"| {what} | {value:.3f} | {bar} | {'yes' if is_met else 'NO'} | {note} |", flush=True)
+def row(what: str, value: float, bar: str = "", *, is_met: bool | None = None, note: str = "") -> None:
+    met = "" if is_met is None else "yes" if is_met else "NO"
+    print(f"| {what} | {value:.3f} | {bar} | {met} | {note} |", flush=True)
 
 
 async def synthetic(stills: Sequence[tuple[Pixels, Floats]], track: Track) -> None:
@@ -306,8 +309,7 @@ async def synthetic(stills: Sequence[tuple[Pixels, Floats]], track: Track) -> No
         offline, online = np.max(lags, axis=0)
         row(f"{kind}: lag offline, largest", offline, "at most 0.1", is_met=offline <= 0.1)
         row(f"{kind}: lag live, largest", online, "at most 1", is_met=online <= 1)
-        innovation = float(np.mean(innovations))
-        row(f"{kind}: innovation", innovation, "0.5 to 2", is_met=0.5 <= innovation <= 2)
+        row(f"{kind}: innovation", float(np.mean(innovations)), note="a bar for real clips alone")
     for kind, pairs, sign in (("blink", LIDS, -1), ("mouth", LIPS, 1)):
         kept, off = [], 0
         for seed, (image, points) in enumerate(tqdm(stills, desc=kind, disable=None, leave=False)):
@@ -326,10 +328,11 @@ async def synthetic(stills: Sequence[tuple[Pixels, Floats]], track: Track) -> No
         row(f"{kind}: peaks in another frame", off, "0", is_met=off == 0)
 
 
-async def real(folder: Path, track: Track) -> None:
+async def real(folder: Path, track: Track, most_frames: int | None) -> None:
     for path in sorted(path for path in folder.iterdir() if path.suffix in (".mp4", ".mkv", ".mov", ".gif")):
         video = Video(path)
-        frames = [picture.samples for _, picture in video.frames(lambda _: True) if picture is not None]
+        pictures = islice(video.frames(lambda _: True), most_frames)
+        frames = [picture.samples for _, picture in pictures if picture is not None]
         pair = await tracked(frames, track, video.plate.pixel_aspect)
         if pair is None:
             print(f"| {path.name} | no face | | | |")
@@ -351,7 +354,7 @@ async def real(folder: Path, track: Track) -> None:
         row(f"{path.name}: flow", off_smoothed / off, "at most 0.5", is_met=off_smoothed <= 0.5 * off, note=note)
 
 
-async def run(stills: Sequence[tuple[Pixels, Floats]], video: Path | None) -> None:
+async def run(stills: Sequence[tuple[Pixels, Floats]], video: Path | None, most_frames: int | None) -> None:
     async with running_gateway(Settings(engine="local", detection_size=SEARCH)) as gateway:
 
         async def track(images: Images, pixel_aspect: float) -> list[Record]:
@@ -367,19 +370,25 @@ async def run(stills: Sequence[tuple[Pixels, Floats]], video: Path | None) -> No
             return [record async for record in run.records(lambda _: True)]
 
         print("| figure | value | bar | met | |\n| --- | --- | --- | --- | --- |")
-        await synthetic(stills, track)
+        if stills:
+            await synthetic(stills, track)
         if video is not None:
-            await real(video, track)
+            await real(video, track, most_frames)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m bench.shots", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", required=True, metavar="FORMAT:PATH", help="annotated stills, of 98 points")
+    parser.add_argument("--data", metavar="FORMAT:PATH", help="annotated stills, of 98 points")
     parser.add_argument("--stills", type=int, default=24, help="number of stills (default: 24)")
     parser.add_argument("--video", type=Path, help="folder of real clips")
+    parser.add_argument("--frames", type=int, help="most frames of each of these (default: all)")
     arguments = parser.parse_args()
-    stills = list(chosen(DataSource.parse(arguments.data).test_faces(), arguments.stills))
-    asyncio.run(run(stills, arguments.video))
+    if arguments.data is None and arguments.video is None:
+        parser.error("neither --data nor --video says what to measure with")
+    stills: list[tuple[Pixels, Floats]] = []
+    if arguments.data is not None:
+        stills += chosen(DataSource.parse(arguments.data).test_faces(), arguments.stills)
+    asyncio.run(run(stills, arguments.video, arguments.frames))
     return 0
 
 

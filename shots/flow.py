@@ -27,7 +27,7 @@ _MAX_EXTENT: Final = 400.0
 until the face is no larger."""
 _REACH: Final = 0.35
 """Extents of the face by which it may move between two frames."""
-_WINDOW_SHARE: Final = 0.075
+_WINDOW_SHARE: Final = 0.065
 """Side of the window that is followed, in extents of the face."""
 _MIN_WINDOW: Final = 9
 _LEVELS: Final = 3
@@ -43,7 +43,7 @@ _MIN_EIGENVALUE: Final = 1e-7
 _ROUNDS: Final = 4
 _RIDGE: Final = 1e-9
 """Of the squared extent of the face, added to how widely points are spread: along a line they are not."""
-_AS_BEFORE: Final = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+_AS_BEFORE: Final = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _EDGE: Final = cv2.BORDER_REPLICATE
 _NOISE: Final = 4.0
 """Grey levels by which two views of a patch differ: noise, shading, what the model of a shift leaves out."""

@@ -36,11 +36,11 @@ from shots.tracks import Floats
 
 WHITE: Final = 0.043
 """Share of the stated variance that is noise of one frame, of points in groups of EXPRESSIVE."""
-STEADY_WHITE: Final = 1.5
+STEADY_WHITE: Final = 0.6
 """The same of other points: most have no corners to be found by, and are averaged over more frames."""
 DRIFT: Final = 0.0004
 """Share of the stated variance by which the error that frames share changes from one to the next."""
-SCALES: Final = (0.45, 4.0)
+SCALES: Final = (0.4, 4.0)
 """Least and largest factor of the variances that is estimated from a shot; of those of the flow to one frame it may be
 larger."""
 GATE: Final = 7.0
@@ -59,7 +59,7 @@ SHAPE_GATE: Final = 2.0
 """Mean normalized square of the change of a group's shape from which on the flow is not believed."""
 _MEDIAN_SQUARED: Final = 2 * math.log(2)
 """The median of a chi-squared distribution of two degrees of freedom."""
-BLIND_SHARE: Final = 0.08
+BLIND_SHARE: Final = 0.05
 """Of the size of a face: standard deviation of its motion from one frame to the next where no flow tells it."""
 
 SETTINGS: Final[Mapping[str, Any]] = {
