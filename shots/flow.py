@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from landmarks.crop import Matrix, compose, part_about, shifting, transform_points
 from shots.matrices import inverse
+from shots.reading.colour import grey
+from shots.reading.picture import Samples
 from shots.tracks import Floats
 
 Grey = NDArray[np.uint8]
@@ -63,15 +65,17 @@ class Flow:
     """[P, 3] xx, xy, yy: large along an edge, and where forth and back do not meet; [F, P, 3] likewise"""
 
 
-def follow(before: Grey, after: Grey, points: NDArray[np.floating[Any]]) -> Flow:
-    """Follows points [P, 2] from one frame to the next. Points beyond the image are followed as its edge is."""
+def follow(before: Samples, after: Samples, points: NDArray[np.floating[Any]]) -> Flow:
+    """Follows points [P, 2] from one frame to the next: pictures [H, W, 3], or [H, W] of 8 bits. Points beyond the
+    picture are followed as its edge is.
+    """
     points = np.asarray(points, np.float64)
     extent = max(float(np.ptp(points, axis=0).max()), 1.0)
     scale = 2.0 ** min(0, math.floor(math.log2(_MAX_EXTENT / extent)))
     window = max(_MIN_WINDOW, 2 * round(_WINDOW_SHARE * extent * scale) + 1)
     # a face moves far, but within it little: what is dear is done in a smaller part
     part, origin = part_about(before.shape, points, _REACH * extent + 16)
-    first, second = (_reduced(image[part], scale) for image in (before, after))
+    first, second = (_reduced(grey(image[part]), scale) for image in (before, after))
     start = ((points - origin + 0.5) * scale - 0.5).astype(np.float32)[:, None]
     common = _common(first, second, start[::_COMMON_STRIDE], window)
     part, inner = part_about(first.shape, start, window)

@@ -28,7 +28,6 @@ from shots.cuts import differ, glance
 from shots.finding import Finder
 from shots.flow import Flow, Grey, follow
 from shots.identity import Known, matched
-from shots.reading.colour import grey
 from shots.reading.picture import Picture, Samples, Source
 from shots.records import FoundFace, Record, rounded_flow
 from shots.tracks import Floats, ShotFrame
@@ -51,20 +50,23 @@ class _View:
     """What is kept of a frame for the next one."""
 
     frame: ShotFrame
-    grey: Grey | None = None
-    """For the optical flow; None where there is no picture."""
+    samples: Samples | None = None
+    """For the optical flow; None where there is no picture, or none is needed any more."""
     glance: Grey | None = None
     """For cuts; None likewise."""
 
 
 @dataclass(eq=False)
 class _Read:
-    """A frame and its picture, if there is one."""
+    """A frame that was read."""
 
     view: _View
-    samples: Samples | None
     search: asyncio.Task[_Looked] | None = None
     """Begun by the first of the segments whose end it is."""
+
+    @property
+    def samples(self) -> Samples | None:
+        return self.view.samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +185,9 @@ class Run:
         flow = await asyncio.to_thread(_flow, segment[-1], last.view)
         if flow is None or not _are_the_same(segment[-1], flow, last.faces):
             return None
-        return [*segment, replace(last, flow=flow)]
+        # of frames between, whose flow is known, nothing looks at the pictures again
+        between = [replace(each, view=replace(each.view, samples=None)) for each in segment[1:]]
+        return [first, *between, replace(last, flow=flow)]
 
 
 class _Index:
@@ -212,9 +216,8 @@ def _most_segments(like: Sequence[_Read]) -> int:
 
 def _read(frame: ShotFrame, picture: Picture | None) -> _Read:
     if picture is None:
-        return _Read(_View(frame), None)
-    image = grey(picture.samples)
-    return _Read(_View(frame, image, glance(image)), picture.samples)
+        return _Read(_View(frame))
+    return _Read(_View(frame, picture.samples, glance(picture.samples)))
 
 
 def _is_cut(before: _View, view: _View) -> bool:
@@ -224,7 +227,7 @@ def _is_cut(before: _View, view: _View) -> bool:
 
 def _flow(before: _Looked, view: _View) -> tuple[Flow, ...] | None:
     """Where the points of each face of the frame before are in a frame; None after a cut, or without a picture."""
-    first, second = before.view.grey, view.grey
+    first, second = before.view.samples, view.samples
     if first is None or second is None or _is_cut(before.view, view):
         return None
     return tuple(rounded_flow(follow(first, second, face.points)) for face in before.faces)
