@@ -99,9 +99,7 @@ def _minimum(own: Floats, information: Floats, ties: Floats) -> Floats:
             system[..., points, i, points, j] += information[..., i, j]
     right = np.einsum("...ij,...j->...i", information, own)
     size = 2 * count
-    moved = np.linalg.solve(
-        system.reshape(*own.shape[:-2], size, size), right.reshape(*own.shape[:-2], size, 1)
-    )
+    moved = np.linalg.solve(system.reshape(*own.shape[:-2], size, size), right.reshape(*own.shape[:-2], size, 1))
     return np.asarray(moved.reshape(own.shape), np.float64)
 
 

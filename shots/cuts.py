@@ -14,7 +14,7 @@ from shots.reading.picture import Samples
 _SIZE: Final = (32, 18)
 GLANCE_SHAPE: Final = _SIZE[::-1]
 _SAMPLES: Final = 8
-"""Of a side of one of its pixels that are looked at, where the picture has as many."""
+"""Pixels of the picture that are looked at, at least, along each side of a pixel of the glance; all of a small one."""
 _MIN_CORRELATION: Final = 0.5
 """Of neighbouring frames of a take: a fast pan has 0.8, the two sides of a cut 0.3 at most, by chance."""
 

@@ -36,7 +36,7 @@ _LEVELS: Final = 3
 _COMMON_STRIDE: Final = 3
 """Every third point tells the motion of all as well as each does."""
 _SAMPLES: Final = 20
-"""Of a window's side, at which its gradients are added up at least, where it has as many pixels."""
+"""Pixels along a window's side whose gradients are added up, at least; all of a smaller window."""
 _FINE_LEVELS: Final = 0
 """Once most of the motion is known: with more, a window here and there goes astray."""
 _CRITERIA: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.005)
@@ -46,6 +46,7 @@ _ROUNDS: Final = 4
 _RIDGE: Final = 1e-9
 """Of the squared extent of the face, added to how widely points are spread: along a line they are not."""
 _AS_BEFORE: Final = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+"""OpenCV's cubic interpolation would move the image by up to 0.05 pixels."""
 _EDGE: Final = cv2.BORDER_REPLICATE
 _NOISE: Final = 4.0
 """Grey levels by which two views of a patch differ: noise, shading, what the model of a shift leaves out."""

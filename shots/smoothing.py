@@ -240,7 +240,8 @@ def _shape_excess(disagreement: Floats, expected: Floats) -> Floats:
     of_shape = disagreement - disagreement.mean(axis=1, keepdims=True)
     squared = _squared(of_shape, SHAPE_SHARE * expected).mean(axis=1) / 2
     share = np.maximum(0.0, 1 - SHAPE_GATE / np.maximum(squared, 1e-12))
-    return share[:, None, None, None] * _outer(of_shape)
+    excess: Floats = share[:, None, None, None] * _outer(of_shape)
+    return excess
 
 
 def _opening_excess(points: Floats, disagreement: Floats, expected: Floats) -> Floats:
@@ -257,7 +258,8 @@ def _opening_excess(points: Floats, disagreement: Floats, expected: Floats) -> F
     variances = np.einsum("ki,kgij,kj->kg", shorter_axis, expected, shorter_axis)
     variance = (np.square(offsets) * variances).sum(axis=1) / weight**2
     share = np.maximum(0.0, 1 - variance / np.maximum(rate**2, 1e-12))
-    return share[:, None, None, None] * _outer((rate[:, None] * offsets)[..., None] * shorter_axis[:, None])
+    excess: Floats = share[:, None, None, None] * _outer((rate[:, None] * offsets)[..., None] * shorter_axis[:, None])
+    return excess
 
 
 def _outer(vectors: Floats) -> Floats:

@@ -100,8 +100,9 @@ def eight_bits(encoded: NDArray[np.floating[Any]]) -> Shown:
 
 
 def grey(samples: Samples) -> NDArray[np.uint8]:
-    """What the optical flow follows, [H, W], of a picture [H, W, 3] or of what is that already, 8 bits [H, W]: it needs no
-    more than that light and dark stay what they are.
+    """What the optical flow follows, [H, W], of a picture [H, W, 3], or of what is grey already, 8 bits [H, W].
+
+    It needs no more than that light and dark stay what they are.
     """
     if samples.ndim == 2:
         return samples
