@@ -58,7 +58,8 @@ def test_a_fraction_of_a_pixel_is_found_without_bias(shift: tuple[float, float])
     ))  # fmt: skip
     shifted = np.fft.ifft2(np.fft.fft2(padded) * np.exp(-2j * np.pi * phase)).real[32:-32, 32:-32]
     after = np.clip(shifted.round(), 0, 255).astype(np.uint8)
-    assert np.abs((follow(before, after, POINTS).points - POINTS - shift).mean(axis=0)).max() < 0.02
+    # with cubic interpolation 0.05
+    assert np.abs((follow(before, after, POINTS).points - POINTS - shift).mean(axis=0)).max() < 0.03
 
 
 def test_a_large_face_is_followed_in_a_reduced_image() -> None:
