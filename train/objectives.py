@@ -1,8 +1,8 @@
 """What a network is trained towards: the heatmap that encodes a point, and the loss against it.
 
-Three objectives are compared: one active cell with a softmax over all cells (the paper's binary heatmap, `cells`), one
-active cell with a sigmoid per cell (`cell_sigmoid`), and a Gaussian (`gaussian`). Each rounds the point by a
-`landmarks.codec.Quantizer` (eq. 10 and 15) or, the Gaussian alone, not at all. `landmarks.decoders` decodes the maps.
+Three objectives are compared: one active cell with a softmax over all cells (`cells`: the paper's binary heatmap,
+eq. 5), one active cell with a sigmoid per cell (`cell_sigmoid`), and a Gaussian (`gaussian`). Each rounds the point by
+a `landmarks.codec.Quantizer` (eq. 10 and 15) or, the Gaussian alone, not at all. `landmarks.decoders` decodes the maps.
 
 Equations are those of Yu and Tao, "Heatmap Regression via Randomized Rounding" (arXiv:2009.00225). Eq. 7 does not say
 what the softmax of its cross-entropy is taken over: see docs/decisions/0045.
