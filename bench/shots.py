@@ -4,6 +4,7 @@ Clips with known motion are made of still images: noise, and a pan, a zoom or a 
 opens for three frames. Real clips show what cannot be made.
 
     python -m bench.shots --data faces300w:/data/faces300w --video /data/video
+    python -m bench.shots --video ~/clips --frames 150          clips alone, the beginning of each
 
 - flicker: root mean square of the change from frame to frame in coordinates of the still; smoothed over raw
 - swim: deviation from the mean in these coordinates; smoothed over raw
@@ -40,7 +41,7 @@ from service.settings import Settings
 from shots.coherence import coherent
 from shots.finding import Answer, Box, Finder
 from shots.flow import Flow
-from shots.reading.colour import BuiltIn, Shown
+from shots.reading.colour import BuiltIn, Shown, grey
 from shots.reading.picture import Picture
 from shots.reading.video import Video
 from shots.records import FoundFace, Record
@@ -226,7 +227,7 @@ async def tracked(frames: Images, track: Track, pixel_aspect: float = 1.0) -> Pa
         found.append(record.faces[place])
     if len(found) < EVENT_FRAMES:
         return None
-    greys = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in frames[: len(found)]]
+    greys = [grey(frame) for frame in frames[: len(found)]]
     raw, covariances = (np.stack([getattr(face, name) for face in found]) for name in ("points", "covariances"))
     result = smooth(Observed(raw, covariances, [None, *flow], groups=WFLW98.groups))
     return Pair(raw, result.points, result.innovation, flow, greys)

@@ -89,14 +89,10 @@ def _minimum(own: Floats, information: Floats, ties: Floats) -> Floats:
     sum's weights.
     """
     count = own.shape[-2]
-    points = np.arange(count)
-    laplacian = -ties
-    laplacian[..., points, points] += ties.sum(axis=-1)
     system = np.zeros((*own.shape[:-2], count, 2, count, 2))
-    system[..., 0, :, 0] = system[..., 1, :, 1] = laplacian
-    for i in range(2):
-        for j in range(2):
-            system[..., points, i, points, j] += information[..., i, j]
+    system[..., 0, :, 0] = system[..., 1, :, 1] = -ties
+    of_each = np.einsum("...pipj->...pij", system)  # a view of what each point has with itself
+    of_each += information + ties.sum(axis=-1)[..., None, None] * np.eye(2)
     right = np.einsum("...ij,...j->...i", information, own)
     size = 2 * count
     moved = np.linalg.solve(system.reshape(*own.shape[:-2], size, size), right.reshape(*own.shape[:-2], size, 1))

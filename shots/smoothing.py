@@ -180,16 +180,16 @@ def smooth(observed: Observed) -> Smoothed:
 def _coherent(observed: Observed) -> _Flows:
     """The flow to each frame, its neighbours tied together."""
     known = [(t, flow) for t, flow in enumerate(observed.flows) if t > 0 and flow is not None]
+    at = np.array([t for t, _ in known], np.intp)
     keeps_variance = observed.is_in(FREE)
-    points, covariances = observed.points[:0], matrices(observed.covariances[:0])
+    points, covariances = np.empty_like(observed.points[at]), np.empty_like(observed.covariances[at])
     for start in range(0, len(known), _AT_A_TIME):
-        part = known[start : start + _AT_A_TIME]
-        flow = Flow(np.stack([each.points for _, each in part]), np.stack([each.covariances for _, each in part]))
-        before = observed.points[[t - 1 for t, _ in part]]
-        tied = coherent(flow, before, keeps_variance)
-        points = np.concatenate([points, tied.points])
-        covariances = np.concatenate([covariances, matrices(tied.covariances)])
-    return _Flows(np.array([t for t, _ in known], np.intp), points, covariances)
+        part = slice(start, start + _AT_A_TIME)
+        followed = [flow for _, flow in known[part]]
+        flow = Flow(np.stack([each.points for each in followed]), np.stack([each.covariances for each in followed]))
+        tied = coherent(flow, observed.points[at[part] - 1], keeps_variance)
+        points[part], covariances[part] = tied.points, tied.covariances
+    return _Flows(at, points, matrices(covariances))
 
 
 def _scales(observed: Observed, flows: _Flows, white: Floats, drift: Floats) -> tuple[float, Floats]:
