@@ -11,15 +11,23 @@ from typing import Any, Final
 
 import numpy as np
 import PyOpenColorIO
+from numpy.typing import NDArray
 
 from shots.errors import ShotError
-from shots.reading.colour import Shown, eight_bits
+from shots.reading.colour import Shown
 from shots.reading.picture import Samples
 
 PINNED_CONFIG: Final = "ocio://studio-config-v2.1.0_aces-v1.3_ocio-v2.3"
 """It names the colour spaces of cameras, and its views are a third as costly as those of ACES 2."""
 DEFAULT_VIEW: Final = "Un-tone-mapped"
 """Six times as fast as ACES 1's view, and as good to find points in."""
+
+_DEPTHS: Final = {
+    np.dtype(np.uint8): PyOpenColorIO.BIT_DEPTH_UINT8,
+    np.dtype(np.uint16): PyOpenColorIO.BIT_DEPTH_UINT16,
+    np.dtype(np.float16): PyOpenColorIO.BIT_DEPTH_F16,
+    np.dtype(np.float32): PyOpenColorIO.BIT_DEPTH_F32,
+}
 
 
 class Ocio:
@@ -59,7 +67,8 @@ class Ocio:
             group.appendTransform(PyOpenColorIO.MatrixTransform.Scale([gain, gain, gain, 1.0]))
             linear = loaded.getRoleColorSpace("scene_linear") or space
             group.appendTransform(PyOpenColorIO.DisplayViewTransform(src=linear, display=display, view=view))
-            self._processor = loaded.getProcessor(group).getDefaultCPUProcessor()
+            self._processor = loaded.getProcessor(group)
+            self._converters: dict[np.dtype[Any], Any] = {}
             self._settings = {
                 "config": config,
                 "config_hash": loaded.getCacheID(),
@@ -77,7 +86,23 @@ class Ocio:
         return self._settings
 
     def shown(self, samples: Samples) -> Shown:
-        top = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1
-        values = np.ascontiguousarray(samples.astype(np.float32) / np.float32(top))
-        self._processor.applyRGB(values)
-        return eight_bits(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0))
+        known = samples if samples.dtype in _DEPTHS else samples.astype(np.float32)
+        flat = np.ascontiguousarray(known).reshape(-1, 3)
+        shown = np.empty(flat.shape, np.uint8)
+        # reads the samples as they are and writes 8 bits, which takes two thirds of the time of copies as floats
+        self._converter(flat.dtype).apply(_described(flat), _described(shown))
+        return shown.reshape(samples.shape)
+
+    def _converter(self, dtype: np.dtype[Any]) -> Any:
+        """From samples of this type to 8 bits."""
+        if dtype not in self._converters:
+            self._converters[dtype] = self._processor.getOptimizedCPUProcessor(
+                _DEPTHS[dtype], PyOpenColorIO.BIT_DEPTH_UINT8, PyOpenColorIO.OPTIMIZATION_DEFAULT
+            )
+        return self._converters[dtype]
+
+
+def _described(values: NDArray[Any]) -> Any:
+    """An array [N, 3] as OpenColorIO takes it."""
+    count, size = len(values), values.itemsize
+    return PyOpenColorIO.PackedImageDesc(values, count, 1, 3, _DEPTHS[values.dtype], size, 3 * size, 3 * size * count)
